@@ -1,0 +1,104 @@
+//! Elementary functions on vectors, written once over [`Vector`].
+//!
+//! exp and ln of f32 are the polynomials of the Cephes library (S. L. Moshier) evaluated by Horner's
+//! rule; f64 uses the standard library, because it is the reference.
+
+use super::Vector;
+
+/// e^x.
+#[inline(always)]
+pub fn exp<V: Vector>(x: V) -> V {
+    x.exp()
+}
+
+/// Natural logarithm of a positive number.
+#[inline(always)]
+pub fn ln<V: Vector>(x: V) -> V {
+    x.ln()
+}
+
+/// 1/(1 + e^−x).
+#[inline(always)]
+pub fn sigmoid<V: Vector>(x: V) -> V {
+    let one = V::constant(1.0);
+    one.div(one.add(x.neg().exp()))
+}
+
+/// x·sigmoid(x).
+#[inline(always)]
+pub fn silu<V: Vector>(x: V) -> V {
+    x.mul(sigmoid(x))
+}
+
+/// x·sigmoid(x) and its derivative, sigmoid(x)·(1 + x·(1 − sigmoid(x))).
+#[inline(always)]
+pub fn silu_and_derivative<V: Vector>(x: V) -> (V, V) {
+    let s = sigmoid(x);
+    let y = x.mul(s);
+    // y' = s + y·(1 − s)
+    (y, y.mul(V::constant(1.0).sub(s)).add(s))
+}
+
+/// Hyperbolic tangent.
+#[inline(always)]
+pub fn tanh<V: Vector>(x: V) -> V {
+    let two = V::constant(2.0);
+    // 1 − 2/(e^{2x} + 1): saturates without overflow.
+    V::constant(1.0).sub(two.div(x.mul(two).exp().add(V::constant(1.0))))
+}
+
+/// Parts of a number that [`exp_polynomial`] and [`ln_polynomial`] need from the hardware.
+pub(super) trait Float32: Vector<Scalar = f32> {
+    /// Nearest integer.
+    fn round(self) -> Self;
+    /// self · 2^n for integral n in [−150, 128].
+    fn scale_by_power_of_two(self, n: Self) -> Self;
+    /// (m, e) with self = m·2^e and m in [½, 1), for a positive normal number.
+    fn mantissa_and_exponent(self) -> (Self, Self);
+}
+
+/// e^x for f32, at most 2 units in the last place.
+#[inline(always)]
+pub(super) fn exp_polynomial<V: Float32>(x: V) -> V {
+    let c = V::splat;
+    let x = x.min(c(88.0)).max(c(-87.3));
+    let n = x.mul(c(std::f32::consts::LOG2_E)).round();
+    // ln 2 in two parts, the first exact in few bits.
+    let r = n.mul_add(c(-0.693_359_4), x);
+    let r = n.mul_add(c(2.121_944_4e-4), r);
+    let mut p = c(1.987_569_1e-4);
+    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+        p = p.mul_add(r, c(coefficient));
+    }
+    let y = p.mul_add(r.mul(r), r).add(c(1.0));
+    y.scale_by_power_of_two(n)
+}
+
+/// ln x for positive normal f32.
+#[inline(always)]
+pub(super) fn ln_polynomial<V: Float32>(x: V) -> V {
+    let c = V::splat;
+    let (m, e) = x.max(c(f32::MIN_POSITIVE)).mantissa_and_exponent();
+    // m in [√½, √2), so that the polynomial is centred.
+    let small = m.lt(c(std::f32::consts::FRAC_1_SQRT_2));
+    let e = V::select(small, e.sub(c(1.0)), e);
+    let f = V::select(small, m.add(m), m).sub(c(1.0));
+    let mut p = c(7.037_683_6e-2);
+    for coefficient in [
+        -1.151_461e-1,
+        1.167_699_9e-1,
+        -1.242_014_1e-1,
+        1.424_932_3e-1,
+        -1.666_805_8e-1,
+        2.000_071_5e-1,
+        -2.499_999_4e-1,
+        3.333_333_1e-1,
+    ] {
+        p = p.mul_add(f, c(coefficient));
+    }
+    let z = f.mul(f);
+    let y = p.mul(f).mul(z);
+    let y = e.mul_add(c(-2.121_944_4e-4), y);
+    let y = z.mul_add(c(-0.5), y);
+    e.mul_add(c(0.693_359_4), f.add(y))
+}

@@ -1,0 +1,44 @@
+//! The arithmetic that everything else is bought with; it knows no physics.
+//!
+//! Sixteen samples travel together: a [`Lane`] holds one number of each of them, every matrix is
+//! `[rows, items]` of lanes, and one instruction works on the same number of all sixteen. So small
+//! systems fill the machine as well as large ones, each sample's result depends on that sample
+//! alone, and every formula is written once, as if for a single sample.
+//!
+//! Code that uses the engine writes a [`Kernel`]; [`Real::dispatch`] runs it with the widest vectors
+//! of the CPU at hand. `unsafe` lives in this module only.
+#![allow(unsafe_code)]
+
+mod gemm;
+mod math;
+mod portable;
+mod vector;
+mod workspace;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use gemm::{matrix_product, outer_product, Matrix};
+pub use math::{exp, ln, sigmoid, silu, silu_and_derivative, tanh};
+pub use portable::Portable;
+pub use vector::{instruction_set, InstructionSet, Kernel, Real, Vector};
+pub use workspace::{with_workspace, Arena};
+
+/// Samples that travel together.
+pub const LANES: usize = 16;
+
+/// One number of each of [`LANES`] samples.
+#[repr(C, align(64))]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lane<T>(pub [T; LANES]);
+
+impl<T: Real> Lane<T> {
+    /// The same number for every sample.
+    pub fn splat(value: T) -> Self {
+        Self([value; LANES])
+    }
+
+    /// Zero for every sample.
+    pub fn zero() -> Self {
+        Self::splat(T::ZERO)
+    }
+}

@@ -1,0 +1,263 @@
+//! AVX2 and AVX-512 vectors of f32.
+//!
+//! Every method is `inline(always)` and ends up inside [`Vector::call`]'s function, which is compiled
+//! with the features it needs; `call` itself is only reached through `Real::dispatch`, which has
+//! asked the CPU for them. That is the reason of every `unsafe` below.
+
+use std::arch::x86_64::*;
+
+use super::math::{exp_polynomial, ln_polynomial, Float32};
+use super::{Kernel, Lane, Vector};
+
+/// One 512-bit register.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512(__m512);
+
+#[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
+unsafe fn run_avx512<K: Kernel<f32>>(kernel: K) -> K::Output {
+    kernel.run::<Avx512>()
+}
+
+impl Vector for Avx512 {
+    type Scalar = f32;
+    type Mask = __mmask16;
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn call<K: Kernel<f32>>(kernel: K) -> K::Output {
+        // SAFETY: reached through `Real::dispatch` after detection (see the module's head).
+        unsafe { run_avx512(kernel) }
+    }
+    #[inline(always)]
+    fn load(lane: &Lane<f32>) -> Self {
+        // SAFETY: a lane is 64 bytes, aligned to 64.
+        Self(unsafe { _mm512_load_ps(lane.0.as_ptr()) })
+    }
+    #[inline(always)]
+    fn store(self, lane: &mut Lane<f32>) {
+        // SAFETY: as in `load`.
+        unsafe { _mm512_store_ps(lane.0.as_mut_ptr(), self.0) }
+    }
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Self(unsafe { _mm512_set1_ps(value) })
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self(unsafe { _mm512_sub_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        Self(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        Self(unsafe { _mm512_div_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(unsafe { _mm512_sqrt_ps(self.0) })
+    }
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        Self(unsafe { _mm512_min_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        Self(unsafe { _mm512_max_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn lt(self, other: Self) -> Self::Mask {
+        unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, other.0) }
+    }
+    #[inline(always)]
+    fn select(mask: Self::Mask, a: Self, b: Self) -> Self {
+        Self(unsafe { _mm512_mask_blend_ps(mask, b.0, a.0) })
+    }
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: registers only.
+        unsafe {
+            let low = _mm512_castps512_ps256(self.0);
+            let high = _mm512_extractf32x8_ps::<1>(self.0);
+            sum_256(_mm256_add_ps(low, high))
+        }
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        exp_polynomial(self)
+    }
+    #[inline(always)]
+    fn ln(self) -> Self {
+        ln_polynomial(self)
+    }
+}
+
+impl Float32 for Avx512 {
+    #[inline(always)]
+    fn round(self) -> Self {
+        Self(unsafe {
+            _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)
+        })
+    }
+    #[inline(always)]
+    fn scale_by_power_of_two(self, n: Self) -> Self {
+        Self(unsafe { _mm512_scalef_ps(self.0, n.0) })
+    }
+    #[inline(always)]
+    fn mantissa_and_exponent(self) -> (Self, Self) {
+        unsafe {
+            let m = _mm512_getmant_ps::<_MM_MANT_NORM_P5_1, _MM_MANT_SIGN_SRC>(self.0);
+            let e = _mm512_add_ps(_mm512_getexp_ps(self.0), _mm512_set1_ps(1.0));
+            (Self(m), Self(e))
+        }
+    }
+}
+
+/// Two 256-bit registers.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(__m256, __m256);
+
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run_avx2<K: Kernel<f32>>(kernel: K) -> K::Output {
+    kernel.run::<Avx2>()
+}
+
+/// Sum of eight numbers, halves added pairwise.
+#[inline(always)]
+unsafe fn sum_256(v: __m256) -> f32 {
+    let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+    let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+    _mm_cvtss_f32(_mm_add_ss(v, _mm_shuffle_ps::<1>(v, v)))
+}
+
+macro_rules! pairwise {
+    ($(#[$doc:meta])* $name:ident, $intrinsic:ident) => {
+        #[inline(always)]
+        fn $name(self, other: Self) -> Self {
+            unsafe { Self($intrinsic(self.0, other.0), $intrinsic(self.1, other.1)) }
+        }
+    };
+}
+
+impl Vector for Avx2 {
+    type Scalar = f32;
+    type Mask = (__m256, __m256);
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn call<K: Kernel<f32>>(kernel: K) -> K::Output {
+        // SAFETY: reached through `Real::dispatch` after detection (see the module's head).
+        unsafe { run_avx2(kernel) }
+    }
+    #[inline(always)]
+    fn load(lane: &Lane<f32>) -> Self {
+        // SAFETY: a lane is 64 bytes, aligned to 64.
+        unsafe { Self(_mm256_load_ps(lane.0.as_ptr()), _mm256_load_ps(lane.0.as_ptr().add(8))) }
+    }
+    #[inline(always)]
+    fn store(self, lane: &mut Lane<f32>) {
+        // SAFETY: as in `load`.
+        unsafe {
+            _mm256_store_ps(lane.0.as_mut_ptr(), self.0);
+            _mm256_store_ps(lane.0.as_mut_ptr().add(8), self.1);
+        }
+    }
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        unsafe { Self(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
+    }
+    pairwise!(add, _mm256_add_ps);
+    pairwise!(sub, _mm256_sub_ps);
+    pairwise!(mul, _mm256_mul_ps);
+    pairwise!(div, _mm256_div_ps);
+    pairwise!(min, _mm256_min_ps);
+    pairwise!(max, _mm256_max_ps);
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        unsafe { Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1)) }
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        unsafe { Self(_mm256_sqrt_ps(self.0), _mm256_sqrt_ps(self.1)) }
+    }
+    #[inline(always)]
+    fn lt(self, other: Self) -> Self::Mask {
+        unsafe {
+            (
+                _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0),
+                _mm256_cmp_ps::<_CMP_LT_OQ>(self.1, other.1),
+            )
+        }
+    }
+    #[inline(always)]
+    fn select(mask: Self::Mask, a: Self, b: Self) -> Self {
+        unsafe { Self(_mm256_blendv_ps(b.0, a.0, mask.0), _mm256_blendv_ps(b.1, a.1, mask.1)) }
+    }
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: registers only.
+        unsafe { sum_256(_mm256_add_ps(self.0, self.1)) }
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        exp_polynomial(self)
+    }
+    #[inline(always)]
+    fn ln(self) -> Self {
+        ln_polynomial(self)
+    }
+}
+
+#[inline(always)]
+unsafe fn power_of_two_256(n: __m256) -> __m256 {
+    let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    let biased = _mm256_max_epi32(biased, _mm256_setzero_si256());
+    _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+}
+
+#[inline(always)]
+unsafe fn mantissa_256(x: __m256) -> __m256 {
+    let fraction = _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x007f_ffff));
+    _mm256_castsi256_ps(_mm256_or_si256(fraction, _mm256_set1_epi32(0x3f00_0000)))
+}
+
+#[inline(always)]
+unsafe fn exponent_256(x: __m256) -> __m256 {
+    let e = _mm256_srli_epi32::<23>(_mm256_castps_si256(x));
+    _mm256_cvtepi32_ps(_mm256_sub_epi32(e, _mm256_set1_epi32(126)))
+}
+
+impl Float32 for Avx2 {
+    #[inline(always)]
+    fn round(self) -> Self {
+        const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        unsafe { Self(_mm256_round_ps::<NEAREST>(self.0), _mm256_round_ps::<NEAREST>(self.1)) }
+    }
+    #[inline(always)]
+    fn scale_by_power_of_two(self, n: Self) -> Self {
+        unsafe {
+            Self(
+                _mm256_mul_ps(self.0, power_of_two_256(n.0)),
+                _mm256_mul_ps(self.1, power_of_two_256(n.1)),
+            )
+        }
+    }
+    #[inline(always)]
+    fn mantissa_and_exponent(self) -> (Self, Self) {
+        unsafe {
+            (
+                Self(mantissa_256(self.0), mantissa_256(self.1)),
+                Self(exponent_256(self.0), exponent_256(self.1)),
+            )
+        }
+    }
+}

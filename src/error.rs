@@ -1,0 +1,84 @@
+//! What can go wrong in a way that a user can act on, and the exit code that each failure maps to.
+
+use std::path::PathBuf;
+
+/// Every failure that reaches a user. The message names the file, field or configuration and the
+/// way out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A recipe or target file that does not say what it should.
+    #[error("{}: {problem}", file.display())]
+    Config {
+        /// The file that was read.
+        file: PathBuf,
+        /// What is wrong in it, with the key, and what would be right.
+        problem: String,
+    },
+    /// A value handed to a constructor that it cannot work with.
+    #[error("`{field}` {problem}")]
+    Parameter {
+        /// The name of the value, as a recipe or the API spells it.
+        field: String,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// A data or model file whose content is not what it claims.
+    #[error("{}: {problem}", file.display())]
+    Data {
+        /// The file that was read.
+        file: PathBuf,
+        /// What is wrong in it, and what would be right.
+        problem: String,
+    },
+    /// A file that could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file that could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The potential stopped the run.
+    #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
+    /// A run that cannot go on, with what was seen and what to try.
+    #[error("{0}")]
+    Run(String),
+}
+
+impl Error {
+    /// A [`Error::Parameter`] for `field`.
+    pub fn parameter(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Parameter { field: field.into(), problem: problem.into() }
+    }
+
+    /// Process exit code: 2 for wrong input, 3 for a fault while running.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config { .. }
+            | Self::Parameter { .. }
+            | Self::Data { .. }
+            | Self::Read { .. } => 2,
+            Self::Write { .. } | Self::Evaluation(_) | Self::Run(_) => 3,
+        }
+    }
+}
+
+/// Why a potential has no number for a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EvaluationError {
+    /// This configuration has no finite energy: it gets weight zero, is counted and shown.
+    #[error("no finite energy for this configuration: {0}")]
+    Recoverable(String),
+    /// The potential cannot go on: the run stops, saves and explains.
+    #[error("the potential failed: {0}")]
+    Fatal(String),
+}

@@ -1,0 +1,87 @@
+//! The coupling trait: one half of the copies moves, given the other half.
+
+use crate::engine::{Lane, Real};
+
+/// Shape of one half of the state: `copies` configurations of `particles` in `dimension` dimensions.
+/// In lanes it is row-major [copies, particles, dimension].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HalfShape {
+    /// (M + 1)/2 configurations, M being the number of augmented copies.
+    pub copies: usize,
+    /// Particles n.
+    pub particles: usize,
+    /// Dimensions d.
+    pub dimension: usize,
+}
+
+impl HalfShape {
+    /// Lanes of one half.
+    pub fn lanes(&self) -> usize {
+        self.copies * self.particles * self.dimension
+    }
+}
+
+/// Which of the two inverse maps a call computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the base density to the target: sampling.
+    Forward,
+    /// From the target to the base density: density evaluation.
+    Inverse,
+}
+
+/// A layer that moves one half of the state given the other, for a tile of samples.
+///
+/// To write a new coupling: put it in a file of its own, register its parameters with the
+/// [`ParameterLayout`](super::ParameterLayout) in its constructor such that the initial map is the
+/// identity, implement this trait by [`Kernel`](crate::engine::Kernel)s, and add a line to
+/// `flow::build` and one to the table in `tests/couplings.rs`, which checks everything said here.
+///
+/// Both directions must be equivariant under joint rotations of both halves, under joint permutations
+/// of the particles, and under joint translations of both halves (the flow never centres between
+/// couplings). They allocate nothing: all memory comes from `scratch`.
+pub trait Coupling<T: Real>: Send + Sync {
+    /// Lanes of scratch that [`apply`](Self::apply) and [`vjp`](Self::vjp) need.
+    fn scratch(&self) -> usize;
+
+    /// Moves `moved` in place and adds log |det ∂output/∂input| of this very call to `log_det`.
+    ///
+    /// `theta` is the flat parameter vector of the whole flow; `conditioning` and `moved` are halves.
+    fn apply(
+        &self,
+        direction: Direction,
+        theta: &[T],
+        conditioning: &[Lane<T>],
+        moved: &mut [Lane<T>],
+        log_det: &mut Lane<T>,
+        scratch: &mut [Lane<T>],
+    );
+
+    /// The vector-Jacobian product of [`apply`](Self::apply).
+    fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]);
+
+    /// Floating-point operations per sample of `apply`, of `vjp` without and of `vjp` with parameter
+    /// gradients. A multiply-add is two; an exponential counts as its polynomial's arithmetic.
+    fn operations(&self) -> [f64; 3];
+}
+
+/// What a vector-Jacobian product is given and where it goes. The scalar L depends on the outputs of
+/// the call: the moved half and the log-determinant.
+pub struct Vjp<'a, T> {
+    /// The call's direction.
+    pub direction: Direction,
+    /// The flat parameter vector of the whole flow.
+    pub theta: &'a [T],
+    /// The conditioning half of the call.
+    pub conditioning: &'a [Lane<T>],
+    /// The moved half as it went into the call.
+    pub moved: &'a [Lane<T>],
+    /// ∂L/∂(moved output) on entry, ∂L/∂(moved input) on return.
+    pub moved_cotangent: &'a mut [Lane<T>],
+    /// ∂L/∂conditioning is added here.
+    pub conditioning_cotangent: &'a mut [Lane<T>],
+    /// ∂L/∂log_det.
+    pub log_det_cotangent: &'a Lane<T>,
+    /// ∂L/∂θ, summed over the samples of the tile, is added here; `None` skips that work.
+    pub gradient: Option<&'a mut [T]>,
+}

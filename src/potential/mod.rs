@@ -1,0 +1,58 @@
+//! Energy functions: the trait that a user implements, and the built-in functional forms.
+
+pub use crate::error::EvaluationError;
+use crate::system::System;
+
+/// An energy function U(x)/kT of n particles in d dimensions, with its gradient.
+///
+/// The density that boltzflow samples is exp(−U(x)) on the subspace of configurations whose centre
+/// of mass is at the origin. U must not change under translation, rotation and permutation of the
+/// particles.
+pub trait Potential: Send + Sync {
+    /// Number of particles and dimensions.
+    fn system(&self) -> System;
+
+    /// Energy of one configuration and its gradient.
+    ///
+    /// `x` and `gradient` are row-major [particles, dimension]; the energy is in units of kT, the
+    /// gradient in kT per unit of length, ∂U/∂x (the force is its negative). `gradient` is
+    /// overwritten.
+    ///
+    /// # Errors
+    /// [`EvaluationError::Recoverable`] when this configuration has no finite energy (it gets weight
+    /// zero and is counted), [`EvaluationError::Fatal`] when the run must stop.
+    fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError>;
+
+    /// Energies and gradients of a batch: `x` and `gradients` are [samples, particles, dimension],
+    /// `energies` is [samples]. Returns how many configurations failed recoverably; those get the
+    /// energy +∞ and a zero gradient. A non-finite energy or gradient counts as such a failure.
+    ///
+    /// The default evaluates one after the other on the calling thread: callers already work on
+    /// small batches in parallel. Override it when the potential has a batch version of its own.
+    ///
+    /// # Errors
+    /// Only [`EvaluationError::Fatal`].
+    fn energies_and_gradients(
+        &self,
+        x: &[f64],
+        energies: &mut [f64],
+        gradients: &mut [f64],
+    ) -> Result<usize, EvaluationError> {
+        let width = self.system().coordinates();
+        let mut failures = 0;
+        for ((x, gradient), energy) in
+            x.chunks_exact(width).zip(gradients.chunks_exact_mut(width)).zip(energies)
+        {
+            *energy = match self.energy_and_gradient(x, gradient) {
+                Ok(u) if u.is_finite() && gradient.iter().all(|g| g.is_finite()) => u,
+                Ok(_) | Err(EvaluationError::Recoverable(_)) => {
+                    failures += 1;
+                    gradient.fill(0.0);
+                    f64::INFINITY
+                }
+                Err(fatal) => return Err(fatal),
+            };
+        }
+        Ok(failures)
+    }
+}

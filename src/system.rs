@@ -1,0 +1,161 @@
+//! Particles and dimensions; the zero-centre-of-mass subspace; random rotations and permutations.
+
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::error::Error;
+
+/// A set of `particles` points in `dimension` dimensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct System {
+    particles: usize,
+    dimension: usize,
+}
+
+impl System {
+    /// A system of at least two particles in two or three dimensions.
+    pub fn new(particles: usize, dimension: usize) -> Result<Self, Error> {
+        if particles < 2 {
+            return Err(Error::parameter(
+                "particles",
+                format!("is {particles}: a system needs at least 2 particles"),
+            ));
+        }
+        if !(2..=3).contains(&dimension) {
+            return Err(Error::parameter("dimension", format!("is {dimension}: use 2 or 3")));
+        }
+        Ok(Self { particles, dimension })
+    }
+
+    /// Number of particles n.
+    pub fn particles(&self) -> usize {
+        self.particles
+    }
+
+    /// Number of spatial dimensions d.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Number of coordinates n·d.
+    pub fn coordinates(&self) -> usize {
+        self.particles * self.dimension
+    }
+
+    /// Dimensions of the zero-centre-of-mass subspace, (n − 1)·d.
+    pub fn degrees_of_freedom(&self) -> usize {
+        (self.particles - 1) * self.dimension
+    }
+
+    /// Mean position of `x` ([particles, dimension]).
+    pub fn center_of_mass(&self, x: &[f64]) -> [f64; 3] {
+        let mut mean = [0.0; 3];
+        for row in x.chunks_exact(self.dimension) {
+            for (m, v) in mean.iter_mut().zip(row) {
+                *m += v;
+            }
+        }
+        mean.map(|m| m / self.particles as f64)
+    }
+
+    /// Projects `x` ([particles, dimension]) on the zero-centre-of-mass subspace.
+    pub fn remove_center_of_mass(&self, x: &mut [f64]) {
+        let mean = self.center_of_mass(x);
+        for row in x.chunks_exact_mut(self.dimension) {
+            for (v, m) in row.iter_mut().zip(&mean) {
+                *v -= m;
+            }
+        }
+    }
+
+    /// Rotates every row of `x` ([…, dimension]) by `rotation` (row-major [dimension, dimension]).
+    pub fn rotate(&self, rotation: &[f64], x: &mut [f64]) {
+        let d = self.dimension;
+        let mut rotated = [0.0; 3];
+        for row in x.chunks_exact_mut(d) {
+            for (i, out) in rotated.iter_mut().take(d).enumerate() {
+                *out = (0..d).map(|j| rotation[i * d + j] * row[j]).sum();
+            }
+            row.copy_from_slice(&rotated[..d]);
+        }
+    }
+
+    /// Reorders the particles of `x` ([particles, dimension]): particle i of the result is particle
+    /// `permutation[i]` of the input.
+    pub fn permute(&self, permutation: &[usize], x: &[f64]) -> Vec<f64> {
+        let d = self.dimension;
+        permutation.iter().flat_map(|&p| x[p * d..(p + 1) * d].iter().copied()).collect()
+    }
+
+    /// A rotation uniform over SO(d), row-major [dimension, dimension].
+    ///
+    /// Gram–Schmidt of Gaussian vectors; the last one gets the sign that makes the determinant 1.
+    pub fn random_rotation(&self, rng: &mut impl Rng) -> Vec<f64> {
+        let d = self.dimension;
+        let mut q = vec![0.0; d * d];
+        for i in 0..d {
+            loop {
+                let mut v: Vec<f64> = (0..d).map(|_| StandardNormal.sample(rng)).collect();
+                for j in 0..i {
+                    let dot: f64 = (0..d).map(|k| v[k] * q[j * d + k]).sum();
+                    for k in 0..d {
+                        v[k] -= dot * q[j * d + k];
+                    }
+                }
+                let norm = v.iter().map(|x| x * x).sum::<f64>().sqrt();
+                if norm > 1e-3 {
+                    for k in 0..d {
+                        q[i * d + k] = v[k] / norm;
+                    }
+                    break;
+                }
+            }
+        }
+        let determinant = if d == 2 {
+            q[0] * q[3] - q[1] * q[2]
+        } else {
+            q[0] * (q[4] * q[8] - q[5] * q[7]) - q[1] * (q[3] * q[8] - q[5] * q[6])
+                + q[2] * (q[3] * q[7] - q[4] * q[6])
+        };
+        if determinant < 0.0 {
+            for v in &mut q[(d - 1) * d..] {
+                *v = -*v;
+            }
+        }
+        q
+    }
+
+    /// A permutation of the particles, uniform over all.
+    pub fn random_permutation(&self, rng: &mut impl Rng) -> Vec<usize> {
+        use rand::seq::SliceRandom;
+        let mut permutation: Vec<usize> = (0..self.particles).collect();
+        permutation.shuffle(rng);
+        permutation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{stream, Purpose};
+
+    #[test]
+    fn a_random_rotation_is_orthonormal_with_determinant_one() {
+        for d in [2, 3] {
+            let system = System::new(4, d).unwrap();
+            let q = system.random_rotation(&mut stream(1, Purpose::Evaluation, 0, d as u64));
+            for i in 0..d {
+                for j in 0..d {
+                    let dot: f64 = (0..d).map(|k| q[i * d + k] * q[j * d + k]).sum();
+                    assert!((dot - f64::from(u8::from(i == j))).abs() < 1e-12);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn too_few_particles_and_odd_dimensions_are_refused_by_name() {
+        assert!(System::new(1, 3).unwrap_err().to_string().contains("particles"));
+        assert!(System::new(4, 1).unwrap_err().to_string().contains("dimension"));
+    }
+}
