@@ -1,8 +1,14 @@
 //! The augmented equivariant coupling flow: base density, couplings, and the flow as one fused,
 //! sample-local map with hand-written vector-Jacobian products.
 
+mod batch;
 mod coupling;
+mod model;
+mod pairwise;
 mod parameters;
 
+pub use batch::Trajectory;
 pub use coupling::{Coupling, Direction, HalfShape, Vjp};
+pub use model::{CouplingOptions, Flow, FlowOptions};
+pub use pairwise::{PairwiseCoupling, PairwiseOptions};
 pub use parameters::{Block, Initial, ParameterLayout, ParameterTensor};

@@ -1,0 +1,282 @@
+//! The flow: a Gaussian base on the joint space and a chain of couplings, tile by tile.
+
+use crate::engine::{Arena, Lane, Real, LANES};
+use crate::error::Error;
+use crate::system::System;
+
+use super::{
+    Block, Coupling, Direction, HalfShape, Initial, PairwiseCoupling, PairwiseOptions,
+    ParameterLayout, Vjp,
+};
+
+/// Which coupling a layer uses, with its sizes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CouplingOptions {
+    /// The pairwise matrix-exponential coupling.
+    Pairwise(PairwiseOptions),
+}
+
+/// What a flow is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlowOptions {
+    /// Number of augmented copies M, odd.
+    pub augmented_copies: usize,
+    /// Initial standard deviation of x under the base density, in units of length; trained.
+    pub base_scale: f64,
+    /// Initial standard deviation of the augmented copies around x under the base density; trained.
+    pub augmentation_scale: f64,
+    /// One entry a layer; a layer is two couplings, the augmented copies given x, then x given them.
+    pub layers: Vec<CouplingOptions>,
+}
+
+/// An augmented equivariant coupling flow.
+///
+/// The state is x and M augmented copies a_k, in two halves of (M + 1)/2 copies. The base density is
+/// x ~ N(0, σ² I) on the zero-centre-of-mass subspace, a_k | x ~ N(x, s² I). Couplings are
+/// equivariant under joint translations, so nothing is centred between them; at the end all copies
+/// are shifted together such that x has zero centre of mass, which has unit Jacobian.
+pub struct Flow<T: Real> {
+    pub(super) system: System,
+    pub(super) copies: usize,
+    layout: ParameterLayout,
+    log_base_scale: Block,
+    log_augmentation_scale: Block,
+    couplings: Vec<Box<dyn Coupling<T>>>,
+}
+
+impl<T: Real> Flow<T> {
+    /// Builds the flow and the layout of its parameters.
+    pub fn new(system: System, options: &FlowOptions) -> Result<Self, Error> {
+        if options.augmented_copies.is_multiple_of(2) {
+            return Err(Error::parameter(
+                "flow.augmented_copies",
+                format!("is {}: it must be odd", options.augmented_copies),
+            ));
+        }
+        for (field, value) in [
+            ("flow.base_scale", options.base_scale),
+            ("flow.augmentation_scale", options.augmentation_scale),
+        ] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::parameter(field, format!("is {value}: use a positive length")));
+            }
+        }
+        if options.layers.is_empty() {
+            return Err(Error::parameter("flow.layers", "is empty: give at least one layer"));
+        }
+        let copies = options.augmented_copies + 1;
+        let shape = HalfShape {
+            copies: copies / 2,
+            particles: system.particles(),
+            dimension: system.dimension(),
+        };
+        let mut layout = ParameterLayout::default();
+        layout.enter("base");
+        let log_base_scale =
+            layout.vector("log_scale", 1, Initial::Constant(options.base_scale.ln()));
+        let log_augmentation_scale = layout.vector(
+            "log_augmentation_scale",
+            1,
+            Initial::Constant(options.augmentation_scale.ln()),
+        );
+        let mut couplings = Vec::new();
+        for (layer, coupling) in options.layers.iter().enumerate() {
+            for half in ["augmented", "positions"] {
+                layout.enter(format!("layer.{layer:02}.{half}"));
+                couplings.push(build(shape, coupling, &mut layout)?);
+            }
+        }
+        Ok(Self { system, copies, layout, log_base_scale, log_augmentation_scale, couplings })
+    }
+
+    /// Particles and dimensions.
+    pub fn system(&self) -> System {
+        self.system
+    }
+
+    /// Copies in a joint configuration, M + 1.
+    pub fn copies(&self) -> usize {
+        self.copies
+    }
+
+    /// Numbers in a joint configuration, (M + 1)·n·d.
+    pub fn width(&self) -> usize {
+        self.copies * self.system.coordinates()
+    }
+
+    /// Names and shapes of the parameters.
+    pub fn layout(&self) -> &ParameterLayout {
+        &self.layout
+    }
+
+    /// Number of couplings.
+    pub fn couplings(&self) -> usize {
+        self.couplings.len()
+    }
+
+    /// Floating-point operations per sample of sampling or log-density, of the log-density with its
+    /// gradient in the inputs, and with its gradient in the parameters.
+    pub fn operations(&self) -> [f64; 3] {
+        let mut total = [0.0; 3];
+        for coupling in &self.couplings {
+            let [apply, inputs, parameters] = coupling.operations();
+            total[0] += apply;
+            total[1] += apply + inputs;
+            total[2] += apply + parameters;
+        }
+        total
+    }
+
+    /// Lanes of the states that one tile passes through: the input of every call and the last output.
+    pub(super) fn trajectory_lanes(&self) -> usize {
+        (self.couplings.len() + 1) * self.width()
+    }
+
+    /// Lanes of scratch for a tile besides its trajectory.
+    pub(super) fn scratch_lanes(&self) -> usize {
+        self.couplings.iter().map(|c| c.scratch()).max().unwrap_or(0)
+    }
+
+    /// Calls all couplings of a tile: `states` starts with the input; returns Σ log-determinants.
+    pub(super) fn pass(
+        &self,
+        direction: Direction,
+        theta: &[T],
+        states: &mut [Lane<T>],
+        scratch: &mut [Lane<T>],
+    ) -> Lane<T> {
+        let width = self.width();
+        let mut log_det = Lane::zero();
+        for call in 0..self.couplings.len() {
+            let (done, rest) = states.split_at_mut((call + 1) * width);
+            let state = &mut rest[..width];
+            state.copy_from_slice(&done[call * width..]);
+            let index = self.called(direction, call);
+            let (moved, conditioning) = split(index, state);
+            let coupling = &self.couplings[index];
+            coupling.apply(direction, theta, conditioning, moved, &mut log_det, scratch);
+        }
+        log_det
+    }
+
+    /// Back through [`pass`](Self::pass): `cotangent` is ∂L/∂(last state) on entry and ∂L/∂(first
+    /// state) on return.
+    pub(super) fn pass_back(
+        &self,
+        direction: Direction,
+        theta: &[T],
+        states: &[Lane<T>],
+        cotangent: &mut [Lane<T>],
+        log_det_cotangent: &Lane<T>,
+        mut gradient: Option<&mut [T]>,
+        scratch: &mut [Lane<T>],
+    ) {
+        let width = self.width();
+        for call in (0..self.couplings.len()).rev() {
+            let state = &states[call * width..(call + 1) * width];
+            let index = self.called(direction, call);
+            let (first, second) = state.split_at(width / 2);
+            let (moved, conditioning) =
+                if index.is_multiple_of(2) { (second, first) } else { (first, second) };
+            let (moved_cotangent, conditioning_cotangent) = split(index, cotangent);
+            let call = Vjp {
+                direction,
+                theta,
+                conditioning,
+                moved,
+                moved_cotangent,
+                conditioning_cotangent,
+                log_det_cotangent,
+                gradient: gradient.as_deref_mut(),
+            };
+            self.couplings[index].vjp(call, scratch);
+        }
+    }
+
+    /// Index of the coupling that call number `call` uses.
+    fn called(&self, direction: Direction, call: usize) -> usize {
+        match direction {
+            Direction::Forward => call,
+            Direction::Inverse => self.couplings.len() - 1 - call,
+        }
+    }
+
+    /// log σ and log s.
+    pub(super) fn log_scales(&self, theta: &[T]) -> (f64, f64) {
+        (
+            self.log_base_scale.of(theta)[0].to_f64(),
+            self.log_augmentation_scale.of(theta)[0].to_f64(),
+        )
+    }
+
+    /// Adds to ∂L/∂log σ and ∂L/∂log s.
+    pub(super) fn add_log_scale_gradient(&self, gradient: &mut [T], base: f64, augmented: f64) {
+        self.log_base_scale.of_mut(gradient)[0] += T::of(base);
+        self.log_augmentation_scale.of_mut(gradient)[0] += T::of(augmented);
+    }
+
+    /// Trajectory, scratch and one state of the thread's workspace.
+    pub(super) fn with_tile<R>(
+        &self,
+        body: impl FnOnce(&mut [Lane<T>], &mut [Lane<T>], &mut [Lane<T>]) -> R,
+    ) -> R {
+        let (trajectory, scratch) = (self.trajectory_lanes(), self.scratch_lanes());
+        T::with_workspace(trajectory + scratch + self.width(), |space| {
+            let mut arena = Arena::new(space);
+            let (states, state) = (arena.take(trajectory), arena.take(self.width()));
+            body(states, state, arena.rest())
+        })
+    }
+}
+
+/// One line of registration a coupling.
+fn build<T: Real>(
+    shape: HalfShape,
+    options: &CouplingOptions,
+    layout: &mut ParameterLayout,
+) -> Result<Box<dyn Coupling<T>>, Error> {
+    Ok(match options {
+        CouplingOptions::Pairwise(options) => {
+            Box::new(PairwiseCoupling::new(shape, options, layout)?)
+        }
+    })
+}
+
+/// (moved, conditioning) halves of a state for coupling `index`: even ones move the second half.
+fn split<T>(index: usize, state: &mut [Lane<T>]) -> (&mut [Lane<T>], &mut [Lane<T>]) {
+    let (first, second) = state.split_at_mut(state.len() / 2);
+    if index.is_multiple_of(2) {
+        (second, first)
+    } else {
+        (first, second)
+    }
+}
+
+/// Rows (at most a tile of them) to lanes; missing samples repeat the last one.
+pub(super) fn load_rows<T: Real>(rows: &[f64], width: usize, lanes: &mut [Lane<T>]) {
+    let samples = rows.len() / width;
+    for (k, lane) in lanes.iter_mut().enumerate() {
+        for (sample, value) in lane.0.iter_mut().enumerate() {
+            *value = T::of(rows[sample.min(samples - 1) * width + k]);
+        }
+    }
+}
+
+/// Lanes to rows; the lanes of missing samples are dropped.
+pub(super) fn store_rows<T: Real>(lanes: &[Lane<T>], width: usize, rows: &mut [f64]) {
+    for (sample, row) in rows.chunks_exact_mut(width).enumerate() {
+        for (value, lane) in row.iter_mut().zip(lanes) {
+            *value = lane.0[sample].to_f64();
+        }
+    }
+}
+
+/// One number a sample to a lane; missing samples get zero.
+pub(super) fn load_scalars<T: Real>(values: &[f64]) -> Lane<T> {
+    debug_assert!(values.len() <= LANES);
+    let mut lane = Lane::zero();
+    for (to, from) in lane.0.iter_mut().zip(values) {
+        *to = T::of(*from);
+    }
+    lane
+}

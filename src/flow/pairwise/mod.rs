@@ -1,0 +1,361 @@
+//! The pairwise matrix-exponential coupling, which carries the whole Jacobian.
+//!
+//! A collective displacement v(y) distorts the noise x − y by its Jacobian, whose off-diagonal blocks
+//! are as large as its diagonal ones. A per-particle transform keeps the diagonal blocks only; this
+//! coupling multiplies the noise with the exponential of a full symmetric matrix of pair terms:
+//!
+//! ```text
+//! x′ = y + v(y) + exp(H(y)) (x − y)
+//! v_i = Σ_j φ_ij u_ij + g_i (y_i − ȳ)
+//! (H z)_i = s_i z_i + Σ_j (α_ij I + β_ij u_ij u_ijᵀ) (z_i − z_j)
+//! log |det ∂x′/∂x| = tr H
+//! ```
+//!
+//! φ, α, β, g, s are invariant outputs of a light radial conditioner. The map is O(d)- and
+//! permutation-equivariant, has no frames and no singularities.
+
+mod conditioner;
+mod exponential;
+
+use crate::engine::{Arena, Kernel, Lane, Real, Vector};
+use crate::error::Error;
+
+use super::{Coupling, Direction, HalfShape, ParameterLayout, Vjp};
+use conditioner::{RadialConditioner, NODE_OUTPUTS, PAIR_OUTPUTS};
+use exponential::{dot, load, store, subtract, PairMatrix, PairMatrixCotangent};
+
+/// Sizes of a pairwise coupling.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PairwiseOptions {
+    /// Width of node and pair features.
+    pub width: usize,
+    /// Number of Gaussian distance features, at least 2.
+    pub basis: usize,
+    /// Centre of the last distance feature, in units of length.
+    pub cutoff: f64,
+    /// Message passes before the read-out.
+    pub message_passes: usize,
+    /// Length c that keeps distances √(r² + c²) smooth at overlap.
+    pub core: f64,
+}
+
+impl Default for PairwiseOptions {
+    fn default() -> Self {
+        Self { width: 32, basis: 16, cutoff: 8.0, message_passes: 1, core: 0.1 }
+    }
+}
+
+/// The pairwise matrix-exponential coupling (see the module's head).
+#[derive(Debug, Clone)]
+pub struct PairwiseCoupling {
+    conditioner: RadialConditioner,
+}
+
+impl PairwiseCoupling {
+    /// Registers the coupling's parameters in `layout`; it starts as the identity.
+    pub fn new(
+        shape: HalfShape,
+        options: &PairwiseOptions,
+        layout: &mut ParameterLayout,
+    ) -> Result<Self, Error> {
+        if shape.copies != 1 {
+            return Err(Error::parameter(
+                "flow.augmented_copies",
+                "must be 1 with the pairwise coupling",
+            ));
+        }
+        if options.width == 0 {
+            return Err(Error::parameter("flow.layers.width", "must be at least 1"));
+        }
+        if options.basis < 2 {
+            return Err(Error::parameter("flow.layers.basis", "must be at least 2"));
+        }
+        for (field, value) in [("cutoff", options.cutoff), ("core", options.core)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::parameter(
+                    format!("flow.layers.{field}"),
+                    format!("is {value}: use a positive length"),
+                ));
+            }
+        }
+        let HalfShape { particles, dimension, .. } = shape;
+        Ok(Self { conditioner: RadialConditioner::new(particles, dimension, options, layout) })
+    }
+}
+
+fn sign(direction: Direction) -> f64 {
+    match direction {
+        Direction::Forward => 1.0,
+        Direction::Inverse => -1.0,
+    }
+}
+
+impl<T: Real> Coupling<T> for PairwiseCoupling {
+    fn scratch(&self) -> usize {
+        let c = &self.conditioner;
+        let (n, d, p) = (c.particles, c.dimension, c.pairs);
+        let cotangents = PAIR_OUTPUTS * p + NODE_OUTPUTS * n + p * d + n * d;
+        c.scratch() + exponential::scratch::<T>(n, d) + cotangents + 3 * n * d
+    }
+
+    fn apply(
+        &self,
+        direction: Direction,
+        theta: &[T],
+        conditioning: &[Lane<T>],
+        moved: &mut [Lane<T>],
+        log_det: &mut Lane<T>,
+        scratch: &mut [Lane<T>],
+    ) {
+        let conditioner = &self.conditioner;
+        T::dispatch(Apply { conditioner, direction, theta, conditioning, moved, log_det, scratch });
+    }
+
+    fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]) {
+        T::dispatch(Back { conditioner: &self.conditioner, call, scratch });
+    }
+
+    fn operations(&self) -> [f64; 3] {
+        let c = &self.conditioner;
+        let [n, d, p] = [c.particles, c.dimension, c.pairs].map(|count| count as f64);
+        let [forward, backward, with_parameters] = c.operations();
+        // One Taylor step of nine sweeps is the rule; a sweep is one product H z.
+        let sweeps = 9.0 * (p * (9.0 * d + 2.0) + 3.0 * n * d);
+        let shift = p * (4.0 * d + 4.0) + 6.0 * n * d;
+        let apply = forward + sweeps + shift;
+        let back = forward + 4.0 * sweeps + 3.0 * shift;
+        [apply, back + backward, back + with_parameters]
+    }
+}
+
+struct Apply<'a, T> {
+    conditioner: &'a RadialConditioner,
+    direction: Direction,
+    theta: &'a [T],
+    conditioning: &'a [Lane<T>],
+    moved: &'a mut [Lane<T>],
+    log_det: &'a mut Lane<T>,
+    scratch: &'a mut [Lane<T>],
+}
+
+impl<T: Real> Kernel<T> for Apply<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(self) {
+        let Self { conditioner, direction, theta, conditioning: y, moved, log_det, scratch } = self;
+        let mut arena = Arena::new(scratch);
+        let mut tape = conditioner.tape(&mut arena);
+        conditioner.forward::<V>(theta, y, &mut tape);
+        let (phi, alpha_beta) = tape.pair_outputs.split_at(conditioner.pairs);
+        let (g, s) = tape.node_outputs.split_at(conditioner.particles);
+        let shift = arena.take(y.len());
+        displacement::<V>(conditioner, (phi, g), tape.direction, tape.centered, shift);
+        let matrix = pair_matrix(conditioner, alpha_beta, s, tape.direction);
+        let sign = sign(direction);
+
+        for ((z, y), v) in moved.iter_mut().zip(y).zip(shift.iter()) {
+            let difference = V::load(z).sub(V::load(y));
+            match direction {
+                Direction::Forward => difference.store(z),
+                Direction::Inverse => difference.sub(V::load(v)).store(z),
+            }
+        }
+        matrix.exponential::<V>(sign, moved, arena.rest());
+        for ((z, y), v) in moved.iter_mut().zip(y).zip(shift.iter()) {
+            let sum = V::load(z).add(V::load(y));
+            match direction {
+                Direction::Forward => sum.add(V::load(v)).store(z),
+                Direction::Inverse => sum.store(z),
+            }
+        }
+        matrix.trace::<V>().mul(V::constant(sign)).accumulate(log_det);
+    }
+}
+
+struct Back<'a, T> {
+    conditioner: &'a RadialConditioner,
+    call: Vjp<'a, T>,
+    scratch: &'a mut [Lane<T>],
+}
+
+impl<T: Real> Kernel<T> for Back<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(self) {
+        let Self { conditioner, call, scratch } = self;
+        let (y, pairs, n) = (call.conditioning, conditioner.pairs, conditioner.particles);
+        let mut arena = Arena::new(scratch);
+        let mut tape = conditioner.tape(&mut arena);
+        conditioner.forward::<V>(call.theta, y, &mut tape);
+        let sign = sign(call.direction);
+
+        let pair_cotangent = arena.take_zeroed(PAIR_OUTPUTS * pairs);
+        let node_cotangent = arena.take_zeroed(NODE_OUTPUTS * n);
+        let direction_cotangent = arena.take_zeroed(pairs * conditioner.dimension);
+        let centered_cotangent = arena.take_zeroed(y.len());
+        let (noise, shift) = (arena.take(y.len()), arena.take(y.len()));
+        let (phi, alpha_beta) = tape.pair_outputs.split_at(pairs);
+        let (g, s) = tape.node_outputs.split_at(n);
+
+        // The input of the exponential: x − y, or x′ − y − v.
+        let inverse = call.direction == Direction::Inverse;
+        if inverse {
+            displacement::<V>(conditioner, (phi, g), tape.direction, tape.centered, shift);
+        }
+        for (((noise, x), y), v) in noise.iter_mut().zip(call.moved).zip(y).zip(shift.iter()) {
+            let difference = V::load(x).sub(V::load(y));
+            let z = if inverse { difference.sub(V::load(v)) } else { difference };
+            z.store(noise);
+        }
+
+        // The output is y + exp(±H)·noise, plus v when forward.
+        for (to, from) in call.conditioning_cotangent.iter_mut().zip(call.moved_cotangent.iter()) {
+            V::load(from).accumulate(to);
+        }
+        if !inverse {
+            shift.copy_from_slice(call.moved_cotangent);
+        }
+        let matrix = pair_matrix(conditioner, alpha_beta, s, tape.direction);
+        let (phi_cotangent, alpha_beta_cotangent) = pair_cotangent.split_at_mut(pairs);
+        let (alpha_cotangent, beta_cotangent) = alpha_beta_cotangent.split_at_mut(pairs);
+        let (g_cotangent, s_cotangent) = node_cotangent.split_at_mut(n);
+        let mut to = PairMatrixCotangent {
+            diagonal: s_cotangent,
+            isotropic: alpha_cotangent,
+            radial: beta_cotangent,
+            direction: direction_cotangent,
+        };
+        let log_det = V::load(call.log_det_cotangent).mul(V::constant(sign));
+        matrix.trace_vjp::<V>(log_det, &mut to);
+        matrix.exponential_vjp::<V>(sign, noise, call.moved_cotangent, &mut to, arena.rest());
+        for (to, from) in call.conditioning_cotangent.iter_mut().zip(call.moved_cotangent.iter()) {
+            V::load(to).sub(V::load(from)).store(to);
+        }
+        // ∂L/∂v: the output's cotangent when forward, minus the noise's when inverse.
+        if inverse {
+            for (v, z) in shift.iter_mut().zip(call.moved_cotangent.iter()) {
+                V::load(z).neg().store(v);
+            }
+        }
+        let to = (phi_cotangent, g_cotangent, &mut *direction_cotangent, &mut *centered_cotangent);
+        displacement_vjp::<V>(conditioner, (phi, g), tape.direction, tape.centered, shift, to);
+        conditioner.backward::<V>(
+            call.theta,
+            &mut tape,
+            pair_cotangent,
+            node_cotangent,
+            direction_cotangent,
+            centered_cotangent,
+            call.conditioning_cotangent,
+            call.gradient,
+            &mut arena,
+        );
+    }
+}
+
+#[inline(always)]
+fn pair_matrix<'a, T>(
+    conditioner: &RadialConditioner,
+    alpha_beta: &'a [Lane<T>],
+    s: &'a [Lane<T>],
+    direction: &'a [Lane<T>],
+) -> PairMatrix<'a, T> {
+    let (isotropic, radial) = alpha_beta.split_at(conditioner.pairs);
+    let (particles, dimension) = (conditioner.particles, conditioner.dimension);
+    PairMatrix { particles, dimension, diagonal: s, isotropic, radial, direction }
+}
+
+/// v_i = Σ_j φ_ij u_ij + g_i (y_i − ȳ); `scalars` are (φ, g).
+#[inline(always)]
+fn displacement<V: Vector>(
+    conditioner: &RadialConditioner,
+    scalars: (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
+    direction: &[Lane<V::Scalar>],
+    centered: &[Lane<V::Scalar>],
+    v: &mut [Lane<V::Scalar>],
+) {
+    match conditioner.dimension {
+        2 => displacement_in::<V, 2>(scalars, direction, centered, v),
+        _ => displacement_in::<V, 3>(scalars, direction, centered, v),
+    }
+}
+
+#[inline(always)]
+fn displacement_in<V: Vector, const D: usize>(
+    (phi, g): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
+    direction: &[Lane<V::Scalar>],
+    centered: &[Lane<V::Scalar>],
+    v: &mut [Lane<V::Scalar>],
+) {
+    let n = g.len();
+    for i in 0..n {
+        let (g, y) = (V::load(&g[i]), load::<V, D>(centered, i));
+        store(y.map(|y| y.mul(g)), v, i);
+    }
+    let mut p = 0;
+    for i in 0..n {
+        let mut total = load::<V, D>(v, i);
+        for j in i + 1..n {
+            let (phi, u) = (V::load(&phi[p]), load::<V, D>(direction, p));
+            for k in 0..D {
+                let push = phi.mul(u[k]);
+                total[k] = total[k].add(push);
+                let other = &mut v[j * D + k];
+                V::load(other).sub(push).store(other);
+            }
+            p += 1;
+        }
+        store(total, v, i);
+    }
+}
+
+type Cotangents<'a, T> =
+    (&'a mut [Lane<T>], &'a mut [Lane<T>], &'a mut [Lane<T>], &'a mut [Lane<T>]);
+
+/// With `back` = ∂L/∂v, adds to the cotangents of φ, g, u and y − ȳ.
+#[inline(always)]
+fn displacement_vjp<V: Vector>(
+    conditioner: &RadialConditioner,
+    scalars: (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
+    direction: &[Lane<V::Scalar>],
+    centered: &[Lane<V::Scalar>],
+    back: &[Lane<V::Scalar>],
+    to: Cotangents<'_, V::Scalar>,
+) {
+    match conditioner.dimension {
+        2 => displacement_vjp_in::<V, 2>(scalars, direction, centered, back, to),
+        _ => displacement_vjp_in::<V, 3>(scalars, direction, centered, back, to),
+    }
+}
+
+#[inline(always)]
+fn displacement_vjp_in<V: Vector, const D: usize>(
+    (phi, g): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
+    direction: &[Lane<V::Scalar>],
+    centered: &[Lane<V::Scalar>],
+    back: &[Lane<V::Scalar>],
+    to: Cotangents<'_, V::Scalar>,
+) {
+    let n = g.len();
+    let (to_phi, to_g, to_direction, to_centered) = to;
+    let mut p = 0;
+    for i in 0..n {
+        let here = load::<V, D>(back, i);
+        dot(here, load::<V, D>(centered, i)).accumulate(&mut to_g[i]);
+        let factor = V::load(&g[i]);
+        for k in 0..D {
+            here[k].mul(factor).accumulate(&mut to_centered[i * D + k]);
+        }
+        for j in i + 1..n {
+            let difference = subtract(here, load::<V, D>(back, j));
+            dot(difference, load::<V, D>(direction, p)).accumulate(&mut to_phi[p]);
+            let factor = V::load(&phi[p]);
+            for k in 0..D {
+                factor.mul(difference[k]).accumulate(&mut to_direction[p * D + k]);
+            }
+            p += 1;
+        }
+    }
+}

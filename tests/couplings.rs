@@ -1,0 +1,388 @@
+//! Every coupling, in one table: inverse, log-determinant, equivariance, vector-Jacobian products.
+//! Each check is shown to catch a planted error.
+
+use boltzflow::engine::{Lane, LANES};
+use boltzflow::flow::{
+    Coupling, Direction, HalfShape, PairwiseCoupling, PairwiseOptions, ParameterLayout, Vjp,
+};
+use boltzflow::random::{stream, Purpose};
+use boltzflow::system::System;
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+const BOTH: [Direction; 2] = [Direction::Forward, Direction::Inverse];
+
+/// A coupling with random parameters and a tile of random samples.
+struct Case {
+    name: String,
+    shape: HalfShape,
+    coupling: Box<dyn Coupling<f64>>,
+    theta: Vec<f64>,
+    conditioning: Vec<Lane<f64>>,
+    moved: Vec<Lane<f64>>,
+    /// Planted errors: a factor on every log-determinant; a push along the first axis.
+    log_det_factor: f64,
+    push: f64,
+}
+
+type Build = fn(HalfShape, &mut ParameterLayout) -> Box<dyn Coupling<f64>>;
+
+fn pairwise(shape: HalfShape, layout: &mut ParameterLayout) -> Box<dyn Coupling<f64>> {
+    let options =
+        PairwiseOptions { width: 7, basis: 5, cutoff: 4.0, message_passes: 2, core: 0.3 };
+    Box::new(PairwiseCoupling::new(shape, &options, layout).unwrap())
+}
+
+const TABLE: [(&str, Build, f64); 1] = [("pairwise", pairwise, 0.15)];
+
+fn lanes(count: usize, seed: u64, scale: f64) -> Vec<Lane<f64>> {
+    let mut rng = stream(seed, Purpose::Evaluation, 0, 0);
+    (0..count)
+        .map(|_| {
+            Lane(std::array::from_fn(|_| {
+                let z: f64 = StandardNormal.sample(&mut rng);
+                scale * z
+            }))
+        })
+        .collect()
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (name, build, scale) in TABLE {
+        for (particles, dimension) in [(4, 2), (5, 3)] {
+            let shape = HalfShape { copies: 1, particles, dimension };
+            let mut layout = ParameterLayout::default();
+            let coupling = build(shape, &mut layout);
+            let mut rng = stream(11, Purpose::Evaluation, 1, 0);
+            let theta = layout
+                .initialize::<f64>(3)
+                .into_iter()
+                .map(|t| {
+                    let z: f64 = StandardNormal.sample(&mut rng);
+                    t + scale * z
+                })
+                .collect();
+            let conditioning = lanes(shape.lanes(), 5, 1.2);
+            let moved = lanes(shape.lanes(), 6, 0.5)
+                .iter()
+                .zip(&conditioning)
+                .map(|(z, y)| Lane(std::array::from_fn(|l| z.0[l] + y.0[l])))
+                .collect();
+            cases.push(Case {
+                name: format!("{name} {particles} x {dimension}"),
+                shape,
+                coupling,
+                theta,
+                conditioning,
+                moved,
+                log_det_factor: 1.0,
+                push: 0.0,
+            });
+        }
+    }
+    cases
+}
+
+impl Case {
+    fn call(
+        &self,
+        direction: Direction,
+        theta: &[f64],
+        conditioning: &[Lane<f64>],
+        moved: &[Lane<f64>],
+    ) -> (Vec<Lane<f64>>, Lane<f64>) {
+        let mut out = moved.to_vec();
+        let mut log_det = Lane::zero();
+        // Scratch starts with garbage: nothing may rely on zeros in it.
+        let mut scratch = vec![Lane::splat(f64::NAN); self.coupling.scratch()];
+        self.coupling.apply(
+            direction,
+            theta,
+            conditioning,
+            &mut out,
+            &mut log_det,
+            &mut scratch,
+        );
+        for (k, lane) in out.iter_mut().enumerate() {
+            for v in &mut lane.0 {
+                *v += if k % self.shape.dimension == 0 { self.push } else { 0.0 };
+            }
+        }
+        (out, Lane(log_det.0.map(|v| v * self.log_det_factor)))
+    }
+
+    fn apply(&self, direction: Direction) -> (Vec<Lane<f64>>, Lane<f64>) {
+        self.call(direction, &self.theta, &self.conditioning, &self.moved)
+    }
+
+    /// Largest error of the round trip, in positions and in the sum of the log-determinants.
+    fn round_trip_error(&self) -> f64 {
+        let mut error = 0.0_f64;
+        for direction in BOTH {
+            let other = BOTH[usize::from(direction == Direction::Forward)];
+            let (there, first) = self.apply(direction);
+            let (back, second) = self.call(other, &self.theta, &self.conditioning, &there);
+            for (a, b) in back.iter().zip(&self.moved) {
+                for l in 0..LANES {
+                    error = error.max((a.0[l] - b.0[l]).abs());
+                }
+            }
+            for l in 0..LANES {
+                error = error.max((first.0[l] + second.0[l]).abs());
+            }
+        }
+        error
+    }
+
+    /// Largest difference between the log-determinant and that of a numerical Jacobian.
+    fn log_det_error(&self) -> f64 {
+        let width = self.shape.lanes();
+        let step = 1e-5;
+        let mut error = 0.0_f64;
+        for direction in BOTH {
+            let (_, log_det) = self.apply(direction);
+            let columns: Vec<Vec<Lane<f64>>> = (0..width)
+                .map(|k| {
+                    let shifted = |by: f64| {
+                        let mut moved = self.moved.clone();
+                        for v in &mut moved[k].0 {
+                            *v += by;
+                        }
+                        self.call(direction, &self.theta, &self.conditioning, &moved).0
+                    };
+                    let (up, down) = (shifted(step), shifted(-step));
+                    up.iter()
+                        .zip(&down)
+                        .map(|(u, d)| {
+                            Lane(std::array::from_fn(|l| (u.0[l] - d.0[l]) / (2.0 * step)))
+                        })
+                        .collect()
+                })
+                .collect();
+            for l in 0..LANES {
+                let matrix: Vec<Vec<f64>> =
+                    columns.iter().map(|c| c.iter().map(|v| v.0[l]).collect()).collect();
+                error = error.max((log_abs_det(matrix) - log_det.0[l]).abs());
+            }
+        }
+        error
+    }
+
+    /// Largest change of the output, in the transformed frame, when both halves are rotated (and
+    /// reflected), permuted and translated together.
+    fn equivariance_error(&self) -> f64 {
+        let HalfShape { particles, dimension, .. } = self.shape;
+        let system = System::new(particles, dimension).unwrap();
+        let mut rng = stream(2, Purpose::Evaluation, 0, 1);
+        let mut rotation = system.random_rotation(&mut rng);
+        rotation[..dimension].iter_mut().for_each(|v| *v = -*v);
+        let permutation = system.random_permutation(&mut rng);
+        let shift: Vec<f64> = (0..dimension).map(|_| rng.gen_range(-3.0..3.0)).collect();
+        let transform = |half: &[Lane<f64>]| -> Vec<Lane<f64>> {
+            let mut out = half.to_vec();
+            for l in 0..LANES {
+                let x: Vec<f64> = half.iter().map(|v| v.0[l]).collect();
+                let mut x = system.permute(&permutation, &x);
+                system.rotate(&rotation, &mut x);
+                for (k, v) in x.iter().enumerate() {
+                    out[k].0[l] = v + shift[k % dimension];
+                }
+            }
+            out
+        };
+        let (conditioning, moved) = (transform(&self.conditioning), transform(&self.moved));
+        let mut error = 0.0_f64;
+        for direction in BOTH {
+            let (out, log_det) = self.apply(direction);
+            let (other, other_log_det) = self.call(direction, &self.theta, &conditioning, &moved);
+            for (a, b) in transform(&out).iter().zip(&other) {
+                for l in 0..LANES {
+                    error = error.max((a.0[l] - b.0[l]).abs());
+                }
+            }
+            for l in 0..LANES {
+                error = error.max((log_det.0[l] - other_log_det.0[l]).abs());
+            }
+        }
+        error
+    }
+
+    /// Largest relative difference between vector-Jacobian products and central finite differences,
+    /// along random directions in the moved half, in the conditioning half and in the parameters, and
+    /// for every parameter alone.
+    fn vjp_error(&self) -> f64 {
+        let width = self.shape.lanes();
+        let weights = lanes(width, 21, 1.0);
+        let log_det_weight = lanes(1, 22, 1.0)[0];
+        let mut error = 0.0_f64;
+        for direction in BOTH {
+            let value = |theta: &[f64], y: &[Lane<f64>], x: &[Lane<f64>]| -> [f64; LANES] {
+                let (out, log_det) = self.call(direction, theta, y, x);
+                std::array::from_fn(|l| {
+                    log_det.0[l] * log_det_weight.0[l]
+                        + out.iter().zip(&weights).map(|(o, w)| o.0[l] * w.0[l]).sum::<f64>()
+                })
+            };
+            let mut moved_cotangent = weights.clone();
+            let mut conditioning_cotangent = vec![Lane::zero(); width];
+            let mut gradient = vec![0.0; self.theta.len()];
+            let mut scratch = vec![Lane::splat(f64::NAN); self.coupling.scratch()];
+            let vjp = |with: Option<&mut [f64]>,
+                       moved_cotangent: &mut [Lane<f64>],
+                       conditioning_cotangent: &mut [Lane<f64>],
+                       scratch: &mut [Lane<f64>]| {
+                self.coupling.vjp(
+                    Vjp {
+                        direction,
+                        theta: &self.theta,
+                        conditioning: &self.conditioning,
+                        moved: &self.moved,
+                        moved_cotangent,
+                        conditioning_cotangent,
+                        log_det_cotangent: &log_det_weight,
+                        gradient: with,
+                    },
+                    scratch,
+                );
+            };
+            vjp(
+                Some(&mut gradient),
+                &mut moved_cotangent,
+                &mut conditioning_cotangent,
+                &mut scratch,
+            );
+            // Without parameter gradients the input gradients are the same.
+            let (mut alone, mut alone_conditioning) = (weights.clone(), vec![Lane::zero(); width]);
+            vjp(None, &mut alone, &mut alone_conditioning, &mut scratch);
+            assert!(alone == moved_cotangent && alone_conditioning == conditioning_cotangent);
+
+            let step = 1e-5;
+            for trial in 0..4 {
+                let along = lanes(2 * width, 30 + trial, 1.0);
+                let shift = |half: &[Lane<f64>], by: f64, along: &[Lane<f64>]| -> Vec<Lane<f64>> {
+                    half.iter()
+                        .zip(along)
+                        .map(|(h, a)| Lane(std::array::from_fn(|l| h.0[l] + by * a.0[l])))
+                        .collect()
+                };
+                for (half, cotangent) in [&moved_cotangent, &conditioning_cotangent]
+                    .into_iter()
+                    .enumerate()
+                {
+                    let along = &along[half * width..(half + 1) * width];
+                    let at = |by: f64| {
+                        if half == 0 {
+                            let x = shift(&self.moved, by, along);
+                            value(&self.theta, &self.conditioning, &x)
+                        } else {
+                            let y = shift(&self.conditioning, by, along);
+                            value(&self.theta, &y, &self.moved)
+                        }
+                    };
+                    let (up, down) = (at(step), at(-step));
+                    for l in 0..LANES {
+                        let want = (up[l] - down[l]) / (2.0 * step);
+                        let got: f64 =
+                            cotangent.iter().zip(along).map(|(c, a)| c.0[l] * a.0[l]).sum();
+                        error = error.max((got - want).abs() / (1.0 + want.abs()));
+                    }
+                }
+            }
+            for (k, got) in gradient.iter().enumerate() {
+                let at = |by: f64| {
+                    let mut theta = self.theta.clone();
+                    theta[k] += by;
+                    value(&theta, &self.conditioning, &self.moved).iter().sum::<f64>()
+                };
+                let want = (at(step) - at(-step)) / (2.0 * step);
+                error = error.max((got - want).abs() / (1.0 + want.abs()));
+            }
+        }
+        error
+    }
+}
+
+/// log |det| by Gaussian elimination with partial pivoting.
+fn log_abs_det(mut matrix: Vec<Vec<f64>>) -> f64 {
+    let n = matrix.len();
+    let mut log = 0.0;
+    for column in 0..n {
+        let pivot = (column..n)
+            .max_by(|&a, &b| matrix[a][column].abs().total_cmp(&matrix[b][column].abs()))
+            .unwrap();
+        matrix.swap(column, pivot);
+        let head = matrix[column][column];
+        log += head.abs().ln();
+        for row in column + 1..n {
+            let factor = matrix[row][column] / head;
+            for k in column..n {
+                matrix[row][k] -= factor * matrix[column][k];
+            }
+        }
+    }
+    log
+}
+
+#[test]
+fn a_round_trip_returns_to_the_start() {
+    for mut case in cases() {
+        let error = case.round_trip_error();
+        assert!(error < 1e-10, "{}: {error:e}", case.name);
+        case.push = 1e-3;
+        assert!(case.round_trip_error() > 1e-4, "{}: a planted push was not caught", case.name);
+    }
+}
+
+#[test]
+fn the_log_determinant_is_that_of_the_jacobian() {
+    for mut case in cases() {
+        let error = case.log_det_error();
+        assert!(error < 1e-6, "{}: {error:e}", case.name);
+        case.log_det_factor = -1.0;
+        assert!(case.log_det_error() > 1e-2, "{}: a planted sign was not caught", case.name);
+    }
+}
+
+#[test]
+fn both_directions_are_equivariant() {
+    for mut case in cases() {
+        let error = case.equivariance_error();
+        assert!(error < 1e-10, "{}: {error:e}", case.name);
+        case.push = 1e-3;
+        assert!(case.equivariance_error() > 1e-4, "{}: a planted push was not caught", case.name);
+    }
+}
+
+#[test]
+fn vector_jacobian_products_agree_with_finite_differences() {
+    for mut case in cases() {
+        let error = case.vjp_error();
+        assert!(error < 1e-6, "{}: {error:e}", case.name);
+        case.log_det_factor = 1.01;
+        assert!(case.vjp_error() > 1e-4, "{}: a planted factor was not caught", case.name);
+    }
+}
+
+#[test]
+fn couplings_start_as_the_identity() {
+    for (name, build, _) in TABLE {
+        for (particles, dimension) in [(4, 2), (5, 3)] {
+            let shape = HalfShape { copies: 1, particles, dimension };
+            let mut layout = ParameterLayout::default();
+            let coupling = build(shape, &mut layout);
+            let theta = layout.initialize::<f64>(0);
+            let (y, x) = (lanes(shape.lanes(), 5, 1.2), lanes(shape.lanes(), 6, 1.0));
+            let mut out = x.clone();
+            let mut log_det = Lane::zero();
+            let mut scratch = vec![Lane::zero(); coupling.scratch()];
+            let direction = Direction::Forward;
+            coupling.apply(direction, &theta, &y, &mut out, &mut log_det, &mut scratch);
+            for (a, b) in out.iter().chain([&log_det]).zip(x.iter().chain([&Lane::zero()])) {
+                for l in 0..LANES {
+                    assert!((a.0[l] - b.0[l]).abs() < 1e-12, "{name} is not the identity");
+                }
+            }
+        }
+    }
+}
