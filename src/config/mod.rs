@@ -1,1 +1,17 @@
-//! config
+//! TOML files to objects: targets, and the recipes of runs.
+
+mod read;
+mod recipe;
+mod target;
+mod train;
+mod validate;
+
+pub use recipe::{
+    CheckpointOptions, EvaluateOptions, FlowOptions, LayerGroup, PairwiseLayers, Recipe,
+    VectorLayers,
+};
+pub use target::{builtin_targets, load_target, parameters, Known, Registry, Target};
+pub use train::{
+    BufferOptions, CoreSchedule, Estimator, FabOptions, GradientClip, LearningRate,
+    MaxLikelihoodOptions, Objective, ReverseKlOptions, TrainOptions,
+};

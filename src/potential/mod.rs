@@ -1,7 +1,22 @@
 //! Energy functions: the trait that a user implements, and the built-in functional forms.
 
+mod counted;
+mod double_well;
+mod lennard_jones;
+mod pairs;
+mod softened;
+
+use std::sync::Arc;
+
+use crate::error::Error;
 pub use crate::error::EvaluationError;
 use crate::system::System;
+
+pub use counted::{Counted, Counts};
+pub use double_well::{DoubleWell, DoubleWellParameters};
+pub use lennard_jones::{LennardJones, LennardJonesParameters};
+pub use pairs::sum_over_pairs;
+pub use softened::LinearCore;
 
 /// An energy function U(x)/kT of n particles in d dimensions, with its gradient.
 ///
@@ -54,5 +69,57 @@ pub trait Potential: Send + Sync {
             };
         }
         Ok(failures)
+    }
+
+    /// A version of this potential without the steep core at short distances, for trainers that
+    /// start with a soft core and harden it: what repels more steeply than at `core_radius` (a
+    /// length) is continued linearly below it. A radius of 0 is the potential itself. `None`, the
+    /// default, when the potential has no such version or the radius makes no sense for it.
+    fn softened(&self, core_radius: f64) -> Option<Arc<dyn Potential>> {
+        let _ = core_radius;
+        None
+    }
+}
+
+/// A pointer to a potential is a potential.
+macro_rules! delegate_to_pointee {
+    ($($pointer:ty),*) => {$(
+        impl<P: Potential + ?Sized> Potential for $pointer {
+            fn system(&self) -> System {
+                (**self).system()
+            }
+
+            fn energy_and_gradient(
+                &self,
+                x: &[f64],
+                gradient: &mut [f64],
+            ) -> Result<f64, EvaluationError> {
+                (**self).energy_and_gradient(x, gradient)
+            }
+
+            fn energies_and_gradients(
+                &self,
+                x: &[f64],
+                energies: &mut [f64],
+                gradients: &mut [f64],
+            ) -> Result<usize, EvaluationError> {
+                (**self).energies_and_gradients(x, energies, gradients)
+            }
+
+            fn softened(&self, core_radius: f64) -> Option<Arc<dyn Potential>> {
+                (**self).softened(core_radius)
+            }
+        }
+    )*};
+}
+
+delegate_to_pointee!(&P, Box<P>, Arc<P>);
+
+/// Refuses a parameter that is not a positive number.
+fn require_positive(field: &str, value: f64) -> Result<(), Error> {
+    if value.is_finite() && value > 0.0 {
+        Ok(())
+    } else {
+        Err(Error::parameter(field, format!("is {value}: use a number over 0")))
     }
 }

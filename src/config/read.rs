@@ -1,0 +1,150 @@
+//! From TOML text to plain structs, with messages that name the key and what would be right.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+
+/// The only format number so far.
+pub(super) const FORMAT: i64 = 1;
+
+/// Reads a file.
+pub(super) fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })
+}
+
+/// The table in `text`, without its checked `format`.
+pub(super) fn parse_table(text: &str) -> Result<toml::Table, String> {
+    let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+        let line = e.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+        format!("line {line} is not TOML: {}", e.message().replace('\n', ", "))
+    })?;
+    match table.remove("format") {
+        Some(toml::Value::Integer(FORMAT)) => Ok(table),
+        Some(other) => {
+            Err(format!("`format` is {other}: this version of boltzflow reads format = {FORMAT}"))
+        }
+        None => Err(format!("`format` is missing: add `format = {FORMAT}` at the top")),
+    }
+}
+
+/// `table` as a `T`; `elsewhere` are keys that the file may have beside those of `T`.
+pub(super) fn from_table<T: DeserializeOwned>(
+    table: toml::Table,
+    elsewhere: &[&str],
+) -> Result<T, String> {
+    table.try_into().map_err(|e: toml::de::Error| explain(&e.to_string(), elsewhere))
+}
+
+/// Turns an error about a field, or about a file without a name, into one about `file`.
+pub(super) fn in_file(file: &Path, error: Error) -> Error {
+    match error {
+        Error::Parameter { .. } => config_error(file, error.to_string()),
+        Error::Config { file: unnamed, problem } if unnamed.as_os_str().is_empty() => {
+            config_error(file, problem)
+        }
+        other => other,
+    }
+}
+
+/// A [`Error::Config`].
+pub(super) fn config_error(file: &Path, problem: impl Into<String>) -> Error {
+    Error::Config { file: file.to_path_buf(), problem: problem.into() }
+}
+
+/// Rewrites what serde and toml say, with the full path of the key.
+///
+/// They append lines such as "in `train.fab`", the innermost first, and name an unknown key or a
+/// missing one in the message itself.
+fn explain(message: &str, elsewhere: &[&str]) -> String {
+    let mut problem = Vec::new();
+    let mut path = Vec::new();
+    for line in message.lines().filter(|line| !line.is_empty()) {
+        match line.strip_prefix("in `").and_then(|rest| rest.strip_suffix('`')) {
+            Some(key) => path.insert(0, key),
+            None => problem.push(line),
+        }
+    }
+    let problem = problem.join(", ");
+    let mut words = problem.split('`').skip(1).step_by(2);
+    let first = words.next().unwrap_or_default();
+    if problem.starts_with("unknown field") {
+        let mut known: Vec<&str> = words.collect();
+        path.push(first);
+        if path.len() == 1 {
+            known.extend(elsewhere);
+        }
+        format!("`{}` is no key: {}", path.join("."), suggest(first, &known))
+    } else if problem.starts_with("unknown variant") {
+        let known: Vec<&str> = words.collect();
+        format!("`{}` is \"{first}\": {}", path.join("."), suggest(first, &known))
+    } else if problem.starts_with("missing field") {
+        path.push(first);
+        format!("`{}` is missing and has no default: add it", path.join("."))
+    } else {
+        let problem = match problem.split_once("expected struct ") {
+            Some((given, _)) => format!("{given}expected a section"),
+            None => problem.clone(),
+        };
+        let plain = problem
+            .replace("invalid type: map", "invalid type: section")
+            .replace("expected a sequence", "expected a list")
+            .replace("expected usize", "expected a whole number of 0 or more")
+            .replace("expected u64", "expected a whole number of 0 or more")
+            .replace("expected f64", "expected a number");
+        if path.is_empty() {
+            plain
+        } else {
+            format!("`{}`: {plain}", path.join("."))
+        }
+    }
+}
+
+/// "did you mean …" when a known word is near, the known words otherwise.
+pub(super) fn suggest(word: &str, known: &[&str]) -> String {
+    let nearest = known.iter().map(|k| (edit_distance(word, k), k)).min();
+    match nearest {
+        Some((distance, near)) if distance <= 1 + near.len() / 4 => {
+            format!("did you mean `{near}`?")
+        }
+        _ => format!("use one of `{}`", known.join("`, `")),
+    }
+}
+
+/// Levenshtein distance, by characters.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substitution = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substitution.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edit_distances_of_known_pairs() {
+        for (a, b, distance) in
+            [("", "abc", 3), ("kitten", "sitting", 3), ("steps", "steps", 0), ("stpes", "steps", 2)]
+        {
+            assert_eq!(edit_distance(a, b), distance);
+            assert_eq!(edit_distance(b, a), distance);
+        }
+    }
+
+    #[test]
+    fn a_near_word_is_suggested_and_a_far_one_gets_the_list() {
+        assert_eq!(suggest("stpes", &["steps", "seed"]), "did you mean `steps`?");
+        assert_eq!(suggest("colour", &["steps", "seed"]), "use one of `steps`, `seed`");
+    }
+}

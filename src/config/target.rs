@@ -1,0 +1,215 @@
+//! Target files: an energy function with its parameters and what is known about it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::read::{config_error, from_table, in_file, parse_table, read, suggest};
+use crate::error::Error;
+use crate::potential::{DoubleWell, LennardJones, Potential};
+
+/// The target files that come with the program.
+const BUILTIN: [(&str, &str); 4] = [
+    ("dw4", include_str!("../../targets/dw4.toml")),
+    ("lj13", include_str!("../../targets/lj13.toml")),
+    ("lj13_eps2", include_str!("../../targets/lj13_eps2.toml")),
+    ("lj55", include_str!("../../targets/lj55.toml")),
+];
+
+/// More particles than this are taken for a slip of the keyboard.
+const MOST_PARTICLES: usize = 10_000;
+
+/// Keys that every target file may have, whatever its kind.
+const COMMON_KEYS: [&str; 5] = ["format", "name", "description", "kind", "known"];
+
+/// What is known about a target from elsewhere. Energies and logarithms in units of kT and nats.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Known {
+    /// log ∫ exp(−U) over the zero-centre-of-mass subspace.
+    pub log_z: Option<f64>,
+    /// Its standard error.
+    pub log_z_error: Option<f64>,
+    /// Mean energy ⟨U⟩.
+    pub mean_energy: Option<f64>,
+    /// Its standard error.
+    pub mean_energy_error: Option<f64>,
+    /// Entropy, which is also the lowest possible negative log-likelihood of x.
+    pub entropy: Option<f64>,
+}
+
+impl Known {
+    fn validate(&self) -> Result<(), Error> {
+        for (key, value, is_error) in [
+            ("known.log_z", self.log_z, false),
+            ("known.log_z_error", self.log_z_error, true),
+            ("known.mean_energy", self.mean_energy, false),
+            ("known.mean_energy_error", self.mean_energy_error, true),
+            ("known.entropy", self.entropy, false),
+        ] {
+            match value {
+                Some(v) if !v.is_finite() => {
+                    return Err(Error::parameter(key, format!("is {v}: use a finite number")))
+                }
+                Some(v) if is_error && v < 0.0 => {
+                    return Err(Error::parameter(key, format!("is {v}: an error is 0 or more")))
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An energy function to sample.
+#[derive(Clone)]
+pub struct Target {
+    /// What reports and figures call it.
+    pub name: String,
+    /// One line about it, possibly empty.
+    pub description: String,
+    /// The energy function.
+    pub potential: Arc<dyn Potential>,
+    /// Ground truth, as far as there is one.
+    pub known: Known,
+    /// The text it was read from, from which [`Registry::target_from_text`] makes it again.
+    pub text: String,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The keys of a target file that do not depend on its kind.
+#[derive(Deserialize)]
+struct Common {
+    name: String,
+    #[serde(default)]
+    description: String,
+    kind: String,
+    #[serde(default)]
+    known: Known,
+}
+
+type Factory = Box<dyn Fn(&toml::Table) -> Result<Arc<dyn Potential>, Error> + Send + Sync>;
+
+/// The kinds of energy function that a target file can name.
+pub struct Registry {
+    kinds: BTreeMap<String, Factory>,
+}
+
+impl Registry {
+    /// The built-in kinds.
+    pub fn builtin() -> Self {
+        Self { kinds: BTreeMap::new() }
+            .with("double_well", |table| Ok(Arc::new(DoubleWell::new(parameters(table)?)?)))
+            .with("lennard_jones", |table| Ok(Arc::new(LennardJones::new(parameters(table)?)?)))
+    }
+
+    /// Adds a kind, or replaces it. `factory` gets the target file's table without the keys that all
+    /// kinds share (`format`, `name`, `description`, `kind`, `known`); [`parameters`] turns it into a
+    /// struct.
+    pub fn with(
+        mut self,
+        kind: &str,
+        factory: impl Fn(&toml::Table) -> Result<Arc<dyn Potential>, Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.kinds.insert(kind.to_string(), Box::new(factory));
+        self
+    }
+
+    /// The built-in target of that name, or the one in a file: what contains a `/` or ends in
+    /// `.toml` is a path, relative to the current folder.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with file and key, [`Error::Read`], or [`Error::Parameter`] on `target`
+    /// when there is no target of that name.
+    pub fn load(&self, name_or_path: &str) -> Result<Target, Error> {
+        let is_path = name_or_path.contains(['/', std::path::MAIN_SEPARATOR])
+            || name_or_path.ends_with(".toml");
+        if is_path {
+            let path = Path::new(name_or_path);
+            return self.target_from_text(&read(path)?, path);
+        }
+        match BUILTIN.iter().find(|(name, _)| *name == name_or_path) {
+            Some((name, text)) => {
+                self.target_from_text(text, Path::new(&format!("targets/{name}.toml")))
+            }
+            None => {
+                let names = BUILTIN.map(|(name, _)| name);
+                Err(Error::parameter(
+                    "target",
+                    format!(
+                        "is \"{name_or_path}\", which is not built in: {} A file of your own is \
+                         given by a path that ends in .toml",
+                        suggest(name_or_path, &names)
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// The target that `text` defines; `file` is named in errors.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key and what would be right.
+    pub fn target_from_text(&self, text: &str, file: &Path) -> Result<Target, Error> {
+        let mut own = parse_table(text).map_err(|e| config_error(file, e))?;
+        let mut shared = toml::Table::new();
+        for key in COMMON_KEYS {
+            shared.extend(own.remove(key).map(|value| (key.to_string(), value)));
+        }
+        let Common { name, description, kind, known } =
+            from_table(shared, &[]).map_err(|e| config_error(file, e))?;
+        if name.trim().is_empty() {
+            return Err(config_error(file, "`name` is empty: give the target a name"));
+        }
+        known.validate().map_err(|e| in_file(file, e))?;
+        let factory = self.kinds.get(&kind).ok_or_else(|| {
+            let kinds: Vec<&str> = self.kinds.keys().map(String::as_str).collect();
+            config_error(file, format!("`kind` is \"{kind}\": {}", suggest(&kind, &kinds)))
+        })?;
+        let potential = factory(&own).map_err(|e| in_file(file, e))?;
+        let particles = potential.system().particles();
+        if particles > MOST_PARTICLES {
+            return Err(config_error(
+                file,
+                format!("`particles` is {particles}: use at most {MOST_PARTICLES}"),
+            ));
+        }
+        Ok(Target { name, description, potential, known, text: text.to_string() })
+    }
+}
+
+/// The keys of a target file's own kind as the struct `T`, for factories of a [`Registry`].
+///
+/// # Errors
+/// [`Error::Config`] that names the key; the registry adds the file.
+pub fn parameters<T: DeserializeOwned>(table: &toml::Table) -> Result<T, Error> {
+    from_table(table.clone(), &COMMON_KEYS).map_err(|e| config_error(Path::new(""), e))
+}
+
+/// The target of that name or path, with the built-in kinds: see [`Registry::load`].
+///
+/// # Errors
+/// Those of [`Registry::load`].
+pub fn load_target(name_or_path: &str) -> Result<Target, Error> {
+    Registry::builtin().load(name_or_path)
+}
+
+/// Name and one-line description of the built-in targets.
+///
+/// # Errors
+/// None, unless a built-in file is broken.
+pub fn builtin_targets() -> Result<Vec<(String, String)>, Error> {
+    let registry = Registry::builtin();
+    BUILTIN
+        .iter()
+        .map(|(name, _)| registry.load(name).map(|target| (target.name, target.description)))
+        .collect()
+}

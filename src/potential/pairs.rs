@@ -1,0 +1,160 @@
+//! The loop over pairs that every pair potential shares: a radial form becomes an energy and a
+//! gradient.
+
+use super::EvaluationError;
+use crate::system::System;
+
+/// Energy Σ_{i<j} u(r_ij) + ½ k Σ_i ‖x_i − x̄‖² and its gradient, in one pass over the pairs.
+///
+/// `radial` maps the squared distance r² to (u, u′(r)/r), u in units of kT: so a form in even powers
+/// of r needs no square root. `trap` is k in kT per squared length, 0 for none. `x` and `gradient`
+/// are row-major [particles, dimension]; `gradient` is overwritten.
+///
+/// # Errors
+/// [`EvaluationError::Recoverable`] when two particles coincide (there the gradient has no
+/// direction), when the sum overflows, or when a coordinate is not finite; the closest pair is named.
+/// [`EvaluationError::Fatal`] when the slices do not fit `system`.
+///
+/// # Examples
+/// A soft repulsion u = 5 exp(−r²), u′(r)/r = −2u, in a harmonic trap:
+/// ```
+/// use boltzflow::{potential::sum_over_pairs, system::System};
+/// let system = System::new(3, 2)?;
+/// let x = [0.0, 0.0, 1.0, 0.0, 0.0, 1.0];
+/// let mut gradient = [0.0; 6];
+/// let energy = sum_over_pairs(system, &x, &mut gradient, 1.0, |r2| {
+///     let u = 5.0 * (-r2).exp();
+///     (u, -2.0 * u)
+/// })?;
+/// assert!(energy > 0.0);
+/// # Ok::<(), boltzflow::error::Error>(())
+/// ```
+#[inline]
+pub fn sum_over_pairs(
+    system: System,
+    x: &[f64],
+    gradient: &mut [f64],
+    trap: f64,
+    radial: impl Fn(f64) -> (f64, f64),
+) -> Result<f64, EvaluationError> {
+    let expected = system.coordinates();
+    if x.len() != expected || gradient.len() != expected {
+        return Err(EvaluationError::Fatal(format!(
+            "{} coordinates and a gradient of {} were given where {expected} are expected",
+            x.len(),
+            gradient.len()
+        )));
+    }
+    let (energy, closest) = match system.dimension() {
+        2 => sum::<2>(x, gradient, trap, radial),
+        _ => sum::<3>(x, gradient, trap, radial),
+    };
+    // A form that is finite at r = 0 still has no gradient there.
+    if closest > 0.0 && energy.is_finite() && gradient.iter().all(|g| g.is_finite()) {
+        Ok(energy)
+    } else {
+        Err(EvaluationError::Recoverable(explain(system.dimension(), x)))
+    }
+}
+
+/// The sums in D dimensions, and the smallest squared distance.
+#[inline(always)]
+fn sum<const D: usize>(
+    x: &[f64],
+    gradient: &mut [f64],
+    trap: f64,
+    radial: impl Fn(f64) -> (f64, f64),
+) -> (f64, f64) {
+    let mut mean = [0.0; D];
+    for xi in x.chunks_exact(D) {
+        for k in 0..D {
+            mean[k] += xi[k];
+        }
+    }
+    let particles = x.len() / D;
+    let mean = mean.map(|m| m / particles as f64);
+
+    let mut energy = 0.0;
+    let mut closest = f64::INFINITY;
+    for (i, xi) in x.chunks_exact(D).enumerate() {
+        let mut own = [0.0; D];
+        for k in 0..D {
+            let from_center = xi[k] - mean[k];
+            own[k] = trap * from_center;
+            energy += 0.5 * trap * from_center * from_center;
+        }
+        let (before, from_i) = gradient.split_at_mut(i * D);
+        for (xj, gj) in x.chunks_exact(D).zip(before.chunks_exact_mut(D)) {
+            let mut difference = [0.0; D];
+            let mut squared = 0.0;
+            for k in 0..D {
+                difference[k] = xi[k] - xj[k];
+                squared += difference[k] * difference[k];
+            }
+            closest = closest.min(squared);
+            let (u, slope_over_r) = radial(squared);
+            energy += u;
+            for k in 0..D {
+                let pull = slope_over_r * difference[k];
+                own[k] += pull;
+                gj[k] -= pull;
+            }
+        }
+        from_i[..D].copy_from_slice(&own);
+    }
+    (energy, closest)
+}
+
+/// Why this configuration has no finite energy.
+#[cold]
+fn explain(dimension: usize, x: &[f64]) -> String {
+    let position = |i: usize| &x[i * dimension..(i + 1) * dimension];
+    let particles = x.len() / dimension;
+    if let Some(i) = (0..particles).find(|&i| position(i).iter().any(|v| !v.is_finite())) {
+        return format!("particle {i} is at {:?}", position(i));
+    }
+    let distance = |i: usize, j: usize| {
+        position(i).iter().zip(position(j)).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+    };
+    let closest = (0..particles)
+        .flat_map(|i| (0..i).map(move |j| (j, i)))
+        .min_by(|a, b| distance(a.0, a.1).total_cmp(&distance(b.0, b.1)));
+    match closest {
+        Some((j, i)) if distance(i, j) == 0.0 => {
+            format!("particles {j} and {i} (counted from 0) coincide")
+        }
+        Some((j, i)) => format!(
+            "the energy overflows; particles {j} and {i} (counted from 0) are closest, {:e} apart",
+            distance(i, j)
+        ),
+        None => "the energy is not finite".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(x: &[f64]) -> String {
+        let system = System::new(3, 2).unwrap();
+        let mut gradient = [0.0; 6];
+        // Finite at r = 0, with a kink there: the overlap must be seen all the same.
+        sum_over_pairs(system, x, &mut gradient, 0.0, |r2| (r2.sqrt(), 1.0 / r2.sqrt()))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn an_overlap_and_a_lost_particle_are_named() {
+        assert!(message(&[0.0, 0.0, 1.0, 1.0, 1.0, 1.0]).contains("particles 1 and 2"));
+        assert!(message(&[0.0, 0.0, f64::NAN, 1.0, 1.0, 1.0]).contains("particle 1 is at"));
+        assert!(message(&[0.0, 0.0, 1e200, 1.0, 1.0, 1.0]).contains("overflows"));
+    }
+
+    #[test]
+    fn slices_of_the_wrong_length_are_fatal() {
+        let system = System::new(3, 2).unwrap();
+        let result = sum_over_pairs(system, &[0.0; 5], &mut [0.0; 6], 0.0, |_| (0.0, 0.0));
+        assert!(matches!(result, Err(EvaluationError::Fatal(_))));
+    }
+}
