@@ -4,6 +4,7 @@
 mod batch;
 mod coupling;
 mod model;
+pub mod op;
 mod pairwise;
 mod parameters;
 
