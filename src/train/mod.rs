@@ -1,1 +1,35 @@
-//! train
+//! Training: the trainer trait, its objectives, and the state that continues from step to step.
+
+mod buffer;
+mod fab;
+mod optimizer;
+mod reverse_kl;
+mod state;
+
+pub use buffer::ReplayBuffer;
+pub use fab::{Fab, FabOptions};
+pub use optimizer::{Adam, GradientGuard, GuardOptions, Outcome, Schedule};
+pub use reverse_kl::{CoreSchedule, Estimator, ReverseKl, ReverseKlOptions};
+pub use state::{DescentOptions, Problem, StepReport, TrainingState};
+
+use crate::error::Error;
+
+/// An objective, as a sequence of training steps.
+///
+/// To write a new one: a file with a struct of options and this trait, and a line of registration in
+/// `config`. Everything that continues from step to step lives in [`TrainingState`], every random
+/// number comes from a stream of (seed, purpose, step, sample): so a run resumes exactly and gives
+/// the same result on any number of threads.
+pub trait Trainer: Send + Sync {
+    /// The name that recipes use.
+    fn objective(&self) -> &'static str;
+
+    /// The state before the first step.
+    fn start(&self, problem: &Problem) -> TrainingState;
+
+    /// Does one training step and advances `state.step`.
+    ///
+    /// # Errors
+    /// When the potential fails for good.
+    fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error>;
+}

@@ -1,0 +1,198 @@
+//! Adam over the flat parameter vector, its schedule, the guard against outlying gradients, and the
+//! averaged weights.
+//!
+//! dfdx's own Adam keeps its moments private, so it could not be checkpointed.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+/// A linear warm-up from `initial` to `peak`, then a cosine to `last` at the last step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Schedule {
+    /// Learning rate of the first step.
+    pub initial: f64,
+    /// Learning rate after the warm-up.
+    pub peak: f64,
+    /// Learning rate of the last step.
+    pub last: f64,
+    /// Steps of the warm-up, cut at `steps`.
+    pub warm_up_steps: u64,
+    /// Steps in all.
+    pub steps: u64,
+}
+
+impl Schedule {
+    /// Learning rate of `step`, counted from 0.
+    pub fn at(&self, step: u64) -> f64 {
+        let warm_up = self.warm_up_steps.min(self.steps);
+        if step < warm_up {
+            return self.initial + (self.peak - self.initial) * step as f64 / warm_up as f64;
+        }
+        let rest = (self.steps - warm_up).saturating_sub(1).max(1) as f64;
+        let done = ((step - warm_up) as f64 / rest).min(1.0);
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+        self.last + (self.peak - self.last) * cosine
+    }
+}
+
+/// Adam (Kingma & Ba, arXiv:1412.6980).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adam {
+    /// First moments.
+    pub mean: Vec<f32>,
+    /// Second moments.
+    pub square: Vec<f32>,
+    /// Updates so far.
+    pub updates: u64,
+}
+
+impl Adam {
+    const BETA_1: f64 = 0.9;
+    const BETA_2: f64 = 0.999;
+    const EPSILON: f64 = 1e-8;
+
+    /// Moments at zero for `len` parameters.
+    pub fn new(len: usize) -> Self {
+        Self { mean: vec![0.0; len], square: vec![0.0; len], updates: 0 }
+    }
+
+    /// One update; `scale` multiplies the gradient first.
+    pub fn update(&mut self, theta: &mut [f32], gradient: &[f32], scale: f64, learning_rate: f64) {
+        self.updates += 1;
+        let time = self.updates.min(i32::MAX as u64) as i32;
+        let correction_1 = 1.0 - Self::BETA_1.powi(time);
+        let correction_2 = 1.0 - Self::BETA_2.powi(time);
+        let step = (learning_rate * correction_2.sqrt() / correction_1) as f32;
+        let epsilon = (Self::EPSILON * correction_2.sqrt()) as f32;
+        let (keep_1, keep_2) = (Self::BETA_1 as f32, Self::BETA_2 as f32);
+        let scale = scale as f32;
+        for (((theta, gradient), mean), square) in
+            theta.iter_mut().zip(gradient).zip(&mut self.mean).zip(&mut self.square)
+        {
+            let g = gradient * scale;
+            *mean = keep_1 * *mean + (1.0 - keep_1) * g;
+            *square = keep_2 * *square + (1.0 - keep_2) * g * g;
+            *theta -= step * *mean / (square.sqrt() + epsilon);
+        }
+    }
+}
+
+/// What became of a gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Used as it is.
+    Applied,
+    /// Scaled down to the limit.
+    Clipped,
+    /// Not used: far too large, or not a number.
+    Dropped,
+}
+
+/// Compares gradient norms with the median of the last ones (the published FAB guard).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GuardOptions {
+    /// Norms that the median is taken over.
+    pub window: usize,
+    /// A norm over this multiple of the median is scaled down to it.
+    pub clip: f64,
+    /// A gradient whose norm is over this multiple of the median is dropped.
+    pub drop: f64,
+}
+
+/// The norms of the last gradients.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct GradientGuard {
+    /// Oldest first.
+    pub norms: VecDeque<f64>,
+}
+
+impl GradientGuard {
+    /// Norms needed before anything is compared with them.
+    const ENOUGH: usize = 10;
+
+    /// The factor that a gradient of this norm is used with, and what that means. A finite norm is
+    /// remembered, even of a dropped gradient: a lasting change of scale must move the median.
+    pub fn judge(&mut self, norm: f64, options: &GuardOptions) -> (f64, Outcome) {
+        if !norm.is_finite() {
+            return (0.0, Outcome::Dropped);
+        }
+        let median = (self.norms.len() >= Self::ENOUGH).then(|| self.median());
+        self.norms.push_back(norm);
+        while self.norms.len() > options.window {
+            self.norms.pop_front();
+        }
+        match median {
+            Some(median) if norm > options.drop * median => (0.0, Outcome::Dropped),
+            Some(median) if norm > options.clip * median => {
+                (options.clip * median / norm, Outcome::Clipped)
+            }
+            _ => (1.0, Outcome::Applied),
+        }
+    }
+
+    fn median(&self) -> f64 {
+        let mut sorted: Vec<f64> = self.norms.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        if sorted.len().is_multiple_of(2) {
+            0.5 * (sorted[middle - 1] + sorted[middle])
+        } else {
+            sorted[middle]
+        }
+    }
+}
+
+/// Moves `average` towards `theta`; early updates weigh more, so that the start is forgotten.
+pub(super) fn update_average(average: &mut [f32], theta: &[f32], decay: f64, updates: u64) {
+    let decay = decay.min((1.0 + updates as f64) / (10.0 + updates as f64)) as f32;
+    for (average, theta) in average.iter_mut().zip(theta) {
+        *average = decay * *average + (1.0 - decay) * theta;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schedule_warms_up_and_ends_at_its_last_rate() {
+        let schedule =
+            Schedule { initial: 0.1, peak: 1.0, last: 0.2, warm_up_steps: 10, steps: 111 };
+        assert_eq!(schedule.at(0), 0.1);
+        assert!((schedule.at(10) - 1.0).abs() < 1e-12);
+        assert!((schedule.at(110) - 0.2).abs() < 1e-12);
+        assert!((schedule.at(60) - 0.6).abs() < 1e-12);
+        let short = Schedule { warm_up_steps: 1000, ..schedule };
+        assert!(short.at(110) <= 1.0);
+    }
+
+    #[test]
+    fn adam_finds_the_minimum_of_a_badly_scaled_quadratic() {
+        let mut theta = [3.0f32, -2.0];
+        let mut adam = Adam::new(2);
+        for _ in 0..3000 {
+            let gradient = [200.0 * theta[0], 0.02 * (theta[1] - 1.0)];
+            adam.update(&mut theta, &gradient, 1.0, 1e-2);
+        }
+        assert!(theta[0].abs() < 1e-3 && (theta[1] - 1.0).abs() < 1e-3, "{theta:?}");
+    }
+
+    #[test]
+    fn the_guard_drops_clips_and_forgets() {
+        let options = GuardOptions { window: 20, clip: 2.0, drop: 10.0 };
+        let mut guard = GradientGuard::default();
+        for _ in 0..20 {
+            assert_eq!(guard.judge(1.0, &options).1, Outcome::Applied);
+        }
+        assert_eq!(guard.judge(f64::NAN, &options).1, Outcome::Dropped);
+        assert_eq!(guard.judge(11.0, &options).1, Outcome::Dropped);
+        let (factor, outcome) = guard.judge(4.0, &options);
+        assert_eq!(outcome, Outcome::Clipped);
+        assert!((factor * 4.0 - 2.0).abs() < 1e-12);
+        for _ in 0..20 {
+            guard.judge(100.0, &options);
+        }
+        assert_eq!(guard.judge(100.0, &options).1, Outcome::Applied);
+    }
+}

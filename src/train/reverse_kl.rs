@@ -1,0 +1,183 @@
+//! Reverse KL: E_q[log q(x, a) − log p(x) π(a|x)] on the flow's own samples.
+
+use std::sync::Arc;
+
+use dfdx::prelude::*;
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+
+use crate::engine::LANES;
+use crate::error::Error;
+use crate::flow::op;
+use crate::potential::Potential;
+use crate::random::{stream, Purpose};
+use crate::sampling::{AugmentedTarget, LogDensity};
+
+use super::{DescentOptions, Problem, StepReport, Trainer, TrainingState};
+
+/// How the gradient is estimated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Estimator {
+    /// Without the score term, whose mean is zero: the variance vanishes where q = p (Roeder, Wu &
+    /// Duvenaud, arXiv:1703.09194).
+    Path,
+    /// The whole derivative of the reparametrised objective.
+    Total,
+}
+
+/// Pair terms are continued linearly below a radius that shrinks linearly in time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CoreSchedule {
+    /// Radius at the first step, a length.
+    pub radius: f64,
+    /// Radius from step `steps` on; 0 is the exact potential.
+    pub final_radius: f64,
+    /// Steps until then.
+    pub steps: u64,
+}
+
+impl CoreSchedule {
+    fn at(&self, step: u64) -> f64 {
+        let done = (step as f64 / self.steps.max(1) as f64).min(1.0);
+        self.radius + (self.final_radius - self.radius) * done
+    }
+}
+
+/// Options of reverse KL.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReverseKlOptions {
+    /// Gradient estimator.
+    pub estimator: Estimator,
+    /// A sample whose energy is above this, in kT, does not push.
+    pub energy_clip: Option<f64>,
+    /// Starts with a soft core.
+    pub core: Option<CoreSchedule>,
+}
+
+/// The reverse KL trainer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReverseKl {
+    /// What all objectives share.
+    pub descent: DescentOptions,
+    /// Its own options.
+    pub options: ReverseKlOptions,
+}
+
+impl ReverseKl {
+    /// The target at this step, with its core softened or not.
+    fn target(&self, problem: &Problem, step: u64) -> Result<AugmentedTarget, Error> {
+        let radius = self.options.core.map_or(0.0, |core| core.at(step));
+        if radius <= 0.0 {
+            return Ok(problem.target.clone());
+        }
+        let potential: Arc<dyn Potential> =
+            problem.target.potential().softened(radius).ok_or_else(|| {
+                Error::parameter(
+                    "train.reverse_kl.core",
+                    format!("cannot be used: this potential has no soft core of radius {radius}"),
+                )
+            })?;
+        Ok(problem.target.with_potential(potential))
+    }
+}
+
+impl Trainer for ReverseKl {
+    fn objective(&self) -> &'static str {
+        "reverse_kl"
+    }
+
+    fn start(&self, problem: &Problem) -> TrainingState {
+        TrainingState::new(problem, 0, 1.0, 0)
+    }
+
+    fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
+        let mut report = StepReport {
+            learning_rate: self.descent.schedule.at(state.step),
+            ..StepReport::default()
+        };
+        let target = self.target(problem, state.step)?;
+        let (flow, width) = (&problem.flow, problem.flow.width());
+        let batch = self.descent.batch_size;
+        let noise: Vec<f64> = (0..batch as u64)
+            .flat_map(|sample| {
+                let rng = stream(problem.seed, Purpose::Training, state.step, sample);
+                StandardNormal.sample_iter(rng).take(width).collect::<Vec<f64>>()
+            })
+            .collect();
+
+        let path = self.options.estimator == Estimator::Path;
+        let weights = state.theta.clone();
+        let (mut failures, mut potential_seconds) = (0, 0.0);
+        let start = std::time::Instant::now();
+        let (loss, norm) = state.descend(&self.descent, |theta| {
+            let rows = op::sample_and_log_prob(flow, theta, noise);
+            let values: Vec<f64> = rows.as_vec().iter().map(|&v| f64::from(v)).collect();
+            let joint: Vec<f64> =
+                values.chunks_exact(width + 1).flat_map(|row| &row[..width]).copied().collect();
+            let began = std::time::Instant::now();
+            let (log_p, to_joint, failed) = evaluate(&target, &joint, batch)?;
+            potential_seconds = began.elapsed().as_secs_f64();
+            failures = failed;
+            let (mut log_q, mut slope) = (vec![0.0; batch], vec![0.0; batch * width]);
+            if path {
+                flow.log_prob_and_gradient(&weights, &joint, &mut log_q, &mut slope);
+            }
+            // The surrogate Σ c · row has the estimator's gradient; its value is the loss itself.
+            let mut coefficients = vec![0.0f32; batch * (width + 1)];
+            let (mut offset, mut used) = (0.0, 0.0);
+            for sample in 0..batch {
+                let row = &values[sample * (width + 1)..(sample + 1) * (width + 1)];
+                let place = sample * width..(sample + 1) * width;
+                let out = &mut coefficients[sample * (width + 1)..(sample + 1) * (width + 1)];
+                let to_row = to_joint[place.clone()].iter().zip(&slope[place]);
+                for (c, (p, q)) in out.iter_mut().zip(to_row) {
+                    *c = (if path { q - p } else { -p }) as f32;
+                }
+                out[width] = if path { 0.0 } else { 1.0 };
+                let limit = self.options.energy_clip.unwrap_or(f64::INFINITY);
+                let usable = log_p[sample].is_finite()
+                    && -log_p[sample] < limit
+                    && row.iter().all(|v| v.is_finite())
+                    && out.iter().all(|c| c.is_finite());
+                if !usable {
+                    out.fill(0.0);
+                    continue;
+                }
+                used += 1.0;
+                let surrogate: f64 = row.iter().zip(&*out).map(|(v, c)| v * f64::from(*c)).sum();
+                offset += row[width] - log_p[sample] - surrogate;
+            }
+            if used == 0.0 {
+                used = 1.0;
+            }
+            let device = rows.device().clone();
+            let coefficients = device.tensor_from_vec(coefficients, (batch, width + 1));
+            Ok(((rows * coefficients).sum() + offset as f32) / used as f32)
+        })?;
+        let threads = rayon::current_num_threads() as f64;
+        report.flow_seconds = (start.elapsed().as_secs_f64() - potential_seconds) * threads;
+        report.potential_seconds = potential_seconds * threads;
+        (report.loss, report.gradient_norm) = (loss, norm);
+        state.energy_evaluations += batch as u64;
+        state.recoverable_failures += failures;
+        state.nonfinite_weights += failures;
+        state.step += 1;
+        Ok(report)
+    }
+}
+
+/// log p and its gradient for a batch, in parallel; also how many had no finite energy.
+fn evaluate(
+    target: &AugmentedTarget,
+    joint: &[f64],
+    samples: usize,
+) -> Result<(Vec<f64>, Vec<f64>, u64), Error> {
+    let width = target.width();
+    let (mut log_p, mut gradient) = (vec![0.0; samples], vec![0.0; joint.len()]);
+    let failures = (joint.par_chunks(LANES * width), gradient.par_chunks_mut(LANES * width))
+        .into_par_iter()
+        .zip(log_p.par_chunks_mut(LANES))
+        .map(|((joint, gradient), log_p)| target.log_density_and_gradient(joint, log_p, gradient))
+        .collect::<Result<Vec<usize>, _>>()?;
+    Ok((log_p, gradient, failures.iter().sum::<usize>() as u64))
+}

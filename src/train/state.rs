@@ -1,0 +1,151 @@
+//! What training is about, and all that a resumed training needs.
+
+use std::sync::Arc;
+
+use dfdx::prelude::*;
+
+use crate::error::Error;
+use crate::flow::{op, Flow};
+use crate::sampling::{AugmentedTarget, StepSizes, Subspace};
+
+use super::optimizer::{update_average, Adam, GradientGuard, GuardOptions, Outcome, Schedule};
+use super::ReplayBuffer;
+
+/// A flow and the target that it is trained on.
+pub struct Problem {
+    /// The flow.
+    pub flow: Arc<Flow<f32>>,
+    /// exp(−U(x)) ∏ N(a_k; x, η² I).
+    pub target: AugmentedTarget,
+    /// Seed of all random streams.
+    pub seed: u64,
+}
+
+impl Problem {
+    /// Where joint configurations live.
+    pub fn subspace(&self) -> Subspace {
+        self.target.subspace()
+    }
+}
+
+/// Options that every objective shares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DescentOptions {
+    /// Samples of a gradient step.
+    pub batch_size: usize,
+    /// Learning rate over training steps.
+    pub schedule: Schedule,
+    /// Decay per gradient step of the averaged weights.
+    pub ema_decay: f64,
+    /// Guard against outlying gradients.
+    pub guard: GuardOptions,
+}
+
+/// All that continues: with the recipe, it determines the rest of the run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingState {
+    /// Training steps done.
+    pub step: u64,
+    /// The flow's parameters.
+    pub theta: Vec<f32>,
+    /// Their exponential moving average, which evaluation and sampling use.
+    pub average: Vec<f32>,
+    /// The optimizer's moments.
+    pub optimizer: Adam,
+    /// Norms of the last gradients.
+    pub guard: GradientGuard,
+    /// Leapfrog step sizes of the annealing.
+    pub step_sizes: StepSizes,
+    /// Annealed samples.
+    pub buffer: ReplayBuffer,
+    /// Energy evaluations of the training so far.
+    pub energy_evaluations: u64,
+    /// Configurations without a finite energy so far.
+    pub recoverable_failures: u64,
+    /// Samples whose weight was not finite so far.
+    pub nonfinite_weights: u64,
+    /// Gradients scaled down so far.
+    pub gradients_clipped: u64,
+    /// Gradients not used so far.
+    pub gradients_dropped: u64,
+}
+
+/// What one training step did, for metrics.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StepReport {
+    /// Mean loss of its gradient steps.
+    pub loss: f64,
+    /// Mean gradient norm of its gradient steps, before clipping.
+    pub gradient_norm: f64,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Mean acceptance of the annealing.
+    pub acceptance: Option<f64>,
+    /// Mean leapfrog step size of the annealing.
+    pub hmc_step_size: Option<f64>,
+    /// Thread seconds in the flow.
+    pub flow_seconds: f64,
+    /// Thread seconds in the potential.
+    pub potential_seconds: f64,
+}
+
+impl TrainingState {
+    /// The state before the first step. `intermediate` densities and `capacity` of the buffer are
+    /// zero for objectives without annealing.
+    pub fn new(
+        problem: &Problem,
+        intermediate: usize,
+        initial_step_size: f64,
+        capacity: usize,
+    ) -> Self {
+        let theta = problem.flow.layout().initialize::<f32>(problem.seed);
+        Self {
+            step: 0,
+            average: theta.clone(),
+            optimizer: Adam::new(theta.len()),
+            guard: GradientGuard::default(),
+            step_sizes: StepSizes::new(intermediate, initial_step_size),
+            buffer: ReplayBuffer::new(problem.flow.width(), capacity),
+            energy_evaluations: 0,
+            recoverable_failures: 0,
+            nonfinite_weights: 0,
+            gradients_clipped: 0,
+            gradients_dropped: 0,
+            theta,
+        }
+    }
+
+    /// One gradient step on the loss that `loss` computes from θ on a tape; returns the loss and the
+    /// gradient's norm. A loss or gradient that is not finite changes nothing and is counted.
+    pub fn descend(
+        &mut self,
+        options: &DescentOptions,
+        loss: impl FnOnce(
+            op::Vector<OwnedTape<f32, Cpu>>,
+        ) -> Result<Tensor<(), f32, Cpu, OwnedTape<f32, Cpu>>, Error>,
+    ) -> Result<(f64, f64), Error> {
+        let device = Cpu::default();
+        let theta = device.tensor_from_vec(self.theta.clone(), (self.theta.len(),));
+        let loss = loss(theta.leaky_trace())?;
+        let value = f64::from(loss.array());
+        let gradients = loss
+            .try_backward()
+            .map_err(|e| Error::Run(format!("the backward pass failed: {e:?}")))?;
+        let gradient = gradients.get(&theta).as_vec();
+        let norm = gradient.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>().sqrt();
+        let norm = if value.is_finite() { norm } else { f64::NAN };
+        let (scale, outcome) = self.guard.judge(norm, &options.guard);
+        match outcome {
+            Outcome::Dropped => self.gradients_dropped += 1,
+            Outcome::Clipped => self.gradients_clipped += 1,
+            Outcome::Applied => {}
+        }
+        if outcome != Outcome::Dropped {
+            let rate = options.schedule.at(self.step);
+            self.optimizer.update(&mut self.theta, &gradient, scale, rate);
+            let updates = self.optimizer.updates;
+            update_average(&mut self.average, &self.theta, options.ema_decay, updates);
+        }
+        Ok((value, norm))
+    }
+}
