@@ -1,1 +1,13 @@
-//! sampling
+//! Transition kernels, annealed importance sampling, and the reference sampler.
+
+mod annealing;
+mod density;
+mod gaussian;
+mod hmc;
+mod reference;
+
+pub use annealing::{Annealed, AnnealedImportanceSampling, Annealing, StepSizes, Streams};
+pub use density::{AugmentedTarget, LogDensity, Proposal, Subspace};
+pub use gaussian::Gaussian;
+pub use hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace};
+pub use reference::{sample_reference, Reference, ReferenceOptions, ReferenceReport};

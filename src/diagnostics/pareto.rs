@@ -1,0 +1,51 @@
+//! The shape of the weights' tail: whether an effective sample size can be believed.
+
+/// Pareto k̂ of the largest min(N/5, 3√N) weights.
+///
+/// Under about 0.7 the weights have moments enough for importance sampling to converge; over 1 they
+/// have no mean. ∞ if the tail is too short to tell. Generalised Pareto fit by Zhang & Stephens,
+/// Technometrics 51 (2009), with the weak prior and the tail length of Vehtari, Simpson, Gelman, Yao
+/// & Gabry, arXiv:1507.02646.
+pub fn pareto_k(log_weights: &[f64]) -> f64 {
+    let mut sorted: Vec<f64> = log_weights.iter().copied().filter(|w| !w.is_nan()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    let tail = (0.2 * n as f64).min(3.0 * (n as f64).sqrt()).ceil() as usize;
+    if tail < 5 || tail >= n || !sorted[n - 1].is_finite() {
+        return f64::INFINITY;
+    }
+    let largest = sorted[n - 1];
+    let cutoff = (sorted[n - tail - 1] - largest).max(f64::MIN_POSITIVE.ln()).exp();
+    let exceedances: Vec<f64> = sorted[n - tail..]
+        .iter()
+        .map(|w| (w - largest).exp() - cutoff)
+        .filter(|excess| *excess > 0.0)
+        .collect();
+    if exceedances.len() < 5 {
+        return f64::INFINITY;
+    }
+    generalised_pareto_shape(&exceedances)
+}
+
+/// Posterior-mean shape of a generalised Pareto distribution for ascending positive `x`, shrunk
+/// towards 1/2 with the weight of ten observations.
+fn generalised_pareto_shape(x: &[f64]) -> f64 {
+    let n = x.len() as f64;
+    let quartile = x[((n / 4.0 + 0.5) as usize).saturating_sub(1)];
+    let points = 30 + n.sqrt() as usize;
+    let shape = |b: f64| x.iter().map(|x| (-b * x).ln_1p()).sum::<f64>() / n;
+    let (mut candidates, mut log_likelihoods) = (Vec::new(), Vec::new());
+    for index in 1..=points {
+        let b = 1.0 / x[x.len() - 1]
+            + (1.0 - (points as f64 / (index as f64 - 0.5)).sqrt()) / (3.0 * quartile);
+        let k = shape(b);
+        let log_likelihood = n * ((-b / k).ln() - k - 1.0);
+        if log_likelihood.is_finite() {
+            candidates.push(b);
+            log_likelihoods.push(log_likelihood);
+        }
+    }
+    let total = super::log_sum_exp(&log_likelihoods);
+    let b: f64 = candidates.iter().zip(&log_likelihoods).map(|(b, l)| b * (l - total).exp()).sum();
+    (n * shape(b) + 5.0) / (n + 10.0)
+}

@@ -1,0 +1,235 @@
+//! Annealed importance sampling from a proposal towards any power of target over proposal.
+//!
+//! Neal, Statistics and Computing 11 (2001); as the sampler of FAB: Midgley et al., ICLR 2023
+//! (arXiv:2208.01893).
+
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace};
+use super::{LogDensity, Proposal, Subspace};
+use crate::engine::LANES;
+use crate::error::EvaluationError;
+use crate::random::{stream, Purpose};
+
+/// The path from the proposal q to g ∝ q^{1−α} p^α:
+/// log γ_β = (1 − αβ) log q + αβ log p, β = k/(intermediate + 1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Annealing {
+    /// Densities strictly between q and g; each costs one transition. Zero is importance sampling.
+    pub intermediate: usize,
+    /// Leapfrog steps of a transition.
+    pub leapfrog_steps: usize,
+    /// 2 for FAB (g ∝ p²/q), 1 to end at p.
+    pub alpha: f64,
+}
+
+impl Annealing {
+    fn beta(&self, level: usize) -> f64 {
+        level as f64 / (self.intermediate + 1) as f64
+    }
+}
+
+/// Adapted step sizes, one for each intermediate density; part of what a resumed run needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepSizes(pub Vec<StepSize>);
+
+impl StepSizes {
+    /// The same start for each of `intermediate` densities.
+    pub fn new(intermediate: usize, step: f64) -> Self {
+        Self(vec![StepSize::new(step); intermediate])
+    }
+}
+
+/// Which random numbers a pass uses; sample i draws from [`stream`]`(seed, purpose, step, i)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streams {
+    /// The run's seed.
+    pub seed: u64,
+    /// What the samples are for.
+    pub purpose: Purpose,
+    /// The run's step.
+    pub step: u64,
+}
+
+impl Streams {
+    /// The streams of samples `first` to `first + count`.
+    pub fn range(&self, first: usize, count: usize) -> Vec<ChaCha8Rng> {
+        (first..first + count)
+            .map(|sample| stream(self.seed, self.purpose, self.step, sample as u64))
+            .collect()
+    }
+}
+
+/// What a pass returns.
+#[derive(Debug, Clone)]
+pub struct Annealed {
+    /// Final joint configurations, [samples, copies, particles, dimension].
+    pub joint: Vec<f64>,
+    /// Log weights towards g, [samples]: their mean exponential estimates ∫ q^{1−α} p^α. −∞ where
+    /// the proposal or the target had no finite log density.
+    pub log_weights: Vec<f64>,
+    /// log q at `joint`, [samples].
+    pub log_q: Vec<f64>,
+    /// log p at `joint`, [samples].
+    pub log_p: Vec<f64>,
+    /// log q of the proposal's draws, before any transition, [samples].
+    pub initial_log_q: Vec<f64>,
+    /// log p of the proposal's draws, [samples]; `initial_log_p − initial_log_q` are importance
+    /// weights, whose effective sample size is the reverse one.
+    pub initial_log_p: Vec<f64>,
+    /// Mean acceptance of each intermediate density's transition.
+    pub acceptance: Vec<f64>,
+    /// Samples with weight zero.
+    pub zero_weights: usize,
+    /// Cost of the proposal (its draws included in seconds only) and of the target.
+    pub effort: [Effort; 2],
+}
+
+/// Annealed importance sampling between two densities.
+#[derive(Clone, Copy)]
+pub struct AnnealedImportanceSampling<'a> {
+    /// q, normalised.
+    pub proposal: &'a dyn Proposal,
+    /// p, known up to a constant.
+    pub target: &'a dyn LogDensity,
+    /// Where both live.
+    pub subspace: Subspace,
+    /// The path.
+    pub annealing: Annealing,
+}
+
+impl AnnealedImportanceSampling<'_> {
+    /// Draws `samples` configurations and anneals them, in parallel; then adapts `step_sizes` by the
+    /// mean acceptance of each level. Results depend on `streams` and `step_sizes`, not on threads.
+    ///
+    /// # Errors
+    /// Only [`EvaluationError::Fatal`].
+    ///
+    /// # Panics
+    /// If `step_sizes` has fewer entries than there are intermediate densities.
+    pub fn run(
+        &self,
+        samples: usize,
+        streams: Streams,
+        step_sizes: &mut StepSizes,
+    ) -> Result<Annealed, EvaluationError> {
+        let levels = self.annealing.intermediate;
+        let steps: Vec<f64> = step_sizes.0[..levels].iter().map(StepSize::get).collect();
+        let tiles: Vec<Tile> = (0..samples.div_ceil(LANES))
+            .into_par_iter()
+            .map(|tile| {
+                let first = tile * LANES;
+                self.run_tile(streams.range(first, LANES.min(samples - first)), &steps)
+            })
+            .collect::<Result<_, _>>()?;
+
+        let mut out = Annealed {
+            joint: Vec::with_capacity(samples * self.subspace.width()),
+            log_weights: Vec::with_capacity(samples),
+            log_q: Vec::with_capacity(samples),
+            log_p: Vec::with_capacity(samples),
+            initial_log_q: Vec::with_capacity(samples),
+            initial_log_p: Vec::with_capacity(samples),
+            acceptance: vec![0.0; levels],
+            zero_weights: 0,
+            effort: [Effort::default(); 2],
+        };
+        let mut alive = vec![0; levels];
+        for tile in &tiles {
+            out.joint.extend_from_slice(tile.chains.position());
+            out.log_weights.extend_from_slice(&tile.log_weights);
+            out.log_q.extend_from_slice(tile.chains.log_density(0));
+            out.log_p.extend_from_slice(tile.chains.log_density(1));
+            out.initial_log_q.extend_from_slice(&tile.initial[0]);
+            out.initial_log_p.extend_from_slice(&tile.initial[1]);
+            for ((total, alive), (sum, rows)) in
+                out.acceptance.iter_mut().zip(&mut alive).zip(&tile.acceptance)
+            {
+                *total += sum;
+                *alive += rows;
+            }
+            for (total, tile) in out.effort.iter_mut().zip(tile.effort) {
+                *total += tile;
+            }
+        }
+        out.zero_weights = out.log_weights.iter().filter(|&&w| w == f64::NEG_INFINITY).count();
+        for ((acceptance, alive), step_size) in
+            out.acceptance.iter_mut().zip(alive).zip(&mut step_sizes.0)
+        {
+            // Samples of weight zero cannot move and say nothing about the step size.
+            if alive > 0 {
+                *acceptance /= alive as f64;
+                step_size.adapt(*acceptance);
+            }
+        }
+        Ok(out)
+    }
+
+    fn run_tile(
+        &self,
+        mut rngs: Vec<ChaCha8Rng>,
+        step_sizes: &[f64],
+    ) -> Result<Tile, EvaluationError> {
+        let rows = rngs.len();
+        let path = Path { densities: [self.proposal, self.target], subspace: self.subspace };
+        let mut joint = vec![0.0; rows * self.subspace.width()];
+        let mut drawn = vec![0.0; rows];
+        let start = std::time::Instant::now();
+        self.proposal.draw(&mut rngs, &mut joint, &mut drawn);
+        let drawing = start.elapsed().as_secs_f64();
+
+        let mut chains = Chains::new(&path, joint)?;
+        let initial = [chains.log_density(0).to_vec(), chains.log_density(1).to_vec()];
+        let mut log_weights = vec![0.0; rows];
+        let mut acceptance = vec![(0.0, 0); step_sizes.len()];
+        let mut workspace = Workspace::default();
+        let increment = self.annealing.alpha * self.annealing.beta(1);
+        for level in 0..=step_sizes.len() {
+            // Moving to the next density: log γ_{β'} − log γ_β = α(β' − β)(log p − log q).
+            for ((weight, log_q), log_p) in
+                log_weights.iter_mut().zip(chains.log_density(0)).zip(chains.log_density(1))
+            {
+                *weight += increment * (log_p - log_q);
+                if !weight.is_finite() {
+                    *weight = f64::NEG_INFINITY;
+                }
+            }
+            if level == step_sizes.len() {
+                break;
+            }
+            let strength = self.annealing.alpha * self.annealing.beta(level + 1);
+            let leapfrog =
+                Leapfrog { step_size: step_sizes[level], steps: self.annealing.leapfrog_steps };
+            let probabilities = transition(
+                &path,
+                [1.0 - strength, strength],
+                leapfrog,
+                &mut chains,
+                &mut rngs,
+                &mut workspace,
+            )?;
+            for (probability, weight) in probabilities.iter().zip(&log_weights) {
+                if weight.is_finite() {
+                    acceptance[level].0 += probability;
+                    acceptance[level].1 += 1;
+                }
+            }
+        }
+        let mut effort = chains.effort();
+        effort[0].seconds += drawing;
+        Ok(Tile { chains, log_weights, initial, acceptance, effort })
+    }
+}
+
+/// One tile's share of a pass.
+struct Tile {
+    chains: Chains,
+    log_weights: Vec<f64>,
+    initial: [Vec<f64>; 2],
+    /// For each level the sum of the acceptance probabilities of the samples whose weight is not
+    /// zero, and how many they are.
+    acceptance: Vec<(f64, usize)>,
+    effort: [Effort; 2],
+}
