@@ -34,7 +34,7 @@ pub struct Samples {
 
 impl Samples {
     /// Number of samples of `system`.
-    pub fn len(&self, system: System) -> usize {
+    pub fn count(&self, system: System) -> usize {
         self.positions.len() / system.coordinates()
     }
 }
@@ -82,7 +82,7 @@ pub fn write_samples(
     let mut remaining = count;
     let mut checked = batches.map(|batch| {
         let batch = batch?;
-        let samples = batch.len(system);
+        let samples = batch.count(system);
         let fits = |values: &Option<Vec<f64>>, wanted: bool| match values {
             Some(values) => wanted && values.len() == samples,
             None => !wanted,
