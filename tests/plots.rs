@@ -228,7 +228,11 @@ fn log_weights_with_log_z_and_the_effective_sample_size() {
     log_weights[3] = f64::NEG_INFINITY;
     log_weights[4] = -400.0;
     log_weight_figure(&log_weights, "DW4", &path).unwrap();
-    check(&path, &["log weight log w", "log Z = 29.66", "N = 10\u{a0}000", "sample size 87"]);
+    let sum: f64 = log_weights.iter().map(|w| (w - 29.6).exp()).sum();
+    let squares: f64 = log_weights.iter().map(|w| (2.0 * (w - 29.6)).exp()).sum();
+    let log_z = format!("log Z = {:.2}", 29.6 + (sum / 10_000.0).ln());
+    let ess = format!("sample size {:.1} % of N = 10\u{a0}000", sum * sum / squares / 100.0);
+    check(&path, &["log weight log w", &log_z, &ess]);
 }
 
 #[test]

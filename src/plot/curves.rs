@@ -135,12 +135,11 @@ fn running_median(points: &[(f64, f64)], half: usize) -> Vec<(f64, f64)> {
     let mut window = Vec::with_capacity(2 * half + 1);
     (0..points.len())
         .map(|at| {
-            // The same number on both sides, so that the curve does not lag at the ends.
-            let half = half.min(at).min(points.len() - 1 - at);
+            let neighbours = at.saturating_sub(half)..=(at + half).min(points.len() - 1);
             window.clear();
-            window.extend(points[at - half..=at + half].iter().map(|p| p.1));
+            window.extend(points[neighbours].iter().map(|p| p.1));
             window.sort_by(f64::total_cmp);
-            (points[at].0, window[half])
+            (points[at].0, window[window.len() / 2])
         })
         .collect()
 }

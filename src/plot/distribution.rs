@@ -34,7 +34,7 @@ pub fn distribution_figure(
     path: impl AsRef<Path>,
 ) -> Result<(), Error> {
     let Distribution { flow, log_weights, reference } = *observable;
-    if flow.len() % log_weights.len().max(1) != 0 || flow.is_empty() != log_weights.is_empty() {
+    if !flow.len().is_multiple_of(log_weights.len()) || flow.is_empty() != log_weights.is_empty() {
         return Err(Error::parameter(
             "flow",
             format!("has {} values for {} log weights", flow.len(), log_weights.len()),
@@ -45,6 +45,9 @@ pub fn distribution_figure(
     let reference = Weighted::new(reference.unwrap_or_default(), None);
     let range = shared_range(&plain, &[&reweighted, &reference]);
 
+    // One set of bins, as fine as the smallest set of values bears.
+    let all = [&plain, &reweighted, &reference];
+    let bins = bins(all.iter().map(|v| v.len()).filter(|len| *len > 0).min().unwrap_or(0));
     let curves = [
         ("reference", &reference, Color::Black, Stroke::Area),
         ("flow", &plain, Color::Orange, Stroke::Line),
@@ -54,7 +57,7 @@ pub fn distribution_figure(
         label: with_share_beyond(label, values, range),
         color,
         stroke,
-        points: values.outline(bins(values.len()), range),
+        points: values.outline(bins, range),
     });
     let panel = density_panel(label, range, curves.to_vec());
     save(
@@ -123,7 +126,11 @@ fn density_panel(label: &str, range: (f64, f64), curves: Vec<Curve>) -> Panel {
     let top = curves.iter().flat_map(|c| &c.points).map(|p| p.1).fold(0.0, f64::max);
     Panel {
         x: Axis::new(label, range, Ticks::Plain),
-        y: Axis::new("probability density", (0.0, top.max(f64::MIN_POSITIVE) * 1.08), Ticks::Plain),
+        y: Axis::new(
+            "probability density",
+            (0.0, if top > 0.0 { 1.08 * top } else { 1.0 }),
+            Ticks::Plain,
+        ),
         curves,
         empty: "no finite values",
     }
@@ -149,8 +156,8 @@ fn shared_range(flow: &Weighted, target: &[&Weighted]) -> (f64, f64) {
     }
     let width = high - low;
     if !flow.is_empty() {
-        low = low.min(flow.quantile(0.02).max(low - 0.7 * width));
-        high = high.max(flow.quantile(0.98).min(high + 0.7 * width));
+        low = low.min(flow.quantile(0.1).max(low - 0.4 * width));
+        high = high.max(flow.quantile(0.9).min(high + 0.4 * width));
     }
     Axis::new("", (low - 0.04 * width, high + 0.04 * width), Ticks::Plain).range
 }

@@ -11,6 +11,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{register_font, FontStyle};
 
+use super::bitmap::Bitmap;
 use super::sheet::{Curve, Panel, Sheet, Stroke};
 use crate::error::Error;
 use crate::run::write_atomically;
@@ -48,7 +49,7 @@ pub(super) fn save(sheet: &Sheet, path: &Path) -> Result<(), Error> {
 
     let mut pixels = vec![255; 3 * size.0 as usize * size.1 as usize];
     {
-        let area = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
+        let area = Bitmap(BitMapBackend::with_buffer(&mut pixels, size)).into_drawing_area();
         draw(sheet, &area).map_err(failed)?;
     }
     write_atomically(with_extension(path, ".png"), |file| {
@@ -128,7 +129,13 @@ fn draw_head<DB: DrawingBackend>(
         }
         let middle = y + 9 * s;
         let ends = [(x, middle), (x + sample, middle)];
-        draw_stroke(area, curve, &ends, middle + 6 * s)?;
+        match curve.stroke {
+            Stroke::Marked => {
+                draw_stroke(area, &Curve { stroke: Stroke::Line, ..curve.clone() }, &ends, 0)?;
+                draw_stroke(area, curve, &[(x + sample / 2, middle)], 0)?;
+            }
+            _ => draw_stroke(area, curve, &ends, middle + 6 * s)?,
+        }
         let place = Pos::new(HPos::Left, VPos::Center);
         area.draw_text(&curve.label, &style(TEXT).pos(place), (x + sample + 8 * s, middle))
             .map_err(text)?;
@@ -161,7 +168,7 @@ fn draw_panel<DB: DrawingBackend>(
         .margin_right(24 * s)
         .margin_top(8 * s)
         .margin_bottom(12 * s)
-        .x_label_area_size(52 * s)
+        .x_label_area_size(46 * s)
         .y_label_area_size(if named { 84 * s } else { 58 * s })
         .build_cartesian_2d(x0..x1, y0..y1)
         .map_err(text)?;
@@ -227,8 +234,11 @@ fn draw_stroke<DB: DrawingBackend>(
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
         return Ok(());
     };
-    let line =
-        |style: ShapeStyle| area.draw(&PathElement::new(points.to_vec(), style)).map_err(text);
+    let line = |style: ShapeStyle| {
+        smooth_pieces(points)
+            .into_iter()
+            .try_for_each(|piece| area.draw(&PathElement::new(piece, style)).map_err(text))
+    };
     match curve.stroke {
         Stroke::Line => line(color.stroke_width(2 * s)),
         Stroke::Faint => line(color.mix(0.35).stroke_width(s)),
@@ -241,13 +251,34 @@ fn draw_stroke<DB: DrawingBackend>(
         Stroke::Marked => {
             line(color.stroke_width(2 * s))?;
             points.iter().try_for_each(|&point| {
-                area.draw(&Circle::new(point, 4 * s, color.filled())).map_err(text)
+                area.draw(&Circle::new(point, 3 * s, color.filled())).map_err(text)
             })
         }
         Stroke::Dashed => dashes(points).into_iter().try_for_each(|dash| {
             area.draw(&PathElement::new(dash, color.stroke_width(2 * s))).map_err(text)
         }),
     }
+}
+
+/// The path cut where it turns back: plotters lets the tip of a sharp turn run out without limit.
+fn smooth_pieces(points: &[(i32, i32)]) -> Vec<Vec<(i32, i32)>> {
+    let mut pieces: Vec<Vec<(i32, i32)>> = vec![Vec::new()];
+    let mut before = None;
+    for &(x, y) in points {
+        let Some(piece) = pieces.last_mut() else { break };
+        match (before, piece.last().copied()) {
+            (_, Some(last)) if last == (x, y) => continue,
+            (Some((a, b)), Some((c, d))) if (c - a) * (x - c) + (d - b) * (y - d) < 0 => {
+                pieces.push(vec![(c, d), (x, y)]);
+                before = Some((c, d));
+            }
+            (_, last) => {
+                piece.push((x, y));
+                before = last;
+            }
+        }
+    }
+    pieces
 }
 
 /// A path of straight pieces cut into dashes.

@@ -5,6 +5,7 @@
 //! wide-spread fonts of the same width, ending in the generic sans-serif. Empty or non-finite input
 //! draws a figure that says so.
 
+mod bitmap;
 mod curves;
 mod distribution;
 mod draw;

@@ -145,7 +145,8 @@ fn trimmed(text: &str) -> &str {
 
 /// A number in a sentence, with a real minus sign.
 pub(super) fn number(value: f64, decimals: usize) -> String {
-    format!("{value:.decimals$}").replace('-', "−")
+    let text = if value.abs() < 1e6 { format!("{value:.decimals$}") } else { plain(value) };
+    text.replace('-', "−")
 }
 
 /// A count in a sentence: 10 000, with the space that keeps it on one line.
@@ -153,7 +154,7 @@ pub(super) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && digits.len() > 4 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && digits.len() > 4 && (digits.len() - index).is_multiple_of(3) {
             text.push('\u{a0}');
         }
         text.push(digit);
