@@ -1,1 +1,16 @@
-//! plot
+//! Figures of a run, as SVG and PNG with one look, drawn from numbers alone.
+//!
+//! Each function takes the path without its extension and writes `PATH.svg` and `PATH.png`. The
+//! font comes with the binary, so figures are the same on a machine without any; an SVG names
+//! wide-spread fonts of the same width, ending in the generic sans-serif. Empty or non-finite input
+//! draws a figure that says so.
+
+mod bitmap;
+mod curves;
+mod distribution;
+mod draw;
+mod histogram;
+mod sheet;
+
+pub use curves::{ess_figure, loss_figure};
+pub use distribution::{distribution_figure, log_weight_figure, Distribution};

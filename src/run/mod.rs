@@ -1,1 +1,17 @@
-//! run
+//! A run folder: resolved config, metrics, model, evaluation and samples, each written so that a
+//! crash leaves the last good version.
+
+mod atomic;
+mod folder;
+mod metrics;
+mod model;
+mod npy;
+mod samples;
+
+pub use atomic::{write_atomically, AtomicFile};
+pub use folder::RunFolder;
+pub use metrics::{
+    metrics_columns, read_metrics, truncate_metrics, MetricsColumn, MetricsRow, MetricsWriter,
+};
+pub use model::{load_model, read_model_metadata, save_model, ModelMetadata};
+pub use samples::{read_samples, write_samples, Samples};

@@ -1,0 +1,145 @@
+//! Figures of how a run went: effective sample sizes and the loss.
+
+use std::path::Path;
+
+use super::draw::save;
+use super::histogram::Weighted;
+use super::sheet::{count, Axis, Color, Curve, Panel, Sheet, Stroke, Ticks};
+use crate::error::Error;
+use crate::run::MetricsRow;
+
+/// Up to this many points a curve shows them.
+const MARKED: usize = 40;
+
+/// Reverse, forward and annealed effective sample size against training steps, training time and
+/// energy evaluations.
+///
+/// # Errors
+/// [`Error::Write`]; [`Error::Run`] when the drawing itself fails.
+pub fn ess_figure(rows: &[MetricsRow], title: &str, path: impl AsRef<Path>) -> Result<(), Error> {
+    let longest = rows.iter().map(|row| row.train_seconds).fold(0.0, f64::max);
+    let (unit, seconds) = match longest {
+        s if s < 180.0 => ("s", 1.0),
+        s if s < 3.0 * 3600.0 => ("min", 60.0),
+        _ => ("h", 3600.0),
+    };
+    let abscissas: [(String, Ticks, Abscissa); 3] = [
+        ("training steps".into(), Ticks::Thousands, Box::new(|row| row.step as f64)),
+        (
+            format!("training time / {unit}"),
+            Ticks::Plain,
+            Box::new(move |row| row.train_seconds / seconds),
+        ),
+        ("energy evaluations".into(), Ticks::Thousands, Box::new(|r| r.energy_evaluations as f64)),
+    ];
+    let panels = abscissas
+        .into_iter()
+        .map(|(label, ticks, x)| {
+            let curves = vec![
+                ess_curve("after annealing (AIS)", Color::Green, rows, &x, |row| row.ais_ess),
+                ess_curve("forward", Color::Vermillion, rows, &x, |row| row.forward_ess),
+                ess_curve("reverse", Color::Blue, rows, &x, |row| row.reverse_ess),
+            ];
+            let end = rows.iter().map(&x).filter(|x| x.is_finite()).fold(0.0, f64::max);
+            Panel {
+                x: Axis::new(label, (0.0, if end > 0.0 { 1.02 * end } else { 1.0 }), ticks),
+                y: Axis::new("effective sample size", (0.0, 1.0), Ticks::Percent),
+                curves,
+                empty: "not evaluated yet",
+            }
+        })
+        .collect();
+    let mut sizes: Vec<u64> = rows.iter().filter_map(|row| row.ess_samples).collect();
+    sizes.sort_unstable();
+    let note = match (sizes.first(), sizes.last()) {
+        (Some(first), Some(last)) if first == last => {
+            format!("each point from N = {} samples", count(*first))
+        }
+        (Some(first), Some(last)) => {
+            format!("each point from N = {} to {} samples", count(*first), count(*last))
+        }
+        _ => String::new(),
+    };
+    save(&Sheet { title: title.to_string(), note, panels }, path.as_ref())
+}
+
+type Abscissa = Box<dyn Fn(&MetricsRow) -> f64>;
+
+fn ess_curve(
+    label: &str,
+    color: Color,
+    rows: &[MetricsRow],
+    x: &Abscissa,
+    y: fn(&MetricsRow) -> Option<f64>,
+) -> Curve {
+    let points = points(rows, x, y);
+    let stroke = if points.len() <= MARKED { Stroke::Marked } else { Stroke::Line };
+    Curve { label: label.to_string(), color, stroke, points }
+}
+
+/// The finite points; rows in which y was not computed are passed over.
+fn points(
+    rows: &[MetricsRow],
+    x: impl Fn(&MetricsRow) -> f64,
+    y: fn(&MetricsRow) -> Option<f64>,
+) -> Vec<(f64, f64)> {
+    rows.iter()
+        .filter_map(|row| Some((x(row), y(row)?)))
+        .filter(|(x, y)| x.is_finite() && y.is_finite())
+        .collect()
+}
+
+/// The training loss against steps, with its running median.
+///
+/// The axis spans the bulk of the values, since the first steps are often far above all others.
+///
+/// # Errors
+/// [`Error::Write`]; [`Error::Run`] when the drawing itself fails.
+pub fn loss_figure(rows: &[MetricsRow], title: &str, path: impl AsRef<Path>) -> Result<(), Error> {
+    let points = points(rows, |row| row.step as f64, |row| row.loss);
+    let values: Vec<f64> = points.iter().map(|p| p.1).collect();
+    let sorted = Weighted::new(&values, None);
+    let (low, high) = if points.len() > MARKED {
+        (sorted.quantile(0.005), sorted.quantile(0.98))
+    } else {
+        (sorted.quantile(0.0), sorted.quantile(1.0))
+    };
+    let margin = 0.05 * (high - low);
+    let y = Axis::new("loss", (low - margin, high + margin), Ticks::Plain);
+    let beyond = values.iter().any(|v| *v < y.range.0 || *v > y.range.1);
+    let note = if beyond { "values beyond the axis are drawn at its edge" } else { "" };
+    let end = points.last().map_or(1.0, |p| 1.02 * p.0);
+
+    let curves = if points.len() > MARKED {
+        let smooth = running_median(&points, points.len() / 50);
+        let curve = |label: &str, stroke, points| Curve {
+            label: label.to_string(),
+            color: Color::Blue,
+            stroke,
+            points,
+        };
+        vec![curve("loss", Stroke::Faint, points), curve("running median", Stroke::Line, smooth)]
+    } else {
+        vec![Curve { label: "loss".into(), color: Color::Blue, stroke: Stroke::Marked, points }]
+    };
+    let x = Axis::new("training steps", (0.0, end.max(1.0)), Ticks::Thousands);
+    let panel = Panel { x, y, curves, empty: "no loss recorded yet" };
+    save(
+        &Sheet { title: title.to_string(), note: note.to_string(), panels: vec![panel] },
+        path.as_ref(),
+    )
+}
+
+/// The median of each point and its neighbours up to `half` away on both sides.
+fn running_median(points: &[(f64, f64)], half: usize) -> Vec<(f64, f64)> {
+    let mut window = Vec::with_capacity(2 * half + 1);
+    (0..points.len())
+        .map(|at| {
+            let neighbours = at.saturating_sub(half)..=(at + half).min(points.len() - 1);
+            window.clear();
+            window.extend(points[neighbours].iter().map(|p| p.1));
+            window.sort_by(f64::total_cmp);
+            (points[at].0, window[window.len() / 2])
+        })
+        .collect()
+}

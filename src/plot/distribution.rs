@@ -1,0 +1,170 @@
+//! Figures of what the flow gives: energies, pair distances and log weights.
+
+use std::path::Path;
+
+use super::draw::save;
+use super::histogram::{weights, Weighted};
+use super::sheet::{count, number, Axis, Color, Curve, Panel, Sheet, Stroke, Ticks};
+use crate::error::Error;
+
+/// An observable on samples of the flow and on reference samples.
+#[derive(Debug, Clone, Copy)]
+pub struct Distribution<'a> {
+    /// Values on flow samples [samples, values]: one energy each, or n(n − 1)/2 pair distances.
+    pub flow: &'a [f64],
+    /// log w of the flow samples [samples]; −∞ is weight zero.
+    pub log_weights: &'a [f64],
+    /// Values on samples of the target, if there are any.
+    pub reference: Option<&'a [f64]>,
+}
+
+/// The distribution of an observable, such as the energy or the pair distance, over flow samples,
+/// over the same samples reweighted, and over reference samples.
+///
+/// `label` names the observable with its unit at the axis. The axis spans the reweighted and the
+/// reference values; the legend says how much of the flow's is beyond.
+///
+/// # Errors
+/// [`Error::Parameter`] when values are not a multiple of weights, [`Error::Write`]; [`Error::Run`]
+/// when the drawing itself fails.
+pub fn distribution_figure(
+    observable: &Distribution<'_>,
+    label: &str,
+    title: &str,
+    path: impl AsRef<Path>,
+) -> Result<(), Error> {
+    let Distribution { flow, log_weights, reference } = *observable;
+    if !flow.len().is_multiple_of(log_weights.len()) || flow.is_empty() != log_weights.is_empty() {
+        return Err(Error::parameter(
+            "flow",
+            format!("has {} values for {} log weights", flow.len(), log_weights.len()),
+        ));
+    }
+    let plain = Weighted::new(flow, None);
+    let reweighted = Weighted::new(flow, Some(&weights(log_weights)));
+    let reference = Weighted::new(reference.unwrap_or_default(), None);
+    let range = shared_range(&plain, &[&reweighted, &reference]);
+
+    // One set of bins, as fine as the smallest set of values bears.
+    let all = [&plain, &reweighted, &reference];
+    let bins = bins(all.iter().map(|v| v.len()).filter(|len| *len > 0).min().unwrap_or(0));
+    let curves = [
+        ("reference", &reference, Color::Black, Stroke::Area),
+        ("flow", &plain, Color::Orange, Stroke::Line),
+        ("flow, reweighted", &reweighted, Color::Blue, Stroke::Line),
+    ]
+    .map(|(label, values, color, stroke)| Curve {
+        label: with_share_beyond(label, values, range),
+        color,
+        stroke,
+        points: values.outline(bins, range),
+    });
+    let panel = density_panel(label, range, curves.to_vec());
+    save(
+        &Sheet { title: title.to_string(), note: String::new(), panels: vec![panel] },
+        path.as_ref(),
+    )
+}
+
+/// The distribution of the flow samples' log weights, with log Z and the effective sample size.
+///
+/// # Errors
+/// [`Error::Write`]; [`Error::Run`] when the drawing itself fails.
+pub fn log_weight_figure(
+    log_weights: &[f64],
+    title: &str,
+    path: impl AsRef<Path>,
+) -> Result<(), Error> {
+    let values = Weighted::new(log_weights, None);
+    let (low, high) = (values.quantile(0.002), values.quantile(1.0));
+    let margin = 0.05 * (high - low);
+    let range = Axis::new("", (low - margin, high + margin), Ticks::Plain).range;
+
+    let mut curves = vec![Curve {
+        label: with_share_beyond("flow samples", &values, range),
+        color: Color::Blue,
+        stroke: Stroke::Area,
+        points: values.outline(bins(values.len()), range),
+    }];
+    let mut note = String::new();
+    if !values.is_empty() {
+        // Samples whose weight is zero count in N.
+        let weights = weights(log_weights);
+        let samples = log_weights.len() as f64;
+        let (sum, squares) =
+            weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
+        let log_mean = values.quantile(1.0) + (sum / samples).ln();
+        let finite = log_weights.iter().filter(|w| w.is_finite());
+        let mean = finite.sum::<f64>() / values.len() as f64;
+        let top = curves[0].points.iter().map(|p| p.1).fold(0.0, f64::max);
+        for (label, color, at) in [
+            (format!("mean of log w = {}", number(mean, 2)), Color::Orange, mean),
+            (
+                format!("log of mean w = log Z = {}", number(log_mean, 2)),
+                Color::Vermillion,
+                log_mean,
+            ),
+        ] {
+            curves.push(Curve {
+                label,
+                color,
+                stroke: Stroke::Dashed,
+                points: vec![(at, 0.0), (at, 1.1 * top)],
+            });
+        }
+        note = format!(
+            "reverse effective sample size {} % of N = {}",
+            number(100.0 * sum * sum / (samples * squares), 1),
+            count(log_weights.len() as u64)
+        );
+    }
+    let panel = density_panel("log weight log w", range, curves);
+    save(&Sheet { title: title.to_string(), note, panels: vec![panel] }, path.as_ref())
+}
+
+fn density_panel(label: &str, range: (f64, f64), curves: Vec<Curve>) -> Panel {
+    let top = curves.iter().flat_map(|c| &c.points).map(|p| p.1).fold(0.0, f64::max);
+    Panel {
+        x: Axis::new(label, range, Ticks::Plain),
+        y: Axis::new(
+            "probability density",
+            (0.0, if top > 0.0 { 1.08 * top } else { 1.0 }),
+            Ticks::Plain,
+        ),
+        curves,
+        empty: "no finite values",
+    }
+}
+
+fn bins(values: usize) -> usize {
+    match values {
+        0..=500 => 25,
+        501..=5000 => 50,
+        _ => 80,
+    }
+}
+
+/// The bulk of the `target` values, and the flow's as far as they do not squash those.
+fn shared_range(flow: &Weighted, target: &[&Weighted]) -> (f64, f64) {
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for values in target.iter().filter(|values| !values.is_empty()) {
+        low = low.min(values.quantile(0.001));
+        high = high.max(values.quantile(0.999));
+    }
+    if low > high {
+        (low, high) = (flow.quantile(0.01), flow.quantile(0.95));
+    }
+    let width = high - low;
+    if !flow.is_empty() {
+        low = low.min(flow.quantile(0.1).max(low - 0.4 * width));
+        high = high.max(flow.quantile(0.9).min(high + 0.4 * width));
+    }
+    Axis::new("", (low - 0.04 * width, high + 0.04 * width), Ticks::Plain).range
+}
+
+fn with_share_beyond(label: &str, values: &Weighted, range: (f64, f64)) -> String {
+    match 100.0 * values.outside(range) {
+        share if share >= 0.5 => format!("{label} ({share:.0} % beyond the axis)"),
+        _ => label.to_string(),
+    }
+}

@@ -1,0 +1,195 @@
+//! The folder of one run: which file is where, and the lock that keeps a second process out.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{de::DeserializeOwned, Serialize};
+
+use super::atomic::{write_atomically, PARTIAL};
+use crate::error::Error;
+
+/// A run's folder `runs/NAME/`. While a value made by [`create`](Self::create) or
+/// [`open`](Self::open) lives, no other process can write the same folder.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// Held for its lock, which ends with this value or with the process, however it ends.
+    _lock: Option<File>,
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run and locks it.
+    ///
+    /// # Errors
+    /// [`Error::Run`] when it already holds a run or another process writes it; [`Error::Write`].
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        fs::create_dir_all(path)
+            .map_err(|source| Error::Write { path: path.to_path_buf(), source })?;
+        let folder = Self::locked(path)?;
+        for file in [folder.config(), folder.metrics(), folder.model(), folder.checkpoint()] {
+            if file.exists() {
+                return Err(Error::Run(format!(
+                    "{} already holds a run ({} is there): resume that run, choose another name, \
+                     or remove the folder",
+                    path.display(),
+                    file.file_name().unwrap_or_default().to_string_lossy()
+                )));
+            }
+        }
+        Ok(folder)
+    }
+
+    /// Opens the folder of an existing run for writing and locks it.
+    ///
+    /// # Errors
+    /// [`Error::Read`] when there is no such run, [`Error::Run`] when another process writes it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::read_only(&path)?;
+        Self::locked(path.as_ref())
+    }
+
+    /// Opens the folder of an existing run for reading, also while it is being written.
+    ///
+    /// # Errors
+    /// [`Error::Read`] when there is no folder.
+    pub fn read_only(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref().to_path_buf();
+        match fs::read_dir(&path) {
+            Ok(_) => Ok(Self { path, _lock: None }),
+            Err(source) => Err(Error::Read { path, source }),
+        }
+    }
+
+    fn locked(path: &Path) -> Result<Self, Error> {
+        let file = path.join("lock");
+        let failed = |source| Error::Write { path: file.clone(), source };
+        let mut lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&file)
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut owner = String::new();
+                let _ = lock.read_to_string(&mut owner);
+                let owner = match owner.trim() {
+                    "" => String::new(),
+                    pid => format!(" ({pid})"),
+                };
+                return Err(Error::Run(format!(
+                    "{} is being written by another process{owner}: wait for it or stop it, or \
+                     choose another name for this run",
+                    path.display()
+                )));
+            }
+            Err(TryLockError::Error(source))
+                if source.kind() == std::io::ErrorKind::Unsupported =>
+            {
+                tracing::warn!(
+                    "{}: this file system has no locks; do not start a second process on this run",
+                    path.display()
+                );
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        lock.set_len(0).map_err(failed)?;
+        write!(lock, "process {}", std::process::id()).map_err(failed)?;
+        remove_partial_files(path);
+        Ok(Self { path: path.to_path_buf(), _lock: Some(lock) })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `config.toml`, the resolved recipe.
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// `metrics.csv`, one row per logged step.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.csv")
+    }
+
+    /// `model.safetensors`, the trained parameters.
+    pub fn model(&self) -> PathBuf {
+        self.path.join("model.safetensors")
+    }
+
+    /// `checkpoint.safetensors`, the training state that resume needs.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.path.join("checkpoint.safetensors")
+    }
+
+    /// `evaluation.json`, the final figures.
+    pub fn evaluation(&self) -> PathBuf {
+        self.path.join("evaluation.json")
+    }
+
+    /// `samples.npz`, samples of the trained flow.
+    pub fn samples(&self) -> PathBuf {
+        self.path.join("samples.npz")
+    }
+
+    /// Writes the resolved recipe.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write_config(&self, text: &str) -> Result<(), Error> {
+        write_atomically(self.config(), |file| file.write_all(text.as_bytes()))
+    }
+
+    /// Reads the resolved recipe.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn read_config(&self) -> Result<String, Error> {
+        read_text(&self.config())
+    }
+
+    /// Writes the evaluation as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write_evaluation(&self, evaluation: &impl Serialize) -> Result<(), Error> {
+        write_atomically(self.evaluation(), |file| {
+            serde_json::to_writer_pretty(&mut *file, evaluation)?;
+            file.write_all(b"\n")
+        })
+    }
+
+    /// Reads the evaluation.
+    ///
+    /// # Errors
+    /// [`Error::Read`], or [`Error::Data`] with the line that does not fit.
+    pub fn read_evaluation<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let file = self.evaluation();
+        let text = read_text(&file)?;
+        serde_json::from_str(&text).map_err(|e| Error::Data {
+            file,
+            problem: format!("{e}; evaluate the run again to write it anew"),
+        })
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })
+}
+
+/// Removes what a killed process left half-written; only the lock's holder may.
+fn remove_partial_files(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(PARTIAL) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

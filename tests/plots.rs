@@ -1,0 +1,266 @@
+//! Every figure is drawn from whatever a run can hold, and is readable by machines at least.
+//!
+//! To look at them: `BOLTZFLOW_TEST_PLOTS=folder cargo test --release --test plots`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use boltzflow::plot::{
+    distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution,
+};
+use boltzflow::random::{stream, Purpose};
+use boltzflow::run::MetricsRow;
+use rand_distr::{Distribution as _, StandardNormal};
+
+/// Where figures go: a folder of the test's own, kept when a person asked for it.
+struct Folder(PathBuf, #[allow(dead_code)] Option<tempfile::TempDir>);
+
+fn folder() -> Folder {
+    match std::env::var_os("BOLTZFLOW_TEST_PLOTS") {
+        Some(path) => {
+            fs::create_dir_all(&path).unwrap();
+            Folder(path.into(), None)
+        }
+        None => {
+            let folder = tempfile::tempdir().unwrap();
+            Folder(folder.path().to_path_buf(), Some(folder))
+        }
+    }
+}
+
+fn normal(index: u64, count: usize) -> Vec<f64> {
+    let mut rng = stream(3, Purpose::Evaluation, 0, index);
+    (0..count).map(|_| StandardNormal.sample(&mut rng)).collect()
+}
+
+/// A run of 20 000 steps with an evaluation every 500, whose ESS rises to 0.88.
+fn training() -> Vec<MetricsRow> {
+    let noise = normal(0, 2000);
+    (1..=2000u64)
+        .map(|index| {
+            let step = 10 * index;
+            let share = step as f64 / 20_000.0;
+            let evaluated = step % 500 == 0;
+            let reverse = 0.88 * (1.0 - (-5.0 * share).exp()) / (1.0 - (-5.0f64).exp());
+            let noise = noise[index as usize - 1];
+            let value = |ess: f64| (evaluated).then_some((ess + 0.01 * noise).clamp(0.0, 1.0));
+            MetricsRow {
+                step,
+                train_seconds: 0.16 * step as f64,
+                energy_evaluations: 128 * 11 * step,
+                loss: Some(12.0 * (-9.0 * share).exp() - 7.0 + 0.8 * noise.abs().powi(3)),
+                reverse_ess: value(reverse),
+                forward_ess: value(0.97 * reverse),
+                ais_ess: value(reverse.powf(0.3)),
+                ess_samples: evaluated.then_some(10_000),
+                ..MetricsRow::default()
+            }
+        })
+        .collect()
+}
+
+/// Both files are there; the PNG decodes to a picture that is not blank, the SVG is a tree of
+/// closed tags and says `texts`.
+fn check(path: &Path, texts: &[&str]) {
+    let file = |extension: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(extension);
+        PathBuf::from(name)
+    };
+    let mut reader = png::Decoder::new(File::open(file(".png")).unwrap()).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    assert!(info.width >= 1200 && info.height >= 700, "{info:?}");
+    let dark = pixels.chunks(3).filter(|p| p.iter().all(|&c| c < 128)).count();
+    assert!(dark > 5000, "{} has only {dark} dark pixels", path.display());
+
+    let svg = fs::read_to_string(file(".svg")).unwrap();
+    let mut open = Vec::new();
+    for tag in svg.split('<').skip(1) {
+        let (tag, _) = tag.split_once('>').expect("a tag that ends");
+        let name = tag.trim_matches('/').split_whitespace().next().unwrap();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name));
+        } else if !tag.ends_with('/') {
+            open.push(name);
+        }
+        assert!(!tag.contains("NaN") && !tag.contains("inf"), "{tag}");
+    }
+    assert!(open.is_empty(), "{open:?} is not closed");
+    assert!(svg.contains("sans-serif"));
+    for text in texts {
+        assert!(svg.contains(text), "{} does not say {text}", path.display());
+    }
+}
+
+#[test]
+fn effective_sample_sizes_against_steps_time_and_evaluations() {
+    let folder = folder();
+    let path = folder.0.join("ess");
+    let rows = training();
+    ess_figure(&rows, "DW4, pairwise coupling", &path).unwrap();
+    check(
+        &path,
+        &[
+            "training steps",
+            "training time / min",
+            "energy evaluations",
+            "effective sample size",
+            "80 %",
+            "20k",
+            "20M",
+            "reverse",
+            "forward",
+            "AIS",
+            "N = 10\u{a0}000",
+        ],
+    );
+}
+
+#[test]
+fn a_curve_that_was_never_evaluated_is_not_in_the_legend() {
+    let folder = folder();
+    let path = folder.0.join("ess.without.forward");
+    let mut rows = training();
+    rows.iter_mut().for_each(|row| (row.forward_ess, row.ais_ess) = (None, None));
+    rows.iter_mut().for_each(|row| row.train_seconds *= 10.0);
+    ess_figure(&rows, "LJ13 <ε = 1> & no reference", &path).unwrap();
+    check(&path, &["reverse", "training time / h", "&lt;ε = 1&gt; &amp; no"]);
+    let svg = fs::read_to_string(folder.0.join("ess.without.forward.svg")).unwrap();
+    assert!(!svg.contains("forward\n") && !svg.contains("AIS"));
+}
+
+#[test]
+fn runs_with_one_row_none_or_nonsense_still_have_figures() {
+    let folder = folder();
+    let one = [MetricsRow {
+        step: 100,
+        train_seconds: 3.2,
+        energy_evaluations: 140_800,
+        loss: Some(3.5),
+        reverse_ess: Some(0.03),
+        ess_samples: Some(1000),
+        ..MetricsRow::default()
+    }];
+    let nonsense = [MetricsRow {
+        train_seconds: f64::NAN,
+        loss: Some(f64::INFINITY),
+        reverse_ess: Some(f64::NAN),
+        ..MetricsRow::default()
+    }];
+    for (name, rows, ess, loss) in [
+        ("one", &one[..], "training time / s", "loss"),
+        ("empty", &[], "not evaluated yet", "no loss recorded"),
+        ("nonsense", &nonsense[..], "not evaluated yet", "no loss recorded"),
+    ] {
+        let path = folder.0.join(format!("ess_{name}"));
+        ess_figure(rows, name, &path).unwrap();
+        check(&path, &[ess, "energy evaluations"]);
+        let path = folder.0.join(format!("loss_{name}"));
+        loss_figure(rows, name, &path).unwrap();
+        check(&path, &[loss, "training steps"]);
+    }
+}
+
+#[test]
+fn the_loss_with_its_running_median() {
+    let folder = folder();
+    let path = folder.0.join("loss");
+    let mut rows = training();
+    rows[0].loss = Some(1e9);
+    rows[7].loss = Some(f64::NAN);
+    loss_figure(&rows, "DW4, pairwise coupling", &path).unwrap();
+    check(&path, &["running median", "training steps", "beyond the axis"]);
+}
+
+#[test]
+fn energies_with_a_heavy_tail_and_pair_distances() {
+    let folder = folder();
+    let samples = 10_000;
+    let shape = |values: &[f64]| -> Vec<f64> {
+        values.iter().map(|z| -22.5 + 1.9 * z + 0.3 * z * z).collect()
+    };
+    let mut flow = shape(&normal(1, samples));
+    // A flow's energies have a tail of overlapping particles.
+    let tail = normal(2, samples);
+    for (u, z) in flow.iter_mut().zip(&tail) {
+        *u += if *z > 1.0 { (3.0 * z).exp() } else { 0.3 };
+    }
+    flow[5] = f64::INFINITY;
+    let log_weights: Vec<f64> =
+        tail.iter().map(|z| if *z > 1.0 { -(3.0 * z).exp() } else { 0.1 * z }).collect();
+    let reference = shape(&normal(3, 5000));
+    let energies =
+        Distribution { flow: &flow, log_weights: &log_weights, reference: Some(&reference) };
+    let path = folder.0.join("energy");
+    distribution_figure(&energies, "energy U / kT", "DW4", &path).unwrap();
+    check(
+        &path,
+        &["energy U / kT", "probability density", "flow, reweighted", "reference", "beyond"],
+    );
+
+    let distances = |index, scale: f64| -> Vec<f64> {
+        let modes = normal(index + 100, 6 * samples);
+        let z = normal(index, 6 * samples);
+        z.iter().zip(modes).map(|(z, m)| if m > 0.4 { 2.4 } else { 4.9 } + scale * z).collect()
+    };
+    let (flow, reference) = (distances(4, 0.35), distances(5, 0.3));
+    let pairs =
+        Distribution { flow: &flow, log_weights: &log_weights, reference: Some(&reference) };
+    let path = folder.0.join("pair_distances");
+    distribution_figure(&pairs, "pair distance r", "DW4", &path).unwrap();
+    check(&path, &["pair distance r", "reference"]);
+
+    let without = Distribution { reference: None, ..pairs };
+    let path = folder.0.join("pair_distances_without_reference");
+    distribution_figure(&without, "pair distance r", "DW4", &path).unwrap();
+    check(&path, &["pair distance r", "flow"]);
+    let svg = fs::read_to_string(folder.0.join("pair_distances_without_reference.svg")).unwrap();
+    assert!(!svg.contains("reference\n"));
+}
+
+#[test]
+fn log_weights_with_log_z_and_the_effective_sample_size() {
+    let folder = folder();
+    let path = folder.0.join("log_weights");
+    // log w ~ N(29.6, s²) has log Z = 29.6 + s²/2 and ESS = exp(−s²).
+    let mut log_weights: Vec<f64> = normal(6, 10_000).iter().map(|z| 29.6 + 0.36 * z).collect();
+    log_weights[3] = f64::NEG_INFINITY;
+    log_weights[4] = -400.0;
+    log_weight_figure(&log_weights, "DW4", &path).unwrap();
+    let sum: f64 = log_weights.iter().map(|w| (w - 29.6).exp()).sum();
+    let squares: f64 = log_weights.iter().map(|w| (2.0 * (w - 29.6)).exp()).sum();
+    let log_z = format!("log Z = {:.2}", 29.6 + (sum / 10_000.0).ln());
+    let ess = format!("sample size {:.1} % of N = 10\u{a0}000", sum * sum / squares / 100.0);
+    check(&path, &["log weight log w", &log_z, &ess]);
+}
+
+#[test]
+fn distributions_of_nothing_say_so_and_mismatches_are_errors() {
+    let folder = folder();
+    for (name, values) in
+        [("empty", &[][..]), ("nan", &[f64::NAN, f64::INFINITY][..]), ("one", &[2.5][..])]
+    {
+        let expected = if name == "one" { "flow" } else { "no finite values" };
+        let log_weights = vec![0.0; values.len()];
+        let observable =
+            Distribution { flow: values, log_weights: &log_weights, reference: Some(values) };
+        let path = folder.0.join(format!("distribution_{name}"));
+        distribution_figure(&observable, "energy U / kT", name, &path).unwrap();
+        check(&path, &[expected]);
+        let path = folder.0.join(format!("log_weights_{name}"));
+        log_weight_figure(values, name, &path).unwrap();
+        check(&path, &[expected]);
+    }
+    let extreme = [-1e300, 1e300, 0.0];
+    log_weight_figure(&extreme, "extreme", folder.0.join("extreme")).unwrap();
+    check(&folder.0.join("extreme"), &["log w"]);
+
+    let wrong = Distribution { flow: &[1.0, 2.0, 3.0], log_weights: &[0.0; 2], reference: None };
+    let message =
+        distribution_figure(&wrong, "r", "", folder.0.join("wrong")).unwrap_err().to_string();
+    assert!(message.contains("3 values for 2 log weights"), "{message}");
+    assert!(!folder.0.join("wrong.svg").exists());
+    let absent = folder.0.join("absent/ess");
+    assert!(ess_figure(&[], "", absent).unwrap_err().to_string().contains("absent"));
+}

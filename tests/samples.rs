@@ -1,0 +1,201 @@
+//! Sample files come back exactly, and files of unknown origin are errors, never panics.
+
+use std::fs;
+
+use boltzflow::error::Error;
+use boltzflow::run::{read_samples, write_samples, Samples};
+use boltzflow::system::System;
+use npyz::WriterBuilder;
+
+fn batch(samples: usize, start: f64) -> Samples {
+    Samples {
+        positions: (0..samples * 8).map(|i| start + i as f64 / 3.0).collect(),
+        log_weights: Some((0..samples).map(|i| -start - i as f64 / 7.0).collect()),
+        energies: Some((0..samples).map(|i| start * i as f64).collect()),
+    }
+}
+
+fn joined() -> Samples {
+    let (mut all, other) = (batch(3, 0.1), batch(2, -5.0));
+    all.positions.extend(other.positions);
+    all.log_weights.as_mut().unwrap().extend(other.log_weights.unwrap());
+    all.energies.as_mut().unwrap().extend(other.energies.unwrap());
+    all
+}
+
+#[test]
+fn samples_in_batches_come_back_exactly_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let system = System::new(4, 2).unwrap();
+    for name in ["samples.npz", "samples.csv", "samples.npy"] {
+        let path = folder.path().join(name);
+        write_samples(&path, system, 5, [Ok(batch(3, 0.1)), Ok(batch(2, -5.0))]).unwrap();
+        let samples = read_samples(&path, system).unwrap();
+        if name.ends_with("npy") {
+            assert_eq!(samples, Samples { positions: joined().positions, ..Samples::default() });
+        } else {
+            assert_eq!(samples, joined(), "{name}");
+        }
+        assert_eq!(samples.count(system), 5);
+        let bytes = fs::read(&path).unwrap();
+        write_samples(&path, system, 5, [Ok(joined())]).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), bytes, "{name} is not reproducible");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn samples_that_fail_midway_leave_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let system = System::new(4, 2).unwrap();
+    for name in ["samples.npz", "samples.csv", "samples.npy"] {
+        let path = folder.path().join(name);
+        let failure = Err(Error::Run("the potential broke".into()));
+        let error = write_samples(&path, system, 5, [Ok(batch(3, 0.1)), failure]).unwrap_err();
+        assert_eq!(error.to_string(), "the potential broke");
+        let unweighted = Samples { log_weights: None, ..batch(2, 1.0) };
+        for batches in [
+            vec![],
+            vec![Ok(batch(3, 0.1))],
+            vec![Ok(batch(3, 0.1)), Ok(batch(3, 0.1))],
+            vec![Ok(batch(3, 0.1)), Ok(unweighted)],
+        ] {
+            assert!(write_samples(&path, system, 5, batches).is_err(), "{name}");
+        }
+    }
+    let path = folder.path().join("samples.txt");
+    let message = write_samples(&path, system, 3, [Ok(batch(3, 0.1))]).unwrap_err().to_string();
+    assert!(message.contains(".npz"), "{message}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// A `.npy` file as NumPy writes it.
+fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+    let fortran = if fortran { "True" } else { "False" };
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data]
+        .concat()
+}
+
+#[test]
+fn reference_arrays_of_every_layout_read_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("reference.npy");
+    let system = System::new(2, 3).unwrap();
+    let values: Vec<f64> = (0..12).map(|i| i as f64 - 3.5).collect();
+    // Fortran order: the sample runs fastest, the dimension slowest.
+    let mut columns = vec![0.0; 12];
+    for (sample, particle, axis) in (0..12).map(|i| (i / 6, i / 3 % 2, i % 3)) {
+        columns[sample + 2 * (particle + 2 * axis)] = values[6 * sample + 3 * particle + axis];
+    }
+    let flat = |v: &[f64], f: fn(f64) -> Vec<u8>| v.iter().flat_map(|&x| f(x)).collect::<Vec<u8>>();
+    let f8 = |x: f64| x.to_le_bytes().to_vec();
+    for bytes in [
+        npy("<f8", false, "(2, 2, 3)", &flat(&values, f8)),
+        npy("<f8", false, "(2, 6)", &flat(&values, f8)),
+        npy(">f8", false, "(2, 2, 3)", &flat(&values, |x| x.to_be_bytes().to_vec())),
+        npy("<f4", false, "(2, 2, 3)", &flat(&values, |x| (x as f32).to_le_bytes().to_vec())),
+        npy("<f8", true, "(2, 2, 3)", &flat(&columns, f8)),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(read_samples(&path, system).unwrap().positions, values);
+    }
+}
+
+#[test]
+fn bad_reference_arrays_say_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("reference.npy");
+    let system = System::new(2, 3).unwrap();
+    let data: Vec<u8> = (0..12).flat_map(|i| f64::from(i).to_le_bytes()).collect();
+    let mut with_nan = data.clone();
+    with_nan[7 * 8..8 * 8].copy_from_slice(&f64::NAN.to_le_bytes());
+    let good = npy("<f8", false, "(2, 2, 3)", &data);
+    for (bytes, expected) in [
+        (npy("<f8", false, "(2, 3, 2)", &data), "[2, 3, 2] and should have [samples, 2, 3]"),
+        (npy("<f8", false, "(12,)", &data), "should have"),
+        (npy("<f8", false, "(0, 2, 3)", &[]), "should have"),
+        (npy("<i8", false, "(2, 2, 3)", &data), "float64 or float32"),
+        (npy("<f8", false, "(2, 2, 3)", &with_nan), "sample 1"),
+        (npy("<f8", false, "(3, 2, 3)", &data), "ends after 12 of the 18"),
+        (npy("<f8", false, "(1000000000000, 2, 3)", &data), "ends after 12"),
+        (npy("<f8", false, "(9000000000000000000, 2, 3)", &data), "impossible shape"),
+        (npy("<f8", false, "(99999999999999999999999, 2, 3)", &data), "unreadable"),
+        (npy("<f8", false, "(-2, 2, 3)", &data), "unreadable"),
+        (good[..40].to_vec(), "cut off"),
+        (good[..4].to_vec(), "no .npy"),
+        (b"0.1,0.2,0.3\n".to_vec(), "no .npy"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff{".to_vec(), "damaged"),
+        (b"\x93NUMPY\x09\x00\xff\xff\xff\xff{".to_vec(), "version 9"),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let message = read_samples(&path, system).unwrap_err().to_string();
+        assert!(message.contains(expected) && message.contains("reference.npy"), "{message}");
+    }
+}
+
+#[test]
+fn bad_archives_say_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.npz");
+    let system = System::new(4, 2).unwrap();
+    let message = |system| read_samples(&path, system).unwrap_err().to_string();
+
+    write_samples(&path, system, 3, [Ok(batch(3, 0.1))]).unwrap();
+    let other = message(System::new(3, 2).unwrap());
+    assert!(other.contains("`positions`") && other.contains("[samples, 3, 2]"), "{other}");
+
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, &good[..good.len() / 2]).unwrap();
+    assert!(message(system).contains("no .npz archive"));
+    for place in 0..good.len() {
+        let mut bytes = good.clone();
+        bytes[place] ^= 0x2b;
+        fs::write(&path, bytes).unwrap();
+        let _ = read_samples(&path, system);
+    }
+
+    for (name, len, expected) in
+        [("x", 24, "[\"x\"] and no `positions`"), ("positions", 24, "log_weights")]
+    {
+        let mut writer = npyz::npz::NpzWriter::create(&path).unwrap();
+        for (name, shape) in [(name, vec![3, 4, 2]), ("log_weights", vec![2])] {
+            let entry = writer.array(name, Default::default()).unwrap().default_dtype();
+            let mut array = entry.shape(&shape).begin_nd().unwrap();
+            array.extend((0..len.min(shape.iter().product())).map(|i| i as f64)).unwrap();
+            array.finish().unwrap();
+            if name == "x" {
+                break;
+            }
+        }
+        drop(writer);
+        assert!(message(system).contains(expected), "{}", message(system));
+    }
+}
+
+#[test]
+fn bad_tables_say_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    let system = System::new(4, 2).unwrap();
+    let header = "x0,y0,x1,y1,x2,y2,x3,y3,energy\n";
+    for (text, expected) in [
+        ("", "x0,y0,x1,y1"),
+        ("a,b\n1,2\n", "x0,y0,x1,y1"),
+        (header, "no samples"),
+        (&format!("{header}1,2,3,4,5,6,7,8,9\n1,2,3,4,5,6,7,eight,9\n"), "sample 1 has `eight`"),
+        (&format!("{header}1,2,3,4,5,6,7,8\n"), "fields"),
+        (&format!("{header}1,2,3,4,5,6,inf,8,9\n"), "sample 0 (counted from 0) has a coordinate"),
+        (&format!("{header}1,2,3,4,5,6,7,8,NaN\n"), "the energy NaN"),
+    ] {
+        fs::write(&path, text).unwrap();
+        let message = read_samples(&path, system).unwrap_err().to_string();
+        assert!(message.contains(expected) && message.contains("a.csv"), "{message}");
+    }
+    assert!(read_samples(folder.path().join("b.csv"), system).is_err());
+}
