@@ -121,6 +121,11 @@ impl AugmentedTarget {
         &self.potential
     }
 
+    /// The same target with another potential of the same system.
+    pub fn with_potential(&self, potential: Arc<dyn Potential>) -> Self {
+        Self { potential, ..self.clone() }
+    }
+
     /// Where the joint configurations live.
     pub fn subspace(&self) -> Subspace {
         self.subspace

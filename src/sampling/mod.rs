@@ -2,12 +2,14 @@
 
 mod annealing;
 mod density;
+mod flow_density;
 mod gaussian;
 mod hmc;
 mod reference;
 
 pub use annealing::{Annealed, AnnealedImportanceSampling, Annealing, StepSizes, Streams};
 pub use density::{AugmentedTarget, LogDensity, Proposal, Subspace};
+pub use flow_density::FlowDensity;
 pub use gaussian::Gaussian;
 pub use hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace};
 pub use reference::{sample_reference, Reference, ReferenceOptions, ReferenceReport};
