@@ -40,7 +40,7 @@ fn training() -> Vec<MetricsRow> {
         .map(|index| {
             let step = 10 * index;
             let share = step as f64 / 20_000.0;
-            let evaluated = step % 500 == 0;
+            let evaluated = step.is_multiple_of(500);
             let reverse = 0.88 * (1.0 - (-5.0 * share).exp()) / (1.0 - (-5.0f64).exp());
             let noise = noise[index as usize - 1];
             let value = |ess: f64| (evaluated).then_some((ess + 0.01 * noise).clamp(0.0, 1.0));

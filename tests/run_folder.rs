@@ -16,8 +16,8 @@ fn row(step: u64) -> MetricsRow {
         train_seconds: 0.1 * step as f64,
         energy_evaluations: 1000 * step,
         loss: Some(-1.0 / 3.0 * step as f64),
-        reverse_ess: (step % 2 == 0).then_some(0.1 + 1e-17),
-        ess_samples: (step % 2 == 0).then_some(10_000),
+        reverse_ess: step.is_multiple_of(2).then_some(0.1 + 1e-17),
+        ess_samples: step.is_multiple_of(2).then_some(10_000),
         ..MetricsRow::default()
     }
 }

@@ -156,8 +156,8 @@ fn shared_range(flow: &Weighted, target: &[&Weighted]) -> (f64, f64) {
     }
     let width = high - low;
     if !flow.is_empty() {
-        low = low.min(flow.quantile(0.1).max(low - 0.4 * width));
-        high = high.max(flow.quantile(0.9).min(high + 0.4 * width));
+        low = low.min(flow.quantile(0.1).max(low - 0.25 * width));
+        high = high.max(flow.quantile(0.9).min(high + 0.25 * width));
     }
     Axis::new("", (low - 0.04 * width, high + 0.04 * width), Ticks::Plain).range
 }
