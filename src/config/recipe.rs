@@ -155,14 +155,14 @@ pub struct EvaluateOptions {
     pub samples: usize,
     /// Draws of the augmented copies per reference sample for the likelihood (default 20).
     pub draws: usize,
-    /// Reference samples for the forward effective sample size and the likelihood
-    /// (default 10 000).
+    /// Samples of the reference sampler for the forward effective sample size and the likelihood; 0
+    /// goes without (default 0). They never enter the training.
     pub reference_samples: usize,
 }
 
 impl Default for EvaluateOptions {
     fn default() -> Self {
-        Self { every_steps: 500, samples: 10_000, draws: 20, reference_samples: 10_000 }
+        Self { every_steps: 500, samples: 10_000, draws: 20, reference_samples: 0 }
     }
 }
 
@@ -227,7 +227,7 @@ impl Recipe {
         count("evaluate.every_steps", evaluate.every_steps, 1..=1_000_000_000)?;
         count("evaluate.samples", evaluate.samples, 2..=100_000_000)?;
         count("evaluate.draws", evaluate.draws, 1..=100_000)?;
-        count("evaluate.reference_samples", evaluate.reference_samples, 2..=100_000_000)?;
+        count("evaluate.reference_samples", evaluate.reference_samples, 0..=100_000_000)?;
         positive("checkpoint.every_seconds", self.checkpoint.every_seconds, 1e9)
     }
 }
@@ -253,7 +253,7 @@ impl FlowOptions {
                     count(&key("width"), layers.width, 1..=4096)?;
                     count(&key("basis"), layers.basis, 2..=1024)?;
                     positive(&key("cutoff"), layers.cutoff, 1e6)?;
-                    count(&key("message_passes"), layers.message_passes, 1..=16)?;
+                    count(&key("message_passes"), layers.message_passes, 0..=16)?;
                     number(&key("core"), layers.core, 1e-6..=layers.cutoff)?;
                 }
                 LayerGroup::Vector(layers) => {

@@ -85,14 +85,10 @@ pub struct FabOptions {
     pub alpha: f64,
     /// Densities between the flow and the annealing's target (default 2).
     pub intermediate_distributions: usize,
-    /// Hamiltonian Monte Carlo transitions at each of them (default 1).
-    pub transitions: usize,
-    /// Leapfrog steps of one transition (default 5).
+    /// Leapfrog steps of the Hamiltonian Monte Carlo transition at each of them (default 5).
     pub leapfrog_steps: usize,
     /// Leapfrog step size, a length, before it adapts (default 0.1).
     pub initial_step_size: f64,
-    /// Acceptance that the step size adapts to (default 0.65).
-    pub target_acceptance: f64,
     /// Gradient steps on batches from the buffer after each annealing pass (default 8).
     pub updates_per_annealing: usize,
     /// Upper limit of the weight that corrects for the flow's change since a sample was annealed
@@ -107,10 +103,8 @@ impl Default for FabOptions {
         Self {
             alpha: 2.0,
             intermediate_distributions: 2,
-            transitions: 1,
             leapfrog_steps: 5,
             initial_step_size: 0.1,
-            target_acceptance: 0.65,
             updates_per_annealing: 8,
             weight_clip: 10.0,
             buffer: BufferOptions::default(),
@@ -221,10 +215,8 @@ impl FabOptions {
     fn validate(&self, batch_size: usize) -> Result<(), Error> {
         number("train.fab.alpha", self.alpha, 1.0..=4.0)?;
         count("train.fab.intermediate_distributions", self.intermediate_distributions, 0..=1000)?;
-        count("train.fab.transitions", self.transitions, 1..=1000)?;
         count("train.fab.leapfrog_steps", self.leapfrog_steps, 1..=1000)?;
         positive("train.fab.initial_step_size", self.initial_step_size, 100.0)?;
-        number("train.fab.target_acceptance", self.target_acceptance, 0.05..=0.99)?;
         count("train.fab.updates_per_annealing", self.updates_per_annealing, 1..=10_000)?;
         number("train.fab.weight_clip", self.weight_clip, 1.0..=1e9)?;
         // Batches of one annealing pass are drawn without replacement.

@@ -2,16 +2,20 @@
 //! crash leaves the last good version.
 
 mod atomic;
+mod evaluate;
 mod folder;
 mod metrics;
 mod model;
 mod npy;
 mod samples;
+mod session;
 
 pub use atomic::{write_atomically, AtomicFile};
+pub use evaluate::{draw_weighted, evaluate, Evaluation, EvaluationOptions, Weighted};
 pub use folder::RunFolder;
 pub use metrics::{
     metrics_columns, read_metrics, truncate_metrics, MetricsColumn, MetricsRow, MetricsWriter,
 };
 pub use model::{load_model, read_model_metadata, save_model, ModelMetadata};
 pub use samples::{read_samples, write_samples, Samples};
+pub use session::{train, Progress, SessionOptions};

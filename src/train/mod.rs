@@ -2,12 +2,14 @@
 
 mod buffer;
 mod fab;
+mod max_likelihood;
 mod optimizer;
 mod reverse_kl;
 mod state;
 
 pub use buffer::ReplayBuffer;
 pub use fab::{Fab, FabOptions};
+pub use max_likelihood::MaxLikelihood;
 pub use optimizer::{Adam, GradientGuard, GuardOptions, Outcome, Schedule};
 pub use reverse_kl::{CoreSchedule, Estimator, ReverseKl, ReverseKlOptions};
 pub use state::{DescentOptions, Problem, StepReport, TrainingState};

@@ -1,0 +1,124 @@
+//! Recipes to the objects that do the work: one line of registration a coupling and a trainer.
+
+use std::sync::Arc;
+
+use super::{
+    CoreSchedule, Estimator, FlowOptions, LayerGroup, Objective, Recipe, ReverseKlOptions,
+};
+use crate::error::Error;
+use crate::flow::{self, CouplingOptions, Flow, PairwiseOptions};
+use crate::potential::Potential;
+use crate::run::read_samples;
+use crate::sampling::AugmentedTarget;
+use crate::system::System;
+use crate::train::{
+    self, DescentOptions, Fab, GuardOptions, MaxLikelihood, Problem, ReverseKl, Schedule, Trainer,
+};
+
+impl FlowOptions {
+    /// What the flow is built from.
+    pub fn resolve(&self) -> flow::FlowOptions {
+        let layers = self
+            .layers
+            .iter()
+            .flat_map(|group| std::iter::repeat_n(group.coupling(), group.repeat()))
+            .collect();
+        flow::FlowOptions {
+            augmented_copies: self.augmented_copies,
+            base_scale: self.base_scale,
+            augmentation_scale: self.augmentation_scale,
+            layers,
+        }
+    }
+}
+
+impl LayerGroup {
+    fn coupling(&self) -> CouplingOptions {
+        match self {
+            Self::Pairwise(layers) => CouplingOptions::Pairwise(PairwiseOptions {
+                width: layers.width,
+                basis: layers.basis,
+                cutoff: layers.cutoff,
+                message_passes: layers.message_passes,
+                core: layers.core,
+            }),
+            Self::Vector(_) => todo!(),
+        }
+    }
+}
+
+impl Recipe {
+    /// The flow and the target of this recipe.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for what the flow cannot do.
+    pub fn problem(&self, potential: Arc<dyn Potential>) -> Result<Problem, Error> {
+        let flow = Arc::new(Flow::new(potential.system(), &self.flow.resolve())?);
+        let copies = flow.copies();
+        let target = AugmentedTarget::new(potential, copies, self.flow.augmentation_scale)?;
+        Ok(Problem { flow, target, seed: self.seed })
+    }
+
+    /// The trainer of this recipe, for a target of `system`.
+    ///
+    /// # Errors
+    /// Those of reading the data of maximum likelihood.
+    pub fn trainer(&self, system: System) -> Result<Box<dyn Trainer>, Error> {
+        let train = &self.train;
+        let descent = DescentOptions {
+            batch_size: train.batch_size,
+            schedule: Schedule {
+                initial: train.learning_rate.initial,
+                peak: train.learning_rate.peak,
+                last: train.learning_rate.last,
+                warm_up_steps: train.learning_rate.warm_up_steps as u64,
+                steps: train.steps as u64,
+            },
+            ema_decay: train.ema_decay,
+            guard: GuardOptions {
+                window: train.gradient_clip.window,
+                clip: train.gradient_clip.clip,
+                drop: train.gradient_clip.drop,
+            },
+        };
+        Ok(match &train.objective {
+            Objective::Fab(fab) => Box::new(Fab {
+                descent,
+                options: train::FabOptions {
+                    alpha: fab.alpha,
+                    intermediate_distributions: fab.intermediate_distributions,
+                    leapfrog_steps: fab.leapfrog_steps,
+                    initial_step_size: fab.initial_step_size,
+                    updates_per_annealing: fab.updates_per_annealing,
+                    weight_clip: fab.weight_clip,
+                    min_batches: fab.buffer.min_batches,
+                    max_batches: fab.buffer.max_batches,
+                },
+            }),
+            Objective::ReverseKl(options) => {
+                Box::new(ReverseKl { descent, options: options.resolve() })
+            }
+            Objective::MaxLikelihood(options) => {
+                let data = read_samples(&options.data, system)?;
+                Box::new(MaxLikelihood::new(descent, system, data.positions)?)
+            }
+        })
+    }
+}
+
+impl ReverseKlOptions {
+    fn resolve(&self) -> train::ReverseKlOptions {
+        train::ReverseKlOptions {
+            estimator: match self.estimator {
+                Estimator::Path => train::Estimator::Path,
+                Estimator::Total => train::Estimator::Total,
+            },
+            energy_clip: self.energy_clip,
+            core: self.core.as_ref().map(|core: &CoreSchedule| train::CoreSchedule {
+                radius: core.radius,
+                final_radius: core.final_radius,
+                steps: core.steps as u64,
+            }),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What a trained flow is worth: effective sample sizes, log Z, likelihood.
+
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostics::{
+    effective_sample_size, forward_effective_sample_size, largest_weight_share, log_z_and_error,
+    negative_log_likelihood, pareto_k,
+};
+use crate::error::Error;
+use crate::random::{stream, Purpose};
+use crate::sampling::{Annealing, AnnealedImportanceSampling, FlowDensity, StepSizes, Streams};
+use crate::train::Problem;
+
+/// How much an evaluation does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EvaluationOptions {
+    /// Joint samples N of the flow.
+    pub samples: usize,
+    /// Draws K of the augmented copies per reference sample for the likelihood.
+    pub draws: usize,
+    /// Samples that are annealed to the target; 0 does without.
+    pub annealed_samples: usize,
+    /// Densities between flow and target for these.
+    pub intermediate_distributions: usize,
+    /// Which random numbers: an evaluation at another step uses others.
+    pub step: u64,
+}
+
+/// The figures of an evaluation; fractions, nats and counts. `None` where not computed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Joint samples of the flow.
+    pub samples: usize,
+    /// (Σw)²/(N Σw²) over them.
+    pub reverse_ess: f64,
+    /// log Z, by the mean weight.
+    pub log_z: f64,
+    /// Its standard error.
+    pub log_z_error: f64,
+    /// Largest weight's share in their sum.
+    pub largest_weight_share: f64,
+    /// Shape of the weights' tail (Pareto k̂); the estimates are unreliable above 0.7.
+    pub pareto_k: Option<f64>,
+    /// Samples of the flow without a finite weight.
+    pub zero_weights: usize,
+    /// Reference samples.
+    pub reference_samples: usize,
+    /// 1/(⟨w⟩⟨1/w⟩) over reference samples, one draw of the augmented copies each.
+    pub forward_ess: Option<f64>,
+    /// −⟨log q(x)⟩ over reference samples, K draws of the augmented copies each.
+    pub nll: Option<f64>,
+    /// Its standard error.
+    pub nll_error: Option<f64>,
+    /// Draws K.
+    pub draws: usize,
+    /// Samples annealed from the flow to the target.
+    pub annealed_samples: usize,
+    /// Their effective sample size.
+    pub ais_ess: Option<f64>,
+    /// Samples with log-density drawn a second, on this machine.
+    pub samples_per_second: f64,
+    /// Energy evaluations of the training.
+    pub energy_evaluations: u64,
+    /// Wall time of the training, in seconds.
+    pub train_seconds: f64,
+}
+
+/// Joint samples of a flow with their log weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weighted {
+    /// Configurations x, [samples, particles, dimension].
+    pub positions: Vec<f64>,
+    /// log p(x) π(a|x) − log q(x, a); −∞ where there is no finite energy.
+    pub log_weights: Vec<f64>,
+    /// U(x)/kT.
+    pub energies: Vec<f64>,
+}
+
+/// Draws `count` weighted samples, `first` being the number of the first one: sample i uses the
+/// stream (seed, purpose, step, i), however a job is divided.
+///
+/// # Errors
+/// [`Error::Evaluation`] if the potential fails for good.
+pub fn draw_weighted(
+    problem: &Problem,
+    theta: &[f32],
+    (purpose, step): (Purpose, u64),
+    first: u64,
+    count: usize,
+) -> Result<Weighted, Error> {
+    let flow = &problem.flow;
+    let (width, coordinates) = (flow.width(), flow.system().coordinates());
+    let noise: Vec<f64> = (first..first + count as u64)
+        .into_par_iter()
+        .flat_map_iter(|sample| {
+            let rng = stream(problem.seed, purpose, step, sample);
+            StandardNormal.sample_iter(rng).take(width).collect::<Vec<f64>>()
+        })
+        .collect();
+    let (mut joint, mut log_q) = (vec![0.0; count * width], vec![0.0; count]);
+    flow.sample_and_log_prob(theta, &noise, &mut joint, &mut log_q);
+    let positions: Vec<f64> =
+        joint.chunks_exact(width).flat_map(|row| &row[..coordinates]).copied().collect();
+    let mut energies = vec![0.0; count];
+    const PART: usize = 64;
+    positions
+        .par_chunks(PART * coordinates)
+        .zip(energies.par_chunks_mut(PART))
+        .try_for_each(|(x, energies)| {
+            let mut gradients = vec![0.0; x.len()];
+            problem
+                .target
+                .potential()
+                .energies_and_gradients(x, energies, &mut gradients)
+                .map(|_| ())
+        })?;
+    let log_weights = joint
+        .chunks_exact(width)
+        .zip(&energies)
+        .zip(&log_q)
+        .map(|((row, energy), log_q)| {
+            let log_weight = problem.target.log_conditional(row) - energy - log_q;
+            if log_weight.is_finite() { log_weight } else { f64::NEG_INFINITY }
+        })
+        .collect();
+    Ok(Weighted { positions, log_weights, energies })
+}
+
+/// Evaluates the flow with parameters `theta`; `reference` are unbiased samples of the target,
+/// [samples, particles, dimension], with zero centre of mass. Cost and time of the training are left
+/// at zero for the caller.
+///
+/// # Errors
+/// [`Error::Evaluation`] if the potential fails for good.
+pub fn evaluate(
+    problem: &Problem,
+    theta: &[f32],
+    reference: Option<&[f64]>,
+    step_sizes: Option<&StepSizes>,
+    options: EvaluationOptions,
+) -> Result<(Evaluation, Weighted), Error> {
+    let start = std::time::Instant::now();
+    let streams = (Purpose::Evaluation, options.step);
+    let drawn = draw_weighted(problem, theta, streams, 0, options.samples)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let (log_z, log_z_error) = log_z_and_error(&drawn.log_weights);
+    let k = pareto_k(&drawn.log_weights);
+    let mut evaluation = Evaluation {
+        samples: options.samples,
+        reverse_ess: effective_sample_size(&drawn.log_weights).fraction,
+        log_z,
+        log_z_error,
+        largest_weight_share: largest_weight_share(&drawn.log_weights),
+        pareto_k: k.is_finite().then_some(k),
+        zero_weights: drawn.log_weights.iter().filter(|w| **w == f64::NEG_INFINITY).count(),
+        reference_samples: 0,
+        forward_ess: None,
+        nll: None,
+        nll_error: None,
+        draws: options.draws,
+        annealed_samples: 0,
+        ais_ess: None,
+        samples_per_second: options.samples as f64 / seconds,
+        energy_evaluations: 0,
+        train_seconds: 0.0,
+    };
+    if let Some(reference) = reference.filter(|r| !r.is_empty()) {
+        let likelihood = reference_weights(problem, theta, reference, options)?;
+        evaluation.reference_samples = likelihood.forward.len();
+        evaluation.forward_ess =
+            Some(forward_effective_sample_size(&likelihood.forward).fraction);
+        let (nll, error) = negative_log_likelihood(&likelihood.ratios, options.draws);
+        (evaluation.nll, evaluation.nll_error) = (Some(nll), Some(error));
+    }
+    if options.annealed_samples > 0 {
+        let levels = options.intermediate_distributions;
+        let flow = FlowDensity { flow: &problem.flow, theta };
+        let annealing = AnnealedImportanceSampling {
+            proposal: &flow,
+            target: &problem.target,
+            subspace: problem.target.subspace(),
+            annealing: Annealing { intermediate: levels, leapfrog_steps: 5, alpha: 1.0 },
+        };
+        let mut step_sizes = step_sizes
+            .filter(|s| s.0.len() == levels)
+            .cloned()
+            .unwrap_or_else(|| StepSizes::new(levels, 0.05));
+        // A sixteenth of the samples adapts the step sizes; weights must come from fixed ones.
+        let run = |step_sizes: &mut StepSizes, samples: usize, step: u64| {
+            let streams = Streams { seed: problem.seed, purpose: Purpose::Evaluation, step };
+            annealing.run(samples, streams, step_sizes)
+        };
+        for round in 1..=8 {
+            let samples = options.annealed_samples.div_ceil(128);
+            run(&mut step_sizes, samples, u64::MAX - 8 * options.step - round)?;
+        }
+        let annealed = run(&mut step_sizes, options.annealed_samples, u64::MAX / 2 - options.step)?;
+        evaluation.annealed_samples = options.annealed_samples;
+        evaluation.ais_ess = Some(effective_sample_size(&annealed.log_weights).fraction);
+    }
+    Ok((evaluation, drawn))
+}
+
+struct ReferenceWeights {
+    /// log p(x) π(a|x) − log q(x, a) for one draw of a each.
+    forward: Vec<f64>,
+    /// log q(x, a) − log π(a|x), [samples, draws]: their mean exponential is q(x).
+    ratios: Vec<f64>,
+}
+
+fn reference_weights(
+    problem: &Problem,
+    theta: &[f32],
+    reference: &[f64],
+    options: EvaluationOptions,
+) -> Result<ReferenceWeights, Error> {
+    let flow = &problem.flow;
+    let (width, coordinates) = (flow.width(), flow.system().coordinates());
+    let draws = options.draws.max(1);
+    const PART: usize = 64;
+    let parts: Vec<(Vec<f64>, Vec<f64>)> = reference
+        .par_chunks(PART * coordinates)
+        .enumerate()
+        .map(|(part, x)| {
+            let samples = x.len() / coordinates;
+            let (mut energies, mut gradients) = (vec![0.0; samples], vec![0.0; x.len()]);
+            problem.target.potential().energies_and_gradients(x, &mut energies, &mut gradients)?;
+            let mut rngs: Vec<_> = (0..samples)
+                .map(|s| {
+                    let sample = (part * PART + s) as u64;
+                    // Far from the streams of the flow's samples at this step.
+                    stream(problem.seed, Purpose::Evaluation, options.step, (1 << 40) + sample)
+                })
+                .collect();
+            let mut joint = vec![0.0; samples * width];
+            let mut log_q = vec![0.0; samples];
+            let mut ratios = vec![0.0; samples * draws];
+            for draw in 0..draws {
+                problem.target.augment(x, &mut rngs, &mut joint);
+                flow.log_prob(theta, &joint, &mut log_q);
+                for (s, (row, log_q)) in joint.chunks_exact(width).zip(&log_q).enumerate() {
+                    ratios[s * draws + draw] = log_q - problem.target.log_conditional(row);
+                }
+            }
+            let forward = energies.iter().enumerate().map(|(s, u)| -u - ratios[s * draws]);
+            Ok((forward.collect(), ratios))
+        })
+        .collect::<Result<_, Error>>()?;
+    let (forward, ratios): (Vec<Vec<f64>>, Vec<Vec<f64>>) = parts.into_iter().unzip();
+    Ok(ReferenceWeights { forward: forward.concat(), ratios: ratios.concat() })
+}

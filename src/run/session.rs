@@ -1,0 +1,173 @@
+//! A training from its first step to its last: metrics, evaluations and the model.
+
+use std::time::Instant;
+
+use crate::error::Error;
+use crate::train::{Problem, StepReport, Trainer, TrainingState};
+
+use super::evaluate::{evaluate, Evaluation, EvaluationOptions};
+use super::{save_model, MetricsRow, MetricsWriter, ModelMetadata, RunFolder};
+
+/// What a training session does besides its steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionOptions {
+    /// Training steps in all.
+    pub steps: u64,
+    /// Steps between evaluations.
+    pub evaluate_every: u64,
+    /// The evaluations; their `step` is set here.
+    pub evaluation: EvaluationOptions,
+    /// The resolved recipe, which the model carries.
+    pub recipe: String,
+}
+
+/// Rows of metrics between two evaluations.
+const ROWS_PER_EVALUATION: u64 = 10;
+/// This many steps in a row without a usable gradient end the run.
+const MOST_USELESS_STEPS: u32 = 100;
+
+/// What an observer is told after every step.
+pub struct Progress<'a> {
+    /// The step's report.
+    pub report: &'a StepReport,
+    /// The state after it.
+    pub state: &'a TrainingState,
+    /// Seconds of training so far.
+    pub train_seconds: f64,
+    /// The evaluation, after a step that has one.
+    pub evaluation: Option<&'a Evaluation>,
+}
+
+/// Means over the steps since the last row.
+#[derive(Default)]
+struct Totals {
+    loss: f64,
+    gradient_norm: f64,
+    steps: f64,
+    flow_seconds: f64,
+    potential_seconds: f64,
+}
+
+/// Runs all steps, writes `metrics.csv` as it goes and the model at every evaluation. `reference` are
+/// unbiased samples of the target for the forward figures; they do not enter the training.
+///
+/// # Errors
+/// When the potential fails for good, the folder cannot be written, or the training has stopped
+/// making sense; the last model written stays.
+pub fn train(
+    folder: &RunFolder,
+    problem: &Problem,
+    trainer: &dyn Trainer,
+    options: &SessionOptions,
+    reference: Option<&[f64]>,
+    observe: &mut dyn FnMut(Progress<'_>),
+) -> Result<(TrainingState, Evaluation), Error> {
+    let mut state = trainer.start(problem);
+    let mut metrics = MetricsWriter::create(folder.metrics())?;
+    let mut totals = Totals::default();
+    let (mut train_seconds, mut useless) = (0.0, 0);
+    let row_every = (options.evaluate_every / ROWS_PER_EVALUATION).max(1);
+    loop {
+        let start = Instant::now();
+        let report = trainer.step(problem, &mut state)?;
+        train_seconds += start.elapsed().as_secs_f64();
+        totals.flow_seconds += report.flow_seconds;
+        totals.potential_seconds += report.potential_seconds;
+        if report.loss.is_finite() && report.gradient_norm.is_finite() {
+            totals.loss += report.loss;
+            totals.gradient_norm += report.gradient_norm;
+            totals.steps += 1.0;
+            useless = 0;
+        } else {
+            useless += 1;
+        }
+        if useless >= MOST_USELESS_STEPS {
+            return Err(Error::Run(format!(
+                "no usable gradient in {useless} steps up to step {}: {} samples had no finite \
+                 weight so far. Lower train.learning_rate.peak, or soften the start",
+                state.step, state.nonfinite_weights
+            )));
+        }
+
+        let last = state.step >= options.steps;
+        let evaluated = (last || state.step.is_multiple_of(options.evaluate_every))
+            .then(|| {
+                let evaluation = EvaluationOptions { step: state.step, ..options.evaluation };
+                let step_sizes = Some(&state.step_sizes);
+                evaluate(problem, &state.average, reference, step_sizes, evaluation)
+            })
+            .transpose()?
+            .map(|(evaluation, _)| Evaluation {
+                energy_evaluations: state.energy_evaluations,
+                train_seconds,
+                ..evaluation
+            });
+        if evaluated.is_some() || state.step.is_multiple_of(row_every) {
+            metrics.append(&row(&state, &report, &totals, train_seconds, evaluated.as_ref()))?;
+            let Totals { flow_seconds, potential_seconds, .. } = totals;
+            totals = Totals { flow_seconds, potential_seconds, ..Totals::default() };
+        }
+        observe(Progress {
+            report: &report,
+            state: &state,
+            train_seconds,
+            evaluation: evaluated.as_ref(),
+        });
+        if let Some(evaluation) = evaluated {
+            let metadata = ModelMetadata {
+                recipe: options.recipe.clone(),
+                seed: problem.seed,
+                step: state.step,
+                train_seconds,
+                energy_evaluations: state.energy_evaluations,
+                ..ModelMetadata::default()
+            };
+            save_model(folder.model(), problem.flow.layout(), &state.average, &metadata)?;
+            folder.write_evaluation(&evaluation)?;
+            if last {
+                return Ok((state, evaluation));
+            }
+        }
+    }
+}
+
+fn row(
+    state: &TrainingState,
+    report: &StepReport,
+    totals: &Totals,
+    train_seconds: f64,
+    evaluation: Option<&Evaluation>,
+) -> MetricsRow {
+    let mean = |total: f64| (totals.steps > 0.0).then(|| total / totals.steps);
+    let mut row = MetricsRow {
+        step: state.step,
+        train_seconds,
+        energy_evaluations: state.energy_evaluations,
+        learning_rate: report.learning_rate,
+        loss: mean(totals.loss),
+        gradient_norm: mean(totals.gradient_norm),
+        gradients_dropped: state.gradients_dropped,
+        gradients_clipped: state.gradients_clipped,
+        acceptance: report.acceptance,
+        hmc_step_size: report.hmc_step_size,
+        recoverable_failures: state.recoverable_failures,
+        nonfinite_weights: state.nonfinite_weights,
+        flow_seconds: totals.flow_seconds,
+        potential_seconds: totals.potential_seconds,
+        ..MetricsRow::default()
+    };
+    if let Some(evaluation) = evaluation {
+        row.reverse_ess = Some(evaluation.reverse_ess);
+        row.forward_ess = evaluation.forward_ess;
+        row.ais_ess = evaluation.ais_ess;
+        row.ess_samples = Some(evaluation.samples as u64);
+        row.log_z = Some(evaluation.log_z);
+        row.log_z_error = Some(evaluation.log_z_error);
+        row.nll = evaluation.nll;
+        row.nll_error = evaluation.nll_error;
+        row.largest_weight_share = Some(evaluation.largest_weight_share);
+        row.pareto_k = evaluation.pareto_k;
+        row.samples_per_second = Some(evaluation.samples_per_second);
+    }
+    row
+}
