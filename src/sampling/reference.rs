@@ -100,7 +100,7 @@ pub struct ReferenceReport {
 pub struct Reference {
     /// Configurations, [samples, particles, dimension], randomly rotated and permuted.
     pub samples: Vec<f64>,
-    /// Their energies, [samples].
+    /// Their energies, `[samples]`.
     pub energies: Vec<f64>,
     /// Summary.
     pub report: ReferenceReport,
@@ -233,7 +233,7 @@ struct Population<'a> {
     /// Decides for all chains at once: resampling and the jitter of step sizes.
     rng: ChaCha8Rng,
     beta: f64,
-    /// Since the last resampling, [chains].
+    /// Since the last resampling, `[chains]`.
     log_weights: Vec<f64>,
     log_z: f64,
     step_size: StepSize,
