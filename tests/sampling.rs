@@ -515,21 +515,21 @@ fn the_reference_sampler_knows_a_hard_dimer() {
 
 #[test]
 fn the_reference_sampler_finds_dw4() {
-    let options = ReferenceOptions { samples: 100, chains: 8192, transitions: 40, seed: 1 };
+    let options = ReferenceOptions { samples: 100, chains: 4096, transitions: 20, seed: 1 };
     let report = sample_reference(Arc::new(dw4()), options).unwrap().report;
-    println!("{report:#?}");
     within("log Z", report.log_z, report.log_z_error.hypot(0.002), 29.667);
     within("energy", report.energy, report.energy_error.hypot(0.005), -22.542);
     within("virial", report.virial, report.virial_error, 6.0);
+    // Trajectories that diverge are no failures of the potential.
+    assert_eq!(report.effort.failures, 0);
     assert!((report.energy_std - 1.905).abs() < 0.03);
 }
 
 #[test]
-#[ignore = "half a minute"]
+#[ignore = "takes ten seconds of one core"]
 fn the_reference_sampler_finds_lj13() {
-    let options = ReferenceOptions { samples: 100, chains: 4096, transitions: 20, seed: 1 };
+    let options = ReferenceOptions { samples: 100, chains: 1600, transitions: 20, seed: 1 };
     let report = sample_reference(Arc::new(lj13()), options).unwrap().report;
-    println!("{report:#?}");
     within("log Z", report.log_z, report.log_z_error.hypot(0.007), 39.265);
     within("energy", report.energy, report.energy_error.hypot(0.02), 0.56);
     within("virial", report.virial, report.virial_error, 36.0);

@@ -5,9 +5,9 @@ use crate::system::System;
 /// A one-dimensional density in bins of equal width.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
-    /// Bin edges, [bins + 1].
+    /// Bin edges, `[bins + 1]`.
     pub edges: Vec<f64>,
-    /// Density in each bin, [bins]; its integral is the share of the weight within the range.
+    /// Density in each bin, `[bins]`; its integral is the share of the weight within the range.
     pub density: Vec<f64>,
 }
 

@@ -67,16 +67,16 @@ impl Streams {
 pub struct Annealed {
     /// Final joint configurations, [samples, copies, particles, dimension].
     pub joint: Vec<f64>,
-    /// Log weights towards g, [samples]: their mean exponential estimates ∫ q^{1−α} p^α. −∞ where
+    /// Log weights towards g, `[samples]`: their mean exponential estimates ∫ q^{1−α} p^α. −∞ where
     /// the proposal or the target had no finite log density.
     pub log_weights: Vec<f64>,
-    /// log q at `joint`, [samples].
+    /// log q at `joint`, `[samples]`.
     pub log_q: Vec<f64>,
-    /// log p at `joint`, [samples].
+    /// log p at `joint`, `[samples]`.
     pub log_p: Vec<f64>,
-    /// log q of the proposal's draws, before any transition, [samples].
+    /// log q of the proposal's draws, before any transition, `[samples]`.
     pub initial_log_q: Vec<f64>,
-    /// log p of the proposal's draws, [samples]; `initial_log_p − initial_log_q` are importance
+    /// log p of the proposal's draws, `[samples]`; `initial_log_p − initial_log_q` are importance
     /// weights, whose effective sample size is the reverse one.
     pub initial_log_p: Vec<f64>,
     /// Mean acceptance of each intermediate density's transition.

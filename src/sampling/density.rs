@@ -18,7 +18,7 @@ pub trait LogDensity: Send + Sync {
 
     /// Log densities of a small batch and their gradients, computed on the calling thread.
     ///
-    /// `z` and `gradient` are [samples, width], `log_density` is [samples]; both outputs are
+    /// `z` and `gradient` are [samples, width], `log_density` is `[samples]`; both outputs are
     /// overwritten. The gradient is that of the ambient space: callers project it on the subspace
     /// that their configurations live on. Returns how many rows failed recoverably; these have the
     /// log density −∞ and a zero gradient.
@@ -36,7 +36,7 @@ pub trait LogDensity: Send + Sync {
 /// A normalised density that can be drawn from: a flow, or a Gaussian.
 pub trait Proposal: LogDensity {
     /// Draws one configuration from each stream, on the calling thread: `z` is [streams, width],
-    /// `log_density` is [streams]. A configuration depends on its own stream alone.
+    /// `log_density` is `[streams]`. A configuration depends on its own stream alone.
     fn draw(&self, rngs: &mut [ChaCha8Rng], z: &mut [f64], log_density: &mut [f64]);
 }
 
@@ -151,7 +151,7 @@ impl AugmentedTarget {
         }
     }
 
-    /// log π(a | x) of one joint configuration ([width]).
+    /// log π(a | x) of one joint configuration (`[width]`).
     pub fn log_conditional(&self, row: &[f64]) -> f64 {
         let (x, augmented) = row.split_at(self.subspace.system.coordinates());
         log_normal(x, augmented, self.eta)

@@ -43,7 +43,7 @@ pub struct Path<'a> {
 /// One value and gradient of each density of a [`Path`] for a batch of configurations.
 #[derive(Debug, Clone, Default)]
 struct Values {
-    /// [rows] for each density.
+    /// `[rows]` for each density.
     log_density: [Vec<f64>; 2],
     /// [rows, width] for each density.
     gradient: [Vec<f64>; 2],
@@ -146,7 +146,7 @@ impl Chains {
         &self.position
     }
 
-    /// Log densities of one of the path's two densities, [rows].
+    /// Log densities of one of the path's two densities, `[rows]`.
     pub fn log_density(&self, component: usize) -> &[f64] {
         &self.values.log_density[component]
     }
@@ -195,25 +195,44 @@ impl Workspace {
         self.alive.resize(rows, true);
     }
 
-    /// Stops every row that has left the numbers at its starting point; it will be rejected. That
-    /// happens on the way there if and only if it happens on the way back, so the chain stays
-    /// reversible.
-    fn stop_divergent(&mut self, chains: &Chains, coefficients: [f64; 2]) {
-        let width = chains.width;
-        for (row, alive) in self.alive.iter_mut().enumerate() {
-            let span = row * width..(row + 1) * width;
-            let force = &mut self.force[span.clone()];
-            *alive = *alive
-                && self.values.log_density(coefficients, row).is_finite()
-                && force.iter().all(|f| f.is_finite());
-            if !*alive {
-                force.fill(0.0);
-                self.momentum[span.clone()].fill(0.0);
-                self.position[span.clone()].copy_from_slice(&chains.position[span]);
+    /// Puts rows that have run away back to their start, before anything is evaluated there.
+    fn stop_runaway(&mut self, chains: &Chains) {
+        for row in 0..self.alive.len() {
+            let span = row * chains.width..(row + 1) * chains.width;
+            // Written such that a position that is not a number stops, too.
+            if !self.position[span].iter().all(|z| z.abs() < FARTHEST) {
+                self.stop(chains, row);
             }
         }
     }
+
+    /// Stops rows without a finite density or force.
+    fn stop_divergent(&mut self, chains: &Chains, coefficients: [f64; 2]) {
+        for row in 0..self.alive.len() {
+            let span = row * chains.width..(row + 1) * chains.width;
+            if !self.alive[row]
+                || !self.values.log_density(coefficients, row).is_finite()
+                || !self.force[span].iter().all(|f| f.is_finite())
+            {
+                self.stop(chains, row);
+            }
+        }
+    }
+
+    /// Rests a row at its starting point; it will be rejected. What stops a trajectory is seen on
+    /// the way there if and only if it is seen on the way back, so the chain stays reversible.
+    fn stop(&mut self, chains: &Chains, row: usize) {
+        let span = row * chains.width..(row + 1) * chains.width;
+        self.alive[row] = false;
+        self.force[span.clone()].fill(0.0);
+        self.momentum[span.clone()].fill(0.0);
+        self.position[span.clone()].copy_from_slice(&chains.position[span]);
+    }
 }
+
+/// A trajectory whose coordinates pass this has diverged: it is stopped before an energy or a flow in
+/// single precision overflows there.
+const FARTHEST: f64 = 1e6;
 
 /// Length of one trajectory.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -228,7 +247,7 @@ pub struct Leapfrog {
 /// γ = ∏ f_c^λ_c invariant, λ being `coefficients`.
 ///
 /// Momenta are N(0, I) on the subspace, positions stay on it. A trajectory that meets a non-finite
-/// value is a rejection. Returns each chain's acceptance probability, [rows].
+/// value, or runs a million units of length away, is a rejection. Returns each chain's acceptance probability, `[rows]`.
 ///
 /// # Errors
 /// Only [`EvaluationError::Fatal`].
@@ -265,6 +284,7 @@ pub fn transition<'w>(
         add_scaled(leapfrog.step_size, &ws.momentum, &mut ws.position);
         // Exact arithmetic would stay on the subspace; this keeps rounding from adding up.
         path.subspace.project(&mut ws.position);
+        ws.stop_runaway(chains);
         ws.values.evaluate(path, &ws.position, &mut chains.effort)?;
         ws.values.gradient(coefficients, &mut ws.force);
         path.subspace.project(&mut ws.force);
