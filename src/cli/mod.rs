@@ -1,1 +1,67 @@
-//! cli
+//! The command line: flags to validated options, work, and reports.
+
+mod args;
+mod evaluate;
+mod figures;
+mod progress;
+mod reference;
+mod sample;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::Registry;
+use crate::error::Error;
+use args::{Cli, Command};
+
+/// Runs the command line of this process with the target kinds of `registry`, and returns its exit
+/// code: 0 fine, 1 a check failed, 2 wrong input, 3 a fault while running. A user's own binary gets
+/// every command for its own potentials by `cli::run(Registry::builtin().with("mine", factory))`.
+pub fn run(registry: Registry) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are not errors; clap prints to the right stream.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(if cli.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN })
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    match execute(cli, &registry) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
+    if let Some(threads) = cli.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.get())
+            .build_global()
+            .map_err(|e| Error::Run(format!("cannot start {threads} threads: {e}")))?;
+    }
+    match cli.command.unwrap_or_default() {
+        Command::Train(args) => train::run(&args, registry),
+        Command::Evaluate(args) => evaluate::run(&args, registry),
+        Command::Sample(args) => sample::run(&args, registry),
+        Command::Plot(args) => figures::run(&args, registry),
+        Command::Reference(args) => reference::run(&args, registry),
+        Command::Targets => targets(),
+    }
+}
+
+fn targets() -> Result<(), Error> {
+    for (name, description) in crate::config::builtin_targets()? {
+        println!("{name:<12} {description}");
+    }
+    Ok(())
+}

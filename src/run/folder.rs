@@ -146,6 +146,36 @@ impl RunFolder {
         write_atomically(self.config(), |file| file.write_all(text.as_bytes()))
     }
 
+    /// `target.toml`, the target that was trained on.
+    pub fn target(&self) -> PathBuf {
+        self.path.join("target.toml")
+    }
+
+    /// `reference.npz`, samples of the target for the forward figures.
+    pub fn reference(&self) -> PathBuf {
+        self.path.join("reference.npz")
+    }
+
+    /// Writes the text of the target.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write_target(&self, text: &str) -> Result<(), Error> {
+        write_atomically(self.target(), |file| file.write_all(text.as_bytes()))
+    }
+
+    /// Reads the text of the target, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn read_target(&self) -> Result<Option<String>, Error> {
+        match fs::read_to_string(self.target()) {
+            Ok(text) => Ok(Some(text)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Read { path: self.target(), source }),
+        }
+    }
+
     /// Reads the resolved recipe.
     ///
     /// # Errors

@@ -1,0 +1,119 @@
+//! Every flag, with its help.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Train samplers from an energy function alone.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = "Without a command, trains DW4 with FAB: the recipe runs/dw4_fab.toml.")]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Threads to use; results do not depend on it [default: all cores]
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Say more on standard error
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Train a flow by a recipe
+    #[command(after_help = "Example: boltzflow train runs/dw4_fab.toml")]
+    Train(TrainArgs),
+    /// Evaluate a trained flow: ESS, log Z, likelihood
+    #[command(after_help = "Example: boltzflow evaluate runs/dw4_fab --json")]
+    Evaluate(EvaluateArgs),
+    /// Draw weighted samples from a trained flow
+    #[command(after_help = "Example: boltzflow sample runs/dw4_fab -n 10000 -o samples.npz")]
+    Sample(SampleArgs),
+    /// Draw the figures of a run
+    #[command(after_help = "Example: boltzflow plot runs/dw4_fab")]
+    Plot(PlotArgs),
+    /// Sample a target by annealed Monte Carlo, without a flow
+    #[command(after_help = "Example: boltzflow reference dw4 -n 10000 -o dw4.npz")]
+    Reference(ReferenceArgs),
+    /// List the built-in targets
+    Targets,
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Train(TrainArgs { recipe: None, output: None, seed: None })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    /// The recipe [default: runs/dw4_fab.toml]
+    pub recipe: Option<PathBuf>,
+    /// Folder of the run [default: the recipe's path without .toml, with a number if that is taken]
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    /// Seed, instead of the recipe's
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EvaluateArgs {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Joint samples of the flow [default: the recipe's]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub samples: Option<NonZeroUsize>,
+    /// Your own unbiased reference samples, .npy or .npz, [samples, particles, dimensions]
+    #[arg(long, value_name = "FILE")]
+    pub reference: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SampleArgs {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Number of samples
+    #[arg(short = 'n', long, value_name = "N")]
+    pub samples: NonZeroUsize,
+    /// File to write: .npz (positions, log_weights, energies), .npy (positions) or .csv
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlotArgs {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Folder of the figures [default: plots/NAME beside runs/, else the run's own folder]
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReferenceArgs {
+    /// A built-in target, or the path of a target file
+    pub target: String,
+    /// Number of samples
+    #[arg(short = 'n', long, value_name = "N", default_value = "10000")]
+    pub samples: NonZeroUsize,
+    /// File to write: .npz, .npy or .csv; without it only the figures are printed
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Chains; errors fall with the square root of their number [default: 32768, or as many as samples]
+    #[arg(long)]
+    pub chains: Option<NonZeroUsize>,
+    /// Seed
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}

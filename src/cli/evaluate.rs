@@ -1,0 +1,74 @@
+//! `boltzflow evaluate`, and opening a trained run.
+
+use std::path::Path;
+
+use crate::config::{Recipe, Registry, Target};
+use crate::error::Error;
+use crate::run::{
+    evaluate, load_model, read_model_metadata, read_samples, Evaluation, EvaluationOptions,
+    ModelMetadata, RunFolder,
+};
+use crate::train::Problem;
+
+use super::args::EvaluateArgs;
+use super::train::{evaluation_options, print_evaluation, reference_samples};
+
+/// A trained run: its folder, recipe, target, flow and weights.
+pub(super) struct Trained {
+    pub folder: RunFolder,
+    pub recipe: Recipe,
+    pub target: Target,
+    pub problem: Problem,
+    pub theta: Vec<f32>,
+    pub metadata: ModelMetadata,
+}
+
+/// Opens the run in `path`; the model says which flow to build.
+pub(super) fn open(path: &Path, registry: &Registry) -> Result<Trained, Error> {
+    let folder = RunFolder::read_only(path)?;
+    let metadata = read_model_metadata(folder.model())?;
+    let recipe = Recipe::from_text(&metadata.recipe, &folder.model())?;
+    let target = match folder.read_target()? {
+        Some(text) => registry.target_from_text(&text, &folder.target())?,
+        None => registry.load(&recipe.target)?,
+    };
+    let problem = recipe.problem(target.potential.clone())?;
+    let (theta, metadata) = load_model(folder.model(), problem.flow.layout())?;
+    Ok(Trained { folder, recipe, target, problem, theta, metadata })
+}
+
+pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error> {
+    let trained = open(&args.run, registry)?;
+    let Trained { folder, recipe, target, problem, theta, metadata } = trained;
+    let mut options = EvaluationOptions { step: metadata.step, ..evaluation_options(&recipe) };
+    if let Some(samples) = args.samples {
+        options.samples = samples.get();
+        options.annealed_samples = samples.get().div_ceil(10);
+    }
+    let system = problem.flow.system();
+    let reference = match &args.reference {
+        Some(file) => {
+            let mut samples = read_samples(file, system)?;
+            for x in samples.positions.chunks_exact_mut(system.coordinates()) {
+                system.remove_center_of_mass(x);
+            }
+            Some(samples)
+        }
+        None => reference_samples(&folder, &target, &recipe, args.json)?,
+    };
+    let reference = reference.as_ref().map(|r| r.positions.as_slice());
+    let (evaluation, _) = evaluate(&problem, &theta, reference, None, options)?;
+    let evaluation = Evaluation {
+        energy_evaluations: metadata.energy_evaluations,
+        train_seconds: metadata.train_seconds,
+        ..evaluation
+    };
+    if args.json {
+        let text = serde_json::to_string_pretty(&evaluation)
+            .map_err(|e| Error::Run(format!("the evaluation has no JSON form: {e}")))?;
+        println!("{text}");
+    } else {
+        print_evaluation(&evaluation, &target);
+    }
+    Ok(())
+}

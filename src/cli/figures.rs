@@ -1,0 +1,87 @@
+//! `boltzflow plot`, and the figures at the end of a training.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{Recipe, Registry, Target};
+use crate::diagnostics::pair_distances;
+use crate::error::Error;
+use crate::plot::{
+    distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution,
+};
+use crate::random::Purpose;
+use crate::run::{draw_weighted, load_model, read_metrics, RunFolder};
+use crate::train::Problem;
+
+use super::args::PlotArgs;
+use super::evaluate::open;
+use super::train::reference_samples;
+
+pub(super) fn run(args: &PlotArgs, registry: &Registry) -> Result<(), Error> {
+    let trained = open(&args.run, registry)?;
+    let output = folder_for(&trained.folder, args.output.as_deref());
+    draw(&trained.folder, &trained.problem, &trained.target, &trained.recipe, &output)
+}
+
+/// `plots/NAME` beside a folder `runs/NAME`, else the run's own folder.
+pub(super) fn folder_for(run: &RunFolder, output: Option<&Path>) -> PathBuf {
+    if let Some(output) = output {
+        return output.to_path_buf();
+    }
+    let path = run.path();
+    match (path.file_name(), path.parent()) {
+        (Some(name), Some(runs)) if runs.file_name().is_some_and(|runs| runs == "runs") => {
+            runs.with_file_name("plots").join(name)
+        }
+        _ => path.to_path_buf(),
+    }
+}
+
+/// Draws all figures of a trained run.
+pub(super) fn draw(
+    folder: &RunFolder,
+    problem: &Problem,
+    target: &Target,
+    recipe: &Recipe,
+    output: &Path,
+) -> Result<(), Error> {
+    std::fs::create_dir_all(output)
+        .map_err(|source| Error::Write { path: output.to_path_buf(), source })?;
+    let (theta, _) = load_model(folder.model(), problem.flow.layout())?;
+    let rows = read_metrics(folder.metrics())?;
+    let name = folder.path().file_name().map_or(String::new(), |n| n.to_string_lossy().into());
+    ess_figure(&rows, &format!("{name}: effective sample size"), output.join("ess"))?;
+    loss_figure(&rows, &format!("{name}: training loss"), output.join("loss"))?;
+
+    let samples = recipe.evaluate.samples;
+    let drawn = draw_weighted(problem, &theta, (Purpose::Sampling, 1), 0, samples)?;
+    let reference = reference_samples(folder, target, recipe, false)?;
+    let system = problem.flow.system();
+    log_weight_figure(
+        &drawn.log_weights,
+        &format!("{name}: log weights of {samples} samples"),
+        output.join("log_weights"),
+    )?;
+    distribution_figure(
+        &Distribution {
+            flow: &drawn.energies,
+            log_weights: &drawn.log_weights,
+            reference: reference.as_ref().and_then(|r| r.energies.as_deref()),
+        },
+        "energy U / kT",
+        &format!("{name}: energies of {samples} samples"),
+        output.join("energy"),
+    )?;
+    let distances = reference.as_ref().map(|r| pair_distances(system, &r.positions));
+    distribution_figure(
+        &Distribution {
+            flow: &pair_distances(system, &drawn.positions),
+            log_weights: &drawn.log_weights,
+            reference: distances.as_deref(),
+        },
+        "pair distance r",
+        &format!("{name}: pair distances of {samples} samples"),
+        output.join("pair_distances"),
+    )?;
+    println!("figures in {}", output.display());
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! `boltzflow reference`.
+
+use crate::config::Registry;
+use crate::error::Error;
+use crate::run::{write_samples, Samples};
+use crate::sampling::{sample_reference, ReferenceOptions};
+
+use super::args::ReferenceArgs;
+
+pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error> {
+    let target = registry.load(&args.target)?;
+    let samples = args.samples.get();
+    let options = ReferenceOptions {
+        samples,
+        chains: args.chains.map_or(samples.max(32_768), |c| c.get()),
+        seed: args.seed,
+        ..ReferenceOptions::default()
+    };
+    let reference = sample_reference(target.potential.clone(), options)?;
+    let report = &reference.report;
+    if let Some(output) = &args.output {
+        let drawn = Samples {
+            positions: reference.samples,
+            log_weights: None,
+            energies: Some(reference.energies),
+        };
+        write_samples(output, target.potential.system(), samples, [Ok(drawn)])?;
+    }
+    if args.json {
+        let text = serde_json::to_string_pretty(report)
+            .map_err(|e| Error::Run(format!("the report has no JSON form: {e}")))?;
+        println!("{text}");
+        return Ok(());
+    }
+    let known = |value: Option<f64>| value.map_or(String::new(), |v| format!("  (known: {v:.3})"));
+    let z = known(target.known.log_z);
+    println!("log Z        {:.4} ± {:.4}{z}", report.log_z, report.log_z_error);
+    let u = known(target.known.mean_energy);
+    println!("mean energy  {:.4} ± {:.4}{u}, standard deviation {:.3}", report.energy, report.energy_error, report.energy_std);
+    println!("entropy      {:.4} ± {:.4}{}", report.entropy, report.entropy_error, known(target.known.entropy));
+    println!(
+        "virial       {:.4} ± {:.4}, degrees of freedom {}",
+        report.virial, report.virial_error, report.degrees_of_freedom
+    );
+    println!(
+        "{} samples from {} chains; {:.3e} energy evaluations",
+        report.samples, report.chains, report.effort.evaluations as f64
+    );
+    if (report.virial - report.degrees_of_freedom as f64).abs() > 4.0 * report.virial_error {
+        println!("caution: the virial is not at the degrees of freedom; use more --chains");
+    }
+    if let Some(output) = &args.output {
+        println!("samples in {}", output.display());
+    }
+    Ok(())
+}

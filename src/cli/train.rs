@@ -1,0 +1,181 @@
+//! `boltzflow train`.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{Objective, Recipe, Registry, Target};
+use crate::error::Error;
+use crate::run::{
+    self, train, Evaluation, EvaluationOptions, Progress, RunFolder, Samples, SessionOptions,
+};
+use crate::sampling::{sample_reference, ReferenceOptions};
+
+use super::args::TrainArgs;
+use super::{figures, progress::ProgressLine};
+
+/// The recipe of a bare `boltzflow`, also where there is no such file.
+const DEFAULT_RECIPE: (&str, &str) =
+    ("runs/dw4_fab.toml", include_str!("../../runs/dw4_fab.toml"));
+
+pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
+    let (path, mut recipe) = match &args.recipe {
+        Some(path) => (path.clone(), Recipe::load(path)?),
+        None => {
+            let path = PathBuf::from(DEFAULT_RECIPE.0);
+            let recipe = if path.exists() {
+                Recipe::load(&path)?
+            } else {
+                Recipe::from_text(DEFAULT_RECIPE.1, &path)?
+            };
+            (path, recipe)
+        }
+    };
+    if let Some(seed) = args.seed {
+        recipe.seed = seed;
+    }
+    let target = registry.load(&recipe.target)?;
+    let problem = recipe.problem(target.potential.clone())?;
+    let trainer = recipe.trainer(problem.flow.system())?;
+    let folder = match &args.output {
+        Some(path) => RunFolder::create(path)?,
+        None => free_folder(&path)?,
+    };
+    let text = recipe.to_toml()?;
+    folder.write_config(&text)?;
+    folder.write_target(&target.text)?;
+
+    println!(
+        "target {}: {} particles in {} dimensions; flow: {} couplings, {} parameters; {} on {} \
+         threads ({})",
+        target.name,
+        problem.flow.system().particles(),
+        problem.flow.system().dimension(),
+        problem.flow.couplings(),
+        problem.flow.layout().total(),
+        trainer.objective(),
+        rayon::current_num_threads(),
+        crate::engine::instruction_set().name(),
+    );
+    println!("run folder {}", folder.path().display());
+    let reference = reference_samples(&folder, &target, &recipe, false)?;
+
+    let options = SessionOptions {
+        steps: recipe.train.steps as u64,
+        evaluate_every: recipe.evaluate.every_steps as u64,
+        evaluation: evaluation_options(&recipe),
+        recipe: text,
+    };
+    let mut line = ProgressLine::new(options.steps, recipe.train.batch_size);
+    let mut observe = |progress: Progress<'_>| line.update(&progress);
+    let reference = reference.as_ref().map(|r| r.positions.as_slice());
+    let (_, evaluation) =
+        train(&folder, &problem, trainer.as_ref(), &options, reference, &mut observe)?;
+    line.finish();
+    print_evaluation(&evaluation, &target);
+    figures::draw(&folder, &problem, &target, &recipe, &figures::folder_for(&folder, None))
+}
+
+/// The recipe's folder, or with a number if that holds a run already.
+fn free_folder(recipe: &Path) -> Result<RunFolder, Error> {
+    let base = recipe.with_extension("");
+    if base == recipe {
+        return Err(Error::parameter("--output", "is needed: the recipe has no .toml to leave out"));
+    }
+    for number in 1.. {
+        let path = if number == 1 {
+            base.clone()
+        } else {
+            PathBuf::from(format!("{}-{number}", base.display()))
+        };
+        let free = match path.read_dir() {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(_) => true,
+        };
+        if free {
+            return RunFolder::create(path);
+        }
+    }
+    unreachable!("some number is free")
+}
+
+/// Options of evaluations by this recipe.
+pub(super) fn evaluation_options(recipe: &Recipe) -> EvaluationOptions {
+    let intermediate_distributions = match &recipe.train.objective {
+        Objective::Fab(fab) => fab.intermediate_distributions,
+        _ => 4,
+    };
+    EvaluationOptions {
+        samples: recipe.evaluate.samples,
+        draws: recipe.evaluate.draws,
+        annealed_samples: recipe.evaluate.samples.div_ceil(10),
+        intermediate_distributions,
+        step: 0,
+    }
+}
+
+/// Unbiased samples for the forward figures, kept in the run folder once made.
+pub(super) fn reference_samples(
+    folder: &RunFolder,
+    target: &Target,
+    recipe: &Recipe,
+    quiet: bool,
+) -> Result<Option<Samples>, Error> {
+    let samples = recipe.evaluate.reference_samples;
+    if samples == 0 {
+        return Ok(None);
+    }
+    let system = target.potential.system();
+    let file = folder.reference();
+    if file.exists() {
+        return run::read_samples(&file, system).map(Some);
+    }
+    if !quiet {
+        println!("drawing {samples} reference samples, for the forward figures only");
+    }
+    let options =
+        ReferenceOptions { samples, chains: samples.max(32_768), ..ReferenceOptions::default() };
+    let reference = sample_reference(target.potential.clone(), options)?;
+    let drawn = Samples {
+        positions: reference.samples,
+        log_weights: None,
+        energies: Some(reference.energies),
+    };
+    // Kept where the folder can be written; a committed run may be read-only.
+    if let Err(error) = run::write_samples(&file, system, samples, [Ok(drawn.clone())]) {
+        tracing::warn!("reference samples are not kept: {error}");
+    }
+    Ok(Some(drawn))
+}
+
+/// The figures for a person.
+pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) {
+    let percent = |fraction: f64| format!("{:.2} %", 100.0 * fraction);
+    println!(
+        "reverse ESS  {} of {} joint samples (largest weight {}, Pareto k {})",
+        percent(evaluation.reverse_ess),
+        evaluation.samples,
+        percent(evaluation.largest_weight_share),
+        evaluation.pareto_k.map_or("unknown".into(), |k| format!("{k:.2}")),
+    );
+    if let Some(forward) = evaluation.forward_ess {
+        println!("forward ESS  {} of {} reference samples", percent(forward), evaluation.reference_samples);
+    }
+    if let Some(ais) = evaluation.ais_ess {
+        println!("AIS ESS      {} of {} annealed samples", percent(ais), evaluation.annealed_samples);
+    }
+    let known = target.known.log_z.map_or(String::new(), |z| format!("  (known: {z:.3})"));
+    println!("log Z        {:.4} ± {:.4}{known}", evaluation.log_z, evaluation.log_z_error);
+    if let (Some(nll), Some(error)) = (evaluation.nll, evaluation.nll_error) {
+        let known = target.known.entropy.map_or(String::new(), |s| format!("  (lowest possible: {s:.3})"));
+        println!("NLL          {nll:.4} ± {error:.4}, K = {}{known}", evaluation.draws);
+    }
+    println!(
+        "training     {:.0} s, {:.3e} energy evaluations; drawing {:.0} samples/s with log q",
+        evaluation.train_seconds, evaluation.energy_evaluations as f64, evaluation.samples_per_second
+    );
+    if evaluation.zero_weights > 0 {
+        println!("{} samples had no finite energy and weigh nothing", evaluation.zero_weights);
+    }
+    if evaluation.pareto_k.is_some_and(|k| k > 0.7) || evaluation.largest_weight_share > 0.05 {
+        println!("caution: few samples carry these weights; do not rely on the figures above");
+    }
+}
