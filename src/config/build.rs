@@ -6,7 +6,7 @@ use super::{
     CoreSchedule, Estimator, FlowOptions, LayerGroup, Objective, Recipe, ReverseKlOptions,
 };
 use crate::error::Error;
-use crate::flow::{self, CouplingOptions, Flow, PairwiseOptions};
+use crate::flow::{self, CouplingOptions, Flow, PairwiseOptions, VectorOptions};
 use crate::potential::Potential;
 use crate::run::read_samples;
 use crate::sampling::AugmentedTarget;
@@ -42,7 +42,16 @@ impl LayerGroup {
                 message_passes: layers.message_passes,
                 core: layers.core,
             }),
-            Self::Vector(_) => todo!(),
+            Self::Vector(layers) => CouplingOptions::Vector(VectorOptions {
+                bins: layers.bins,
+                range: layers.range,
+                blocks: layers.blocks,
+                features: layers.features,
+                edge_hidden: layers.edge_hidden.clone(),
+                node_hidden: layers.node_hidden.clone(),
+                head_hidden: layers.head_hidden.clone(),
+                vector_channels: layers.vector_channels,
+            }),
         }
     }
 }

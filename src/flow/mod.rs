@@ -3,13 +3,18 @@
 
 mod batch;
 mod coupling;
+mod egnn;
+mod mlp;
 mod model;
 pub mod op;
 mod pairwise;
 mod parameters;
+mod spline;
+mod vector;
 
 pub use batch::Trajectory;
 pub use coupling::{Coupling, Direction, HalfShape, Vjp};
 pub use model::{CouplingOptions, Flow, FlowOptions};
 pub use pairwise::{PairwiseCoupling, PairwiseOptions};
 pub use parameters::{Block, Initial, ParameterLayout, ParameterTensor};
+pub use vector::{VectorCoupling, VectorOptions};

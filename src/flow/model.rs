@@ -6,7 +6,7 @@ use crate::system::System;
 
 use super::{
     Block, Coupling, Direction, HalfShape, Initial, PairwiseCoupling, PairwiseOptions,
-    ParameterLayout, Vjp,
+    ParameterLayout, VectorCoupling, VectorOptions, Vjp,
 };
 
 /// Which coupling a layer uses, with its sizes.
@@ -14,6 +14,8 @@ use super::{
 pub enum CouplingOptions {
     /// The pairwise matrix-exponential coupling.
     Pairwise(PairwiseOptions),
+    /// The vector projection with splines.
+    Vector(VectorOptions),
 }
 
 /// What a flow is made of.
@@ -238,6 +240,9 @@ fn build<T: Real>(
     Ok(match options {
         CouplingOptions::Pairwise(options) => {
             Box::new(PairwiseCoupling::new(shape, options, layout)?)
+        }
+        CouplingOptions::Vector(options) => {
+            Box::new(VectorCoupling::new(shape, options, layout)?)
         }
     })
 }

@@ -1,0 +1,562 @@
+//! One round of message passing: edges, shifts of the channels, and the update of the features.
+
+use super::edges::{falloff_of, Edges, EDGES};
+use super::{Shape, Sizes};
+use crate::engine::{sigmoid, Arena, Lane, Real, Vector};
+use crate::flow::mlp::{Cotangents, Linear, Mlp, SILU_OPERATIONS};
+use crate::flow::ParameterLayout;
+
+/// Variance of the last weights of what moves positions, relative to the others'.
+const SHIFT_SCALE: f64 = 1e-3;
+
+/// The networks of one block, with h [features, n] and x [channels · d, n]:
+///
+/// ```text
+/// m    = φ_e([h_s, h_r, channel distances² at s and at r, ‖x_r − x_s‖² of each channel])
+/// x_r += Σ_s φ_x(m) (x_r − x_s)/(1 + ‖x_r − x_s‖)/(n − 1)
+/// x_rv += Σ_w φ_cross(Σ_s m/(n − 1))_vw (x_rv − x_rw)/(1 + ‖x_rv − x_rw‖)
+/// h_r += φ_h([Σ_s m·sigmoid(Linear m)/√(n − 1), h_r])
+/// ```
+///
+/// All right-hand sides are those before the block. φ_e's first map takes the parts of its input in
+/// this order.
+#[derive(Debug, Clone)]
+pub(super) struct Layers {
+    message: Mlp,
+    gate: Linear,
+    shift: Mlp,
+    cross: Mlp,
+    update: Mlp,
+}
+
+/// What a block reads and changes, and the sums over its messages.
+pub(super) struct State<'a, T> {
+    /// [features, n].
+    pub features: &'a mut [Lane<T>],
+    /// [channels · d, n].
+    pub positions: &'a mut [Lane<T>],
+    /// Plain, then gated sums of messages, [2 · message width, n].
+    pub sums: &'a mut [Lane<T>],
+}
+
+impl<'a, T: Real> State<'a, T> {
+    /// The three parts of `space`.
+    #[inline(always)]
+    pub fn of(space: &'a mut [Lane<T>], layers: &Layers, shape: &Shape) -> Self {
+        let mut space = Arena::new(space);
+        Self {
+            features: space.take(shape.features * shape.particles),
+            positions: space.take(shape.axes() * shape.particles),
+            sums: space.take(2 * layers.message.outputs() * shape.particles),
+        }
+    }
+}
+
+impl Layers {
+    pub fn new(
+        layout: &mut ParameterLayout,
+        block: usize,
+        shape: &Shape,
+        sizes: &Sizes<'_>,
+    ) -> Self {
+        let width = sizes.edge_hidden[sizes.edge_hidden.len() - 1];
+        let name = |part: &str| format!("block.{block}.{part}");
+        let inputs = 2 * shape.features + 2 * shape.pairs() + shape.channels;
+        let crosses = 2 * shape.pairs();
+        let update = Some((shape.features, 1.0));
+        let edge = sizes.edge_hidden;
+        let shifts = |outputs| Some((outputs, SHIFT_SCALE));
+        Self {
+            message: Mlp::new(layout, &name("message"), inputs, edge, None),
+            gate: Linear::new(layout, &name("gate"), 1, width, 1.0),
+            shift: Mlp::new(layout, &name("shift"), width, edge, shifts(shape.channels)),
+            cross: Mlp::new(layout, &name("cross"), width, edge, shifts(crosses)),
+            update: Mlp::new(
+                layout,
+                &name("update"),
+                width + shape.features,
+                sizes.node_hidden,
+                update,
+            ),
+        }
+    }
+
+    pub fn state_lanes(&self, shape: &Shape) -> usize {
+        (shape.features + shape.axes() + 2 * self.message.outputs()) * shape.particles
+    }
+
+    /// Lanes of what an edge chunk keeps.
+    fn chunk_lanes(&self, shape: &Shape) -> usize {
+        let per_edge = shape.axes() + 2 * shape.channels + 1;
+        per_edge * EDGES + self.message.tape_lanes(EDGES) + self.shift.tape_lanes(EDGES)
+    }
+
+    pub fn forward_lanes(&self, shape: &Shape) -> usize {
+        let n = shape.particles;
+        let own = shape.pairs() + 2 * self.message.first.outputs() + shape.axes();
+        let inner =
+            self.chunk_lanes(shape).max(self.cross.tape_lanes(n)).max(self.update.tape_lanes(n));
+        own * n + inner
+    }
+
+    pub fn backward_lanes(&self, shape: &Shape) -> usize {
+        let n = shape.particles;
+        let (entry, width) = (self.message.first.outputs(), self.message.outputs());
+        let own = 2 * shape.pairs() + 4 * entry + shape.axes() + 2 * width;
+        let chunk = self.chunk_lanes(shape)
+            + (2 * shape.channels + width + self.shift.first.outputs() + entry) * EDGES
+            + self.message.scratch_lanes(EDGES).max(self.shift.scratch_lanes(EDGES));
+        let node = |mlp: &Mlp| {
+            mlp.tape_lanes(n) + (mlp.first.outputs() + mlp.outputs()) * n + mlp.scratch_lanes(n)
+        };
+        own * n + chunk.max(node(&self.cross)).max(node(&self.update))
+    }
+
+    /// Runs the block in place.
+    #[inline(always)]
+    pub fn forward<V: Vector>(
+        &self,
+        shape: &Shape,
+        theta: &[V::Scalar],
+        state: &mut State<'_, V::Scalar>,
+        scratch: &mut [Lane<V::Scalar>],
+    ) {
+        let n = shape.particles;
+        let width = self.message.outputs();
+        let mut arena = Arena::new(scratch);
+        let node = self.node_terms::<V>(shape, theta, state.features, state.positions, &mut arena);
+        let shifts = arena.take_zeroed(shape.axes() * n);
+        state.sums.fill(Lane::zero());
+        let (sums, gated) = state.sums.split_at_mut(width * n);
+        let per_edge = V::constant(1.0 / shape.neighbours());
+        let per_gated = V::constant(1.0 / shape.neighbours().sqrt());
+
+        for edges in Edges::chunks(n) {
+            let mut inner = Arena::new(arena.rest());
+            let chunk = self.chunk::<V>(shape, theta, &node, state.positions, &edges, &mut inner);
+            let count = edges.count;
+            let message = self.message.value(chunk.message, count);
+            for (row, message) in message.chunks_exact(count).enumerate() {
+                for ((message, gate), &r) in message.iter().zip(&*chunk.gate).zip(edges.receivers())
+                {
+                    let message = V::load(message);
+                    message.accumulate(&mut sums[row * n + r]);
+                    message.mul(V::load(gate)).accumulate(&mut gated[row * n + r]);
+                }
+            }
+            let amount = self.shift.value(chunk.shift, count);
+            for channel in 0..shape.channels {
+                for (e, &r) in edges.receivers().iter().enumerate() {
+                    let at = channel * count + e;
+                    let c = V::load(&amount[at]).mul(V::load(&chunk.falloff[at])).mul(per_edge);
+                    for axis in shape.axes_of(channel) {
+                        c.mul(V::load(&chunk.vectors[axis * count + e]))
+                            .accumulate(&mut shifts[axis * n + r]);
+                    }
+                }
+            }
+        }
+        scale::<V>(sums, per_edge);
+        scale::<V>(gated, per_gated);
+
+        let tape = &mut arena.rest()[..self.cross.tape_lanes(n)];
+        self.cross.first.product::<V>(theta, 0, sums, self.cross.entry(tape, n), n, false);
+        self.cross.forward::<V>(theta, tape, n);
+        let amount = self.cross.value(tape, n);
+        for (number, &(v, w)) in shape.channel_crosses.iter().enumerate() {
+            for i in 0..n {
+                let (vector, square) = cross_vector::<V>(shape, state.positions, v, w, i);
+                let c = V::load(&amount[number * n + i]).mul(falloff_of(square).1);
+                for (axis, component) in shape.axes_of(v).zip(vector) {
+                    c.mul(component).accumulate(&mut shifts[axis * n + i]);
+                }
+            }
+        }
+
+        let tape = &mut arena.rest()[..self.update.tape_lanes(n)];
+        self.update_forward::<V>(theta, state.features, gated, tape, n);
+        add::<V>(self.update.value(tape, n), state.features);
+        add::<V>(shifts, state.positions);
+    }
+
+    /// Turns the cotangents of what the block left into those of what it was given, `state` being
+    /// what it was given with the sums it made.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn backward<V: Vector>(
+        &self,
+        shape: &Shape,
+        theta: &[V::Scalar],
+        state: &State<'_, V::Scalar>,
+        features_cotangent: &mut [Lane<V::Scalar>],
+        positions_cotangent: &mut [Lane<V::Scalar>],
+        mut gradient: Option<&mut [V::Scalar]>,
+        scratch: &mut [Lane<V::Scalar>],
+    ) {
+        let n = shape.particles;
+        let (entry, width) = (self.message.first.outputs(), self.message.outputs());
+        let (features, positions) = (&*state.features, &*state.positions);
+        let (sums, gated) = state.sums.split_at(width * n);
+        let mut arena = Arena::new(scratch);
+        let node = self.node_terms::<V>(shape, theta, features, positions, &mut arena);
+        let sums_cotangent = arena.take(width * n);
+        let gated_cotangent = arena.take(width * n);
+        let shifts_cotangent = arena.take(shape.axes() * n);
+        shifts_cotangent.copy_from_slice(positions_cotangent);
+
+        {
+            let mut inner = Arena::new(arena.rest());
+            let tape = inner.take(self.update.tape_lanes(n));
+            let inside = inner.take(self.update.first.outputs() * n);
+            self.update_forward::<V>(theta, features, gated, tape, n);
+            let cotangents = Cotangents { value: features_cotangent, entry: inside };
+            let scratch = inner.rest();
+            self.update.backward::<V>(theta, tape, cotangents, gradient.as_deref_mut(), scratch, n);
+            let first = &self.update.first;
+            if let Some(gradient) = gradient.as_deref_mut() {
+                first.weight_gradient::<V>(gradient, 0, inside, gated, n);
+                first.weight_gradient::<V>(gradient, width, inside, features, n);
+            }
+            first.transposed_product::<V>(theta, 0, inside, gated_cotangent, n, false);
+            first.transposed_product::<V>(theta, width, inside, features_cotangent, n, true);
+        }
+        {
+            let mut inner = Arena::new(arena.rest());
+            let tape = inner.take(self.cross.tape_lanes(n));
+            let inside = inner.take(self.cross.first.outputs() * n);
+            let amount_cotangent = inner.take(self.cross.outputs() * n);
+            let first = &self.cross.first;
+            first.product::<V>(theta, 0, sums, self.cross.entry(tape, n), n, false);
+            self.cross.forward::<V>(theta, tape, n);
+            let amount = self.cross.value(tape, n);
+            for (number, &(v, w)) in shape.channel_crosses.iter().enumerate() {
+                for i in 0..n {
+                    let (vector, square) = cross_vector::<V>(shape, positions, v, w, i);
+                    let mut outer = [V::zero(); 3];
+                    for (outer, axis) in outer.iter_mut().zip(shape.axes_of(v)) {
+                        *outer = V::load(&shifts_cotangent[axis * n + i]);
+                    }
+                    let amount = V::load(&amount[number * n + i]);
+                    let (amount, vector) = shift_adjoint(amount, vector, square, outer);
+                    amount.store(&mut amount_cotangent[number * n + i]);
+                    for ((a, b), g) in shape.axes_of(v).zip(shape.axes_of(w)).zip(vector) {
+                        g.accumulate(&mut positions_cotangent[a * n + i]);
+                        g.neg().accumulate(&mut positions_cotangent[b * n + i]);
+                    }
+                }
+            }
+            let cotangents = Cotangents { value: amount_cotangent, entry: inside };
+            let scratch = inner.rest();
+            self.cross.backward::<V>(theta, tape, cotangents, gradient.as_deref_mut(), scratch, n);
+            if let Some(gradient) = gradient.as_deref_mut() {
+                first.weight_gradient::<V>(gradient, 0, inside, sums, n);
+            }
+            first.transposed_product::<V>(theta, 0, inside, sums_cotangent, n, false);
+        }
+        let per_edge = V::constant(1.0 / shape.neighbours());
+        scale::<V>(sums_cotangent, per_edge);
+        scale::<V>(gated_cotangent, V::constant(1.0 / shape.neighbours().sqrt()));
+
+        let sender_cotangent = arena.take_zeroed(entry * n);
+        let receiver_cotangent = arena.take_zeroed(entry * n);
+        for edges in Edges::chunks(n) {
+            let count = edges.count;
+            let mut inner = Arena::new(arena.rest());
+            let chunk = self.chunk::<V>(shape, theta, &node, positions, &edges, &mut inner);
+            let amount_cotangent = inner.take(shape.channels * count);
+            let square_cotangent = inner.take(shape.channels * count);
+            let message_cotangent = inner.take(width * count);
+            let shift_inside = inner.take(self.shift.first.outputs() * count);
+            let inside = inner.take(entry * count);
+
+            // The shifts, whose share in the vectors' cotangent replaces the vectors' falloff below.
+            let amount = self.shift.value(chunk.shift, count);
+            for channel in 0..shape.channels {
+                for (e, (&r, &s)) in edges.receivers().iter().zip(edges.senders()).enumerate() {
+                    let at = channel * count + e;
+                    let (mut vector, mut outer) = ([V::zero(); 3], [V::zero(); 3]);
+                    for (k, axis) in shape.axes_of(channel).enumerate() {
+                        vector[k] = V::load(&chunk.vectors[axis * count + e]);
+                        outer[k] = V::load(&shifts_cotangent[axis * n + r]).mul(per_edge);
+                    }
+                    let square = V::load(&chunk.squares[at]);
+                    let (amount, vector) =
+                        shift_adjoint(V::load(&amount[at]), vector, square, outer);
+                    amount.store(&mut amount_cotangent[at]);
+                    for (axis, g) in shape.axes_of(channel).zip(vector) {
+                        g.accumulate(&mut positions_cotangent[axis * n + r]);
+                        g.neg().accumulate(&mut positions_cotangent[axis * n + s]);
+                    }
+                }
+            }
+            let message = self.message.value(chunk.message, count);
+            let cotangents = Cotangents { value: amount_cotangent, entry: shift_inside };
+            let scratch = inner.rest();
+            self.shift.backward::<V>(
+                theta,
+                chunk.shift,
+                cotangents,
+                gradient.as_deref_mut(),
+                scratch,
+                count,
+            );
+            let first = &self.shift.first;
+            first.transposed_product::<V>(theta, 0, shift_inside, message_cotangent, count, false);
+            if let Some(gradient) = gradient.as_deref_mut() {
+                first.weight_gradient::<V>(gradient, 0, shift_inside, message, count);
+            }
+
+            // The two sums; the gate's logit takes the place of the gate.
+            for (e, (gate, &r)) in chunk.gate.iter_mut().zip(edges.receivers()).enumerate() {
+                let value = V::load(gate);
+                let mut slope = V::zero();
+                for row in 0..width {
+                    let outer = V::load(&gated_cotangent[row * n + r]);
+                    slope = outer.mul_add(V::load(&message[row * count + e]), slope);
+                    outer
+                        .mul_add(value, V::load(&sums_cotangent[row * n + r]))
+                        .accumulate(&mut message_cotangent[row * count + e]);
+                }
+                slope.mul(value).mul(V::constant(1.0).sub(value)).store(gate);
+            }
+            self.gate.transposed_product::<V>(theta, 0, chunk.gate, message_cotangent, count, true);
+            if let Some(gradient) = gradient.as_deref_mut() {
+                self.gate.weight_gradient::<V>(gradient, 0, chunk.gate, message, count);
+                self.gate.bias_gradient::<V>(gradient, chunk.gate, count);
+            }
+
+            let cotangents = Cotangents { value: message_cotangent, entry: inside };
+            self.message.backward::<V>(
+                theta,
+                chunk.message,
+                cotangents,
+                gradient.as_deref_mut(),
+                scratch,
+                count,
+            );
+            edges.scatter::<V>(inside, sender_cotangent, receiver_cotangent, n);
+            let first = &self.message.first;
+            let from = 2 * (shape.features + shape.pairs());
+            if let Some(gradient) = gradient.as_deref_mut() {
+                first.weight_gradient::<V>(gradient, from, inside, chunk.squares, count);
+            }
+            first.transposed_product::<V>(theta, from, inside, square_cotangent, count, false);
+            for channel in 0..shape.channels {
+                for (e, (&r, &s)) in edges.receivers().iter().zip(edges.senders()).enumerate() {
+                    let g = V::load(&square_cotangent[channel * count + e]);
+                    let twice = g.add(g);
+                    for axis in shape.axes_of(channel) {
+                        let g = twice.mul(V::load(&chunk.vectors[axis * count + e]));
+                        g.accumulate(&mut positions_cotangent[axis * n + r]);
+                        g.neg().accumulate(&mut positions_cotangent[axis * n + s]);
+                    }
+                }
+            }
+        }
+
+        let first = &self.message.first;
+        let distance_cotangent = arena.take(shape.pairs() * n);
+        let (f, p) = (shape.features, shape.pairs());
+        for (cotangent, from, distances_from, accumulate) in
+            [(&*sender_cotangent, 0, 2 * f, false), (&*receiver_cotangent, f, 2 * f + p, true)]
+        {
+            if let Some(gradient) = gradient.as_deref_mut() {
+                first.weight_gradient::<V>(gradient, from, cotangent, features, n);
+                first.weight_gradient::<V>(gradient, distances_from, cotangent, node.distances, n);
+            }
+            first.transposed_product::<V>(theta, from, cotangent, features_cotangent, n, true);
+            first.transposed_product::<V>(
+                theta,
+                distances_from,
+                cotangent,
+                distance_cotangent,
+                n,
+                accumulate,
+            );
+        }
+        for (number, &(v, w)) in shape.channel_pairs.iter().enumerate() {
+            for i in 0..n {
+                let g = V::load(&distance_cotangent[number * n + i]);
+                let twice = g.add(g);
+                let (vector, _) = cross_vector::<V>(shape, positions, v, w, i);
+                for ((a, b), component) in shape.axes_of(v).zip(shape.axes_of(w)).zip(vector) {
+                    let g = twice.mul(component);
+                    g.accumulate(&mut positions_cotangent[a * n + i]);
+                    g.neg().accumulate(&mut positions_cotangent[b * n + i]);
+                }
+            }
+        }
+    }
+
+    /// What φ_e's first map makes of the nodes, once as senders and once as receivers, and the
+    /// squared distances between the channels of each.
+    #[inline(always)]
+    fn node_terms<'a, V: Vector>(
+        &self,
+        shape: &Shape,
+        theta: &[V::Scalar],
+        features: &[Lane<V::Scalar>],
+        positions: &[Lane<V::Scalar>],
+        arena: &mut Arena<'a, V::Scalar>,
+    ) -> NodeTerms<'a, V::Scalar> {
+        let n = shape.particles;
+        let (f, p) = (shape.features, shape.pairs());
+        let first = &self.message.first;
+        let distances = arena.take(p * n);
+        for (number, &(v, w)) in shape.channel_pairs.iter().enumerate() {
+            for i in 0..n {
+                let (_, square) = cross_vector::<V>(shape, positions, v, w, i);
+                square.store(&mut distances[number * n + i]);
+            }
+        }
+        let sender = arena.take(first.outputs() * n);
+        let receiver = arena.take(first.outputs() * n);
+        first.product::<V>(theta, 0, features, sender, n, false);
+        first.product::<V>(theta, f, features, receiver, n, false);
+        first.product::<V>(theta, 2 * f, distances, sender, n, true);
+        first.product::<V>(theta, 2 * f + p, distances, receiver, n, true);
+        NodeTerms { distances, sender, receiver }
+    }
+
+    /// Everything about a chunk of edges that the sums and the adjoint need.
+    #[inline(always)]
+    fn chunk<'a, V: Vector>(
+        &self,
+        shape: &Shape,
+        theta: &[V::Scalar],
+        node: &NodeTerms<'_, V::Scalar>,
+        positions: &[Lane<V::Scalar>],
+        edges: &Edges,
+        arena: &mut Arena<'a, V::Scalar>,
+    ) -> Chunk<'a, V::Scalar> {
+        let count = edges.count;
+        let vectors = arena.take(shape.axes() * count);
+        let squares = arena.take(shape.channels * count);
+        let falloff = arena.take(shape.channels * count);
+        edges.geometry::<V>(shape, positions, vectors, squares, falloff);
+
+        let message = arena.take(self.message.tape_lanes(count));
+        let entry = self.message.entry(message, count);
+        edges.gather::<V>(node.sender, node.receiver, entry, shape.particles);
+        let from = 2 * (shape.features + shape.pairs());
+        self.message.first.product::<V>(theta, from, squares, entry, count, true);
+        self.message.forward::<V>(theta, message, count);
+        let value = self.message.value(message, count);
+
+        let gate = arena.take(count);
+        self.gate.product::<V>(theta, 0, value, gate, count, false);
+        let bias = V::splat(self.gate.bias(theta)[0]);
+        for gate in gate.iter_mut() {
+            sigmoid(V::load(gate).add(bias)).store(gate);
+        }
+
+        let shift = arena.take(self.shift.tape_lanes(count));
+        let entry = self.shift.entry(shift, count);
+        self.shift.first.product::<V>(theta, 0, value, entry, count, false);
+        self.shift.forward::<V>(theta, shift, count);
+        Chunk { vectors, squares, falloff, message, gate, shift }
+    }
+
+    #[inline(always)]
+    fn update_forward<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        features: &[Lane<V::Scalar>],
+        gated: &[Lane<V::Scalar>],
+        tape: &mut [Lane<V::Scalar>],
+        n: usize,
+    ) {
+        let entry = self.update.entry(tape, n);
+        self.update.first.product::<V>(theta, 0, gated, entry, n, false);
+        self.update.first.product::<V>(theta, self.message.outputs(), features, entry, n, true);
+        self.update.forward::<V>(theta, tape, n);
+    }
+
+    /// Arithmetic of the products, and of everything else, per sample.
+    pub fn operations(&self, shape: &Shape) -> (f64, f64) {
+        let n = shape.particles as f64;
+        let edges = n * (n - 1.0);
+        let (entry, width) = (self.message.first.outputs() as f64, self.message.outputs() as f64);
+        let axes = shape.axes() as f64;
+        let channels = shape.channels as f64;
+        let per_node = 2.0 * entry * 2.0 * (shape.features + shape.pairs()) as f64
+            + 2.0 * (self.update.first.inputs() * self.update.first.outputs()) as f64
+            + 2.0 * width * self.cross.first.outputs() as f64;
+        let per_edge =
+            2.0 * entry * channels + 2.0 * width * (1 + self.shift.first.outputs()) as f64;
+        let [message, shift, cross, update] =
+            [&self.message, &self.shift, &self.cross, &self.update].map(Mlp::operations);
+        let products =
+            edges * (per_edge + message.0 + shift.0) + n * (per_node + cross.0 + update.0);
+        // Geometry 8 per axis and 6 per channel, the two sums 3 per message entry.
+        let around_edge = entry + 8.0 * axes + 6.0 * channels + 3.0 * width + SILU_OPERATIONS;
+        let rest = edges * (around_edge + message.1 + shift.1)
+            + n * (cross.1 + update.1 + 12.0 * shape.pairs() as f64 * shape.dimension as f64);
+        (products, rest)
+    }
+}
+
+struct NodeTerms<'a, T> {
+    distances: &'a [Lane<T>],
+    sender: &'a [Lane<T>],
+    receiver: &'a [Lane<T>],
+}
+
+struct Chunk<'a, T> {
+    vectors: &'a mut [Lane<T>],
+    squares: &'a mut [Lane<T>],
+    falloff: &'a mut [Lane<T>],
+    message: &'a mut [Lane<T>],
+    gate: &'a mut [Lane<T>],
+    shift: &'a mut [Lane<T>],
+}
+
+/// x_v − x_w of node i, and its square.
+#[inline(always)]
+fn cross_vector<V: Vector>(
+    shape: &Shape,
+    positions: &[Lane<V::Scalar>],
+    v: usize,
+    w: usize,
+    i: usize,
+) -> ([V; 3], V) {
+    let n = shape.particles;
+    let mut vector = [V::zero(); 3];
+    let mut square = V::zero();
+    for ((a, b), component) in shape.axes_of(v).zip(shape.axes_of(w)).zip(&mut vector) {
+        *component = V::load(&positions[a * n + i]).sub(V::load(&positions[b * n + i]));
+        square = component.mul_add(*component, square);
+    }
+    (vector, square)
+}
+
+/// The adjoint of amount·v/(1 + ‖v‖): cotangents of the amount and of v.
+#[inline(always)]
+fn shift_adjoint<V: Vector>(amount: V, vector: [V; 3], square: V, outer: [V; 3]) -> (V, [V; 3]) {
+    let (length, falloff) = falloff_of(square);
+    let mut along = V::zero();
+    for (o, v) in outer.iter().zip(&vector) {
+        along = o.mul_add(*v, along);
+    }
+    let outward = amount.mul(along).mul(falloff).mul(falloff).div(length).neg();
+    let straight = amount.mul(falloff);
+    let mut cotangent = vector;
+    for (c, o) in cotangent.iter_mut().zip(&outer) {
+        *c = o.mul_add(straight, c.mul(outward));
+    }
+    (along.mul(falloff), cotangent)
+}
+
+#[inline(always)]
+fn scale<V: Vector>(x: &mut [Lane<V::Scalar>], factor: V) {
+    for lane in x {
+        V::load(lane).mul(factor).store(lane);
+    }
+}
+
+#[inline(always)]
+fn add<V: Vector>(x: &[Lane<V::Scalar>], to: &mut [Lane<V::Scalar>]) {
+    for (x, to) in x.iter().zip(to) {
+        V::load(x).accumulate(to);
+    }
+}

@@ -1,0 +1,376 @@
+//! An E(n)-equivariant graph network with several position channels (Satorras et al., arXiv
+//! 2102.09844, as used by Midgley et al., arXiv 2308.10364) as the conditioner of a coupling.
+
+mod block;
+mod edges;
+
+use block::{Layers, State};
+
+use super::mlp::{Cotangents, Linear, Mlp};
+use super::{Block, Initial, ParameterLayout};
+use crate::engine::{exp, Arena, Lane, Real, Vector};
+
+/// Sizes of the networks.
+pub(super) struct Sizes<'a> {
+    pub blocks: usize,
+    pub features: usize,
+    pub channels: usize,
+    pub edge_hidden: &'a [usize],
+    pub node_hidden: &'a [usize],
+    pub head_hidden: &'a [usize],
+    pub outputs: usize,
+}
+
+/// Shape of what travels through the blocks.
+#[derive(Debug, Clone)]
+struct Shape {
+    particles: usize,
+    dimension: usize,
+    features: usize,
+    channels: usize,
+    /// Unordered pairs of channels.
+    channel_pairs: Vec<(usize, usize)>,
+    /// Ordered pairs of channels.
+    channel_crosses: Vec<(usize, usize)>,
+}
+
+impl Shape {
+    fn new(particles: usize, dimension: usize, features: usize, channels: usize) -> Self {
+        let all = (0..channels).flat_map(|v| (0..channels).map(move |w| (v, w)));
+        Self {
+            particles,
+            dimension,
+            features,
+            channels,
+            channel_pairs: all.clone().filter(|(v, w)| v < w).collect(),
+            channel_crosses: all.filter(|(v, w)| v != w).collect(),
+        }
+    }
+
+    /// Rows of all channels' positions.
+    #[inline(always)]
+    fn axes(&self) -> usize {
+        self.channels * self.dimension
+    }
+
+    /// Rows of one channel's positions.
+    #[inline(always)]
+    fn axes_of(&self, channel: usize) -> std::ops::Range<usize> {
+        channel * self.dimension..(channel + 1) * self.dimension
+    }
+
+    /// Number of unordered pairs of channels.
+    #[inline(always)]
+    fn pairs(&self) -> usize {
+        self.channel_pairs.len()
+    }
+
+    /// n − 1.
+    fn neighbours(&self) -> f64 {
+        (self.particles - 1) as f64
+    }
+}
+
+/// The network: invariant outputs and equivariant vectors per node, from positions.
+///
+/// h starts as one learned scalar through a linear map, equal for all nodes; after the blocks it
+/// goes through a softmax over the features, a linear map, and the head.
+///
+/// Choices where the paper's text leaves room: the squared distances between a node's channels are
+/// taken once for each unordered pair; φ_cross sees the mean of the messages; "scale 0.001" is the
+/// variance of the initial weights relative to 1/inputs; normalisations have no gain and offset.
+#[derive(Debug, Clone)]
+pub(super) struct Egnn {
+    shape: Shape,
+    embedding: Block,
+    lift: Linear,
+    blocks: Vec<Layers>,
+    readout: Linear,
+    head: Mlp,
+}
+
+impl Egnn {
+    /// Registers the parameters; the head's last layer starts at zero.
+    pub fn new(
+        layout: &mut ParameterLayout,
+        particles: usize,
+        dimension: usize,
+        sizes: &Sizes<'_>,
+    ) -> Self {
+        let shape = Shape::new(particles, dimension, sizes.features, sizes.channels);
+        let f = sizes.features;
+        Self {
+            embedding: layout.vector("embedding", 1, Initial::Normal(1.0)),
+            lift: Linear::new(layout, "lift", f, 1, 1.0),
+            blocks: (0..sizes.blocks).map(|b| Layers::new(layout, b, &shape, sizes)).collect(),
+            readout: Linear::new(layout, "readout", f, f, 1.0),
+            head: Mlp::new(layout, "head", f, sizes.head_hidden, Some((sizes.outputs, 0.0))),
+            shape,
+        }
+    }
+
+    /// Lanes of the vectors.
+    pub fn vector_lanes(&self) -> usize {
+        self.shape.axes() * self.shape.particles
+    }
+
+    /// Lanes of the outputs.
+    pub fn output_lanes(&self) -> usize {
+        self.head.outputs() * self.shape.particles
+    }
+
+    /// Lanes that [`forward`](Self::forward) leaves for [`backward`](Self::backward) when it keeps
+    /// its states, or works in when it does not.
+    pub fn tape_lanes(&self, keep: bool) -> usize {
+        let copies = if keep { self.blocks.len() + 1 } else { 1 };
+        self.state_lanes() * copies + self.readout_lanes()
+    }
+
+    pub fn forward_scratch(&self) -> usize {
+        self.blocks[0].forward_lanes(&self.shape)
+    }
+
+    pub fn backward_scratch(&self) -> usize {
+        let n = self.shape.particles;
+        let f = self.shape.features;
+        let readout = (self.head.first.outputs() + f) * n + self.head.scratch_lanes(n).max(f * n);
+        let own = (f + self.shape.axes()) * n;
+        own + readout.max(self.blocks[0].backward_lanes(&self.shape))
+    }
+
+    fn state_lanes(&self) -> usize {
+        self.blocks[0].state_lanes(&self.shape)
+    }
+
+    /// Softmax, readout, head.
+    fn readout_lanes(&self) -> usize {
+        let n = self.shape.particles;
+        2 * self.shape.features * n + self.head.tape_lanes(n)
+    }
+
+    /// From positions [n, d] to vectors [channels · d, n], the displacement of each channel, which
+    /// are written, and outputs [outputs, n], which are on the tape ([`outputs`](Self::outputs)).
+    #[inline(always)]
+    pub fn forward<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        positions: &[Lane<V::Scalar>],
+        vectors: &mut [Lane<V::Scalar>],
+        tape: &mut [Lane<V::Scalar>],
+        scratch: &mut [Lane<V::Scalar>],
+        keep: bool,
+    ) {
+        let shape = &self.shape;
+        let (n, lanes) = (shape.particles, self.state_lanes());
+        let stride = if keep { lanes } else { 0 };
+        let state = State::of(&mut tape[..lanes], &self.blocks[0], shape);
+        self.start::<V>(theta, positions, state.features, state.positions, scratch);
+        vectors.copy_from_slice(state.positions);
+        for (number, block) in self.blocks.iter().enumerate() {
+            let from = number * stride;
+            if keep {
+                // The block works on the next state; the sums it makes belong to this one.
+                tape.copy_within(from..from + lanes, from + lanes);
+            }
+            let (before, rest) = tape.split_at_mut(from + stride);
+            let mut state = State::of(&mut rest[..lanes], block, shape);
+            block.forward::<V>(shape, theta, &mut state, scratch);
+            if keep {
+                let earlier = State::<V::Scalar>::of(&mut before[from..], block, shape);
+                earlier.sums.copy_from_slice(state.sums);
+            }
+        }
+
+        let (states, readout) = tape.split_at_mut(self.blocks.len() * stride + lanes);
+        let last = states.len() - lanes;
+        let state = State::of(&mut states[last..], &self.blocks[0], shape);
+        for (vector, position) in vectors.iter_mut().zip(&*state.positions) {
+            V::load(position).sub(V::load(vector)).store(vector);
+        }
+        let mut readout = Arena::new(readout);
+        let softmax = readout.take(shape.features * n);
+        let linear = readout.take(shape.features * n);
+        let head = readout.take(self.head.tape_lanes(n));
+        softmax_over_rows::<V>(state.features, softmax, n);
+        self.readout.product::<V>(theta, 0, softmax, linear, n, false);
+        self.readout.add_bias::<V>(theta, linear, n);
+        self.head.first.product::<V>(theta, 0, linear, self.head.entry(head, n), n, false);
+        self.head.forward::<V>(theta, head, n);
+    }
+
+    /// The outputs [outputs, n] on a tape.
+    #[inline(always)]
+    pub fn outputs<'a, T: Real>(&self, tape: &'a [Lane<T>], keep: bool) -> &'a [Lane<T>] {
+        let end = self.tape_lanes(keep);
+        &tape[end - self.output_lanes()..end]
+    }
+
+    /// From the cotangents of the vectors and the outputs to that of the positions, which is added.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn backward<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        tape: &mut [Lane<V::Scalar>],
+        vectors_cotangent: &[Lane<V::Scalar>],
+        outputs_cotangent: &[Lane<V::Scalar>],
+        positions_cotangent: &mut [Lane<V::Scalar>],
+        mut gradient: Option<&mut [V::Scalar]>,
+        scratch: &mut [Lane<V::Scalar>],
+    ) {
+        let shape = &self.shape;
+        let (n, lanes) = (shape.particles, self.state_lanes());
+        let (states, readout) = tape.split_at_mut((self.blocks.len() + 1) * lanes);
+        let mut readout = Arena::new(readout);
+        let softmax = readout.take(shape.features * n);
+        let linear = readout.take(shape.features * n);
+        let head = readout.take(self.head.tape_lanes(n));
+
+        let mut arena = Arena::new(scratch);
+        let features = arena.take(shape.features * n);
+        let moved = arena.take(shape.axes() * n);
+        moved.copy_from_slice(vectors_cotangent);
+        {
+            let mut inner = Arena::new(arena.rest());
+            let inside = inner.take(self.head.first.outputs() * n);
+            let linear_cotangent = inner.take(shape.features * n);
+            let cotangents = Cotangents { value: outputs_cotangent, entry: inside };
+            let scratch = inner.rest();
+            self.head.backward::<V>(theta, head, cotangents, gradient.as_deref_mut(), scratch, n);
+            self.head.first.transposed_product::<V>(theta, 0, inside, linear_cotangent, n, false);
+            if let Some(gradient) = gradient.as_deref_mut() {
+                self.head.first.weight_gradient::<V>(gradient, 0, inside, linear, n);
+                self.readout.weight_gradient::<V>(gradient, 0, linear_cotangent, softmax, n);
+                self.readout.bias_gradient::<V>(gradient, linear_cotangent, n);
+            }
+            self.readout.transposed_product::<V>(theta, 0, linear_cotangent, features, n, false);
+            softmax_adjoint::<V>(softmax, features, n);
+        }
+        for (number, block) in self.blocks.iter().enumerate().rev() {
+            let state = State::of(&mut states[number * lanes..][..lanes], block, shape);
+            let scratch = arena.rest();
+            let gradient = gradient.as_deref_mut();
+            block.backward::<V>(shape, theta, &state, features, moved, gradient, scratch);
+        }
+
+        // The vectors are final minus initial positions; those are centred copies of the input.
+        for (moved, vector) in moved.iter_mut().zip(vectors_cotangent) {
+            V::load(moved).sub(V::load(vector)).store(moved);
+        }
+        let d = shape.dimension;
+        for axis in 0..d {
+            let mut mean = V::zero();
+            for channel in 0..shape.channels {
+                for lane in &moved[(channel * d + axis) * n..][..n] {
+                    mean = mean.add(V::load(lane));
+                }
+            }
+            let mean = mean.mul(V::constant(1.0 / n as f64));
+            for i in 0..n {
+                let mut sum = mean.neg();
+                for channel in 0..shape.channels {
+                    sum = sum.add(V::load(&moved[(channel * d + axis) * n + i]));
+                }
+                sum.accumulate(&mut positions_cotangent[i * d + axis]);
+            }
+        }
+        if let Some(gradient) = gradient {
+            let scalar = arena.take(n);
+            scalar.fill(Lane::splat(self.embedding.of(theta)[0]));
+            self.lift.weight_gradient::<V>(gradient, 0, features, scalar, n);
+            self.lift.bias_gradient::<V>(gradient, features, n);
+            self.lift.transposed_product::<V>(theta, 0, features, scalar, n, false);
+            let mut sum = V::zero();
+            for lane in scalar {
+                sum = sum.add(V::load(lane));
+            }
+            self.embedding.of_mut(gradient)[0] += sum.sum();
+        }
+    }
+
+    /// h and the centred positions, a copy in each channel.
+    #[inline(always)]
+    fn start<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        input: &[Lane<V::Scalar>],
+        features: &mut [Lane<V::Scalar>],
+        positions: &mut [Lane<V::Scalar>],
+        scratch: &mut [Lane<V::Scalar>],
+    ) {
+        let (n, d) = (self.shape.particles, self.shape.dimension);
+        let scalar = &mut scratch[..n];
+        scalar.fill(Lane::splat(self.embedding.of(theta)[0]));
+        self.lift.product::<V>(theta, 0, scalar, features, n, false);
+        self.lift.add_bias::<V>(theta, features, n);
+        for axis in 0..d {
+            let mut mean = V::zero();
+            for i in 0..n {
+                mean = mean.add(V::load(&input[i * d + axis]));
+            }
+            let mean = mean.mul(V::constant(1.0 / n as f64));
+            for i in 0..n {
+                let centred = V::load(&input[i * d + axis]).sub(mean);
+                for channel in 0..self.shape.channels {
+                    centred.store(&mut positions[(channel * d + axis) * n + i]);
+                }
+            }
+        }
+    }
+
+    /// Arithmetic of the products, and of everything else, per sample.
+    pub fn operations(&self) -> (f64, f64) {
+        let n = self.shape.particles as f64;
+        let f = self.shape.features as f64;
+        let head = self.head.operations();
+        let mut products = n * (2.0 * f * f + 2.0 * f * self.head.first.outputs() as f64 + head.0);
+        let mut rest = n * (f * 20.0 + head.1);
+        for block in &self.blocks {
+            let (p, r) = block.operations(&self.shape);
+            products += p;
+            rest += r;
+        }
+        (products, rest)
+    }
+}
+
+/// Softmax over the rows, for each item.
+#[inline(always)]
+fn softmax_over_rows<V: Vector>(x: &[Lane<V::Scalar>], out: &mut [Lane<V::Scalar>], items: usize) {
+    for item in 0..items {
+        let mut top = V::load(&x[item]);
+        for lane in x[item..].iter().step_by(items) {
+            top = top.max(V::load(lane));
+        }
+        let mut sum = V::zero();
+        let rows = x[item..].iter().step_by(items);
+        for (lane, out) in rows.zip(out[item..].iter_mut().step_by(items)) {
+            let y = exp(V::load(lane).sub(top));
+            sum = sum.add(y);
+            y.store(out);
+        }
+        let inverse = V::constant(1.0).div(sum);
+        for out in out[item..].iter_mut().step_by(items) {
+            V::load(out).mul(inverse).store(out);
+        }
+    }
+}
+
+/// Replaces the cotangent of a softmax's result by that of its input, p·(p̄ − Σ p·p̄).
+#[inline(always)]
+fn softmax_adjoint<V: Vector>(
+    softmax: &[Lane<V::Scalar>],
+    cotangent: &mut [Lane<V::Scalar>],
+    items: usize,
+) {
+    for item in 0..items {
+        let rows = softmax[item..].iter().step_by(items);
+        let mut mean = V::zero();
+        for (p, g) in rows.clone().zip(cotangent[item..].iter().step_by(items)) {
+            mean = V::load(p).mul_add(V::load(g), mean);
+        }
+        for (p, g) in rows.zip(cotangent[item..].iter_mut().step_by(items)) {
+            V::load(p).mul(V::load(g).sub(mean)).store(g);
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! Multilayer perceptrons on lanes: Linear, SiLU, then LayerNorm → Linear → SiLU with a skip.
+//!
+//! The normalisation has no gain and no offset of its own: the linear map that follows has them.
+
+use super::{Block, Initial, ParameterLayout};
+use crate::engine::{
+    matrix_product, outer_product, silu_and_derivative, Arena, Kernel, Lane, Real, Vector,
+};
+
+/// Added to the variance in a normalisation.
+const VARIANCE_FLOOR: f64 = 1e-5;
+
+/// Arithmetic of one SiLU with its derivative: the exponential's polynomial and what surrounds it.
+pub(super) const SILU_OPERATIONS: f64 = 26.0;
+/// Arithmetic of one entry of a normalisation.
+const NORMALIZATION_OPERATIONS: f64 = 6.0;
+
+/// An affine map of features.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Linear {
+    weight: Block,
+    bias: Block,
+}
+
+impl Linear {
+    /// Weights start normal with variance `scale`/inputs, the bias at zero.
+    pub fn new(
+        layout: &mut ParameterLayout,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+        scale: f64,
+    ) -> Self {
+        let initial = Initial::Normal((scale / inputs as f64).sqrt());
+        Self {
+            weight: layout.matrix(&format!("{name}.weight"), outputs, inputs, initial),
+            bias: layout.vector(&format!("{name}.bias"), outputs, Initial::Constant(0.0)),
+        }
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.weight.rows()
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.weight.columns()
+    }
+
+    /// The bias.
+    #[inline(always)]
+    pub fn bias<'a, T>(&self, theta: &'a [T]) -> &'a [T] {
+        self.bias.of(theta)
+    }
+
+    /// out = W·x, or out += W·x, without the bias, where x fills the columns from `from` on.
+    #[inline(always)]
+    pub fn product<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        from: usize,
+        x: &[Lane<V::Scalar>],
+        out: &mut [Lane<V::Scalar>],
+        items: usize,
+        accumulate: bool,
+    ) {
+        let weight = self.weight.matrix(theta).columns(from, x.len() / items);
+        matrix_product::<V>(weight, x, out, items, accumulate);
+    }
+
+    /// out += b.
+    #[inline(always)]
+    pub fn add_bias<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        out: &mut [Lane<V::Scalar>],
+        items: usize,
+    ) {
+        for (row, &bias) in out.chunks_exact_mut(items).zip(self.bias.of(theta)) {
+            for lane in row {
+                V::splat(bias).accumulate(lane);
+            }
+        }
+    }
+
+    /// x̄ = Wᵀ·ȳ, or x̄ += Wᵀ·ȳ, for the inputs that fill the columns from `from` on.
+    #[inline(always)]
+    pub fn transposed_product<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        from: usize,
+        y_cotangent: &[Lane<V::Scalar>],
+        x_cotangent: &mut [Lane<V::Scalar>],
+        items: usize,
+        accumulate: bool,
+    ) {
+        let weight = self.weight.matrix(theta).columns(from, x_cotangent.len() / items);
+        matrix_product::<V>(weight.transposed(), y_cotangent, x_cotangent, items, accumulate);
+    }
+
+    /// Adds ȳ·xᵀ to the gradient of the weights, for the inputs that fill the columns from `from` on.
+    #[inline(always)]
+    pub fn weight_gradient<V: Vector>(
+        &self,
+        gradient: &mut [V::Scalar],
+        from: usize,
+        y_cotangent: &[Lane<V::Scalar>],
+        x: &[Lane<V::Scalar>],
+        items: usize,
+    ) {
+        if x.is_empty() {
+            return;
+        }
+        let gradient = &mut self.weight.of_mut(gradient)[from..];
+        outer_product::<V>(y_cotangent, x, gradient, self.inputs(), items);
+    }
+
+    /// Adds ȳ, summed over the items, to the gradient of the bias.
+    #[inline(always)]
+    pub fn bias_gradient<V: Vector>(
+        &self,
+        gradient: &mut [V::Scalar],
+        y_cotangent: &[Lane<V::Scalar>],
+        items: usize,
+    ) {
+        let gradient = self.bias.of_mut(gradient);
+        for (row, gradient) in y_cotangent.chunks_exact(items).zip(gradient) {
+            let mut sum = V::zero();
+            for lane in row {
+                sum = sum.add(V::load(lane));
+            }
+            *gradient += sum.sum();
+        }
+    }
+
+    pub fn operations(&self) -> f64 {
+        2.0 * (self.inputs() * self.outputs()) as f64
+    }
+}
+
+/// A perceptron whose first linear map is applied by the caller, because inputs may come in parts.
+///
+/// [`forward`](Self::forward) leaves everything that [`backward`](Self::backward) needs on a tape of
+/// [`tape_lanes`](Self::tape_lanes), whose first rows are the first map's outputs.
+#[derive(Debug, Clone)]
+pub(super) struct Mlp {
+    pub first: Linear,
+    further: Vec<Linear>,
+    output: Option<Linear>,
+}
+
+impl Mlp {
+    /// `inputs` → `hidden`, and → outputs with weights of the given scale where an output is wanted.
+    pub fn new(
+        layout: &mut ParameterLayout,
+        name: &str,
+        inputs: usize,
+        hidden: &[usize],
+        output: Option<(usize, f64)>,
+    ) -> Self {
+        let first = Linear::new(layout, &format!("{name}.0"), hidden[0], inputs, 1.0);
+        let further = (1..hidden.len())
+            .map(|l| Linear::new(layout, &format!("{name}.{l}"), hidden[l], hidden[l - 1], 1.0))
+            .collect();
+        let last = hidden[hidden.len() - 1];
+        let output = output.map(|(outputs, scale)| {
+            Linear::new(layout, &format!("{name}.output"), outputs, last, scale)
+        });
+        Self { first, further, output }
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.output.map_or(self.hidden(), |o| o.outputs())
+    }
+
+    /// Width of the last hidden layer.
+    fn hidden(&self) -> usize {
+        self.further.last().unwrap_or(&self.first).outputs()
+    }
+
+    fn widest(&self) -> usize {
+        self.further.iter().map(Linear::outputs).fold(self.first.outputs(), usize::max)
+    }
+
+    pub fn tape_lanes(&self, items: usize) -> usize {
+        let mut lanes = 2 * self.first.outputs() * items;
+        for layer in &self.further {
+            lanes += layer_lanes(layer, items);
+        }
+        lanes + self.output.map_or(0, |o| o.outputs() * items)
+    }
+
+    pub fn scratch_lanes(&self, items: usize) -> usize {
+        3 * self.widest() * items
+    }
+
+    /// Where the caller puts the first map's outputs, without its bias.
+    #[inline(always)]
+    pub fn entry<'a, T>(&self, tape: &'a mut [Lane<T>], items: usize) -> &'a mut [Lane<T>] {
+        &mut tape[..self.first.outputs() * items]
+    }
+
+    /// The outputs, after [`forward`](Self::forward).
+    #[inline(always)]
+    pub fn value<'a, T>(&self, tape: &'a [Lane<T>], items: usize) -> &'a [Lane<T>] {
+        let lanes = self.tape_lanes(items);
+        &tape[lanes - self.outputs() * items..lanes]
+    }
+
+    /// Goes on from the first map's outputs.
+    #[inline(always)]
+    pub fn forward<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        tape: &mut [Lane<V::Scalar>],
+        items: usize,
+    ) {
+        V::call(Forward { mlp: self, theta, tape, items });
+    }
+
+    /// From the outputs' cotangent to the cotangent of the first map's outputs, with the gradients of
+    /// everything but the first map's weights.
+    #[inline(always)]
+    pub fn backward<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        tape: &[Lane<V::Scalar>],
+        cotangents: Cotangents<'_, V::Scalar>,
+        gradient: Option<&mut [V::Scalar]>,
+        scratch: &mut [Lane<V::Scalar>],
+        items: usize,
+    ) {
+        V::call(Backward { mlp: self, theta, tape, cotangents, gradient, scratch, items });
+    }
+
+    /// Arithmetic per item: of the products without the first map's, and of everything else.
+    pub fn operations(&self) -> (f64, f64) {
+        let mut products = 0.0;
+        let mut rest = self.first.outputs() as f64 * SILU_OPERATIONS;
+        for layer in &self.further {
+            products += layer.operations();
+            rest += layer.outputs() as f64 * (SILU_OPERATIONS + 1.0)
+                + layer.inputs() as f64 * NORMALIZATION_OPERATIONS;
+        }
+        if let Some(output) = self.output {
+            products += output.operations();
+            rest += output.outputs() as f64;
+        }
+        (products, rest)
+    }
+}
+
+/// The output's cotangent, and where the cotangent of the first map's outputs goes.
+pub(super) struct Cotangents<'a, T> {
+    pub value: &'a [Lane<T>],
+    pub entry: &'a mut [Lane<T>],
+}
+
+/// Normalised inputs, 1/deviation, slopes, and values of one further layer.
+fn layer_lanes(layer: &Linear, items: usize) -> usize {
+    (layer.inputs() + 1 + 2 * layer.outputs()) * items
+}
+
+struct Forward<'a, T> {
+    mlp: &'a Mlp,
+    theta: &'a [T],
+    tape: &'a mut [Lane<T>],
+    items: usize,
+}
+
+impl<T: Real> Kernel<T> for Forward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(self) {
+        let Self { mlp, theta, tape, items } = self;
+        let mut tape = Arena::new(tape);
+        let first = mlp.first.outputs() * items;
+        let slope = tape.take(first);
+        let mut value = tape.take(first);
+        activate::<V>(mlp.first.bias(theta), slope, value, None, items);
+        for layer in &mlp.further {
+            let normal = tape.take(layer.inputs() * items);
+            let inverse_deviation = tape.take(items);
+            normalize::<V>(value, normal, inverse_deviation);
+            let slope = tape.take(layer.outputs() * items);
+            let next = tape.take(layer.outputs() * items);
+            layer.product::<V>(theta, 0, normal, slope, items, false);
+            let skip = (layer.inputs() == layer.outputs()).then_some(&*value);
+            activate::<V>(layer.bias(theta), slope, next, skip, items);
+            value = next;
+        }
+        if let Some(output) = mlp.output {
+            let out = tape.take(output.outputs() * items);
+            output.product::<V>(theta, 0, value, out, items, false);
+            output.add_bias::<V>(theta, out, items);
+        }
+    }
+}
+
+struct Backward<'a, T> {
+    mlp: &'a Mlp,
+    theta: &'a [T],
+    tape: &'a [Lane<T>],
+    cotangents: Cotangents<'a, T>,
+    gradient: Option<&'a mut [T]>,
+    scratch: &'a mut [Lane<T>],
+    items: usize,
+}
+
+impl<T: Real> Kernel<T> for Backward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(self) {
+        let Self { mlp, theta, mut tape, cotangents, mut gradient, scratch, items } = self;
+        let mut scratch = Arena::new(scratch);
+        // ∂L/∂value of the layer at hand, and ∂L/∂ of what went into its activation.
+        let value_cotangent = scratch.take(mlp.widest() * items);
+        let inner_cotangent = scratch.take(mlp.widest() * items);
+        let normal_cotangent = scratch.take(mlp.widest() * items);
+
+        let hidden = mlp.hidden() * items;
+        tape = &tape[..mlp.tape_lanes(items)];
+        if let Some(output) = mlp.output {
+            tape = &tape[..tape.len() - output.outputs() * items];
+            let value = &tape[tape.len() - hidden..];
+            if let Some(gradient) = gradient.as_deref_mut() {
+                output.weight_gradient::<V>(gradient, 0, cotangents.value, value, items);
+                output.bias_gradient::<V>(gradient, cotangents.value, items);
+            }
+            let into = &mut value_cotangent[..hidden];
+            output.transposed_product::<V>(theta, 0, cotangents.value, into, items, false);
+        } else {
+            value_cotangent[..hidden].copy_from_slice(cotangents.value);
+        }
+
+        for layer in mlp.further.iter().rev() {
+            let (inputs, outputs) = (layer.inputs() * items, layer.outputs() * items);
+            let (earlier, own) = tape.split_at(tape.len() - layer_lanes(layer, items));
+            tape = earlier;
+            let (normal, own) = own.split_at(inputs);
+            let (inverse_deviation, own) = own.split_at(items);
+            let inner = &mut inner_cotangent[..outputs];
+            multiply::<V>(&value_cotangent[..outputs], &own[..outputs], inner);
+            if let Some(gradient) = gradient.as_deref_mut() {
+                layer.weight_gradient::<V>(gradient, 0, inner, normal, items);
+                layer.bias_gradient::<V>(gradient, inner, items);
+            }
+            let normal_cotangent = &mut normal_cotangent[..inputs];
+            layer.transposed_product::<V>(theta, 0, inner, normal_cotangent, items, false);
+            normalize_adjoint::<V>(
+                normal,
+                inverse_deviation,
+                normal_cotangent,
+                &mut value_cotangent[..inputs],
+                inputs == outputs,
+            );
+        }
+
+        let entry = mlp.first.outputs() * items;
+        multiply::<V>(&value_cotangent[..entry], &tape[..entry], cotangents.entry);
+        if let Some(gradient) = gradient {
+            mlp.first.bias_gradient::<V>(gradient, cotangents.entry, items);
+        }
+    }
+}
+
+/// Adds the bias to `slope`'s content a, then value = silu(a) (+ skip) and slope = silu′(a).
+#[inline(always)]
+fn activate<V: Vector>(
+    bias: &[V::Scalar],
+    slope: &mut [Lane<V::Scalar>],
+    value: &mut [Lane<V::Scalar>],
+    skip: Option<&[Lane<V::Scalar>]>,
+    items: usize,
+) {
+    for (row, &bias) in bias.iter().enumerate() {
+        let bias = V::splat(bias);
+        let range = row * items..(row + 1) * items;
+        for (slope, value) in slope[range.clone()].iter_mut().zip(&mut value[range]) {
+            let (y, derivative) = silu_and_derivative(V::load(slope).add(bias));
+            derivative.store(slope);
+            y.store(value);
+        }
+    }
+    if let Some(skip) = skip {
+        for (value, skip) in value.iter_mut().zip(skip) {
+            V::load(skip).accumulate(value);
+        }
+    }
+}
+
+/// normal = (x − mean)/deviation over the features of each item.
+#[inline(always)]
+fn normalize<V: Vector>(
+    x: &[Lane<V::Scalar>],
+    normal: &mut [Lane<V::Scalar>],
+    inverse_deviation: &mut [Lane<V::Scalar>],
+) {
+    let items = inverse_deviation.len();
+    let share = V::constant(items as f64 / x.len() as f64);
+    for (item, inverse_deviation) in inverse_deviation.iter_mut().enumerate() {
+        let mut mean = V::zero();
+        for lane in x[item..].iter().step_by(items) {
+            mean = mean.add(V::load(lane));
+        }
+        let mean = mean.mul(share);
+        let mut variance = V::zero();
+        for lane in x[item..].iter().step_by(items) {
+            let deviation = V::load(lane).sub(mean);
+            variance = deviation.mul_add(deviation, variance);
+        }
+        let variance = variance.mul_add(share, V::constant(VARIANCE_FLOOR));
+        let inverse = V::constant(1.0).div(variance.sqrt());
+        inverse.store(inverse_deviation);
+        let rows = x[item..].iter().step_by(items);
+        for (lane, normal) in rows.zip(normal[item..].iter_mut().step_by(items)) {
+            V::load(lane).sub(mean).mul(inverse).store(normal);
+        }
+    }
+}
+
+/// x̄ = (n̄ − mean(n̄) − n·mean(n̄·n))/deviation, added to what `x_cotangent` holds or in its place.
+#[inline(always)]
+fn normalize_adjoint<V: Vector>(
+    normal: &[Lane<V::Scalar>],
+    inverse_deviation: &[Lane<V::Scalar>],
+    normal_cotangent: &[Lane<V::Scalar>],
+    x_cotangent: &mut [Lane<V::Scalar>],
+    accumulate: bool,
+) {
+    let items = inverse_deviation.len();
+    let share = V::constant(items as f64 / normal.len() as f64);
+    for (item, inverse) in inverse_deviation.iter().enumerate() {
+        let inverse = V::load(inverse);
+        let (mut mean, mut slope) = (V::zero(), V::zero());
+        let rows = normal[item..].iter().step_by(items);
+        for (n, g) in rows.clone().zip(normal_cotangent[item..].iter().step_by(items)) {
+            let g = V::load(g);
+            mean = mean.add(g);
+            slope = g.mul_add(V::load(n), slope);
+        }
+        let (mean, slope) = (mean.mul(share), slope.mul(share));
+        let cotangents = normal_cotangent[item..].iter().step_by(items);
+        let into = x_cotangent[item..].iter_mut().step_by(items);
+        for ((n, g), x) in rows.zip(cotangents).zip(into) {
+            let g = V::load(g).sub(mean).sub(V::load(n).mul(slope)).mul(inverse);
+            if accumulate {
+                g.accumulate(x);
+            } else {
+                g.store(x);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn multiply<V: Vector>(a: &[Lane<V::Scalar>], b: &[Lane<V::Scalar>], out: &mut [Lane<V::Scalar>]) {
+    for ((a, b), out) in a.iter().zip(b).zip(out) {
+        V::load(a).mul(V::load(b)).store(out);
+    }
+}
