@@ -5,6 +5,7 @@ mod coupling;
 mod egnn;
 mod mlp;
 mod parameters;
+mod radial;
 mod spline;
 mod vector;
 
