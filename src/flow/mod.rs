@@ -9,6 +9,7 @@ mod model;
 pub mod op;
 mod pairwise;
 mod parameters;
+mod radial;
 mod spline;
 mod vector;
 

@@ -76,9 +76,7 @@ struct BinCotangent<V> {
 }
 
 /// ln(e^{1 − MIN_SLOPE} − 1): the softplus of it plus MIN_SLOPE is 1.
-fn slope_offset() -> f64 {
-    (1.0 - MIN_SLOPE).exp_m1().ln()
-}
+const SLOPE_OFFSET: f64 = 0.539_742_417_236_952;
 
 fn softmax_scale(shape: SplineShape) -> f64 {
     shape.range * (1.0 - shape.bins as f64 * MIN_SHARE)
@@ -120,7 +118,7 @@ impl<V: Vector> Spline<V> {
         let mut widths = softmax(&raw[..bins]);
         let mut heights = softmax(&raw[bins..2 * bins]);
         let mut slopes = [V::constant(1.0); MAX_BINS];
-        let offset = V::constant(slope_offset());
+        let offset = V::constant(SLOPE_OFFSET);
         for j in 0..bins {
             widths[j] = widths[j].mul_add(scale, floor);
             heights[j] = heights[j].mul_add(scale, floor);
@@ -275,7 +273,7 @@ impl<V: Vector> Spline<V> {
             let own = pick(j, zero, left);
             let next = index.add(V::constant(1.0));
             let as_right = V::select(knot.lt(next), zero, V::select(next.lt(knot), zero, right));
-            let slope = sigmoid(raw[2 * bins + j].add(V::constant(slope_offset())));
+            let slope = sigmoid(raw[2 * bins + j].add(V::constant(SLOPE_OFFSET)));
             parameters[2 * bins + j] = own.add(as_right).mul(slope);
         }
         parameters

@@ -13,13 +13,11 @@
 //! no cross product in it, so the coupling is equivariant under reflections, too.
 
 use super::egnn::{Egnn, Sizes};
-use super::spline::{Evaluation, Spline, SplineShape, MAX_BINS};
+use super::radial::{Inner, Move, MoveBack};
+use super::spline::{SplineShape, MAX_BINS};
 use super::{Coupling, Direction, HalfShape, ParameterLayout, Vjp};
-use crate::engine::{ln, Arena, Kernel, Lane, Real, Vector};
+use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::error::Error;
-
-/// Added to squared distances, so that a distance has a derivative at the origin.
-const SQUARE_FLOOR: f64 = 1e-20;
 
 /// Sizes of a [`VectorCoupling`]; the default is the published one.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,8 +58,7 @@ impl Default for VectorOptions {
 /// The vector projection coupling; see the [module's source](crate::flow) and E-ACF, section 3.
 #[derive(Debug, Clone)]
 pub struct VectorCoupling {
-    half: HalfShape,
-    spline: SplineShape,
+    inner: Inner,
     conditioner: Egnn,
 }
 
@@ -130,16 +127,8 @@ impl VectorCoupling {
             outputs: d * spline.parameters(),
         };
         let conditioner = Egnn::new(layout, half.particles, d, &sizes);
-        Ok(Self { half, spline, conditioner })
-    }
-
-    /// The inner transforms in the order of a direction.
-    #[inline(always)]
-    fn stage(&self, direction: Direction, step: usize) -> usize {
-        match direction {
-            Direction::Forward => step,
-            Direction::Inverse => self.half.dimension - 1 - step,
-        }
+        let inner = Inner { particles: half.particles, dimension: d, spline };
+        Ok(Self { inner, conditioner })
     }
 }
 
@@ -175,11 +164,9 @@ impl<T: Real> Coupling<T> for VectorCoupling {
     /// price of one more pass; the gradient of the weights is one more pass of the products.
     fn operations(&self) -> [f64; 3] {
         let (products, rest) = self.conditioner.operations();
-        let (evaluation, adjoint) = self.spline.operations();
-        let inner = (self.half.particles * self.half.dimension) as f64;
-        let around = 10.0 * self.half.dimension as f64 + 40.0;
-        let apply = products + rest + inner * (evaluation + around);
-        let vjp = 3.0 * (products + rest) + inner * (2.0 * evaluation + adjoint + 3.0 * around);
+        let (forward, backward) = self.inner.operations();
+        let apply = products + rest + forward;
+        let vjp = 3.0 * (products + rest) + backward;
         [apply, vjp, vjp + products]
     }
 }
@@ -206,164 +193,8 @@ impl<T: Real> Kernel<T> for Apply<'_, T> {
         let tape = arena.take(network.tape_lanes(false));
         network.forward::<V>(theta, conditioning, vectors, tape, arena.rest(), false);
         let outputs = network.outputs(tape, false);
-        V::call(Move { coupling, direction, conditioning, vectors, outputs, moved, log_det });
-    }
-}
-
-/// Moves every node through the inner transforms.
-struct Move<'a, T> {
-    coupling: &'a VectorCoupling,
-    direction: Direction,
-    conditioning: &'a [Lane<T>],
-    vectors: &'a [Lane<T>],
-    outputs: &'a [Lane<T>],
-    moved: &'a mut [Lane<T>],
-    log_det: &'a mut Lane<T>,
-}
-
-impl<T: Real> Kernel<T> for Move<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector<Scalar = T>>(self) {
-        let Self { coupling, direction, conditioning, vectors, outputs, moved, log_det } = self;
-        let d = coupling.half.dimension;
-        let mut total = V::zero();
-        for (node, z) in moved.chunks_exact_mut(d).enumerate() {
-            let given = Given { coupling, conditioning, vectors, outputs, node };
-            let mut position = [V::zero(); 3];
-            for (position, z) in position.iter_mut().zip(&*z) {
-                *position = V::load(z);
-            }
-            for step in 0..d {
-                let stage = coupling.stage(direction, step);
-                let raw = given.raw::<V>(stage);
-                let radial =
-                    Radial::new(direction, &position, given.origin(stage), coupling.spline, &raw);
-                for (position, u) in position.iter_mut().zip(&radial.offset) {
-                    // o + u·t = z + u·(t − 1)
-                    *position = u.mul_add(radial.stretch.sub(V::constant(1.0)), *position);
-                }
-                total = total.add(radial.log_det(direction, d));
-            }
-            for (position, z) in position.iter().zip(z) {
-                position.store(z);
-            }
-        }
-        total.accumulate(log_det);
-    }
-}
-
-/// What the conditioner says about one node.
-struct Given<'a, T> {
-    coupling: &'a VectorCoupling,
-    conditioning: &'a [Lane<T>],
-    vectors: &'a [Lane<T>],
-    outputs: &'a [Lane<T>],
-    node: usize,
-}
-
-impl<T: Real> Given<'_, T> {
-    /// y_i + v_ik.
-    #[inline(always)]
-    fn origin<V: Vector<Scalar = T>>(&self, stage: usize) -> [V; 3] {
-        let HalfShape { particles: n, dimension: d, .. } = self.coupling.half;
-        let mut origin = [V::zero(); 3];
-        for (k, origin) in origin.iter_mut().enumerate().take(d) {
-            *origin = V::load(&self.conditioning[self.node * d + k])
-                .add(V::load(&self.vectors[(stage * d + k) * n + self.node]));
-        }
-        origin
-    }
-
-    /// The raw parameters of a spline.
-    #[inline(always)]
-    fn raw<V: Vector<Scalar = T>>(&self, stage: usize) -> [V; 3 * MAX_BINS] {
-        let n = self.coupling.half.particles;
-        let parameters = self.coupling.spline.parameters();
-        let mut raw = [V::zero(); 3 * MAX_BINS];
-        for (j, raw) in raw.iter_mut().enumerate().take(parameters) {
-            *raw = V::load(&self.outputs[(stage * parameters + j) * n + self.node]);
-        }
-        raw
-    }
-}
-
-/// One inner transform of one node.
-struct Radial<V: Vector> {
-    spline: Spline<V>,
-    at: Evaluation<V>,
-    /// z − o.
-    offset: [V; 3],
-    distance: V,
-    /// t = r′/r.
-    stretch: V,
-}
-
-impl<V: Vector> Radial<V> {
-    #[inline(always)]
-    fn new(
-        direction: Direction,
-        position: &[V; 3],
-        origin: [V; 3],
-        shape: SplineShape,
-        raw: &[V; 3 * MAX_BINS],
-    ) -> Self {
-        let mut offset = *position;
-        let mut square = V::constant(SQUARE_FLOOR);
-        for (u, o) in offset.iter_mut().zip(&origin) {
-            *u = u.sub(*o);
-            square = u.mul_add(*u, square);
-        }
-        let distance = square.sqrt();
-        let spline = Spline::new(shape, raw);
-        let at = match direction {
-            Direction::Forward => spline.forward(distance),
-            Direction::Inverse => spline.inverse(distance),
-        };
-        let stretch = at.value.div(distance);
-        Self { spline, at, offset, distance, stretch }
-    }
-
-    #[inline(always)]
-    fn log_det(&self, direction: Direction, d: usize) -> V {
-        let along = match direction {
-            Direction::Forward => self.at.log_slope,
-            Direction::Inverse => self.at.log_slope.neg(),
-        };
-        V::constant((d - 1) as f64).mul_add(ln(self.stretch), along)
-    }
-
-    /// From the cotangents of the new position and of log det to those of the position, of the origin
-    /// and of the raw parameters.
-    #[inline(always)]
-    fn adjoint(
-        &self,
-        direction: Direction,
-        d: usize,
-        raw: &[V; 3 * MAX_BINS],
-        moved: &[V; 3],
-        log_det: V,
-    ) -> ([V; 3], [V; 3], [V; 3 * MAX_BINS]) {
-        let mut stretch = V::constant((d - 1) as f64).mul(log_det).div(self.stretch);
-        for (g, u) in moved.iter().zip(&self.offset) {
-            stretch = g.mul_add(*u, stretch);
-        }
-        // t = r′/r
-        let value = stretch.div(self.distance);
-        let (through, parameters) = match direction {
-            Direction::Forward => self.spline.forward_adjoint(&self.at, value, log_det, raw),
-            Direction::Inverse => self.spline.inverse_adjoint(&self.at, value, log_det.neg(), raw),
-        };
-        let distance = through.sub(value.mul(self.stretch));
-        let outward = distance.div(self.distance);
-        let mut position = [V::zero(); 3];
-        let mut origin = [V::zero(); 3];
-        for k in 0..3 {
-            position[k] = moved[k].mul_add(self.stretch, outward.mul(self.offset[k]));
-            origin[k] = moved[k].sub(position[k]);
-        }
-        (position, origin, parameters)
+        let inner = &coupling.inner;
+        V::call(Move { inner, direction, conditioning, vectors, outputs, moved, log_det });
     }
 }
 
@@ -387,7 +218,7 @@ impl<T: Real> Kernel<T> for Pullback<'_, T> {
         // Each node overwrites its own vectors and outputs' cotangents, all of which it reads first.
         let outputs_cotangent = arena.take(network.output_lanes());
         V::call(MoveBack {
-            coupling,
+            inner: &coupling.inner,
             direction: call.direction,
             conditioning: call.conditioning,
             moved: call.moved,
@@ -401,94 +232,10 @@ impl<T: Real> Kernel<T> for Pullback<'_, T> {
         network.backward::<V>(
             call.theta,
             tape,
-            vectors,
-            outputs_cotangent,
+            [vectors, outputs_cotangent],
             call.conditioning_cotangent,
             call.gradient,
             arena.rest(),
         );
-    }
-}
-
-/// The adjoint of [`Move`]; the vectors are replaced by their cotangents.
-struct MoveBack<'a, T> {
-    coupling: &'a VectorCoupling,
-    direction: Direction,
-    conditioning: &'a [Lane<T>],
-    outputs: &'a [Lane<T>],
-    moved: &'a [Lane<T>],
-    log_det_cotangent: &'a Lane<T>,
-    vectors: &'a mut [Lane<T>],
-    outputs_cotangent: &'a mut [Lane<T>],
-    moved_cotangent: &'a mut [Lane<T>],
-    conditioning_cotangent: &'a mut [Lane<T>],
-}
-
-impl<T: Real> Kernel<T> for MoveBack<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector<Scalar = T>>(self) {
-        let Self { coupling, direction, conditioning, .. } = self;
-        let HalfShape { particles: n, dimension: d, .. } = coupling.half;
-        let parameters = coupling.spline.parameters();
-        let log_det = V::load(self.log_det_cotangent);
-        for node in 0..n {
-            let own = node * d..(node + 1) * d;
-            // The positions before each inner transform.
-            let mut positions = [[V::zero(); 3]; 4];
-            for (position, z) in positions[0].iter_mut().zip(&self.moved[own.clone()]) {
-                *position = V::load(z);
-            }
-            let given = Given {
-                coupling,
-                conditioning,
-                vectors: self.vectors,
-                outputs: self.outputs,
-                node,
-            };
-            for step in 0..d - 1 {
-                let stage = coupling.stage(direction, step);
-                let (raw, origin) = (given.raw::<V>(stage), given.origin(stage));
-                let position = positions[step];
-                let radial = Radial::new(direction, &position, origin, coupling.spline, &raw);
-                for k in 0..d {
-                    let stretch = radial.stretch.sub(V::constant(1.0));
-                    positions[step + 1][k] = radial.offset[k].mul_add(stretch, position[k]);
-                }
-            }
-            let mut cotangent = [V::zero(); 3];
-            for (cotangent, lane) in cotangent.iter_mut().zip(&self.moved_cotangent[own.clone()]) {
-                *cotangent = V::load(lane);
-            }
-            for step in (0..d).rev() {
-                let stage = coupling.stage(direction, step);
-                let given = Given {
-                    coupling,
-                    conditioning,
-                    vectors: self.vectors,
-                    outputs: self.outputs,
-                    node,
-                };
-                let (raw, origin) = (given.raw::<V>(stage), given.origin(stage));
-                let position = &positions[step];
-                let radial = Radial::new(direction, position, origin, coupling.spline, &raw);
-                let (position, origin, raw) =
-                    radial.adjoint(direction, d, &raw, &cotangent, log_det);
-                for (j, raw) in raw.iter().enumerate().take(parameters) {
-                    raw.store(&mut self.outputs_cotangent[(stage * parameters + j) * n + node]);
-                }
-                for k in 0..d {
-                    origin[k].accumulate(&mut self.conditioning_cotangent[node * d + k]);
-                    origin[k].store(&mut self.vectors[(stage * d + k) * n + node]);
-                }
-                cotangent = position;
-            }
-            for (cotangent, lane) in cotangent.iter().zip(&mut self.moved_cotangent[own]) {
-                cotangent.store(lane);
-            }
-        }
-        // Channels without an inner transform are not read.
-        self.vectors[d * d * n..].fill(Lane::zero());
     }
 }

@@ -3,7 +3,7 @@
 use super::edges::{falloff_of, Edges, EDGES};
 use super::{Shape, Sizes};
 use crate::engine::{sigmoid, Arena, Lane, Real, Vector};
-use crate::flow::mlp::{Cotangents, Linear, Mlp, SILU_OPERATIONS};
+use crate::flow::mlp::{Linear, Mlp, SILU_OPERATIONS};
 use crate::flow::ParameterLayout;
 
 /// Variance of the last weights of what moves positions, relative to the others'.
@@ -22,11 +22,11 @@ const SHIFT_SCALE: f64 = 1e-3;
 /// this order.
 #[derive(Debug, Clone)]
 pub(super) struct Layers {
-    message: Mlp,
-    gate: Linear,
-    shift: Mlp,
-    cross: Mlp,
-    update: Mlp,
+    pub(super) message: Mlp,
+    pub(super) gate: Linear,
+    pub(super) shift: Mlp,
+    pub(super) cross: Mlp,
+    pub(super) update: Mlp,
 }
 
 /// What a block reads and changes, and the sums over its messages.
@@ -87,7 +87,7 @@ impl Layers {
 
     /// Lanes of what an edge chunk keeps.
     fn chunk_lanes(&self, shape: &Shape) -> usize {
-        let per_edge = shape.axes() + 2 * shape.channels + 1;
+        let per_edge = shape.axes() + shape.channels + 1;
         per_edge * EDGES + self.message.tape_lanes(EDGES) + self.shift.tape_lanes(EDGES)
     }
 
@@ -148,7 +148,8 @@ impl Layers {
             for channel in 0..shape.channels {
                 for (e, &r) in edges.receivers().iter().enumerate() {
                     let at = channel * count + e;
-                    let c = V::load(&amount[at]).mul(V::load(&chunk.falloff[at])).mul(per_edge);
+                    let (_, falloff) = falloff_of(V::load(&chunk.squares[at]));
+                    let c = V::load(&amount[at]).mul(falloff).mul(per_edge);
                     for axis in shape.axes_of(channel) {
                         c.mul(V::load(&chunk.vectors[axis * count + e]))
                             .accumulate(&mut shifts[axis * n + r]);
@@ -179,219 +180,10 @@ impl Layers {
         add::<V>(shifts, state.positions);
     }
 
-    /// Turns the cotangents of what the block left into those of what it was given, `state` being
-    /// what it was given with the sums it made.
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    pub fn backward<V: Vector>(
-        &self,
-        shape: &Shape,
-        theta: &[V::Scalar],
-        state: &State<'_, V::Scalar>,
-        features_cotangent: &mut [Lane<V::Scalar>],
-        positions_cotangent: &mut [Lane<V::Scalar>],
-        mut gradient: Option<&mut [V::Scalar]>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) {
-        let n = shape.particles;
-        let (entry, width) = (self.message.first.outputs(), self.message.outputs());
-        let (features, positions) = (&*state.features, &*state.positions);
-        let (sums, gated) = state.sums.split_at(width * n);
-        let mut arena = Arena::new(scratch);
-        let node = self.node_terms::<V>(shape, theta, features, positions, &mut arena);
-        let sums_cotangent = arena.take(width * n);
-        let gated_cotangent = arena.take(width * n);
-        let shifts_cotangent = arena.take(shape.axes() * n);
-        shifts_cotangent.copy_from_slice(positions_cotangent);
-
-        {
-            let mut inner = Arena::new(arena.rest());
-            let tape = inner.take(self.update.tape_lanes(n));
-            let inside = inner.take(self.update.first.outputs() * n);
-            self.update_forward::<V>(theta, features, gated, tape, n);
-            let cotangents = Cotangents { value: features_cotangent, entry: inside };
-            let scratch = inner.rest();
-            self.update.backward::<V>(theta, tape, cotangents, gradient.as_deref_mut(), scratch, n);
-            let first = &self.update.first;
-            if let Some(gradient) = gradient.as_deref_mut() {
-                first.weight_gradient::<V>(gradient, 0, inside, gated, n);
-                first.weight_gradient::<V>(gradient, width, inside, features, n);
-            }
-            first.transposed_product::<V>(theta, 0, inside, gated_cotangent, n, false);
-            first.transposed_product::<V>(theta, width, inside, features_cotangent, n, true);
-        }
-        {
-            let mut inner = Arena::new(arena.rest());
-            let tape = inner.take(self.cross.tape_lanes(n));
-            let inside = inner.take(self.cross.first.outputs() * n);
-            let amount_cotangent = inner.take(self.cross.outputs() * n);
-            let first = &self.cross.first;
-            first.product::<V>(theta, 0, sums, self.cross.entry(tape, n), n, false);
-            self.cross.forward::<V>(theta, tape, n);
-            let amount = self.cross.value(tape, n);
-            for (number, &(v, w)) in shape.channel_crosses.iter().enumerate() {
-                for i in 0..n {
-                    let (vector, square) = cross_vector::<V>(shape, positions, v, w, i);
-                    let mut outer = [V::zero(); 3];
-                    for (outer, axis) in outer.iter_mut().zip(shape.axes_of(v)) {
-                        *outer = V::load(&shifts_cotangent[axis * n + i]);
-                    }
-                    let amount = V::load(&amount[number * n + i]);
-                    let (amount, vector) = shift_adjoint(amount, vector, square, outer);
-                    amount.store(&mut amount_cotangent[number * n + i]);
-                    for ((a, b), g) in shape.axes_of(v).zip(shape.axes_of(w)).zip(vector) {
-                        g.accumulate(&mut positions_cotangent[a * n + i]);
-                        g.neg().accumulate(&mut positions_cotangent[b * n + i]);
-                    }
-                }
-            }
-            let cotangents = Cotangents { value: amount_cotangent, entry: inside };
-            let scratch = inner.rest();
-            self.cross.backward::<V>(theta, tape, cotangents, gradient.as_deref_mut(), scratch, n);
-            if let Some(gradient) = gradient.as_deref_mut() {
-                first.weight_gradient::<V>(gradient, 0, inside, sums, n);
-            }
-            first.transposed_product::<V>(theta, 0, inside, sums_cotangent, n, false);
-        }
-        let per_edge = V::constant(1.0 / shape.neighbours());
-        scale::<V>(sums_cotangent, per_edge);
-        scale::<V>(gated_cotangent, V::constant(1.0 / shape.neighbours().sqrt()));
-
-        let sender_cotangent = arena.take_zeroed(entry * n);
-        let receiver_cotangent = arena.take_zeroed(entry * n);
-        for edges in Edges::chunks(n) {
-            let count = edges.count;
-            let mut inner = Arena::new(arena.rest());
-            let chunk = self.chunk::<V>(shape, theta, &node, positions, &edges, &mut inner);
-            let amount_cotangent = inner.take(shape.channels * count);
-            let square_cotangent = inner.take(shape.channels * count);
-            let message_cotangent = inner.take(width * count);
-            let shift_inside = inner.take(self.shift.first.outputs() * count);
-            let inside = inner.take(entry * count);
-
-            // The shifts, whose share in the vectors' cotangent replaces the vectors' falloff below.
-            let amount = self.shift.value(chunk.shift, count);
-            for channel in 0..shape.channels {
-                for (e, (&r, &s)) in edges.receivers().iter().zip(edges.senders()).enumerate() {
-                    let at = channel * count + e;
-                    let (mut vector, mut outer) = ([V::zero(); 3], [V::zero(); 3]);
-                    for (k, axis) in shape.axes_of(channel).enumerate() {
-                        vector[k] = V::load(&chunk.vectors[axis * count + e]);
-                        outer[k] = V::load(&shifts_cotangent[axis * n + r]).mul(per_edge);
-                    }
-                    let square = V::load(&chunk.squares[at]);
-                    let (amount, vector) =
-                        shift_adjoint(V::load(&amount[at]), vector, square, outer);
-                    amount.store(&mut amount_cotangent[at]);
-                    for (axis, g) in shape.axes_of(channel).zip(vector) {
-                        g.accumulate(&mut positions_cotangent[axis * n + r]);
-                        g.neg().accumulate(&mut positions_cotangent[axis * n + s]);
-                    }
-                }
-            }
-            let message = self.message.value(chunk.message, count);
-            let cotangents = Cotangents { value: amount_cotangent, entry: shift_inside };
-            let scratch = inner.rest();
-            self.shift.backward::<V>(
-                theta,
-                chunk.shift,
-                cotangents,
-                gradient.as_deref_mut(),
-                scratch,
-                count,
-            );
-            let first = &self.shift.first;
-            first.transposed_product::<V>(theta, 0, shift_inside, message_cotangent, count, false);
-            if let Some(gradient) = gradient.as_deref_mut() {
-                first.weight_gradient::<V>(gradient, 0, shift_inside, message, count);
-            }
-
-            // The two sums; the gate's logit takes the place of the gate.
-            for (e, (gate, &r)) in chunk.gate.iter_mut().zip(edges.receivers()).enumerate() {
-                let value = V::load(gate);
-                let mut slope = V::zero();
-                for row in 0..width {
-                    let outer = V::load(&gated_cotangent[row * n + r]);
-                    slope = outer.mul_add(V::load(&message[row * count + e]), slope);
-                    outer
-                        .mul_add(value, V::load(&sums_cotangent[row * n + r]))
-                        .accumulate(&mut message_cotangent[row * count + e]);
-                }
-                slope.mul(value).mul(V::constant(1.0).sub(value)).store(gate);
-            }
-            self.gate.transposed_product::<V>(theta, 0, chunk.gate, message_cotangent, count, true);
-            if let Some(gradient) = gradient.as_deref_mut() {
-                self.gate.weight_gradient::<V>(gradient, 0, chunk.gate, message, count);
-                self.gate.bias_gradient::<V>(gradient, chunk.gate, count);
-            }
-
-            let cotangents = Cotangents { value: message_cotangent, entry: inside };
-            self.message.backward::<V>(
-                theta,
-                chunk.message,
-                cotangents,
-                gradient.as_deref_mut(),
-                scratch,
-                count,
-            );
-            edges.scatter::<V>(inside, sender_cotangent, receiver_cotangent, n);
-            let first = &self.message.first;
-            let from = 2 * (shape.features + shape.pairs());
-            if let Some(gradient) = gradient.as_deref_mut() {
-                first.weight_gradient::<V>(gradient, from, inside, chunk.squares, count);
-            }
-            first.transposed_product::<V>(theta, from, inside, square_cotangent, count, false);
-            for channel in 0..shape.channels {
-                for (e, (&r, &s)) in edges.receivers().iter().zip(edges.senders()).enumerate() {
-                    let g = V::load(&square_cotangent[channel * count + e]);
-                    let twice = g.add(g);
-                    for axis in shape.axes_of(channel) {
-                        let g = twice.mul(V::load(&chunk.vectors[axis * count + e]));
-                        g.accumulate(&mut positions_cotangent[axis * n + r]);
-                        g.neg().accumulate(&mut positions_cotangent[axis * n + s]);
-                    }
-                }
-            }
-        }
-
-        let first = &self.message.first;
-        let distance_cotangent = arena.take(shape.pairs() * n);
-        let (f, p) = (shape.features, shape.pairs());
-        for (cotangent, from, distances_from, accumulate) in
-            [(&*sender_cotangent, 0, 2 * f, false), (&*receiver_cotangent, f, 2 * f + p, true)]
-        {
-            if let Some(gradient) = gradient.as_deref_mut() {
-                first.weight_gradient::<V>(gradient, from, cotangent, features, n);
-                first.weight_gradient::<V>(gradient, distances_from, cotangent, node.distances, n);
-            }
-            first.transposed_product::<V>(theta, from, cotangent, features_cotangent, n, true);
-            first.transposed_product::<V>(
-                theta,
-                distances_from,
-                cotangent,
-                distance_cotangent,
-                n,
-                accumulate,
-            );
-        }
-        for (number, &(v, w)) in shape.channel_pairs.iter().enumerate() {
-            for i in 0..n {
-                let g = V::load(&distance_cotangent[number * n + i]);
-                let twice = g.add(g);
-                let (vector, _) = cross_vector::<V>(shape, positions, v, w, i);
-                for ((a, b), component) in shape.axes_of(v).zip(shape.axes_of(w)).zip(vector) {
-                    let g = twice.mul(component);
-                    g.accumulate(&mut positions_cotangent[a * n + i]);
-                    g.neg().accumulate(&mut positions_cotangent[b * n + i]);
-                }
-            }
-        }
-    }
-
     /// What φ_e's first map makes of the nodes, once as senders and once as receivers, and the
     /// squared distances between the channels of each.
     #[inline(always)]
-    fn node_terms<'a, V: Vector>(
+    pub(super) fn node_terms<'a, V: Vector>(
         &self,
         shape: &Shape,
         theta: &[V::Scalar],
@@ -420,7 +212,7 @@ impl Layers {
 
     /// Everything about a chunk of edges that the sums and the adjoint need.
     #[inline(always)]
-    fn chunk<'a, V: Vector>(
+    pub(super) fn chunk<'a, V: Vector>(
         &self,
         shape: &Shape,
         theta: &[V::Scalar],
@@ -432,8 +224,7 @@ impl Layers {
         let count = edges.count;
         let vectors = arena.take(shape.axes() * count);
         let squares = arena.take(shape.channels * count);
-        let falloff = arena.take(shape.channels * count);
-        edges.geometry::<V>(shape, positions, vectors, squares, falloff);
+        edges.geometry::<V>(shape, positions, vectors, squares);
 
         let message = arena.take(self.message.tape_lanes(count));
         let entry = self.message.entry(message, count);
@@ -454,11 +245,11 @@ impl Layers {
         let entry = self.shift.entry(shift, count);
         self.shift.first.product::<V>(theta, 0, value, entry, count, false);
         self.shift.forward::<V>(theta, shift, count);
-        Chunk { vectors, squares, falloff, message, gate, shift }
+        Chunk { vectors, squares, message, gate, shift }
     }
 
     #[inline(always)]
-    fn update_forward<V: Vector>(
+    pub(super) fn update_forward<V: Vector>(
         &self,
         theta: &[V::Scalar],
         features: &[Lane<V::Scalar>],
@@ -496,24 +287,26 @@ impl Layers {
     }
 }
 
-struct NodeTerms<'a, T> {
-    distances: &'a [Lane<T>],
-    sender: &'a [Lane<T>],
-    receiver: &'a [Lane<T>],
+/// See [`Layers::node_terms`].
+pub(super) struct NodeTerms<'a, T> {
+    pub distances: &'a [Lane<T>],
+    pub sender: &'a [Lane<T>],
+    pub receiver: &'a [Lane<T>],
 }
 
-struct Chunk<'a, T> {
-    vectors: &'a mut [Lane<T>],
-    squares: &'a mut [Lane<T>],
-    falloff: &'a mut [Lane<T>],
-    message: &'a mut [Lane<T>],
-    gate: &'a mut [Lane<T>],
-    shift: &'a mut [Lane<T>],
+/// See [`Layers::chunk`]: geometry [channels · d, edges] and [channels, edges], the tapes of φ_e and
+/// φ_x, and the gates [edges].
+pub(super) struct Chunk<'a, T> {
+    pub vectors: &'a [Lane<T>],
+    pub squares: &'a [Lane<T>],
+    pub message: &'a [Lane<T>],
+    pub gate: &'a mut [Lane<T>],
+    pub shift: &'a [Lane<T>],
 }
 
 /// x_v − x_w of node i, and its square.
 #[inline(always)]
-fn cross_vector<V: Vector>(
+pub(super) fn cross_vector<V: Vector>(
     shape: &Shape,
     positions: &[Lane<V::Scalar>],
     v: usize,
@@ -530,25 +323,8 @@ fn cross_vector<V: Vector>(
     (vector, square)
 }
 
-/// The adjoint of amount·v/(1 + ‖v‖): cotangents of the amount and of v.
 #[inline(always)]
-fn shift_adjoint<V: Vector>(amount: V, vector: [V; 3], square: V, outer: [V; 3]) -> (V, [V; 3]) {
-    let (length, falloff) = falloff_of(square);
-    let mut along = V::zero();
-    for (o, v) in outer.iter().zip(&vector) {
-        along = o.mul_add(*v, along);
-    }
-    let outward = amount.mul(along).mul(falloff).mul(falloff).div(length).neg();
-    let straight = amount.mul(falloff);
-    let mut cotangent = vector;
-    for (c, o) in cotangent.iter_mut().zip(&outer) {
-        *c = o.mul_add(straight, c.mul(outward));
-    }
-    (along.mul(falloff), cotangent)
-}
-
-#[inline(always)]
-fn scale<V: Vector>(x: &mut [Lane<V::Scalar>], factor: V) {
+pub(super) fn scale<V: Vector>(x: &mut [Lane<V::Scalar>], factor: V) {
     for lane in x {
         V::load(lane).mul(factor).store(lane);
     }

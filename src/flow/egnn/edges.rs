@@ -86,8 +86,7 @@ impl Edges {
         }
     }
 
-    /// vectors[v, k, e] = x_r − x_s for each channel v and axis k, squares[v, e] = ‖v‖² and
-    /// falloff[v, e] = 1/(1 + ‖v‖).
+    /// vectors[v, k, e] = x_r − x_s for each channel v and axis k, and their squares[v, e].
     #[inline(always)]
     pub fn geometry<V: Vector>(
         &self,
@@ -95,7 +94,6 @@ impl Edges {
         x: &[Lane<V::Scalar>],
         vectors: &mut [Lane<V::Scalar>],
         squares: &mut [Lane<V::Scalar>],
-        falloff: &mut [Lane<V::Scalar>],
     ) {
         let (n, d, count) = (shape.particles, shape.dimension, self.count);
         for channel in 0..shape.channels {
@@ -108,7 +106,6 @@ impl Edges {
                     square = difference.mul_add(difference, square);
                 }
                 square.store(&mut squares[channel * count + e]);
-                falloff_of(square).1.store(&mut falloff[channel * count + e]);
             }
         }
     }

@@ -3,8 +3,10 @@
 
 mod block;
 mod edges;
+mod reverse;
 
 use block::{Layers, State};
+use reverse::{Reverse, StateCotangents};
 
 use super::mlp::{Cotangents, Linear, Mlp};
 use super::{Block, Initial, ParameterLayout};
@@ -207,13 +209,11 @@ impl Egnn {
 
     /// From the cotangents of the vectors and the outputs to that of the positions, which is added.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
     pub fn backward<V: Vector>(
         &self,
         theta: &[V::Scalar],
         tape: &mut [Lane<V::Scalar>],
-        vectors_cotangent: &[Lane<V::Scalar>],
-        outputs_cotangent: &[Lane<V::Scalar>],
+        [vectors_cotangent, outputs_cotangent]: [&[Lane<V::Scalar>]; 2],
         positions_cotangent: &mut [Lane<V::Scalar>],
         mut gradient: Option<&mut [V::Scalar]>,
         scratch: &mut [Lane<V::Scalar>],
@@ -247,10 +247,15 @@ impl Egnn {
             softmax_adjoint::<V>(softmax, features, n);
         }
         for (number, block) in self.blocks.iter().enumerate().rev() {
-            let state = State::of(&mut states[number * lanes..][..lanes], block, shape);
-            let scratch = arena.rest();
-            let gradient = gradient.as_deref_mut();
-            block.backward::<V>(shape, theta, &state, features, moved, gradient, scratch);
+            let reverse = Reverse {
+                layers: block,
+                shape,
+                theta,
+                state: State::of(&mut states[number * lanes..][..lanes], block, shape),
+                cotangents: StateCotangents { features, positions: moved },
+                gradient: gradient.as_deref_mut(),
+            };
+            reverse.run::<V>(arena.rest());
         }
 
         // The vectors are final minus initial positions; those are centred copies of the input.
