@@ -196,7 +196,7 @@ impl<T: Real> Kernel<T> for Outer<'_, T> {
             return;
         }
         if V::WIDE {
-            self.rows::<V, 6, 4>();
+            self.rows::<V, 4, 4>();
         } else {
             self.rows::<V, 3, 2>();
         }
@@ -227,7 +227,11 @@ impl<T: Real> Outer<'_, T> {
         let columns = self.b.len() / self.items;
         let mut column = 0;
         while column + C <= columns {
-            self.block::<V, R, C>(row, column);
+            if R == 4 && C == 4 {
+                self.square::<V>(row, column);
+            } else {
+                self.block::<V, R, C>(row, column);
+            }
             column += C;
         }
         while column < columns {
@@ -263,6 +267,37 @@ impl<T: Real> Outer<'_, T> {
         for (i, sums) in sum.iter().enumerate() {
             for (j, s) in sums.iter().enumerate() {
                 self.gradient[(row + i) * self.row_stride + column + j] += s.sum();
+            }
+        }
+    }
+
+    /// A block of 4 x 4 entries, whose sixteen sums over the samples are made together.
+    #[inline(always)]
+    fn square<V: Vector<Scalar = T>>(&mut self, row: usize, column: usize) {
+        let items = self.items;
+        let left = &self.c[row * items..(row + 4) * items];
+        let right = &self.b[column * items..(column + 4) * items];
+        let mut sum = [V::zero(); 16];
+        for item in 0..items {
+            let mut b = [V::zero(); 4];
+            for (j, b) in b.iter_mut().enumerate() {
+                // SAFETY: item < items and j < 4, so the index is inside `right`.
+                *b = V::load(unsafe { right.get_unchecked(j * items + item) });
+            }
+            for i in 0..4 {
+                // SAFETY: item < items and i < 4, so the index is inside `left`.
+                let c = V::load(unsafe { left.get_unchecked(i * items + item) });
+                for j in 0..4 {
+                    sum[4 * i + j] = c.mul_add(b[j], sum[4 * i + j]);
+                }
+            }
+        }
+        let sums = V::sums(sum);
+        for i in 0..4 {
+            let start = (row + i) * self.row_stride + column;
+            let to = &mut self.gradient[start..start + 4];
+            for j in 0..4 {
+                to[j] += sums[4 * i + j];
             }
         }
     }

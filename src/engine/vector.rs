@@ -89,6 +89,11 @@ pub trait Vector: Copy {
     fn select(mask: Self::Mask, a: Self, b: Self) -> Self;
     /// Sum over the samples, pairwise in a fixed order.
     fn sum(self) -> Self::Scalar;
+    /// The sums of sixteen vectors over the samples.
+    #[inline(always)]
+    fn sums(values: [Self; 16]) -> [Self::Scalar; 16] {
+        values.map(Self::sum)
+    }
     /// e^self to rounding; the result for very negative numbers is 0, for very large ones huge.
     fn exp(self) -> Self;
     /// Natural logarithm of a positive number, to rounding.

@@ -18,6 +18,48 @@ unsafe fn run_avx512<K: Kernel<f32>>(kernel: K) -> K::Output {
     kernel.run::<Avx512>()
 }
 
+/// Sixteen reductions as one transposition with additions on the way: 15 additions and 30 shuffles
+/// instead of 16 times four of each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
+fn sums_512(v: [__m512; 16]) -> [f32; 16] {
+    let first = quarters(four(v[0], v[1], v[2], v[3]), four(v[4], v[5], v[6], v[7]));
+    let second = quarters(four(v[8], v[9], v[10], v[11]), four(v[12], v[13], v[14], v[15]));
+    let mut out = [0.0; 16];
+    // SAFETY: `out` holds sixteen numbers.
+    unsafe { _mm512_storeu_ps(out.as_mut_ptr(), quarters(first, second)) };
+    out
+}
+
+/// In every quarter: a₀ + a₂, b₀ + b₂, a₁ + a₃, b₁ + b₃.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
+fn halves(a: __m512, b: __m512) -> __m512 {
+    _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b))
+}
+
+/// In every quarter: its sum of a, of b, of c, of d.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
+fn four(a: __m512, b: __m512, c: __m512, d: __m512) -> __m512 {
+    let first = _mm512_castps_pd(halves(a, b));
+    let second = _mm512_castps_pd(halves(c, d));
+    _mm512_add_ps(
+        _mm512_castpd_ps(_mm512_unpacklo_pd(first, second)),
+        _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)),
+    )
+}
+
+/// Quarters a₀ + a₁, a₂ + a₃, b₀ + b₁, b₂ + b₃.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
+fn quarters(a: __m512, b: __m512) -> __m512 {
+    _mm512_add_ps(
+        _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b),
+        _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b),
+    )
+}
+
 impl Vector for Avx512 {
     type Scalar = f32;
     type Mask = __mmask16;
@@ -90,6 +132,11 @@ impl Vector for Avx512 {
             let high = _mm512_extractf32x8_ps::<1>(self.0);
             sum_256(_mm256_add_ps(low, high))
         }
+    }
+    #[inline(always)]
+    fn sums(v: [Self; 16]) -> [f32; 16] {
+        // SAFETY: inside a kernel that was dispatched to these features.
+        unsafe { sums_512(v.map(|v| v.0)) }
     }
     #[inline(always)]
     fn exp(self) -> Self {
