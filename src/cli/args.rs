@@ -7,7 +7,11 @@ use clap::{Args, Parser, Subcommand};
 
 /// Train samplers from an energy function alone.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = "Without a command, trains DW4 with FAB: the recipe runs/dw4_fab.toml.")]
+#[command(
+    version,
+    about,
+    after_help = "Without a command, trains DW4 with FAB: the recipe runs/dw4_fab.toml."
+)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,

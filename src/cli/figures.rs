@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Recipe, Registry, Target};
 use crate::diagnostics::pair_distances;
 use crate::error::Error;
-use crate::plot::{
-    distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution,
-};
+use crate::plot::{distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution};
 use crate::random::Purpose;
 use crate::run::{draw_weighted, load_model, read_metrics, RunFolder};
 use crate::train::Problem;

@@ -36,8 +36,16 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
     let z = known(target.known.log_z);
     println!("log Z        {:.4} ± {:.4}{z}", report.log_z, report.log_z_error);
     let u = known(target.known.mean_energy);
-    println!("mean energy  {:.4} ± {:.4}{u}, standard deviation {:.3}", report.energy, report.energy_error, report.energy_std);
-    println!("entropy      {:.4} ± {:.4}{}", report.entropy, report.entropy_error, known(target.known.entropy));
+    println!(
+        "mean energy  {:.4} ± {:.4}{u}, standard deviation {:.3}",
+        report.energy, report.energy_error, report.energy_std
+    );
+    println!(
+        "entropy      {:.4} ± {:.4}{}",
+        report.entropy,
+        report.entropy_error,
+        known(target.known.entropy)
+    );
     println!(
         "virial       {:.4} ± {:.4}, degrees of freedom {}",
         report.virial, report.virial_error, report.degrees_of_freedom

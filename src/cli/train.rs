@@ -13,8 +13,7 @@ use super::args::TrainArgs;
 use super::{figures, progress::ProgressLine};
 
 /// The recipe of a bare `boltzflow`, also where there is no such file.
-const DEFAULT_RECIPE: (&str, &str) =
-    ("runs/dw4_fab.toml", include_str!("../../runs/dw4_fab.toml"));
+const DEFAULT_RECIPE: (&str, &str) = ("runs/dw4_fab.toml", include_str!("../../runs/dw4_fab.toml"));
 
 pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
     let (path, mut recipe) = match &args.recipe {
@@ -78,7 +77,10 @@ pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
 fn free_folder(recipe: &Path) -> Result<RunFolder, Error> {
     let base = recipe.with_extension("");
     if base == recipe {
-        return Err(Error::parameter("--output", "is needed: the recipe has no .toml to leave out"));
+        return Err(Error::parameter(
+            "--output",
+            "is needed: the recipe has no .toml to leave out",
+        ));
     }
     for number in 1.. {
         let path = if number == 1 {
@@ -157,20 +159,31 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) {
         evaluation.pareto_k.map_or("unknown".into(), |k| format!("{k:.2}")),
     );
     if let Some(forward) = evaluation.forward_ess {
-        println!("forward ESS  {} of {} reference samples", percent(forward), evaluation.reference_samples);
+        println!(
+            "forward ESS  {} of {} reference samples",
+            percent(forward),
+            evaluation.reference_samples
+        );
     }
     if let Some(ais) = evaluation.ais_ess {
-        println!("AIS ESS      {} of {} annealed samples", percent(ais), evaluation.annealed_samples);
+        println!(
+            "AIS ESS      {} of {} annealed samples",
+            percent(ais),
+            evaluation.annealed_samples
+        );
     }
     let known = target.known.log_z.map_or(String::new(), |z| format!("  (known: {z:.3})"));
     println!("log Z        {:.4} ± {:.4}{known}", evaluation.log_z, evaluation.log_z_error);
     if let (Some(nll), Some(error)) = (evaluation.nll, evaluation.nll_error) {
-        let known = target.known.entropy.map_or(String::new(), |s| format!("  (lowest possible: {s:.3})"));
+        let known =
+            target.known.entropy.map_or(String::new(), |s| format!("  (lowest possible: {s:.3})"));
         println!("NLL          {nll:.4} ± {error:.4}, K = {}{known}", evaluation.draws);
     }
     println!(
         "training     {:.0} s, {:.3e} energy evaluations; drawing {:.0} samples/s with log q",
-        evaluation.train_seconds, evaluation.energy_evaluations as f64, evaluation.samples_per_second
+        evaluation.train_seconds,
+        evaluation.energy_evaluations as f64,
+        evaluation.samples_per_second
     );
     if evaluation.zero_weights > 0 {
         println!("{} samples had no finite energy and weigh nothing", evaluation.zero_weights);

@@ -96,14 +96,13 @@ impl<T: Real> Flow<T> {
 
     /// log q(x, a) of joint configurations.
     pub fn log_prob(&self, theta: &[T], joint: &[f64], log_prob: &mut [f64]) {
-        joint
-            .par_chunks(LANES * self.width())
-            .zip(log_prob.par_chunks_mut(LANES))
-            .for_each(|(joint, log_prob)| {
+        joint.par_chunks(LANES * self.width()).zip(log_prob.par_chunks_mut(LANES)).for_each(
+            |(joint, log_prob)| {
                 self.with_tile(|states, _, scratch| {
                     self.log_prob_tile(theta, joint, states, scratch, log_prob);
                 });
-            });
+            },
+        );
     }
 
     /// [`log_prob`](Self::log_prob), keeping the trajectory.
@@ -305,10 +304,8 @@ impl<T: Real> Flow<T> {
         let log_scales = self.log_scales(theta);
         let augmented_scale = log_scales.1.exp();
         let total: f64 = cotangents.1.iter().sum();
-        let (mut to_base, mut to_augmented) = (
-            -total * self.system.degrees_of_freedom() as f64,
-            -total * (width - x) as f64,
-        );
+        let (mut to_base, mut to_augmented) =
+            (-total * self.system.degrees_of_freedom() as f64, -total * (width - x) as f64);
         for k in 0..width {
             for sample in 0..samples {
                 let c = cotangent[k].0[sample].to_f64();

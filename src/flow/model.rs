@@ -241,9 +241,7 @@ fn build<T: Real>(
         CouplingOptions::Pairwise(options) => {
             Box::new(PairwiseCoupling::new(shape, options, layout)?)
         }
-        CouplingOptions::Vector(options) => {
-            Box::new(VectorCoupling::new(shape, options, layout)?)
-        }
+        CouplingOptions::Vector(options) => Box::new(VectorCoupling::new(shape, options, layout)?),
     })
 }
 

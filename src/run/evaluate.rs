@@ -10,7 +10,7 @@ use crate::diagnostics::{
 };
 use crate::error::Error;
 use crate::random::{stream, Purpose};
-use crate::sampling::{Annealing, AnnealedImportanceSampling, FlowDensity, StepSizes, Streams};
+use crate::sampling::{AnnealedImportanceSampling, Annealing, FlowDensity, StepSizes, Streams};
 use crate::train::Problem;
 
 /// How much an evaluation does.
@@ -105,24 +105,27 @@ pub fn draw_weighted(
         joint.chunks_exact(width).flat_map(|row| &row[..coordinates]).copied().collect();
     let mut energies = vec![0.0; count];
     const PART: usize = 64;
-    positions
-        .par_chunks(PART * coordinates)
-        .zip(energies.par_chunks_mut(PART))
-        .try_for_each(|(x, energies)| {
+    positions.par_chunks(PART * coordinates).zip(energies.par_chunks_mut(PART)).try_for_each(
+        |(x, energies)| {
             let mut gradients = vec![0.0; x.len()];
             problem
                 .target
                 .potential()
                 .energies_and_gradients(x, energies, &mut gradients)
                 .map(|_| ())
-        })?;
+        },
+    )?;
     let log_weights = joint
         .chunks_exact(width)
         .zip(&energies)
         .zip(&log_q)
         .map(|((row, energy), log_q)| {
             let log_weight = problem.target.log_conditional(row) - energy - log_q;
-            if log_weight.is_finite() { log_weight } else { f64::NEG_INFINITY }
+            if log_weight.is_finite() {
+                log_weight
+            } else {
+                f64::NEG_INFINITY
+            }
         })
         .collect();
     Ok(Weighted { positions, log_weights, energies })
@@ -169,8 +172,7 @@ pub fn evaluate(
     if let Some(reference) = reference.filter(|r| !r.is_empty()) {
         let likelihood = reference_weights(problem, theta, reference, options)?;
         evaluation.reference_samples = likelihood.forward.len();
-        evaluation.forward_ess =
-            Some(forward_effective_sample_size(&likelihood.forward).fraction);
+        evaluation.forward_ess = Some(forward_effective_sample_size(&likelihood.forward).fraction);
         let (nll, error) = negative_log_likelihood(&likelihood.ratios, options.draws);
         (evaluation.nll, evaluation.nll_error) = (Some(nll), Some(error));
     }

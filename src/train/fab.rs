@@ -10,7 +10,7 @@ use dfdx::prelude::*;
 use crate::error::Error;
 use crate::flow::op;
 use crate::random::{stream, Purpose};
-use crate::sampling::{Annealing, AnnealedImportanceSampling, FlowDensity, Streams};
+use crate::sampling::{AnnealedImportanceSampling, Annealing, FlowDensity, Streams};
 
 use super::{DescentOptions, Problem, StepReport, Trainer, TrainingState};
 
@@ -108,7 +108,11 @@ impl Fab {
                 .map(|(&log_q, &old)| {
                     let weight = self.log_adjustment(f64::from(log_q), old).exp();
                     // A sample that the flow has no number for teaches nothing.
-                    if weight.is_finite() { weight.min(self.options.weight_clip) as f32 } else { 0.0 }
+                    if weight.is_finite() {
+                        weight.min(self.options.weight_clip) as f32
+                    } else {
+                        0.0
+                    }
                 })
                 .collect();
             let weights = log_q.device().tensor_from_vec(weights, (chosen.len(),));

@@ -299,7 +299,8 @@ impl RadialConditioner {
         features: &mut [Lane<V::Scalar>],
     ) {
         let parameters = self.centers.of(theta).iter().zip(self.sharpness.of(theta));
-        for (row, (center, sharpness)) in features.chunks_exact_mut(distance.len()).zip(parameters) {
+        for (row, (center, sharpness)) in features.chunks_exact_mut(distance.len()).zip(parameters)
+        {
             let (center, sharpness) = (V::splat(*center), V::splat(*sharpness));
             for (e, rho) in row.iter_mut().zip(distance) {
                 let x = V::load(rho).sub(center).mul(sharpness);
@@ -591,7 +592,8 @@ impl RadialConditioner {
         let one = V::constant(1.0);
         let mut p = 0;
         for i in 0..n {
-            let factor = V::load(&distance_cotangent.1[i]).div(V::load(&tape.distance[self.pairs + i]));
+            let factor =
+                V::load(&distance_cotangent.1[i]).div(V::load(&tape.distance[self.pairs + i]));
             let here = load::<V, D>(tape.centered, i);
             let mut total = load::<V, D>(centered_cotangent, i);
             for k in 0..D {
@@ -694,4 +696,3 @@ fn add_sums<V: Vector>(
         *gradient += sum.sum();
     }
 }
-

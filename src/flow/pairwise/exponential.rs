@@ -148,10 +148,12 @@ impl<T: Real> PairMatrix<'_, T> {
     }
 
     #[inline(always)]
-    fn product_in<V: Vector<Scalar = T>, const D: usize>(&self, z: &[Lane<T>], out: &mut [Lane<T>]) {
-        for ((out, z), s) in
-            out.chunks_exact_mut(D).zip(z.chunks_exact(D)).zip(self.diagonal)
-        {
+    fn product_in<V: Vector<Scalar = T>, const D: usize>(
+        &self,
+        z: &[Lane<T>],
+        out: &mut [Lane<T>],
+    ) {
+        for ((out, z), s) in out.chunks_exact_mut(D).zip(z.chunks_exact(D)).zip(self.diagonal) {
             let s = V::load(s);
             for (out, z) in out.iter_mut().zip(z) {
                 s.mul(V::load(z)).store(out);
