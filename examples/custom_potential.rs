@@ -1,84 +1,60 @@
-//! A potential of one's own: Morse particles in a harmonic trap, written out against the trait.
-//!
-//! Any energy function works that returns U/kT and its gradient and does not change when the
-//! particles are moved together, rotated or renumbered.
-
-use std::path::Path;
+//! A potential of one's own, trained for a few steps: three Morse particles in a harmonic trap.
+//! For every command on it: `boltzflow::cli::run(Registry::builtin().with("morse", factory))`.
 use std::sync::Arc;
 
-use boltzflow::config::{parameters, Registry};
-use boltzflow::error::Error;
-use boltzflow::potential::{EvaluationError, Potential};
+use boltzflow::config::Recipe;
+use boltzflow::diagnostics::{effective_sample_size, log_z_and_error};
+use boltzflow::error::{Error, EvaluationError};
+use boltzflow::potential::Potential;
+use boltzflow::random::Purpose;
+use boltzflow::run::draw_weighted;
 use boltzflow::system::System;
 
-/// U(x) = Σ_{i<j} depth [(1 − exp(1 − r))² − 1] + ½ Σ_i ‖x_i − x̄‖².
-struct Morse {
-    system: System,
-    depth: f64,
-}
+/// U(x) = Σ_{i<j} 4 [(1 − exp(1 − r))² − 1] + ½ Σ_i ‖x_i − x̄‖².
+struct Morse(System);
 
 impl Potential for Morse {
     fn system(&self) -> System {
-        self.system
+        self.0
     }
 
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
-        let (n, d) = (self.system.particles(), self.system.dimension());
-        let center = self.system.center_of_mass(x);
-        let mut energy = 0.0;
-        for i in 0..n * d {
-            gradient[i] = x[i] - center[i % d];
-            energy += 0.5 * gradient[i] * gradient[i];
-        }
-        for i in 0..n {
-            for j in 0..i {
-                let difference = |k: usize| x[i * d + k] - x[j * d + k];
-                let r = (0..d).map(|k| difference(k).powi(2)).sum::<f64>().sqrt();
-                if r == 0.0 {
-                    // No direction to push in: this configuration gets weight zero.
-                    return Err(EvaluationError::Recoverable(format!("{j} and {i} coincide")));
-                }
-                let e = (1.0 - r).exp();
-                energy += self.depth * ((1.0 - e) * (1.0 - e) - 1.0);
-                let slope = 2.0 * self.depth * (1.0 - e) * e;
-                for k in 0..d {
-                    gradient[i * d + k] += slope * difference(k) / r;
-                    gradient[j * d + k] -= slope * difference(k) / r;
-                }
+        let (n, d) = (self.0.particles(), self.0.dimension());
+        gradient.copy_from_slice(x);
+        self.0.remove_center_of_mass(gradient);
+        let mut energy = 0.5 * gradient.iter().map(|g| g * g).sum::<f64>();
+        for (i, j) in (0..n).flat_map(|i| (0..i).map(move |j| (i, j))) {
+            let v: Vec<f64> = (0..d).map(|k| x[i * d + k] - x[j * d + k]).collect();
+            let r = v.iter().map(|v| v * v).sum::<f64>().sqrt();
+            // At r = 0 this is not a number: such a configuration gets weight zero and is counted.
+            let e = (1.0 - r).exp();
+            energy += 4.0 * ((1.0 - e) * (1.0 - e) - 1.0);
+            for (k, v) in v.iter().enumerate() {
+                gradient[i * d + k] += 8.0 * (1.0 - e) * e * v / r;
+                gradient[j * d + k] -= 8.0 * (1.0 - e) * e * v / r;
             }
         }
         Ok(energy)
     }
 }
 
-/// The keys of a target file of this kind.
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MorseParameters {
-    particles: usize,
-    dimension: usize,
-    depth: f64,
-}
-
 fn main() -> Result<(), Error> {
-    // One line makes the kind known; then target files can name it.
-    let registry = Registry::builtin().with("morse", |table| {
-        let MorseParameters { particles, dimension, depth } = parameters(table)?;
-        Ok(Arc::new(Morse { system: System::new(particles, dimension)?, depth }))
-    });
-    let text = r#"
-        format = 1
-        name = "morse3"
-        kind = "morse"
-        particles = 3
-        dimension = 2
-        depth = 4.0
-    "#;
-    let target = registry.target_from_text(text, Path::new("morse3.toml"))?;
-
-    let x = [0.0, 0.0, 1.0, 0.0, 0.5, 0.8];
-    let mut gradient = [0.0; 6];
-    let energy = target.potential.energy_and_gradient(&x, &mut gradient)?;
-    println!("{}: U = {energy:.4} kT, gradient {gradient:.4?}", target.name);
+    let recipe = "format = 1\n target = 'morse'\n flow = { augmentation_scale = 0.3 }\n\
+        [train]\n steps = 40\n learning_rate = { peak = 5e-3, warm_up_steps = 5 }\n\
+        fab.buffer = { min_batches = 8, max_batches = 32 }";
+    let recipe = Recipe::from_text(recipe, "recipe".as_ref())?;
+    let problem = recipe.problem(Arc::new(Morse(System::new(3, 2)?)))?;
+    let trainer = recipe.trainer(problem.flow.system())?;
+    let mut state = trainer.start(&problem);
+    for step in 1..=recipe.train.steps as u64 {
+        trainer.step(&problem, &mut state)?;
+        if step.is_multiple_of(10) {
+            let random = (Purpose::Evaluation, step);
+            let log_w = draw_weighted(&problem, &state.average, random, 0, 2000)?.log_weights;
+            let share = effective_sample_size(&log_w).fraction;
+            let (log_z, error) = log_z_and_error(&log_w);
+            println!("step {step}: ESS {:.1} %, log Z {log_z:.3} ± {error:.3}", 100.0 * share);
+        }
+    }
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::run::{
 use crate::train::Problem;
 
 use super::args::EvaluateArgs;
+use super::output::say;
 use super::train::{evaluation_options, print_evaluation, reference_samples};
 
 /// A trained run: its folder, recipe, target, flow and weights.
@@ -42,6 +43,12 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
     let Trained { folder, recipe, target, problem, theta, metadata } = trained;
     let mut options = EvaluationOptions { step: metadata.step, ..evaluation_options(&recipe) };
     if let Some(samples) = args.samples {
+        if samples.get() < 2 {
+            return Err(Error::parameter(
+                "--samples",
+                "is 1: a weight needs others, use 2 or more",
+            ));
+        }
         options.samples = samples.get();
         options.annealed_samples = samples.get().div_ceil(10);
     }
@@ -66,9 +73,9 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
     if args.json {
         let text = serde_json::to_string_pretty(&evaluation)
             .map_err(|e| Error::Run(format!("the evaluation has no JSON form: {e}")))?;
-        println!("{text}");
+        say!("{text}")?;
     } else {
-        print_evaluation(&evaluation, &target);
+        print_evaluation(&evaluation, &target)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::train::Problem;
 
 use super::args::PlotArgs;
 use super::evaluate::open;
+use super::output::say;
 use super::train::reference_samples;
 
 pub(super) fn run(args: &PlotArgs, registry: &Registry) -> Result<(), Error> {
@@ -80,6 +81,6 @@ pub(super) fn draw(
         &format!("{name}: pair distances of {samples} samples"),
         output.join("pair_distances"),
     )?;
-    println!("figures in {}", output.display());
+    say!("figures in {}", output.display())?;
     Ok(())
 }

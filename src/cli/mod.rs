@@ -3,11 +3,13 @@
 mod args;
 mod evaluate;
 mod figures;
+mod output;
 mod progress;
 mod reference;
 mod sample;
 mod train;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -15,6 +17,7 @@ use clap::Parser;
 use crate::config::Registry;
 use crate::error::Error;
 use args::{Cli, Command};
+use output::say;
 
 /// Runs the command line of this process with the target kinds of `registry`, and returns its exit
 /// code: 0 fine, 1 a check failed, 2 wrong input, 3 a fault while running. A user's own binary gets
@@ -36,7 +39,8 @@ pub fn run(registry: Registry) -> ExitCode {
     match execute(cli, &registry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            // Nobody may be listening there, either.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::from(error.exit_code())
         }
     }
@@ -61,7 +65,7 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
 
 fn targets() -> Result<(), Error> {
     for (name, description) in crate::config::builtin_targets()? {
-        println!("{name:<12} {description}");
+        say!("{name:<12} {description}")?;
     }
     Ok(())
 }

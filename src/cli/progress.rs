@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output::say;
 use crate::run::Progress;
 
 /// Seconds between plain lines that have no evaluation.
@@ -57,7 +58,8 @@ impl ProgressLine {
             }
             None if progress.evaluation.is_some() || self.last.elapsed() > PLAIN_EVERY => {
                 self.last = Instant::now();
-                println!("step {step}/{}  {message}", self.steps);
+                // A training does not end because nobody watches.
+                let _ = say!("step {step}/{}  {message}", self.steps);
             }
             None => {}
         }

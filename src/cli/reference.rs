@@ -2,13 +2,17 @@
 
 use crate::config::Registry;
 use crate::error::Error;
-use crate::run::{write_samples, Samples};
+use crate::run::{check_destination, write_samples, Samples};
 use crate::sampling::{sample_reference, ReferenceOptions};
 
 use super::args::ReferenceArgs;
+use super::output::say;
 
 pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error> {
     let target = registry.load(&args.target)?;
+    if let Some(output) = &args.output {
+        check_destination(output)?;
+    }
     let samples = args.samples.get();
     let options = ReferenceOptions {
         samples,
@@ -29,36 +33,42 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
     if args.json {
         let text = serde_json::to_string_pretty(report)
             .map_err(|e| Error::Run(format!("the report has no JSON form: {e}")))?;
-        println!("{text}");
+        say!("{text}")?;
         return Ok(());
     }
     let known = |value: Option<f64>| value.map_or(String::new(), |v| format!("  (known: {v:.3})"));
     let z = known(target.known.log_z);
-    println!("log Z        {:.4} ± {:.4}{z}", report.log_z, report.log_z_error);
+    say!("log Z        {:.4} ± {:.4}{z}", report.log_z, report.log_z_error)?;
     let u = known(target.known.mean_energy);
-    println!(
+    say!(
         "mean energy  {:.4} ± {:.4}{u}, standard deviation {:.3}",
-        report.energy, report.energy_error, report.energy_std
-    );
-    println!(
+        report.energy,
+        report.energy_error,
+        report.energy_std
+    )?;
+    say!(
         "entropy      {:.4} ± {:.4}{}",
         report.entropy,
         report.entropy_error,
         known(target.known.entropy)
-    );
-    println!(
+    )?;
+    say!(
         "virial       {:.4} ± {:.4}, degrees of freedom {}",
-        report.virial, report.virial_error, report.degrees_of_freedom
-    );
-    println!(
+        report.virial,
+        report.virial_error,
+        report.degrees_of_freedom
+    )?;
+    say!(
         "{} samples from {} chains; {:.3e} energy evaluations",
-        report.samples, report.chains, report.effort.evaluations as f64
-    );
+        report.samples,
+        report.chains,
+        report.effort.evaluations as f64
+    )?;
     if (report.virial - report.degrees_of_freedom as f64).abs() > 4.0 * report.virial_error {
-        println!("caution: the virial is not at the degrees of freedom; use more --chains");
+        say!("caution: the virial is not at the degrees of freedom; use more --chains")?;
     }
     if let Some(output) = &args.output {
-        println!("samples in {}", output.display());
+        say!("samples in {}", output.display())?;
     }
     Ok(())
 }

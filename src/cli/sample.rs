@@ -3,15 +3,17 @@
 use crate::config::Registry;
 use crate::error::Error;
 use crate::random::Purpose;
-use crate::run::{draw_weighted, write_samples, Samples};
+use crate::run::{check_destination, draw_weighted, write_samples, Samples};
 
 use super::args::SampleArgs;
 use super::evaluate::open;
+use super::output::say;
 
 /// Samples in memory at a time.
 const BATCH: usize = 4096;
 
 pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
+    check_destination(&args.output)?;
     let mut trained = open(&args.run, registry)?;
     trained.problem.seed = args.seed;
     let count = args.samples.get();
@@ -28,6 +30,6 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
         })
     });
     write_samples(&args.output, trained.problem.flow.system(), count, batches)?;
-    println!("{count} samples with log weights and energies in {}", args.output.display());
+    say!("{count} samples with log weights and energies in {}", args.output.display())?;
     Ok(())
 }

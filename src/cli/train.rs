@@ -8,8 +8,10 @@ use crate::run::{
     self, train, Evaluation, EvaluationOptions, Progress, RunFolder, Samples, SessionOptions,
 };
 use crate::sampling::{sample_reference, ReferenceOptions};
+use crate::train::{Problem, Trainer};
 
 use super::args::TrainArgs;
+use super::output::say;
 use super::{figures, progress::ProgressLine};
 
 /// The recipe of a bare `boltzflow`, also where there is no such file.
@@ -34,43 +36,65 @@ pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
     let target = registry.load(&recipe.target)?;
     let problem = recipe.problem(target.potential.clone())?;
     let trainer = recipe.trainer(problem.flow.system())?;
+    // Whatever can be wrong with the input is found before there is a folder.
+    let text = recipe.to_toml()?;
     let folder = match &args.output {
         Some(path) => RunFolder::create(path)?,
         None => free_folder(&path)?,
     };
-    let text = recipe.to_toml()?;
-    folder.write_config(&text)?;
-    folder.write_target(&target.text)?;
+    let run = Run { folder: &folder, recipe: &recipe, target: &target, problem: &problem };
+    match run.go(trainer.as_ref(), text) {
+        Err(error) if error.exit_code() == 2 => {
+            folder.discard();
+            Err(error)
+        }
+        result => result,
+    }
+}
 
-    println!(
-        "target {}: {} particles in {} dimensions; flow: {} couplings, {} parameters; {} on {} \
-         threads ({})",
-        target.name,
-        problem.flow.system().particles(),
-        problem.flow.system().dimension(),
-        problem.flow.couplings(),
-        problem.flow.layout().total(),
-        trainer.objective(),
-        rayon::current_num_threads(),
-        crate::engine::instruction_set().name(),
-    );
-    println!("run folder {}", folder.path().display());
-    let reference = reference_samples(&folder, &target, &recipe, false)?;
+/// What a training works on.
+struct Run<'a> {
+    folder: &'a RunFolder,
+    recipe: &'a Recipe,
+    target: &'a Target,
+    problem: &'a Problem,
+}
 
-    let options = SessionOptions {
-        steps: recipe.train.steps as u64,
-        evaluate_every: recipe.evaluate.every_steps as u64,
-        evaluation: evaluation_options(&recipe),
-        recipe: text,
-    };
-    let mut line = ProgressLine::new(options.steps, recipe.train.batch_size);
-    let mut observe = |progress: Progress<'_>| line.update(&progress);
-    let reference = reference.as_ref().map(|r| r.positions.as_slice());
-    let (_, evaluation) =
-        train(&folder, &problem, trainer.as_ref(), &options, reference, &mut observe)?;
-    line.finish();
-    print_evaluation(&evaluation, &target);
-    figures::draw(&folder, &problem, &target, &recipe, &figures::folder_for(&folder, None))
+impl Run<'_> {
+    fn go(&self, trainer: &dyn Trainer, text: String) -> Result<(), Error> {
+        let Self { folder, recipe, target, problem } = self;
+        folder.write_config(&text)?;
+        folder.write_target(&target.text)?;
+        let system = problem.flow.system();
+        say!(
+            "target {}: {} particles in {} dimensions; flow: {} couplings, {} parameters; {} on {} \
+             threads ({})",
+            target.name,
+            system.particles(),
+            system.dimension(),
+            problem.flow.couplings(),
+            problem.flow.layout().total(),
+            trainer.objective(),
+            rayon::current_num_threads(),
+            crate::engine::instruction_set().name(),
+        )?;
+        say!("run folder {}", folder.path().display())?;
+        let reference = reference_samples(folder, target, recipe, false)?;
+
+        let options = SessionOptions {
+            steps: recipe.train.steps as u64,
+            evaluate_every: recipe.evaluate.every_steps as u64,
+            evaluation: evaluation_options(recipe),
+            recipe: text,
+        };
+        let mut line = ProgressLine::new(options.steps, recipe.train.batch_size);
+        let mut observe = |progress: Progress<'_>| line.update(&progress);
+        let reference = reference.as_ref().map(|r| r.positions.as_slice());
+        let (_, evaluation) = train(folder, problem, trainer, &options, reference, &mut observe)?;
+        line.finish();
+        print_evaluation(&evaluation, target)?;
+        figures::draw(folder, problem, target, recipe, &figures::folder_for(folder, None))
+    }
 }
 
 /// The recipe's folder, or with a number if that holds a run already.
@@ -131,7 +155,7 @@ pub(super) fn reference_samples(
         return run::read_samples(&file, system).map(Some);
     }
     if !quiet {
-        println!("drawing {samples} reference samples, for the forward figures only");
+        say!("drawing {samples} reference samples, for the forward figures only")?;
     }
     let options =
         ReferenceOptions { samples, chains: samples.max(32_768), ..ReferenceOptions::default() };
@@ -149,46 +173,43 @@ pub(super) fn reference_samples(
 }
 
 /// The figures for a person.
-pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) {
+pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Result<(), Error> {
     let percent = |fraction: f64| format!("{:.2} %", 100.0 * fraction);
-    println!(
+    say!(
         "reverse ESS  {} of {} joint samples (largest weight {}, Pareto k {})",
         percent(evaluation.reverse_ess),
         evaluation.samples,
         percent(evaluation.largest_weight_share),
         evaluation.pareto_k.map_or("unknown".into(), |k| format!("{k:.2}")),
-    );
+    )?;
     if let Some(forward) = evaluation.forward_ess {
-        println!(
+        say!(
             "forward ESS  {} of {} reference samples",
             percent(forward),
             evaluation.reference_samples
-        );
+        )?;
     }
     if let Some(ais) = evaluation.ais_ess {
-        println!(
-            "AIS ESS      {} of {} annealed samples",
-            percent(ais),
-            evaluation.annealed_samples
-        );
+        say!("AIS ESS      {} of {} annealed samples", percent(ais), evaluation.annealed_samples)?;
     }
     let known = target.known.log_z.map_or(String::new(), |z| format!("  (known: {z:.3})"));
-    println!("log Z        {:.4} ± {:.4}{known}", evaluation.log_z, evaluation.log_z_error);
+    say!("log Z        {:.4} ± {:.4}{known}", evaluation.log_z, evaluation.log_z_error)?;
     if let (Some(nll), Some(error)) = (evaluation.nll, evaluation.nll_error) {
         let known =
             target.known.entropy.map_or(String::new(), |s| format!("  (lowest possible: {s:.3})"));
-        println!("NLL          {nll:.4} ± {error:.4}, K = {}{known}", evaluation.draws);
+        say!("NLL          {nll:.4} ± {error:.4}, K = {}{known}", evaluation.draws)?;
     }
-    println!(
+    say!(
         "training     {:.0} s, {:.3e} energy evaluations; drawing {:.0} samples/s with log q",
         evaluation.train_seconds,
         evaluation.energy_evaluations as f64,
         evaluation.samples_per_second
-    );
+    )?;
     if evaluation.zero_weights > 0 {
-        println!("{} samples had no finite energy and weigh nothing", evaluation.zero_weights);
+        say!("{} samples had no finite energy and weigh nothing", evaluation.zero_weights)?;
     }
     if evaluation.pareto_k.is_some_and(|k| k > 0.7) || evaluation.largest_weight_share > 0.05 {
-        println!("caution: few samples carry these weights; do not rely on the figures above");
+        say!("caution: few samples carry these weights; do not rely on the figures above")?;
     }
+    Ok(())
 }

@@ -22,20 +22,25 @@ impl RunFolder {
     /// Makes the folder of a new run and locks it.
     ///
     /// # Errors
-    /// [`Error::Run`] when it already holds a run or another process writes it; [`Error::Write`].
+    /// [`Error::Parameter`] when it already holds a run or another process writes it; [`Error::Write`].
     pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
+        if path.exists() && !path.is_dir() {
+            let problem = format!("is {}, which is a file: name a folder", path.display());
+            return Err(Error::parameter("output", problem));
+        }
         fs::create_dir_all(path)
             .map_err(|source| Error::Write { path: path.to_path_buf(), source })?;
         let folder = Self::locked(path)?;
         for file in [folder.config(), folder.metrics(), folder.model(), folder.checkpoint()] {
             if file.exists() {
-                return Err(Error::Run(format!(
-                    "{} already holds a run ({} is there): resume that run, choose another name, \
-                     or remove the folder",
+                let problem = format!(
+                    "is {}, which already holds a run ({} is there): choose another name, or remove \
+                     the folder",
                     path.display(),
                     file.file_name().unwrap_or_default().to_string_lossy()
-                )));
+                );
+                return Err(Error::parameter("output", problem));
             }
         }
         Ok(folder)
@@ -44,7 +49,7 @@ impl RunFolder {
     /// Opens the folder of an existing run for writing and locks it.
     ///
     /// # Errors
-    /// [`Error::Read`] when there is no such run, [`Error::Run`] when another process writes it.
+    /// [`Error::Read`] when there is no such run, [`Error::Parameter`] when another process writes it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::read_only(&path)?;
         Self::locked(path.as_ref())
@@ -60,6 +65,19 @@ impl RunFolder {
             Ok(_) => Ok(Self { path, _lock: None }),
             Err(source) => Err(Error::Read { path, source }),
         }
+    }
+
+    /// Takes back what a run wrote before it turned out that its input was wrong: everything that a
+    /// run without a model has, and the folder if that leaves nothing. A run with a model stays.
+    pub fn discard(&self) {
+        if self._lock.is_none() || self.model().exists() {
+            return;
+        }
+        let lock = self.path.join("lock");
+        for file in [self.config(), self.target(), self.metrics(), self.reference(), lock] {
+            let _ = fs::remove_file(file);
+        }
+        let _ = fs::remove_dir(&self.path);
     }
 
     fn locked(path: &Path) -> Result<Self, Error> {
@@ -81,11 +99,12 @@ impl RunFolder {
                     "" => String::new(),
                     pid => format!(" ({pid})"),
                 };
-                return Err(Error::Run(format!(
-                    "{} is being written by another process{owner}: wait for it or stop it, or \
-                     choose another name for this run",
+                let problem = format!(
+                    "is {}, which is being written by another process{owner}: wait for it or stop \
+                     it, or choose another name for this run",
                     path.display()
-                )));
+                );
+                return Err(Error::parameter("output", problem));
             }
             Err(TryLockError::Error(source))
                 if source.kind() == std::io::ErrorKind::Unsupported =>

@@ -17,5 +17,5 @@ pub use metrics::{
     metrics_columns, read_metrics, truncate_metrics, MetricsColumn, MetricsRow, MetricsWriter,
 };
 pub use model::{load_model, read_model_metadata, save_model, ModelMetadata};
-pub use samples::{read_samples, write_samples, Samples};
+pub use samples::{check_destination, read_samples, write_samples, Samples};
 pub use session::{train, Progress, SessionOptions};

@@ -59,6 +59,23 @@ impl Format {
     }
 }
 
+/// Whether samples can be written to `path`, for a look before the work that makes them.
+///
+/// # Errors
+/// [`Error::Parameter`] when the extension is unknown or the folder does not exist.
+pub fn check_destination(path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
+    Format::of(path)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match parent.filter(|parent| !parent.is_dir()) {
+        Some(parent) => {
+            let problem = format!("is in {}, which is no folder: make it first", parent.display());
+            Err(Error::parameter(path.display().to_string(), problem))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Writes `count` samples that come in `batches`, such as those that a flow draws one after the
 /// other; positions are never all in memory. The file appears only when everything is in it.
 ///

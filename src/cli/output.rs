@@ -1,0 +1,29 @@
+//! Lines on standard output.
+//!
+//! `println!` panics when the reader has gone (`boltzflow … | head`); here that is no error, since
+//! nobody is left to read the rest. A full disk behind a redirection is one.
+
+use std::fmt::Arguments;
+use std::io::{stdout, ErrorKind, Write};
+
+use crate::error::Error;
+
+/// Writes a line.
+///
+/// # Errors
+/// [`Error::Write`], unless the reader has gone.
+pub(super) fn line(text: Arguments<'_>) -> Result<(), Error> {
+    let mut out = stdout().lock();
+    match out.write_fmt(text).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::Write { path: "standard output".into(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// [`line`] with a format string, as `println!`; the result is a `Result`.
+macro_rules! say {
+    ($($argument:tt)*) => { $crate::cli::output::line(format_args!($($argument)*)) };
+}
+pub(super) use say;

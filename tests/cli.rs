@@ -1,0 +1,452 @@
+//! The program as a person meets it: every command on a tiny run, and wrong input, which gets a message
+//! that names the file or field, exit code 2, and leaves nothing half-written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use boltzflow::run::{read_samples, write_samples, Samples};
+use boltzflow::system::System;
+use serde_json::Value;
+
+/// Runs the program in `folder`.
+fn boltzflow(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_boltzflow"))
+        .args(["--threads", "1"])
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn succeed(folder: &Path, arguments: &[&str]) -> String {
+    let output = boltzflow(folder, arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+    out(&output)
+}
+
+/// The command must fail with `code` and a message that has all of `words`; and change no file.
+fn refuse(folder: &Path, arguments: &[&str], code: i32, words: &[&str]) {
+    let before = files(folder);
+    let output = boltzflow(folder, arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+    for word in words {
+        assert!(said.contains(word), "{arguments:?}: no {word:?} in: {said}");
+    }
+    assert_eq!(files(folder), before, "{arguments:?} left something behind");
+}
+
+/// All paths under `folder` with their sizes, sorted.
+fn files(folder: &Path) -> Vec<(PathBuf, u64)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let length = if path.is_dir() { 0 } else { path.metadata().unwrap().len() };
+        if path.is_dir() {
+            found.extend(files(&path));
+        }
+        found.push((path, length));
+    }
+    found.sort();
+    found
+}
+
+const TARGET: &str = r#"
+format = 1
+name = "pair"
+kind = "double_well"
+particles = 2
+dimension = 2
+a = 0.0
+b = -1.0
+c = 0.5
+r0 = 2.0
+temperature = 1.0
+"#;
+
+const RECIPE: &str = r#"
+format = 1
+target = "pair.toml"
+seed = 3
+
+[flow]
+augmentation_scale = 0.4
+base_scale = 1.3
+
+[[flow.layers]]
+coupling = "pairwise"
+repeat = 1
+width = 4
+basis = 4
+cutoff = 4.0
+
+[train]
+objective = "fab"
+steps = 4
+batch_size = 32
+
+[train.fab]
+intermediate_distributions = 1
+updates_per_annealing = 2
+buffer = { min_batches = 2, max_batches = 4 }
+
+[evaluate]
+every_steps = 2
+samples = 300
+draws = 3
+reference_samples = REFERENCE
+"#;
+
+fn system() -> System {
+    System::new(2, 2).unwrap()
+}
+
+/// A fresh folder with the target and two recipes in it: `tiny.toml`, and `plain.toml`, which goes
+/// without reference samples.
+fn workplace() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("pair.toml", TARGET);
+    write("tiny.toml", &RECIPE.replace("REFERENCE", "64"));
+    write("plain.toml", &RECIPE.replace("REFERENCE", "0"));
+    folder
+}
+
+/// One training for all tests that read it; what it said, and the folder it ran in.
+fn trained() -> &'static (String, PathBuf) {
+    static TRAINED: OnceLock<(String, PathBuf)> = OnceLock::new();
+    TRAINED.get_or_init(|| {
+        // In the build's folder, since nobody would remove a temporary one.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        for entry in fs::read_dir(workplace().path()).unwrap() {
+            let from = entry.unwrap().path();
+            fs::copy(&from, folder.join(from.file_name().unwrap())).unwrap();
+        }
+        (succeed(&folder, &["train", "tiny.toml"]), folder)
+    })
+}
+
+/// A fresh workplace with a copy of the trained run in `tiny`.
+fn with_trained() -> tempfile::TempDir {
+    let folder = workplace();
+    fs::create_dir(folder.path().join("tiny")).unwrap();
+    for (path, _) in files(&trained().1.join("tiny")) {
+        fs::copy(&path, folder.path().join("tiny").join(path.file_name().unwrap())).unwrap();
+    }
+    folder
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn help_and_targets_are_printed() {
+    let folder = workplace();
+    let help = succeed(folder.path(), &["--help"]);
+    for command in ["train", "evaluate", "sample", "plot", "reference", "targets"] {
+        assert!(help.contains(command));
+        assert!(succeed(folder.path(), &[command, "--help"]).contains("Usage"));
+    }
+    let targets = succeed(folder.path(), &["targets"]);
+    for name in ["dw4", "lj13", "lj13_eps2", "lj55"] {
+        assert!(targets.lines().any(|line| line.starts_with(&format!("{name} "))));
+    }
+}
+
+#[test]
+fn a_training_leaves_a_complete_run_folder() {
+    let (said, folder) = trained();
+    let run = folder.join("tiny");
+    for name in [
+        "config.toml",
+        "target.toml",
+        "metrics.csv",
+        "model.safetensors",
+        "evaluation.json",
+        "reference.npz",
+    ] {
+        assert!(run.join(name).metadata().unwrap().len() > 0, "{name}");
+    }
+    for name in ["ess", "loss", "energy", "pair_distances", "log_weights"] {
+        for extension in ["svg", "png"] {
+            let figure = files(&run).into_iter().find(|(path, _)| {
+                let file = path.file_name().unwrap().to_string_lossy();
+                file.starts_with(name) && file.ends_with(extension)
+            });
+            assert!(figure.is_some_and(|(_, length)| length > 1000), "{name}.{extension}");
+        }
+    }
+    assert!(!files(&run).iter().any(|(path, _)| path.to_string_lossy().contains("partial")));
+    assert!(said.contains("step 4/4") && said.contains("reverse ESS") && said.contains("NLL"));
+    assert!(!said.contains('\u{1b}'), "escape codes although this is no terminal");
+    // The resolved config is itself a recipe, and it trains the same model.
+    let config = folder.join("tiny/config.toml");
+    let again = workplace();
+    fs::copy(&config, again.path().join("again.toml")).unwrap();
+    fs::copy(run.join("reference.npz"), again.path().join("reference.npz")).unwrap();
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text.replace("reference_samples = 64", "reference_samples = 0");
+    fs::write(again.path().join("again.toml"), text).unwrap();
+    succeed(again.path(), &["train", "again.toml", "-o", "again"]);
+    let weights = |file: PathBuf| {
+        let bytes = fs::read(file).unwrap();
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].to_vec()
+    };
+    let model = "model.safetensors";
+    assert_eq!(weights(run.join(model)), weights(again.path().join("again").join(model)));
+}
+
+#[test]
+fn evaluate_prints_one_json_object_with_the_figures_of_the_training() {
+    let folder = with_trained();
+    let found = json(&succeed(folder.path(), &["evaluate", "tiny", "--json"]));
+    let known = json(&fs::read_to_string(folder.path().join("tiny/evaluation.json")).unwrap());
+    for key in [
+        "samples",
+        "reverse_ess",
+        "forward_ess",
+        "log_z",
+        "log_z_error",
+        "nll",
+        "nll_error",
+        "energy_evaluations",
+        "train_seconds",
+    ] {
+        assert!(found[key].is_number(), "{key}: {}", found[key]);
+        assert_eq!(found[key], known[key], "{key}");
+    }
+    assert_eq!(found["samples"], 300);
+    assert!(succeed(folder.path(), &["evaluate", "tiny"]).contains("forward ESS"));
+    // Other numbers of samples give other figures.
+    let more = json(&succeed(folder.path(), &["evaluate", "tiny", "--json", "-n", "500"]));
+    assert_eq!(more["samples"], 500);
+    assert_ne!(more["log_z"], known["log_z"]);
+}
+
+#[test]
+fn evaluate_has_null_for_what_it_cannot_compute() {
+    let folder = workplace();
+    succeed(folder.path(), &["train", "plain.toml"]);
+    let found = json(&succeed(folder.path(), &["evaluate", "plain", "--json"]));
+    for key in ["forward_ess", "nll", "nll_error"] {
+        assert!(found.as_object().unwrap().contains_key(key) && found[key].is_null(), "{key}");
+    }
+    assert!(found["reverse_ess"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn evaluate_takes_reference_samples_of_the_user() {
+    let folder = with_trained();
+    let place = |name: &str| folder.path().join(name);
+    let write = |name: &str, system: System, samples: usize| {
+        let positions = (0..samples * system.coordinates()).map(|k| (k as f64 * 0.7).sin());
+        let samples_ = Samples { positions: positions.collect(), ..Samples::default() };
+        write_samples(place(name), system, samples, [Ok(samples_)]).unwrap();
+    };
+    for name in ["mine.npy", "mine.npz"] {
+        write(name, system(), 20);
+        let arguments = ["evaluate", "tiny", "--json", "--reference", name];
+        let found = json(&succeed(folder.path(), &arguments));
+        assert_eq!(found["reference_samples"], 20);
+        assert!(found["nll"].is_number());
+    }
+    write("wide.npy", System::new(2, 3).unwrap(), 20);
+    write("many.npz", System::new(3, 2).unwrap(), 20);
+    fs::write(place("text.npy"), "no array").unwrap();
+    for (name, words) in [
+        ("wide.npy", ["wide.npy", "[20, 2, 3]"]),
+        ("many.npz", ["many.npz", "[20, 3, 2]"]),
+        ("text.npy", ["text.npy", "npy"]),
+        ("none.npy", ["none.npy", "cannot read"]),
+    ] {
+        refuse(folder.path(), &["evaluate", "tiny", "--reference", name], 2, &words);
+    }
+}
+
+#[test]
+fn sample_writes_every_format() {
+    let folder = with_trained();
+    let draw = |name: &str, seed: &str| {
+        succeed(folder.path(), &["sample", "tiny", "-n", "50", "-o", name, "--seed", seed]);
+        folder.path().join(name)
+    };
+    let full = read_samples(draw("a.npz", "1"), system()).unwrap();
+    assert_eq!(full.count(system()), 50);
+    assert_eq!(full.log_weights.as_ref().unwrap().len(), 50);
+    assert_eq!(full.energies.as_ref().unwrap().len(), 50);
+    let bare = read_samples(draw("a.npy", "1"), system()).unwrap();
+    assert_eq!(bare.positions, full.positions);
+    let text = fs::read_to_string(draw("a.csv", "1")).unwrap();
+    assert_eq!(text.lines().count(), 51);
+    assert!(text.starts_with("x0,y0,x1,y1,log_weight,energy"));
+    let other = read_samples(draw("b.npy", "2"), system()).unwrap();
+    assert_ne!(other.positions, bare.positions);
+}
+
+#[test]
+fn plot_draws_the_figures_where_it_is_told() {
+    let folder = with_trained();
+    succeed(folder.path(), &["plot", "tiny", "-o", "figures"]);
+    let figures = files(&folder.path().join("figures"));
+    assert!(figures.len() >= 10, "{figures:?}");
+    let text = fs::read_to_string(folder.path().join("figures/energy.svg")).unwrap();
+    assert!(text.contains("<svg") && text.contains("energy"));
+}
+
+#[test]
+fn reference_reports_and_writes_samples() {
+    let folder = workplace();
+    let arguments = ["reference", "pair.toml", "-n", "64", "--chains", "256", "-o", "r.npz"];
+    let said = succeed(folder.path(), &arguments);
+    assert!(said.contains("log Z") && said.contains("virial"));
+    let samples = read_samples(folder.path().join("r.npz"), system()).unwrap();
+    assert_eq!(samples.count(system()), 64);
+    assert_eq!(samples.energies.unwrap().len(), 64);
+    let arguments = ["reference", "pair.toml", "-n", "64", "--chains", "256", "--json"];
+    let report = json(&succeed(folder.path(), &arguments));
+    assert!(report["log_z"].is_number() && report["degrees_of_freedom"] == 2);
+}
+
+#[test]
+fn wrong_recipes_and_targets_are_refused() {
+    let folder = workplace();
+    let recipe = |name: &str, from: &str, to: &str| {
+        let text = RECIPE.replace("REFERENCE", "0");
+        assert!(text.contains(from));
+        fs::write(folder.path().join(name), text.replace(from, to)).unwrap();
+    };
+    let target = |name: &str, from: &str, to: &str| {
+        assert!(TARGET.contains(from));
+        fs::write(folder.path().join(name), TARGET.replace(from, to)).unwrap();
+    };
+    recipe("typo.toml", "batch_size", "batch_sizes");
+    recipe("lost.toml", "pair.toml", "nowhere.toml");
+    recipe("cold.toml", "pair.toml", "cold_pair.toml");
+    target("cold_pair.toml", "temperature = 1.0", "temperature = -1.0");
+    recipe("alone.toml", "pair.toml", "alone_pair.toml");
+    target("alone_pair.toml", "particles = 2", "particles = 1");
+    let core = "objective = \"reverse_kl\"\n[train.reverse_kl]\ncore = { radius = 0.5, steps = 9 }";
+    let fab = &RECIPE[RECIPE.find("objective").unwrap()..RECIPE.find("[evaluate]").unwrap()];
+    recipe("core.toml", fab, core);
+    recipe("odd.toml", "seed = 3", "seed = -3");
+    recipe("data.toml", fab, "objective = \"max_likelihood\"\nmax_likelihood.data = \"no.npy\"");
+    for (name, words) in [
+        ("typo.toml", ["typo.toml", "batch_sizes"]),
+        ("lost.toml", ["nowhere.toml", "cannot read"]),
+        ("cold.toml", ["cold_pair.toml", "temperature"]),
+        ("alone.toml", ["alone_pair.toml", "particles"]),
+        ("core.toml", ["train.reverse_kl.core", "soft core"]),
+        ("odd.toml", ["odd.toml", "seed"]),
+        ("data.toml", ["no.npy", "cannot read"]),
+        ("missing.toml", ["missing.toml", "cannot read"]),
+    ] {
+        refuse(folder.path(), &["train", name], 2, &words);
+    }
+    refuse(folder.path(), &["train", "plain.toml", "--seed", "18446744073709551615"], 2, &["seed"]);
+    refuse(folder.path(), &["train", "plain.toml", "-o", "pair.toml"], 2, &["pair.toml"]);
+    refuse(folder.path(), &["reference", "dw5"], 2, &["dw5", "dw4"]);
+    refuse(folder.path(), &["reference", "cold_pair.toml"], 2, &["temperature"]);
+    for output in ["x.txt", "nowhere/x.npz"] {
+        refuse(folder.path(), &["reference", "pair.toml", "-o", output], 2, &[output]);
+    }
+    let few = ["reference", "pair.toml", "-n", "64", "--chains", "8"];
+    refuse(folder.path(), &few, 2, &["chains"]);
+    refuse(folder.path(), &["train", "--no-such-flag"], 2, &["--no-such-flag"]);
+    refuse(folder.path(), &["sample", "run", "-n", "0", "-o", "x.npz"], 2, &["-n"]);
+    refuse(folder.path(), &["--threads", "0", "targets"], 2, &["--threads"]);
+}
+
+#[test]
+fn wrong_runs_are_refused() {
+    let folder = with_trained();
+    let copy = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let run = folder.path().join(name);
+        fs::create_dir(&run).unwrap();
+        for file in ["config.toml", "target.toml", "metrics.csv"] {
+            fs::copy(folder.path().join("tiny").join(file), run.join(file)).unwrap();
+        }
+        let mut model = fs::read(folder.path().join("tiny/model.safetensors")).unwrap();
+        change(&mut model);
+        fs::write(run.join("model.safetensors"), model).unwrap();
+    };
+    copy("cut", &|model| model.truncate(model.len() - 5));
+    copy("short", &|model| model.truncate(4));
+    copy("noise", &|model| model.iter_mut().for_each(|byte| *byte ^= 0x5a));
+    copy("header", &|model| model[20] ^= 0x7f);
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    for run in ["cut", "short", "noise", "header", "empty"] {
+        let model = format!("{run}/model.safetensors");
+        refuse(folder.path(), &["evaluate", run, "--json"], 2, &[&model]);
+        refuse(folder.path(), &["sample", run, "-n", "5", "-o", "x.npz"], 2, &[&model]);
+        refuse(folder.path(), &["plot", run, "-o", "figures"], 2, &[&model]);
+    }
+    refuse(folder.path(), &["evaluate", "nowhere"], 2, &["nowhere", "cannot read"]);
+    refuse(folder.path(), &["evaluate", "tiny", "-n", "1"], 2, &["--samples"]);
+    refuse(folder.path(), &["sample", "tiny", "-n", "5", "-o", "x.txt"], 2, &["x.txt", ".npz"]);
+    refuse(folder.path(), &["sample", "tiny", "-n", "5", "-o", "no/x.npz"], 2, &["no/x.npz"]);
+}
+
+#[test]
+fn a_folder_with_a_run_is_not_written_again() {
+    let folder = with_trained();
+    refuse_run(folder.path(), "already holds a run");
+    // A run that another process is writing.
+    let busy = folder.path().join("busy");
+    let _held = boltzflow::run::RunFolder::create(&busy).unwrap();
+    let output = boltzflow(folder.path(), &["train", "plain.toml", "-o", "busy"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("being written"));
+    assert!(!busy.join("config.toml").exists());
+    // Without a name the next free one is taken.
+    succeed(folder.path(), &["train", "plain.toml"]);
+    succeed(folder.path(), &["train", "plain.toml"]);
+    assert!(folder.path().join("plain-2/model.safetensors").exists());
+}
+
+fn refuse_run(folder: &Path, word: &str) {
+    let before = fs::read(folder.join("tiny/model.safetensors")).unwrap();
+    let output = boltzflow(folder, &["train", "plain.toml", "-o", "tiny"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(word) && said.contains("tiny"), "{said}");
+    assert_eq!(fs::read(folder.join("tiny/model.safetensors")).unwrap(), before);
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_fault() {
+    let folder = with_trained();
+    for arguments in [
+        &["targets"][..],
+        &["evaluate", "tiny", "--json"],
+        &["evaluate", "tiny"],
+        &["train", "plain.toml"],
+        &["--help"],
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_boltzflow"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !said.contains("panicked"), "{arguments:?}: {said}");
+    }
+    assert!(folder.path().join("plain/model.safetensors").exists());
+}

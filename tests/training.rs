@@ -1,0 +1,466 @@
+//! Trainers: gradients without bias, descent, faulty potentials, reproducibility. Each statistical
+//! check has a fixed seed, a bound from its standard error, and a planted error that it must catch.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use boltzflow::diagnostics::mean_and_error;
+use boltzflow::error::{Error, EvaluationError};
+use boltzflow::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions, VectorOptions};
+use boltzflow::potential::{Counted, DoubleWell, DoubleWellParameters, Potential};
+use boltzflow::random::{stream, Purpose};
+use boltzflow::run::{evaluate, Evaluation, EvaluationOptions};
+use boltzflow::sampling::AugmentedTarget;
+use boltzflow::system::System;
+use boltzflow::train::{
+    DescentOptions, Estimator, Fab, FabOptions, GuardOptions, Problem, ReplayBuffer, ReverseKl,
+    ReverseKlOptions, Schedule, Trainer, TrainingState,
+};
+use rand_distr::{Distribution, StandardNormal};
+
+// ---------------------------------------------------------------- the pieces of a small problem
+
+fn descent(batch_size: usize, rate: f64) -> DescentOptions {
+    DescentOptions {
+        batch_size,
+        schedule: Schedule { initial: rate, peak: rate, last: rate, warm_up_steps: 0, steps: 1000 },
+        ema_decay: 0.9,
+        guard: GuardOptions { window: 100, clip: 1e3, drop: 1e6 },
+    }
+}
+
+fn fab(batch_size: usize, rate: f64) -> Fab {
+    Fab {
+        descent: descent(batch_size, rate),
+        options: FabOptions {
+            alpha: 2.0,
+            intermediate_distributions: 1,
+            leapfrog_steps: 3,
+            initial_step_size: 0.1,
+            updates_per_annealing: 4,
+            weight_clip: 10.0,
+            min_batches: 4,
+            max_batches: 16,
+        },
+    }
+}
+
+fn reverse_kl(estimator: Estimator, batch_size: usize, rate: f64) -> ReverseKl {
+    let options = ReverseKlOptions { estimator, energy_clip: None, core: None };
+    ReverseKl { descent: descent(batch_size, rate), options }
+}
+
+/// ½ ‖x − x̄‖²/scale²: a flow whose base has this scale is exact.
+struct Harmonic {
+    system: System,
+    scale: f64,
+}
+
+impl Potential for Harmonic {
+    fn system(&self) -> System {
+        self.system
+    }
+
+    fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
+        gradient.copy_from_slice(x);
+        self.system.remove_center_of_mass(gradient);
+        let energy = 0.5 * gradient.iter().map(|g| g * g).sum::<f64>() / self.scale.powi(2);
+        gradient.iter_mut().for_each(|g| *g /= self.scale.powi(2));
+        Ok(energy)
+    }
+}
+
+fn harmonic(scale: f64) -> Harmonic {
+    Harmonic { system: System::new(3, 2).unwrap(), scale }
+}
+
+/// Three particles, every pair in a double well.
+fn wells() -> DoubleWell {
+    let parameters = DoubleWellParameters {
+        particles: 3,
+        dimension: 2,
+        a: 0.0,
+        b: -1.0,
+        c: 0.5,
+        r0: 2.0,
+        temperature: 1.0,
+    };
+    DoubleWell::new(parameters).unwrap()
+}
+
+const BASE_SCALE: f64 = 1.3;
+const AUGMENTATION_SCALE: f64 = 0.4;
+
+fn problem(potential: impl Potential + 'static, seed: u64) -> Problem {
+    let pairwise = PairwiseOptions { width: 6, basis: 5, cutoff: 4.0, ..Default::default() };
+    let vector = VectorOptions {
+        bins: 4,
+        range: 6.0,
+        blocks: 1,
+        features: 6,
+        edge_hidden: vec![5],
+        node_hidden: vec![5],
+        head_hidden: vec![5],
+        vector_channels: None,
+    };
+    let options = FlowOptions {
+        augmented_copies: 1,
+        base_scale: BASE_SCALE,
+        augmentation_scale: AUGMENTATION_SCALE,
+        layers: vec![CouplingOptions::Pairwise(pairwise), CouplingOptions::Vector(vector)],
+    };
+    let flow = Arc::new(Flow::new(potential.system(), &options).unwrap());
+    let target =
+        AugmentedTarget::new(Arc::new(potential), flow.copies(), AUGMENTATION_SCALE).unwrap();
+    Problem { flow, target, seed }
+}
+
+fn evaluation(problem: &Problem, theta: &[f32], samples: usize) -> Evaluation {
+    let options = EvaluationOptions {
+        samples,
+        draws: 1,
+        annealed_samples: 0,
+        intermediate_distributions: 0,
+        step: 0,
+    };
+    evaluate(problem, theta, None, None, options).unwrap().0
+}
+
+fn steps(trainer: &dyn Trainer, problem: &Problem, count: usize) -> TrainingState {
+    let mut state = trainer.start(problem);
+    for _ in 0..count {
+        trainer.step(problem, &mut state).unwrap();
+    }
+    state
+}
+
+/// Largest |mean|/error over the columns of `rows`.
+fn worst_deviation(rows: &[Vec<f64>]) -> f64 {
+    (0..rows[0].len())
+        .map(|column| {
+            let values: Vec<f64> = rows.iter().map(|row| row[column]).collect();
+            let (mean, error) = mean_and_error(&values);
+            mean.abs() / error
+        })
+        .fold(0.0, f64::max)
+}
+
+// ------------------------------------------------------- the gradient of ∫ p²/q, in one dimension
+
+/// A normal density with parameters (mean, log scale).
+#[derive(Clone, Copy)]
+struct Normal {
+    mean: f64,
+    log_scale: f64,
+}
+
+impl Normal {
+    fn log_density(&self, x: f64) -> f64 {
+        let z = (x - self.mean) * (-self.log_scale).exp();
+        -0.5 * z * z - self.log_scale - 0.5 * std::f64::consts::TAU.ln()
+    }
+
+    /// ∇ log q in (mean, log scale).
+    fn score(&self, x: f64) -> [f64; 2] {
+        let z = (x - self.mean) * (-self.log_scale).exp();
+        [z * (-self.log_scale).exp(), z * z - 1.0]
+    }
+}
+
+const TARGET: Normal = Normal { mean: 0.5, log_scale: -0.35 };
+const OLD: Normal = Normal { mean: 0.0, log_scale: 0.2 };
+const MOVED: Normal = Normal { mean: 0.3, log_scale: 0.05 };
+
+/// ∇_θ ∫ p²/q_θ over ∫ p²/q_old, by central differences of sums over a grid.
+fn exact_gradient(theta: Normal, old: Normal) -> [f64; 2] {
+    let integral = |q: Normal| -> f64 {
+        (-4000..4000)
+            .map(|k| f64::from(k) * 0.0025)
+            .map(|x| (2.0 * TARGET.log_density(x) - q.log_density(x)).exp() * 0.0025)
+            .sum()
+    };
+    let h = 1e-4;
+    let slope = |change: fn(&mut Normal, f64)| {
+        let at = |h: f64| {
+            let mut q = theta;
+            change(&mut q, h);
+            integral(q)
+        };
+        (at(h) - at(-h)) / (2.0 * h) / integral(old)
+    };
+    [slope(|q, h| q.mean += h), slope(|q, h| q.log_scale += h)]
+}
+
+/// FAB's estimator minus the exact gradient, a row for every fresh buffer: samples of q_old with
+/// weights p²/q², drawn by weight, −mean(w_adj ∇ log q_θ). With `refresh` the buffer is told of θ
+/// before the draw. `sign` plants an error.
+fn fab_errors(theta: Normal, refresh: bool, sign: f64) -> Vec<Vec<f64>> {
+    let trainer = fab(1, 0.0);
+    let exact = exact_gradient(theta, if refresh { theta } else { OLD });
+    (0..300)
+        .map(|replicate| {
+            let mut rng = stream(17, Purpose::Buffer, replicate, 0);
+            let samples = 3000;
+            let noise: Vec<f64> = StandardNormal.sample_iter(&mut rng).take(samples).collect();
+            let x: Vec<f64> = noise.iter().map(|z| OLD.mean + OLD.log_scale.exp() * z).collect();
+            let log_q: Vec<f64> = x.iter().map(|&x| OLD.log_density(x)).collect();
+            let log_w: Vec<f64> =
+                x.iter().zip(&log_q).map(|(&x, q)| 2.0 * (TARGET.log_density(x) - q)).collect();
+            let mut buffer = ReplayBuffer::new(1, samples);
+            buffer.push(&x, &log_w, &log_q);
+            let adjustment = |buffer: &ReplayBuffer, index: usize| {
+                let new = theta.log_density(buffer.joint(index)[0]);
+                (new, sign * trainer.log_adjustment(new, buffer.log_q(index)))
+            };
+            if refresh {
+                for index in 0..buffer.len() {
+                    let (new, log_factor) = adjustment(&buffer, index);
+                    buffer.adjust(index, log_factor, new);
+                }
+            }
+            // Few of many: draws without replacement are then as good as independent.
+            let chosen = buffer.draw(50, &mut rng);
+            let mut row = exact.map(|g| -g).to_vec();
+            for &index in &chosen {
+                let weight = adjustment(&buffer, index).1.exp();
+                let score = theta.score(buffer.joint(index)[0]);
+                for (total, s) in row.iter_mut().zip(score) {
+                    *total -= weight * s / chosen.len() as f64;
+                }
+            }
+            row
+        })
+        .collect()
+}
+
+#[test]
+fn fab_estimates_the_gradient_of_the_alpha_2_divergence() {
+    assert!(worst_deviation(&fab_errors(OLD, false, 1.0)) < 4.5);
+    assert!(worst_deviation(&fab_errors(MOVED, false, 1.0)) < 4.5);
+    assert!(worst_deviation(&fab_errors(MOVED, true, 1.0)) < 4.5);
+    // Planted: the adjustment of the weights with the wrong sign.
+    assert!(worst_deviation(&fab_errors(MOVED, false, -1.0)) > 9.0);
+    assert!(worst_deviation(&fab_errors(MOVED, true, -1.0)) > 9.0);
+}
+
+// ----------------------------------------------------------------------------------- exact flows
+
+#[test]
+fn a_flow_that_equals_its_target_has_the_whole_effective_sample_size() {
+    let exact = problem(harmonic(BASE_SCALE), 1);
+    let theta = exact.flow.layout().initialize::<f32>(1);
+    let found = evaluation(&exact, &theta, 1000);
+    assert!((found.reverse_ess - 1.0).abs() < 1e-9, "{}", found.reverse_ess);
+    let log_z = 4.0 * (BASE_SCALE * std::f64::consts::TAU.sqrt()).ln();
+    assert!((found.log_z - log_z).abs() < 1e-5, "{} {log_z}", found.log_z);
+    // Planted: a scale that is off by 3 %.
+    let off = problem(harmonic(1.03 * BASE_SCALE), 1);
+    let found = evaluation(&off, &theta, 1000);
+    assert!(found.reverse_ess < 0.999 && found.reverse_ess > 0.9, "{}", found.reverse_ess);
+}
+
+// ------------------------------------------------------------------------- reverse KL's gradients
+
+/// The first gradient of `estimator`, for each of `seeds` with other random numbers, at parameters
+/// off the identity.
+fn first_gradients(
+    estimator: Estimator,
+    potential: fn() -> Harmonic,
+    push: f32,
+    seeds: std::ops::Range<u64>,
+) -> Vec<Vec<f64>> {
+    let trainer = reverse_kl(estimator, 64, 0.0);
+    let pushes: Vec<f32> =
+        StandardNormal.sample_iter(stream(2, Purpose::Evaluation, 0, 0)).take(100_000).collect();
+    seeds
+        .map(|seed| {
+            let problem = problem(potential(), seed);
+            let mut state = trainer.start(&problem);
+            // The same parameters, whatever the seed.
+            state.theta = problem.flow.layout().initialize::<f32>(1);
+            for (t, z) in state.theta.iter_mut().zip(&pushes) {
+                *t += push * z;
+            }
+            trainer.step(&problem, &mut state).unwrap();
+            // Adam's first moment after one step is a tenth of the gradient.
+            state.optimizer.mean.iter().map(|m| 10.0 * f64::from(*m)).collect()
+        })
+        .collect()
+}
+
+/// Random combinations of the differences of two sets of gradients.
+fn combinations(a: &[Vec<f64>], b: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let directions: Vec<Vec<f64>> = (0..8)
+        .map(|k| {
+            StandardNormal
+                .sample_iter(stream(3, Purpose::Evaluation, k, 0))
+                .take(a[0].len())
+                .collect()
+        })
+        .collect();
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| {
+            directions
+                .iter()
+                .map(|v| v.iter().zip(a.iter().zip(b)).map(|(v, (a, b))| v * (a - b)).sum())
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn path_and_total_gradients_have_the_same_mean() {
+    let stiff = || harmonic(0.9);
+    let path = first_gradients(Estimator::Path, stiff, 0.1, 0..80);
+    let total = first_gradients(Estimator::Total, stiff, 0.1, 0..80);
+    assert!(worst_deviation(&combinations(&path, &total)) < 4.5);
+    // Planted: one of them for another temperature.
+    let wrong = first_gradients(Estimator::Path, || harmonic(1.0), 0.1, 0..80);
+    assert!(worst_deviation(&combinations(&wrong, &total)) > 9.0);
+}
+
+#[test]
+fn the_gradient_in_the_base_scale_is_the_exact_one_and_path_has_no_variance_at_the_optimum() {
+    // KL(N(0, σ²) ‖ N(0, s²)) over 4 dimensions: ∂/∂ log σ = 4 (σ²/s² − 1).
+    let exact = 4.0 * ((BASE_SCALE / 0.9f64).powi(2) - 1.0);
+    for estimator in [Estimator::Path, Estimator::Total] {
+        let deviation = |exact: f64| {
+            let rows = first_gradients(estimator, || harmonic(0.9), 0.0, 0..80);
+            worst_deviation(&rows.iter().map(|g| vec![g[0] - exact]).collect::<Vec<_>>())
+        };
+        assert!(deviation(exact) < 4.5);
+        assert!(deviation(0.8 * exact) > 9.0);
+    }
+    let at_optimum = first_gradients(Estimator::Path, || harmonic(BASE_SCALE), 0.0, 0..2);
+    assert!(at_optimum.iter().flatten().all(|g| g.abs() < 1e-4));
+    let total = first_gradients(Estimator::Total, || harmonic(BASE_SCALE), 0.0, 0..2);
+    assert!(total.iter().flatten().any(|g| g.abs() > 1e-2));
+}
+
+// ------------------------------------------------------------------------------- training works
+
+#[test]
+fn every_objective_raises_the_effective_sample_size() {
+    let problem = problem(wells(), 4);
+    let before = evaluation(&problem, &problem.flow.layout().initialize::<f32>(4), 2000);
+    let trainers: [(Box<dyn Trainer>, usize); 3] = [
+        (Box::new(fab(128, 5e-3)), 25),
+        (Box::new(reverse_kl(Estimator::Path, 128, 5e-3)), 80),
+        (Box::new(reverse_kl(Estimator::Total, 128, 5e-3)), 80),
+    ];
+    for (trainer, count) in trainers {
+        let state = steps(trainer.as_ref(), &problem, count);
+        let after = evaluation(&problem, &state.average, 2000);
+        assert!(
+            after.reverse_ess > 1.3 * before.reverse_ess,
+            "{}: {} to {}",
+            trainer.objective(),
+            before.reverse_ess,
+            after.reverse_ess
+        );
+    }
+    // Planted: a learning rate of zero trains nothing.
+    let state = steps(&fab(32, 0.0), &problem, 2);
+    assert_eq!(evaluation(&problem, &state.average, 2000).reverse_ess, before.reverse_ess);
+}
+
+// ------------------------------------------------------------------------------ faulty potentials
+
+/// A potential that fails for some configurations, by a hash of their bits: the same on any thread.
+struct Faulty<P> {
+    inner: P,
+    /// This call fails for good.
+    fatal_at: u64,
+    calls: AtomicU64,
+}
+
+impl<P: Potential> Potential for Faulty<P> {
+    fn system(&self) -> System {
+        self.inner.system()
+    }
+
+    fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
+        if self.calls.fetch_add(1, Ordering::Relaxed) >= self.fatal_at {
+            return Err(EvaluationError::Fatal("the licence server is gone".into()));
+        }
+        let mut hash = 0u64;
+        for v in x {
+            hash = (hash ^ v.to_bits()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            hash ^= hash >> 29;
+        }
+        match hash % 1000 {
+            0..=9 => Ok(f64::NAN),
+            10 => Err(EvaluationError::Recoverable("no convergence".into())),
+            _ => self.inner.energy_and_gradient(x, gradient),
+        }
+    }
+}
+
+fn faulty(fatal_at: u64) -> Faulty<DoubleWell> {
+    Faulty { inner: wells(), fatal_at, calls: AtomicU64::new(0) }
+}
+
+#[test]
+fn training_goes_on_when_a_potential_has_no_number_now_and_then() {
+    let trainers: [Box<dyn Trainer>; 2] =
+        [Box::new(fab(64, 1e-3)), Box::new(reverse_kl(Estimator::Path, 64, 1e-3))];
+    for trainer in trainers {
+        let counted = Counted::new(faulty(u64::MAX));
+        let counts = counted.counts().clone();
+        let problem = problem(counted, 6);
+        let start = trainer.start(&problem).theta;
+        let state = steps(trainer.as_ref(), &problem, 12);
+        let name = trainer.objective();
+        assert!(state.theta.iter().chain(&state.average).all(|t| t.is_finite()), "{name}");
+        assert_ne!(state.theta, start, "{name}");
+        assert_eq!(state.energy_evaluations, counts.evaluations(), "{name}");
+        assert_eq!(state.recoverable_failures, counts.failures(), "{name}");
+        assert!(state.recoverable_failures > 0 && state.nonfinite_weights > 0, "{name}");
+        let share = state.recoverable_failures as f64 / state.energy_evaluations as f64;
+        assert!((share - 0.011).abs() < 0.011, "{name}: {share}");
+        assert!(state.gradients_dropped == 0, "{name}");
+        // The evaluation counts them, too, and gives numbers.
+        let found = evaluation(&problem, &state.average, 2000);
+        assert!(found.zero_weights > 5 && found.log_z.is_finite() && found.reverse_ess > 0.0);
+    }
+}
+
+#[test]
+fn a_fatal_error_of_the_potential_ends_the_training_with_its_message() {
+    let trainers: [Box<dyn Trainer>; 2] =
+        [Box::new(fab(64, 1e-3)), Box::new(reverse_kl(Estimator::Path, 64, 1e-3))];
+    for trainer in trainers {
+        let problem = problem(faulty(2000), 6);
+        let mut state = trainer.start(&problem);
+        let error = (0..100).find_map(|_| trainer.step(&problem, &mut state).err()).unwrap();
+        assert!(matches!(error, Error::Evaluation(EvaluationError::Fatal(_))));
+        assert_eq!(error.exit_code(), 3);
+        assert!(error.to_string().contains("the licence server is gone"));
+        assert!(state.theta.iter().all(|t| t.is_finite()));
+    }
+}
+
+// ------------------------------------------------------------------------------- reproducibility
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
+    let trainers: [Box<dyn Trainer>; 2] =
+        [Box::new(fab(96, 2e-3)), Box::new(reverse_kl(Estimator::Path, 96, 2e-3))];
+    for trainer in trainers {
+        let run = |threads: usize, seed: u64| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| steps(trainer.as_ref(), &problem(wells(), seed), 4))
+        };
+        let one = run(1, 8);
+        let bits = |state: &TrainingState| -> Vec<u32> {
+            state.theta.iter().chain(&state.average).map(|t| t.to_bits()).collect()
+        };
+        for again in [run(1, 8), run(2, 8), run(3, 8)] {
+            assert_eq!(bits(&one), bits(&again));
+            assert!(one == again, "{}: buffer, moments or counts differ", trainer.objective());
+        }
+        // Planted: another seed.
+        assert_ne!(bits(&one), bits(&run(1, 9)));
+    }
+}
