@@ -46,11 +46,11 @@ pub(super) enum Command {
 
 impl Default for Command {
     fn default() -> Self {
-        Self::Train(TrainArgs { recipe: None, output: None, seed: None })
+        Self::Train(TrainArgs::default())
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct TrainArgs {
     /// The recipe [default: runs/dw4_fab.toml]
     pub recipe: Option<PathBuf>,
@@ -60,6 +60,12 @@ pub(super) struct TrainArgs {
     /// Seed, instead of the recipe's
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Insist on resuming; an unfinished run of the same recipe resumes by itself
+    #[arg(long)]
+    pub resume: bool,
+    /// With --resume: go on although the recipe has changed
+    #[arg(long, requires = "resume")]
+    pub force: bool,
 }
 
 #[derive(Debug, Args)]

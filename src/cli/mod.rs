@@ -3,6 +3,7 @@
 mod args;
 mod evaluate;
 mod figures;
+mod folder;
 mod output;
 mod progress;
 mod reference;

@@ -1,11 +1,14 @@
 //! `boltzflow train`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use crate::config::{Objective, Recipe, Registry, Target};
 use crate::error::Error;
 use crate::run::{
-    self, train, Evaluation, EvaluationOptions, Progress, RunFolder, Samples, SessionOptions,
+    self, train, Checkpoint, Ending, Evaluation, EvaluationOptions, Progress, RunFolder, Samples,
+    SessionOptions,
 };
 use crate::sampling::{sample_reference, ReferenceOptions};
 use crate::train::{Problem, Trainer};
@@ -38,13 +41,10 @@ pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
     let trainer = recipe.trainer(problem.flow.system())?;
     // Whatever can be wrong with the input is found before there is a folder.
     let text = recipe.to_toml()?;
-    let folder = match &args.output {
-        Some(path) => RunFolder::create(path)?,
-        None => free_folder(&path)?,
-    };
+    let (folder, resumes) = super::folder::choose(args, &path, &text, recipe.train.steps as u64)?;
     let run = Run { folder: &folder, recipe: &recipe, target: &target, problem: &problem };
-    match run.go(trainer.as_ref(), text) {
-        Err(error) if error.exit_code() == 2 => {
+    match run.go(trainer.as_ref(), text, resumes) {
+        Err(error) if error.exit_code() == 2 && !resumes => {
             folder.discard();
             Err(error)
         }
@@ -61,7 +61,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn go(&self, trainer: &dyn Trainer, text: String) -> Result<(), Error> {
+    fn go(&self, trainer: &dyn Trainer, text: String, resumes: bool) -> Result<(), Error> {
         let Self { folder, recipe, target, problem } = self;
         folder.write_config(&text)?;
         folder.write_target(&target.text)?;
@@ -79,48 +79,65 @@ impl Run<'_> {
             crate::engine::instruction_set().name(),
         )?;
         say!("run folder {}", folder.path().display())?;
+        let resume = if resumes { self.checkpoint(trainer)? } else { None };
         let reference = reference_samples(folder, target, recipe, false)?;
 
         let options = SessionOptions {
             steps: recipe.train.steps as u64,
             evaluate_every: recipe.evaluate.every_steps as u64,
             evaluation: evaluation_options(recipe),
+            checkpoint_seconds: recipe.checkpoint.every_seconds,
             recipe: text,
         };
+        let stop = stop_on_signals()?;
         let mut line = ProgressLine::new(options.steps, recipe.train.batch_size);
         let mut observe = |progress: Progress<'_>| line.update(&progress);
         let reference = reference.as_ref().map(|r| r.positions.as_slice());
-        let (_, evaluation) = train(folder, problem, trainer, &options, reference, &mut observe)?;
+        let ending =
+            train(folder, problem, trainer, &options, reference, resume, &stop, &mut observe)?;
         line.finish();
-        print_evaluation(&evaluation, target)?;
-        figures::draw(folder, problem, target, recipe, &figures::folder_for(folder, None))
+        match ending {
+            Ending::Finished(_, evaluation) => {
+                print_evaluation(&evaluation, target)?;
+                figures::draw(folder, problem, target, recipe, &figures::folder_for(folder, None))
+            }
+            Ending::Stopped(step) => Err(Error::Run(format!(
+                "stopped by a signal after step {step} of {}, with a checkpoint: the same command \
+                 goes on from there",
+                options.steps
+            ))),
+        }
+    }
+
+    /// The latest good checkpoint.
+    fn checkpoint(&self, trainer: &dyn Trainer) -> Result<Option<Checkpoint>, Error> {
+        let (checkpoint, damaged) =
+            Checkpoint::load(self.folder.path(), &trainer.start(self.problem))?;
+        for damage in damaged {
+            eprintln!("warning: a damaged checkpoint is passed over: {damage}");
+        }
+        if let Some(checkpoint) = &checkpoint {
+            say!("resuming after step {}", checkpoint.state.step)?;
+        }
+        Ok(checkpoint)
     }
 }
 
-/// The recipe's folder, or with a number if that holds a run already.
-fn free_folder(recipe: &Path) -> Result<RunFolder, Error> {
-    let base = recipe.with_extension("");
-    if base == recipe {
-        return Err(Error::parameter(
-            "--output",
-            "is needed: the recipe has no .toml to leave out",
-        ));
+/// True from the first SIGINT, SIGTERM or SIGUSR1 on; a second SIGINT ends the process at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let stop = Arc::new(AtomicBool::new(false));
+    let failed = |e| Error::Run(format!("cannot listen to signals: {e}"));
+    signal_hook::flag::register_conditional_shutdown(SIGINT, 3, Arc::clone(&stop))
+        .map_err(failed)?;
+    #[cfg(unix)]
+    let signals = [SIGINT, SIGTERM, signal_hook::consts::SIGUSR1];
+    #[cfg(not(unix))]
+    let signals = [SIGINT, SIGTERM];
+    for signal in signals {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
     }
-    for number in 1.. {
-        let path = if number == 1 {
-            base.clone()
-        } else {
-            PathBuf::from(format!("{}-{number}", base.display()))
-        };
-        let free = match path.read_dir() {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(_) => true,
-        };
-        if free {
-            return RunFolder::create(path);
-        }
-    }
-    unreachable!("some number is free")
+    Ok(stop)
 }
 
 /// Options of evaluations by this recipe.

@@ -2,6 +2,7 @@
 //! crash leaves the last good version.
 
 mod atomic;
+mod checkpoint;
 mod evaluate;
 mod folder;
 mod metrics;
@@ -11,6 +12,7 @@ mod samples;
 mod session;
 
 pub use atomic::{write_atomically, AtomicFile};
+pub use checkpoint::{Checkpoint, SessionTotals};
 pub use evaluate::{draw_weighted, evaluate, Evaluation, EvaluationOptions, Weighted};
 pub use folder::RunFolder;
 pub use metrics::{
@@ -18,4 +20,4 @@ pub use metrics::{
 };
 pub use model::{load_model, read_model_metadata, save_model, ModelMetadata};
 pub use samples::{check_destination, read_samples, write_samples, Samples};
-pub use session::{train, Progress, SessionOptions};
+pub use session::{train, Ending, Progress, SessionOptions};

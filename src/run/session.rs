@@ -1,10 +1,12 @@
 //! A training from its first step to its last: metrics, evaluations and the model.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::error::Error;
 use crate::train::{Problem, StepReport, Trainer, TrainingState};
 
+use super::checkpoint::{Checkpoint, SessionTotals};
 use super::evaluate::{evaluate, Evaluation, EvaluationOptions};
 use super::{save_model, MetricsRow, MetricsWriter, ModelMetadata, RunFolder};
 
@@ -17,7 +19,9 @@ pub struct SessionOptions {
     pub evaluate_every: u64,
     /// The evaluations; their `step` is set here.
     pub evaluation: EvaluationOptions,
-    /// The resolved recipe, which the model carries.
+    /// Seconds between checkpoints.
+    pub checkpoint_seconds: f64,
+    /// The resolved recipe, which model and checkpoints carry.
     pub recipe: String,
 }
 
@@ -38,18 +42,18 @@ pub struct Progress<'a> {
     pub evaluation: Option<&'a Evaluation>,
 }
 
-/// Means over the steps since the last row.
-#[derive(Default)]
-struct Totals {
-    loss: f64,
-    gradient_norm: f64,
-    steps: f64,
-    flow_seconds: f64,
-    potential_seconds: f64,
+/// How a session ended.
+pub enum Ending {
+    /// All steps are done.
+    Finished(Box<TrainingState>, Evaluation),
+    /// It was told to stop, after this step; a checkpoint holds the rest.
+    Stopped(u64),
 }
 
-/// Runs all steps, writes `metrics.csv` as it goes and the model at every evaluation. `reference` are
-/// unbiased samples of the target for the forward figures; they do not enter the training.
+/// Runs all steps from the start or from a checkpoint; writes `metrics.csv` as it goes, the model at
+/// every evaluation, and checkpoints at intervals of time, at the end and when `stop` turns true.
+/// `reference` are unbiased samples of the target for the forward figures; they do not enter the
+/// training.
 ///
 /// # Errors
 /// When the potential fails for good, the folder cannot be written, or the training has stopped
@@ -60,17 +64,27 @@ pub fn train(
     trainer: &dyn Trainer,
     options: &SessionOptions,
     reference: Option<&[f64]>,
+    resume: Option<Checkpoint>,
+    stop: &AtomicBool,
     observe: &mut dyn FnMut(Progress<'_>),
-) -> Result<(TrainingState, Evaluation), Error> {
-    let mut state = trainer.start(problem);
-    let mut metrics = MetricsWriter::create(folder.metrics())?;
-    let mut totals = Totals::default();
-    let (mut train_seconds, mut useless) = (0.0, 0);
+) -> Result<Ending, Error> {
+    let (mut state, mut totals, mut metrics) = match resume {
+        Some(checkpoint) => {
+            let metrics = MetricsWriter::resume(folder.metrics(), checkpoint.state.step)?;
+            (checkpoint.state, checkpoint.totals, metrics)
+        }
+        None => {
+            let metrics = MetricsWriter::create(folder.metrics())?;
+            (trainer.start(problem), SessionTotals::default(), metrics)
+        }
+    };
+    let mut useless = 0;
+    let mut saved = Instant::now();
     let row_every = (options.evaluate_every / ROWS_PER_EVALUATION).max(1);
     loop {
         let start = Instant::now();
         let report = trainer.step(problem, &mut state)?;
-        train_seconds += start.elapsed().as_secs_f64();
+        totals.train_seconds += start.elapsed().as_secs_f64();
         totals.flow_seconds += report.flow_seconds;
         totals.potential_seconds += report.potential_seconds;
         if report.loss.is_finite() && report.gradient_norm.is_finite() {
@@ -99,34 +113,43 @@ pub fn train(
             .transpose()?
             .map(|(evaluation, _)| Evaluation {
                 energy_evaluations: state.energy_evaluations,
-                train_seconds,
+                train_seconds: totals.train_seconds,
                 ..evaluation
             });
         if evaluated.is_some() || state.step.is_multiple_of(row_every) {
-            metrics.append(&row(&state, &report, &totals, train_seconds, evaluated.as_ref()))?;
-            let Totals { flow_seconds, potential_seconds, .. } = totals;
-            totals = Totals { flow_seconds, potential_seconds, ..Totals::default() };
+            metrics.append(&row(&state, &report, &totals, evaluated.as_ref()))?;
+            (totals.loss, totals.gradient_norm, totals.steps) = (0.0, 0.0, 0.0);
         }
         observe(Progress {
             report: &report,
             state: &state,
-            train_seconds,
+            train_seconds: totals.train_seconds,
             evaluation: evaluated.as_ref(),
         });
-        if let Some(evaluation) = evaluated {
+        if let Some(evaluation) = &evaluated {
             let metadata = ModelMetadata {
                 recipe: options.recipe.clone(),
                 seed: problem.seed,
                 step: state.step,
-                train_seconds,
+                train_seconds: totals.train_seconds,
                 energy_evaluations: state.energy_evaluations,
                 ..ModelMetadata::default()
             };
             save_model(folder.model(), problem.flow.layout(), &state.average, &metadata)?;
-            folder.write_evaluation(&evaluation)?;
-            if last {
-                return Ok((state, evaluation));
-            }
+            folder.write_evaluation(evaluation)?;
+        }
+        let stopping = stop.load(Ordering::Relaxed);
+        if last || stopping || saved.elapsed().as_secs_f64() >= options.checkpoint_seconds {
+            let recipe = options.recipe.clone();
+            let checkpoint = Checkpoint { state, totals, recipe };
+            checkpoint.save(folder.path())?;
+            Checkpoint { state, totals, .. } = checkpoint;
+            saved = Instant::now();
+        }
+        match evaluated {
+            Some(evaluation) if last => return Ok(Ending::Finished(Box::new(state), evaluation)),
+            _ if stopping => return Ok(Ending::Stopped(state.step)),
+            _ => {}
         }
     }
 }
@@ -134,14 +157,13 @@ pub fn train(
 fn row(
     state: &TrainingState,
     report: &StepReport,
-    totals: &Totals,
-    train_seconds: f64,
+    totals: &SessionTotals,
     evaluation: Option<&Evaluation>,
 ) -> MetricsRow {
     let mean = |total: f64| (totals.steps > 0.0).then(|| total / totals.steps);
     let mut row = MetricsRow {
         step: state.step,
-        train_seconds,
+        train_seconds: totals.train_seconds,
         energy_evaluations: state.energy_evaluations,
         learning_rate: report.learning_rate,
         loss: mean(totals.loss),

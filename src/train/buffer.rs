@@ -30,6 +30,16 @@ impl ReplayBuffer {
         }
     }
 
+    /// Numbers of a configuration.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Samples that it holds at most.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Number of samples.
     pub fn len(&self) -> usize {
         self.log_weights.len()
