@@ -29,8 +29,7 @@ struct Case {
 type Build = fn(HalfShape, &mut ParameterLayout) -> Box<dyn Coupling<f64>>;
 
 fn pairwise(shape: HalfShape, layout: &mut ParameterLayout) -> Box<dyn Coupling<f64>> {
-    let options =
-        PairwiseOptions { width: 7, basis: 5, cutoff: 4.0, message_passes: 2, core: 0.3 };
+    let options = PairwiseOptions { width: 7, basis: 5, cutoff: 4.0, message_passes: 2, core: 0.3 };
     Box::new(PairwiseCoupling::new(shape, &options, layout).unwrap())
 }
 
@@ -49,8 +48,7 @@ fn vector(shape: HalfShape, layout: &mut ParameterLayout) -> Box<dyn Coupling<f6
 }
 
 /// Name, constructor, and the scale of the noise on the initial parameters.
-const TABLE: [(&str, Build, f64); 2] =
-    [("pairwise", pairwise, 0.15), ("vector", vector, 0.3)];
+const TABLE: [(&str, Build, f64); 2] = [("pairwise", pairwise, 0.15), ("vector", vector, 0.3)];
 
 fn lanes(count: usize, seed: u64, scale: f64) -> Vec<Lane<f64>> {
     let mut rng = stream(seed, Purpose::Evaluation, 0, 0);
@@ -113,14 +111,7 @@ impl Case {
         let mut log_det = Lane::zero();
         // Scratch starts with garbage: nothing may rely on zeros in it.
         let mut scratch = vec![Lane::splat(f64::NAN); self.coupling.scratch()];
-        self.coupling.apply(
-            direction,
-            theta,
-            conditioning,
-            &mut out,
-            &mut log_det,
-            &mut scratch,
-        );
+        self.coupling.apply(direction, theta, conditioning, &mut out, &mut log_det, &mut scratch);
         for (k, lane) in out.iter_mut().enumerate() {
             for v in &mut lane.0 {
                 *v += if k % self.shape.dimension == 0 { self.push } else { 0.0 };
@@ -282,9 +273,8 @@ impl Case {
                         .map(|(h, a)| Lane(std::array::from_fn(|l| h.0[l] + by * a.0[l])))
                         .collect()
                 };
-                for (half, cotangent) in [&moved_cotangent, &conditioning_cotangent]
-                    .into_iter()
-                    .enumerate()
+                for (half, cotangent) in
+                    [&moved_cotangent, &conditioning_cotangent].into_iter().enumerate()
                 {
                     let along = &along[half * width..(half + 1) * width];
                     let at = |by: f64| {
@@ -414,5 +404,17 @@ fn couplings_start_as_the_identity() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn no_two_parameters_share_a_name() {
+    for (name, build, _) in TABLE {
+        let mut layout = ParameterLayout::default();
+        build(HalfShape { copies: 1, particles: 4, dimension: 3 }, &mut layout);
+        let mut names: Vec<_> = layout.tensors().iter().map(|t| t.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), layout.tensors().len(), "{name}");
     }
 }

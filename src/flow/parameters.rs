@@ -97,7 +97,7 @@ impl ParameterLayout {
         self.scope = scope.into();
     }
 
-    /// Adds a vector.
+    /// Adds a vector; no other tensor of the scope may have its name.
     pub fn vector(&mut self, name: &str, len: usize, initial: Initial) -> Block {
         self.add(name, vec![len], initial);
         Block { offset: self.total - len, rows: len, columns: 1 }
@@ -112,6 +112,7 @@ impl ParameterLayout {
     fn add(&mut self, name: &str, shape: Vec<usize>, initial: Initial) {
         let name =
             if self.scope.is_empty() { name.to_string() } else { format!("{}.{name}", self.scope) };
+        debug_assert!(self.tensors.iter().all(|t| t.name != name), "two tensors are called {name}");
         let tensor = ParameterTensor { name, shape, initial, offset: self.total };
         self.total += tensor.len();
         self.tensors.push(tensor);

@@ -149,10 +149,20 @@ impl RadialConditioner {
                 .collect(),
             readout: stage(layout, "readout"),
             // The map starts as the identity: the last layers start at zero.
-            pair_out: layout.matrix("readout.pair", PAIR_OUTPUTS, width, Initial::Constant(0.0)),
+            pair_out: layout.matrix(
+                "readout.pair_out",
+                PAIR_OUTPUTS,
+                width,
+                Initial::Constant(0.0),
+            ),
             node_hidden: layout.matrix("readout.hidden", width, width, Initial::Normal(scale)),
             node_hidden_bias: layout.vector("readout.hidden_bias", width, Initial::Constant(0.0)),
-            node_out: layout.matrix("readout.node", NODE_OUTPUTS, width, Initial::Constant(0.0)),
+            node_out: layout.matrix(
+                "readout.node_out",
+                NODE_OUTPUTS,
+                width,
+                Initial::Constant(0.0),
+            ),
         }
     }
 
