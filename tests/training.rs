@@ -355,7 +355,8 @@ fn a_few_steps_of_fab_raise_the_effective_sample_size() {
     assert!(after.reverse_ess > 1.3 * before.reverse_ess, "{before:?} {after:?}");
     // Planted: a learning rate of zero trains nothing.
     let state = steps(&fab(32, 0.0), &problem, 2);
-    assert_eq!(evaluation(&problem, &state.average, 2000).reverse_ess, before.reverse_ess);
+    let after = evaluation(&problem, &state.average, 2000);
+    assert!((after.reverse_ess - before.reverse_ess).abs() < 1e-6);
 }
 
 /// The divergence itself, since reverse KL may well lower the effective sample size on its way.
