@@ -341,9 +341,9 @@ fn wrong_recipes_and_targets_are_refused() {
     target("alone_pair.toml", "particles = 2", "particles = 1");
     let core = "objective = \"reverse_kl\"\n[train.reverse_kl]\ncore = { radius = 0.5, steps = 9 }";
     let fab = &RECIPE[RECIPE.find("objective").unwrap()..RECIPE.find("[evaluate]").unwrap()];
-    recipe("core.toml", fab, core);
+    recipe("core.toml", fab, &format!("{core}\n"));
     recipe("odd.toml", "seed = 3", "seed = -3");
-    recipe("data.toml", fab, "objective = \"max_likelihood\"\nmax_likelihood.data = \"no.npy\"");
+    recipe("data.toml", fab, "objective = \"max_likelihood\"\nmax_likelihood.data = \"no.npy\"\n");
     for (name, words) in [
         ("typo.toml", ["typo.toml", "batch_sizes"]),
         ("lost.toml", ["nowhere.toml", "cannot read"]),
@@ -443,6 +443,7 @@ fn a_reader_that_has_gone_is_no_fault() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        // Closed before anything is written.
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

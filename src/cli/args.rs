@@ -57,8 +57,8 @@ pub(super) struct TrainArgs {
     /// Folder of the run [default: the recipe's path without .toml, with a number if that is taken]
     #[arg(long, short)]
     pub output: Option<PathBuf>,
-    /// Seed, instead of the recipe's
-    #[arg(long)]
+    /// Seed, instead of the recipe's; below 2⁶³, since a recipe must be able to hold it
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..1 << 63))]
     pub seed: Option<u64>,
     /// Insist on resuming; an unfinished run of the same recipe resumes by itself
     #[arg(long)]
