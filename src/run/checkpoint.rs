@@ -126,8 +126,8 @@ impl Checkpoint {
             gradients_clipped: state.gradients_clipped,
             gradients_dropped: state.gradients_dropped,
         };
-        let text = serde_json::to_string_pretty(&head)
-            .map_err(|e| failed(&head_path, e.to_string()))?;
+        let text =
+            serde_json::to_string_pretty(&head).map_err(|e| failed(&head_path, e.to_string()))?;
         write_atomically(&arrays_path, |file| file.write_all(&bytes))?;
         write_atomically(&head_path, |file| file.write_all(text.as_bytes()))?;
         for step in steps_in(folder).into_iter().skip(KEPT) {
