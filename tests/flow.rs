@@ -263,10 +263,9 @@ fn gradient_in_the_inputs_is_the_slope_of_the_log_density() {
                 case.log_prob(&moved)
             };
             let slopes = slopes(1e-6, at);
-            for s in 0..samples {
+            for (s, &want) in slopes.iter().enumerate() {
                 let row = s * case.width()..(s + 1) * case.width();
                 let got = dot(&gradient[row.clone()], &direction[row]);
-                let want = slopes[s];
                 assert!(relative_error(got, want) < 1e-6, "sample {s}: {got} against {want}");
             }
         }

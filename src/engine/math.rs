@@ -67,7 +67,7 @@ pub(super) fn exp_polynomial<V: Float32>(x: V) -> V {
     let r = n.mul_add(c(-0.693_359_4), x);
     let r = n.mul_add(c(2.121_944_4e-4), r);
     let mut p = c(1.987_569_1e-4);
-    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = p.mul_add(r, c(coefficient));
     }
     let y = p.mul_add(r.mul(r), r).add(c(1.0));
@@ -92,7 +92,7 @@ pub(super) fn ln_polynomial<V: Float32>(x: V) -> V {
         -1.666_805_8e-1,
         2.000_071_5e-1,
         -2.499_999_4e-1,
-        3.333_333_1e-1,
+        3.333_333e-1,
     ] {
         p = p.mul_add(f, c(coefficient));
     }

@@ -376,8 +376,8 @@ impl<T: Real> Flow<T> {
         let augmented_precision = T::of((-2.0 * log_scales.1).exp());
         let mean = self.means(&base[..x]);
         for k in 0..x {
-            for sample in 0..LANES {
-                let centered = base[k].0[sample] - mean[k % d][sample];
+            for (sample, mean) in mean[k % d].iter().enumerate() {
+                let centered = base[k].0[sample] - *mean;
                 cotangent[k].0[sample] = -log_prob_cotangent.0[sample] * centered * precision;
             }
         }

@@ -58,6 +58,8 @@ pub enum Ending {
 /// # Errors
 /// When the potential fails for good, the folder cannot be written, or the training has stopped
 /// making sense; the last model written stays.
+// The session is where everything meets; a struct of these would be read once.
+#[allow(clippy::too_many_arguments)]
 pub fn train(
     folder: &RunFolder,
     problem: &Problem,

@@ -14,6 +14,9 @@
 //! φ, α, β, g, s are invariant outputs of a light radial conditioner. The map is O(d)- and
 //! permutation-equivariant, has no frames and no singularities.
 
+// Matrices come in twos here, one of pairs and one of particles; a name would hide that.
+#![allow(clippy::type_complexity)]
+
 mod conditioner;
 mod exponential;
 

@@ -90,8 +90,8 @@ impl RadialConditioner {
                 let rho = dot(r, r).add(floor).sqrt();
                 rho.store(&mut tape.distance[p]);
                 let inverse = one.div(rho);
-                for k in 0..D {
-                    r[k].mul(inverse).store(&mut tape.direction[p * D + k]);
+                for (k, r) in r.into_iter().enumerate() {
+                    r.mul(inverse).store(&mut tape.direction[p * D + k]);
                 }
                 p += 1;
             }
