@@ -64,7 +64,7 @@ impl Subject {
         };
         let mut layout = ParameterLayout::default();
         layout.enter("coupling.00");
-        let coupling = VectorCoupling::new(&mut layout, half, &options).unwrap();
+        let coupling = VectorCoupling::new(half, &options, &mut layout).unwrap();
         Self { coupling, layout, half, fault }
     }
 
@@ -372,7 +372,7 @@ fn vector_jacobian_products_agree_with_finite_differences() {
 fn the_published_coupling_starts_as_the_identity() {
     let half = HalfShape { copies: 1, particles: 13, dimension: 3 };
     let mut layout = ParameterLayout::default();
-    let coupling = VectorCoupling::new(&mut layout, half, &VectorOptions::default()).unwrap();
+    let coupling = VectorCoupling::new(half, &VectorOptions::default(), &mut layout).unwrap();
     let mut theta: Vec<f64> = layout.initialize(1);
     let (conditioning, start) = (lanes(1, half.lanes(), 1.0), lanes(2, half.lanes(), 4.0));
     let change = |theta: &[f64]| {
@@ -436,7 +436,7 @@ fn single_precision_agrees_with_double_precision() {
 fn the_default_has_the_published_size() {
     let half = HalfShape { copies: 1, particles: 13, dimension: 3 };
     let mut layout = ParameterLayout::default();
-    let coupling = VectorCoupling::new(&mut layout, half, &VectorOptions::default()).unwrap();
+    let coupling = VectorCoupling::new(half, &VectorOptions::default(), &mut layout).unwrap();
     close("parameters", layout.total() as f64, 5.44e6 / 24.0, 0.02).unwrap();
     let [apply, vjp, full] = Coupling::<f32>::operations(&coupling);
     // The published 788 million per sample, less what 256 inputs of each first edge layer cost at
@@ -451,7 +451,7 @@ fn the_smallest_and_a_large_system_fit_their_scratch_and_come_back() {
     for particles in [2, 110] {
         let half = HalfShape { copies: 1, particles, dimension: 3 };
         let mut layout = ParameterLayout::default();
-        let coupling = VectorCoupling::new(&mut layout, half, &VectorOptions::default()).unwrap();
+        let coupling = VectorCoupling::new(half, &VectorOptions::default(), &mut layout).unwrap();
         let start: Vec<f32> = layout.initialize(4);
         let noise = normals(6, start.len());
         let theta: Vec<f32> = start.iter().zip(noise).map(|(a, b)| a + 0.05 * b as f32).collect();
@@ -503,7 +503,7 @@ fn sizes_that_make_no_coupling_are_refused_by_name() {
         ("vector_channels", half, VectorOptions { vector_channels: Some(1), ..options.clone() }),
     ];
     for (field, half, options) in all {
-        let refused = VectorCoupling::new(&mut ParameterLayout::default(), half, &options);
+        let refused = VectorCoupling::new(half, &options, &mut ParameterLayout::default());
         let message = refused.unwrap_err().to_string();
         assert!(message.contains(field), "{message}");
     }
