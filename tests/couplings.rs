@@ -335,9 +335,10 @@ fn log_abs_det(mut matrix: Vec<Vec<f64>>) -> f64 {
         let head = matrix[column][column];
         log += head.abs().ln();
         for row in column + 1..n {
-            let factor = matrix[row][column] / head;
-            for k in column..n {
-                matrix[row][k] -= factor * matrix[column][k];
+            let (done, rest) = matrix.split_at_mut(row);
+            let factor = rest[0][column] / head;
+            for (entry, pivot) in rest[0].iter_mut().zip(&done[column]).skip(column) {
+                *entry -= factor * pivot;
             }
         }
     }
