@@ -366,7 +366,7 @@ fn wrong_recipes_and_targets_are_refused() {
     let few = ["reference", "pair.toml", "-n", "64", "--chains", "8"];
     refuse(folder.path(), &few, 2, &["chains"]);
     refuse(folder.path(), &["train", "--no-such-flag"], 2, &["--no-such-flag"]);
-    refuse(folder.path(), &["sample", "run", "-n", "0", "-o", "x.npz"], 2, &["-n"]);
+    refuse(folder.path(), &["sample", "run", "-n", "0", "-o", "x.npz"], 2, &["--samples"]);
     refuse(folder.path(), &["--threads", "0", "targets"], 2, &["--threads"]);
 }
 

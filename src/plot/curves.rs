@@ -53,10 +53,10 @@ pub fn ess_figure(rows: &[MetricsRow], title: &str, path: impl AsRef<Path>) -> R
     sizes.sort_unstable();
     let note = match (sizes.first(), sizes.last()) {
         (Some(first), Some(last)) if first == last => {
-            format!("each point from N = {} samples", count(*first))
+            format!("reverse: N = {} samples", count(*first))
         }
         (Some(first), Some(last)) => {
-            format!("each point from N = {} to {} samples", count(*first), count(*last))
+            format!("reverse: N = {} to {} samples", count(*first), count(*last))
         }
         _ => String::new(),
     };
