@@ -14,7 +14,7 @@ pub type Vector<T = NoneTape> = Tensor<(usize,), f32, Cpu, T>;
 /// Rows on the device.
 pub type Rows<T = NoneTape> = Tensor<(usize, usize), f32, Cpu, T>;
 
-/// log q_θ(x, a) of joint configurations ([samples, width]): [samples] on θ's tape.
+/// log q_θ(x, a) of joint configurations ([samples, width]): `[samples]` on θ's tape.
 pub fn log_prob(
     flow: &Arc<Flow<f32>>,
     theta: Vector<OwnedTape<f32, Cpu>>,

@@ -12,7 +12,7 @@ use crate::error::Error;
 pub struct Distribution<'a> {
     /// Values on flow samples [samples, values]: one energy each, or n(n − 1)/2 pair distances.
     pub flow: &'a [f64],
-    /// log w of the flow samples [samples]; −∞ is weight zero.
+    /// log w of the flow samples, `[samples]`; −∞ is weight zero.
     pub log_weights: &'a [f64],
     /// Values on samples of the target, if there are any.
     pub reference: Option<&'a [f64]>,

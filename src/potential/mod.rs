@@ -39,7 +39,7 @@ pub trait Potential: Send + Sync {
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError>;
 
     /// Energies and gradients of a batch: `x` and `gradients` are [samples, particles, dimension],
-    /// `energies` is [samples]. Returns how many configurations failed recoverably; those get the
+    /// `energies` is `[samples]`. Returns how many configurations failed recoverably; those get the
     /// energy +∞ and a zero gradient. A non-finite energy or gradient counts as such a failure.
     ///
     /// The default evaluates one after the other on the calling thread: callers already work on
