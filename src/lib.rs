@@ -18,11 +18,11 @@ pub mod engine;
 
 pub mod flow;
 
+pub mod diagnostics;
+
 pub mod sampling;
 
 pub mod train;
-
-pub mod diagnostics;
 
 pub mod run;
 
