@@ -1,7 +1,7 @@
 //! Sixteen numbers in an array: the path for any CPU, and the f64 reference.
 
 use super::math::{exp_polynomial, ln_polynomial, Float32};
-use super::{Kernel, Lane, Real, Vector, LANES};
+use super::{Kernel, Lane, Vector, LANES};
 
 /// Sixteen numbers in an array.
 #[derive(Debug, Clone, Copy)]
@@ -127,10 +127,3 @@ impl Float32 for Portable<f32> {
         )
     }
 }
-
-/// Keeps the bound visible: the portable path exists for every precision.
-const _: fn() = || {
-    fn is_vector<T: Real, V: Vector<Scalar = T>>() {}
-    is_vector::<f32, Portable<f32>>();
-    is_vector::<f64, Portable<f64>>();
-};

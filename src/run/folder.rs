@@ -32,7 +32,7 @@ impl RunFolder {
         fs::create_dir_all(path)
             .map_err(|source| Error::Write { path: path.to_path_buf(), source })?;
         let folder = Self::locked(path)?;
-        for file in [folder.config(), folder.metrics(), folder.model(), folder.checkpoint()] {
+        for file in [folder.config(), folder.metrics(), folder.model()] {
             if file.exists() {
                 let problem = format!(
                     "is {}, which already holds a run ({} is there): choose another name, or remove \
@@ -140,11 +140,6 @@ impl RunFolder {
     /// `model.safetensors`, the trained parameters.
     pub fn model(&self) -> PathBuf {
         self.path.join("model.safetensors")
-    }
-
-    /// `checkpoint.safetensors`, the training state that resume needs.
-    pub fn checkpoint(&self) -> PathBuf {
-        self.path.join("checkpoint.safetensors")
     }
 
     /// `evaluation.json`, the final figures.

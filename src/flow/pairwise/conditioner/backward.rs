@@ -155,21 +155,7 @@ impl RadialConditioner {
         let (per_pair, per_node) = space;
         let (h, features) = to;
         multiply::<V>(per_pair, &tape.slope[k * w * p..(k + 1) * w * p]);
-        for (row, node) in per_pair.chunks_exact(p).zip(per_node.chunks_exact_mut(n)) {
-            node.fill(Lane::zero());
-            let mut pair = 0;
-            for i in 0..n {
-                let (here, others) = node[i..].split_at_mut(1);
-                let mut total = V::load(&here[0]);
-                for other in others {
-                    let t = V::load(&row[pair]);
-                    total = total.add(t);
-                    t.accumulate(other);
-                    pair += 1;
-                }
-                total.store(&mut here[0]);
-            }
-        }
+        self.sum_pairs::<V>(1.0, per_pair, per_node);
         if let Some(gradient) = gradient {
             let input = &tape.h[k * w * n..(k + 1) * w * n];
             add_outer::<V>(stage.feature, per_pair, tape.pair_features, gradient, p);

@@ -27,7 +27,11 @@ impl RadialConditioner {
         for (k, pass) in self.passes.iter().enumerate() {
             self.pair_stage::<V>(theta, &pass.pair, k, tape);
             let message = &mut tape.message[k * w * n..(k + 1) * w * n];
-            self.sum_pairs::<V>(&tape.activation[k * w * p..(k + 1) * w * p], message);
+            self.sum_pairs::<V>(
+                self.message_scale(),
+                &tape.activation[k * w * p..(k + 1) * w * p],
+                message,
+            );
             let slope = &mut tape.update_slope[k * w * n..(k + 1) * w * n];
             fill_rows::<V>(pass.update_bias.of(theta), slope, n);
             matrix_product::<V>(pass.update.matrix(theta), message, slope, n, true);
@@ -151,11 +155,16 @@ impl RadialConditioner {
         }
     }
 
-    /// Σ_j t_ij per node, over √(n − 1): `pairs` is [width, pairs], `nodes` [width, particles].
+    /// Σ_j t_ij per node, times `scale`: `pairs` is [width, pairs], `nodes` [width, particles].
     #[inline(always)]
-    fn sum_pairs<V: Vector>(&self, pairs: &[Lane<V::Scalar>], nodes: &mut [Lane<V::Scalar>]) {
+    pub(super) fn sum_pairs<V: Vector>(
+        &self,
+        scale: f64,
+        pairs: &[Lane<V::Scalar>],
+        nodes: &mut [Lane<V::Scalar>],
+    ) {
         let (n, p) = (self.particles, self.pairs);
-        let scale = V::constant(self.message_scale());
+        let scale = V::constant(scale);
         for (pairs, nodes) in pairs.chunks_exact(p).zip(nodes.chunks_exact_mut(n)) {
             nodes.fill(Lane::zero());
             let mut pair = 0;
