@@ -25,6 +25,8 @@ pub enum Purpose {
     Reference,
     /// Order of data points.
     Data,
+    /// Markov chains that live as long as a training.
+    Walkers,
 }
 
 /// The stream of `sample` at `step` for `purpose` under `seed`.

@@ -25,7 +25,7 @@ width = 4
 basis = 4
 "#;
 
-const OBJECTIVES: [(&str, &str); 2] = [
+const OBJECTIVES: [(&str, &str); 3] = [
     (
         "fab",
         r#"
@@ -38,6 +38,23 @@ updates_per_annealing = 2
 [train.fab.buffer]
 min_batches = 2
 max_batches = 4
+"#,
+    ),
+    (
+        "fab on walkers",
+        r#"
+[train]
+objective = "fab"
+steps = 8
+batch_size = 32
+[train.fab]
+updates_per_annealing = 2
+[train.fab.buffer]
+min_batches = 2
+max_batches = 4
+[train.fab.walkers]
+count = 100
+from_step = 3
 "#,
     ),
     (

@@ -41,6 +41,7 @@ fn fab(batch_size: usize, rate: f64) -> Fab {
             weight_clip: 10.0,
             min_batches: 4,
             max_batches: 16,
+            walkers: None,
         },
     }
 }

@@ -102,6 +102,11 @@ impl Recipe {
                     weight_clip: fab.weight_clip,
                     min_batches: fab.buffer.min_batches,
                     max_batches: fab.buffer.max_batches,
+                    walkers: fab.walkers.as_ref().map(|walkers| train::WalkerOptions {
+                        count: walkers.count,
+                        from_step: walkers.from_step as u64,
+                        leapfrog_steps: walkers.leapfrog_steps,
+                    }),
                 },
             }),
             Objective::ReverseKl(options) => {

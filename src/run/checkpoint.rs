@@ -12,13 +12,13 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::sampling::StepSizes;
-use crate::train::{Adam, GradientGuard, ReplayBuffer, TrainingState};
+use crate::sampling::{StepSize, StepSizes};
+use crate::train::{Adam, GradientGuard, ReplayBuffer, TrainingState, Walkers};
 
 use super::atomic::write_atomically;
 
 /// Version of the files' layout; another version is refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Checkpoints that stay.
 const KEPT: usize = 2;
 
@@ -62,6 +62,7 @@ struct Head {
     updates: u64,
     guard: GradientGuard,
     step_sizes: StepSizes,
+    walker_step_size: StepSize,
     buffer_next: usize,
     energy_evaluations: u64,
     recoverable_failures: u64,
@@ -92,6 +93,7 @@ impl Checkpoint {
             ("optimizer.mean", Dtype::F32, single(&state.optimizer.mean)),
             ("optimizer.square", Dtype::F32, single(&state.optimizer.square)),
             ("theta", Dtype::F32, single(&state.theta)),
+            ("walkers", Dtype::F64, double(&state.walkers.positions)),
         ];
         let [arrays_path, head_path] = paths(folder, state.step);
         let failed = |path: &Path, what: String| Error::Write {
@@ -119,6 +121,7 @@ impl Checkpoint {
             updates: state.optimizer.updates,
             guard: state.guard.clone(),
             step_sizes: state.step_sizes.clone(),
+            walker_step_size: state.walkers.step_size,
             buffer_next,
             energy_evaluations: state.energy_evaluations,
             recoverable_failures: state.recoverable_failures,
@@ -264,6 +267,11 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
         head.buffer_next,
     )
     .ok_or_else(|| wrong("its buffer does not fit this recipe".to_string()))?;
+    let walkers = double("walkers")?;
+    // A joint configuration is x and its augmented copies, at least one.
+    if !(2 * walkers.len()).is_multiple_of(start.buffer.width()) {
+        return Err(wrong("its walkers do not fit this recipe".to_string()));
+    }
     Ok(Checkpoint {
         state: TrainingState {
             step: head.step,
@@ -277,6 +285,7 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
             guard: head.guard,
             step_sizes: head.step_sizes,
             buffer,
+            walkers: Walkers { positions: walkers, step_size: head.walker_step_size },
             energy_evaluations: head.energy_evaluations,
             recoverable_failures: head.recoverable_failures,
             nonfinite_weights: head.nonfinite_weights,

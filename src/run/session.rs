@@ -173,6 +173,7 @@ fn row(
         gradients_dropped: state.gradients_dropped,
         gradients_clipped: state.gradients_clipped,
         acceptance: report.acceptance,
+        flow_acceptance: report.flow_acceptance,
         hmc_step_size: report.hmc_step_size,
         recoverable_failures: state.recoverable_failures,
         nonfinite_weights: state.nonfinite_weights,

@@ -6,6 +6,7 @@ mod flow_density;
 mod gaussian;
 mod hmc;
 mod reference;
+mod resampling;
 
 pub use annealing::{Annealed, AnnealedImportanceSampling, Annealing, StepSizes, Streams};
 pub use density::{AugmentedTarget, LogDensity, Proposal, Subspace};
@@ -13,3 +14,4 @@ pub use flow_density::FlowDensity;
 pub use gaussian::Gaussian;
 pub use hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace};
 pub use reference::{sample_reference, Reference, ReferenceOptions, ReferenceReport};
+pub use resampling::resample_systematically;

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace};
+use super::resampling::resample_systematically;
 use super::{AugmentedTarget, Gaussian, LogDensity, Proposal};
 use crate::diagnostics::{effective_sample_size, log_sum_exp, log_z_and_error, mean_and_error};
 use crate::error::Error;
@@ -305,7 +306,7 @@ impl<'a> Population<'a> {
             self.temperatures += 1;
             let ess = effective_sample_size(&self.log_weights);
             if ess.fraction < RESAMPLE || self.beta == 1.0 {
-                self.resample(after);
+                self.resample();
             }
             self.step()?;
         }
@@ -344,18 +345,12 @@ impl<'a> Population<'a> {
         low.exp()
     }
 
-    /// Systematic resampling, after which all weights are equal.
-    fn resample(&mut self, log_total: f64) {
-        let size = self.log_weights.len();
+    /// Resamples, after which all weights are equal.
+    fn resample(&mut self) {
         let offset: f64 = self.rng.gen();
+        let Some(chosen) = resample_systematically(&self.log_weights, offset) else { return };
         let old: Vec<Chains> = self.tiles.iter().map(|(chains, _)| chains.clone()).collect();
-        let (mut source, mut cumulative) = (0, (self.log_weights[0] - log_total).exp());
-        for chain in 0..size {
-            let quantile = (chain as f64 + offset) / size as f64;
-            while cumulative < quantile && source + 1 < size {
-                source += 1;
-                cumulative += (self.log_weights[source] - log_total).exp();
-            }
+        for (chain, source) in chosen.into_iter().enumerate() {
             self.tiles[chain / TILE].0.copy_row(chain % TILE, &old[source / TILE], source % TILE);
         }
         self.log_weights.fill(0.0);

@@ -5,14 +5,17 @@
 //! they go to a replay buffer, from which batches are drawn by weight. The gradient of the divergence
 //! is −E_g[∇ log q_θ] up to a factor, so a step raises log q_θ on what was drawn.
 
+use std::time::Instant;
+
 use dfdx::prelude::*;
 
+use crate::diagnostics::log_sum_exp;
 use crate::error::Error;
 use crate::flow::op;
 use crate::random::{stream, Purpose};
 use crate::sampling::{AnnealedImportanceSampling, Annealing, FlowDensity, Streams};
 
-use super::{DescentOptions, Problem, StepReport, Trainer, TrainingState};
+use super::{DescentOptions, Problem, StepReport, Trainer, TrainingState, WalkerOptions};
 
 /// Options of FAB.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +36,8 @@ pub struct FabOptions {
     pub min_batches: usize,
     /// The buffer holds at most this many batches.
     pub max_batches: usize,
+    /// Chains on the target that take over from annealing.
+    pub walkers: Option<WalkerOptions>,
 }
 
 /// The FAB trainer.
@@ -64,11 +69,7 @@ impl Fab {
             proposal: &flow,
             target: &problem.target,
             subspace: problem.subspace(),
-            annealing: Annealing {
-                intermediate: self.options.intermediate_distributions,
-                leapfrog_steps: self.options.leapfrog_steps,
-                alpha: self.options.alpha,
-            },
+            annealing: self.annealing(),
         };
         let streams = Streams { seed: problem.seed, purpose: Purpose::Annealing, step: pass };
         let samples = self.descent.batch_size;
@@ -88,41 +89,146 @@ impl Fab {
         Ok(())
     }
 
-    /// One gradient step on the buffer's samples `chosen`.
+    /// One gradient step on `joint`: a loss −mean(weight · log q), the weights being `weigh` of log q.
+    /// Returns the loss, the gradient's norm, and log q.
     fn update(
         &self,
         problem: &Problem,
         state: &mut TrainingState,
-        chosen: &[usize],
-    ) -> Result<(f64, f64), Error> {
-        let joint: Vec<f64> =
-            chosen.iter().flat_map(|&index| state.buffer.joint(index)).copied().collect();
-        let old: Vec<f64> = chosen.iter().map(|&index| state.buffer.log_q(index)).collect();
-        let mut new = Vec::new();
-        let result = state.descend(&self.descent, |theta| {
-            let log_q = op::log_prob(&problem.flow, theta, &joint);
-            new = log_q.as_vec();
-            let weights: Vec<f32> = new
-                .iter()
-                .zip(&old)
-                .map(|(&log_q, &old)| {
-                    let weight = self.log_adjustment(f64::from(log_q), old).exp();
-                    // A sample that the flow has no number for teaches nothing.
-                    if weight.is_finite() {
-                        weight.min(self.options.weight_clip) as f32
-                    } else {
-                        0.0
-                    }
-                })
+        joint: &[f64],
+        weigh: impl FnOnce(&[f32]) -> Vec<f64>,
+    ) -> Result<(f64, f64, Vec<f32>), Error> {
+        let mut values = Vec::new();
+        let (loss, norm) = state.descend(&self.descent, |theta| {
+            let log_q = op::log_prob(&problem.flow, theta, joint);
+            values = log_q.as_vec();
+            let clip = self.options.weight_clip;
+            let weights: Vec<f32> = weigh(&values)
+                .into_iter()
+                // A sample that the flow has no number for teaches nothing.
+                .map(|weight| if weight.is_finite() { weight.min(clip) as f32 } else { 0.0 })
                 .collect();
-            let weights = log_q.device().tensor_from_vec(weights, (chosen.len(),));
+            let weights = log_q.device().tensor_from_vec(weights, (values.len(),));
             Ok(-(log_q * weights).mean())
         })?;
-        for ((&index, &log_q), &old) in chosen.iter().zip(&new).zip(&old) {
-            let log_q = f64::from(log_q);
-            state.buffer.adjust(index, self.log_adjustment(log_q, old), log_q);
+        Ok((loss, norm, values))
+    }
+
+    /// Gradient steps on the buffer's samples.
+    fn learn_from_buffer(
+        &self,
+        problem: &Problem,
+        state: &mut TrainingState,
+        report: &mut StepReport,
+    ) -> Result<(), Error> {
+        let batch = self.descent.batch_size;
+        let mut rng = stream(problem.seed, Purpose::Buffer, state.step, 0);
+        let chosen = state.buffer.draw(self.options.updates_per_annealing * batch, &mut rng);
+        let mut means = Means::default();
+        for chosen in chosen.chunks(batch) {
+            let joint: Vec<f64> =
+                chosen.iter().flat_map(|&index| state.buffer.joint(index)).copied().collect();
+            let old: Vec<f64> = chosen.iter().map(|&index| state.buffer.log_q(index)).collect();
+            let adjustment = |log_q: f32, old: f64| self.log_adjustment(f64::from(log_q), old);
+            let (loss, norm, new) = self.update(problem, state, &joint, |log_q| {
+                log_q.iter().zip(&old).map(|(&q, &old)| adjustment(q, old).exp()).collect()
+            })?;
+            means.add(loss, norm);
+            for ((&index, &log_q), &old) in chosen.iter().zip(&new).zip(&old) {
+                state.buffer.adjust(index, adjustment(log_q, old), f64::from(log_q));
+            }
         }
-        Ok(result)
+        means.report(report);
+        Ok(())
+    }
+
+    /// Gradient steps on what the walkers, distributed as p, find: with weights (p/q)^{α−1} they stand
+    /// for g ∝ p^α q^{1−α}.
+    fn learn_from_walkers(
+        &self,
+        problem: &Problem,
+        state: &mut TrainingState,
+        options: &WalkerOptions,
+        report: &mut StepReport,
+    ) -> Result<(), Error> {
+        if !state.walkers.started() {
+            let annealing = Annealing { alpha: 1.0, ..self.annealing() };
+            let effort = state.walkers.start(
+                problem,
+                &state.theta,
+                options.count,
+                annealing,
+                &state.step_sizes,
+            )?;
+            state.energy_evaluations += effort.evaluations;
+            state.recoverable_failures += effort.failures;
+        }
+        let (batch, updates) = (self.descent.batch_size, self.options.updates_per_annealing);
+        // The averaged weights make the better proposals.
+        let visit = state.walkers.visit(
+            problem,
+            &state.average,
+            options.leapfrog_steps,
+            updates * batch,
+            updates,
+            state.step,
+        )?;
+        state.energy_evaluations += visit.effort.evaluations;
+        state.recoverable_failures += visit.effort.failures;
+        report.potential_seconds += visit.effort.seconds;
+        report.acceptance = Some(visit.acceptance);
+        report.flow_acceptance = Some(visit.flow_acceptance);
+        report.hmc_step_size = Some(state.walkers.step_size.get());
+
+        let mut means = Means::default();
+        let rows = visit.joint.chunks(batch * problem.flow.width());
+        for (joint, log_p) in rows.zip(visit.log_p.chunks(batch)) {
+            let (loss, norm, _) = self.update(problem, state, joint, |log_q| {
+                let logs: Vec<f64> = log_q
+                    .iter()
+                    .zip(log_p)
+                    .map(|(&log_q, log_p)| (self.options.alpha - 1.0) * (log_p - f64::from(log_q)))
+                    .collect();
+                let finite: Vec<f64> = logs.iter().copied().filter(|w| w.is_finite()).collect();
+                let mean = log_sum_exp(&finite) - (finite.len() as f64).ln();
+                logs.into_iter().map(|log_weight| (log_weight - mean).exp()).collect()
+            })?;
+            means.add(loss, norm);
+        }
+        means.report(report);
+        Ok(())
+    }
+
+    fn annealing(&self) -> Annealing {
+        Annealing {
+            intermediate: self.options.intermediate_distributions,
+            leapfrog_steps: self.options.leapfrog_steps,
+            alpha: self.options.alpha,
+        }
+    }
+}
+
+/// Means over the gradient steps of a training step that have a finite loss.
+#[derive(Default)]
+struct Means {
+    loss: f64,
+    norm: f64,
+    terms: f64,
+}
+
+impl Means {
+    fn add(&mut self, loss: f64, norm: f64) {
+        if loss.is_finite() && norm.is_finite() {
+            self.loss += loss;
+            self.norm += norm;
+            self.terms += 1.0;
+        }
+    }
+
+    /// Not a number if there were none.
+    fn report(&self, report: &mut StepReport) {
+        report.loss = self.loss / self.terms;
+        report.gradient_norm = self.norm / self.terms;
     }
 }
 
@@ -145,30 +251,28 @@ impl Trainer for Fab {
             learning_rate: self.descent.schedule.at(state.step),
             ..StepReport::default()
         };
-        // The first step fills the buffer; its extra passes count as steps before zero.
-        let batch = self.descent.batch_size;
-        if state.step == 0 {
-            for extra in 1..self.options.min_batches {
-                self.anneal(problem, state, u64::MAX - extra as u64, &mut report)?;
+        let walkers = self.options.walkers.as_ref().filter(|w| state.step >= w.from_step);
+        let start = match walkers {
+            Some(options) => {
+                let start = Instant::now();
+                self.learn_from_walkers(problem, state, options, &mut report)?;
+                start
             }
-        }
-        self.anneal(problem, state, state.step, &mut report)?;
-
-        let updates = self.options.updates_per_annealing;
-        let mut rng = stream(problem.seed, Purpose::Buffer, state.step, 0);
-        let chosen = state.buffer.draw(updates * batch, &mut rng);
-        let start = std::time::Instant::now();
-        let (mut loss, mut norm, mut done) = (0.0, 0.0, 0.0);
-        for chosen in chosen.chunks(batch) {
-            let (l, n) = self.update(problem, state, chosen)?;
-            if l.is_finite() && n.is_finite() {
-                (loss, norm, done) = (loss + l, norm + n, done + 1.0);
+            None => {
+                // The first step fills the buffer; its extra passes count as steps before zero.
+                if state.step == 0 {
+                    for extra in 1..self.options.min_batches {
+                        self.anneal(problem, state, u64::MAX - extra as u64, &mut report)?;
+                    }
+                }
+                self.anneal(problem, state, state.step, &mut report)?;
+                let start = Instant::now();
+                self.learn_from_buffer(problem, state, &mut report)?;
+                start
             }
-        }
+        };
         let threads = rayon::current_num_threads() as f64;
         report.flow_seconds += start.elapsed().as_secs_f64() * threads;
-        report.loss = if done > 0.0 { loss / done } else { f64::NAN };
-        report.gradient_norm = if done > 0.0 { norm / done } else { f64::NAN };
         state.step += 1;
         Ok(report)
     }

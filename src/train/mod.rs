@@ -6,6 +6,7 @@ mod max_likelihood;
 mod optimizer;
 mod reverse_kl;
 mod state;
+mod walkers;
 
 pub use buffer::ReplayBuffer;
 pub use fab::{Fab, FabOptions};
@@ -13,6 +14,7 @@ pub use max_likelihood::MaxLikelihood;
 pub use optimizer::{Adam, GradientGuard, GuardOptions, Outcome, Schedule};
 pub use reverse_kl::{CoreSchedule, Estimator, ReverseKl, ReverseKlOptions};
 pub use state::{DescentOptions, Problem, StepReport, TrainingState};
+pub use walkers::{WalkerOptions, Walkers};
 
 use crate::error::Error;
 

@@ -9,7 +9,7 @@ use crate::flow::{op, Flow};
 use crate::sampling::{AugmentedTarget, StepSizes, Subspace};
 
 use super::optimizer::{update_average, Adam, GradientGuard, GuardOptions, Outcome, Schedule};
-use super::ReplayBuffer;
+use super::{ReplayBuffer, Walkers};
 
 /// A flow and the target that it is trained on.
 pub struct Problem {
@@ -58,6 +58,8 @@ pub struct TrainingState {
     pub step_sizes: StepSizes,
     /// Annealed samples.
     pub buffer: ReplayBuffer,
+    /// Chains on the target, once they have started.
+    pub walkers: Walkers,
     /// Energy evaluations of the training so far.
     pub energy_evaluations: u64,
     /// Configurations without a finite energy so far.
@@ -79,8 +81,10 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// Learning rate.
     pub learning_rate: f64,
-    /// Mean acceptance of the annealing.
+    /// Mean acceptance of the annealing, or of the walkers.
     pub acceptance: Option<f64>,
+    /// Share of the flow's proposals that walkers took.
+    pub flow_acceptance: Option<f64>,
     /// Mean leapfrog step size of the annealing.
     pub hmc_step_size: Option<f64>,
     /// Thread seconds in the flow.
@@ -106,6 +110,7 @@ impl TrainingState {
             guard: GradientGuard::default(),
             step_sizes: StepSizes::new(intermediate, initial_step_size),
             buffer: ReplayBuffer::new(problem.flow.width(), capacity),
+            walkers: Walkers::none(initial_step_size),
             energy_evaluations: 0,
             recoverable_failures: 0,
             nonfinite_weights: 0,

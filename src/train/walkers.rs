@@ -1,0 +1,252 @@
+//! Walkers: Markov chains on exp(−U) that live as long as the training does.
+//!
+//! Once the flow covers the target, annealing from it at every step is a dear way to sample: chains on
+//! the target alone never touch the flow, and as p(x, a) = p(x) π(a|x), every visit to a chain gives a
+//! joint sample with a new a. Hamiltonian transitions explore locally; between basins the walkers move by
+//! independence Metropolis-Hastings with the flow's own draws (Gabrié, Rotskoff & Vanden-Eijnden,
+//! PNAS 119 (2022), arXiv:2105.12603).
+
+use rand::Rng;
+use rayon::prelude::*;
+
+use crate::engine::LANES;
+use crate::error::{Error, EvaluationError};
+use crate::random::{stream, Purpose};
+use crate::sampling::{
+    resample_systematically, transition, AnnealedImportanceSampling, Annealing, AugmentedTarget,
+    Chains, Effort, FlowDensity, Gaussian, Leapfrog, LogDensity, Path, Proposal, StepSize,
+    StepSizes, Streams, Workspace,
+};
+
+use super::Problem;
+
+/// Rows of a tile of chains.
+const TILE: usize = 64;
+
+/// How walkers are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalkerOptions {
+    /// Number of walkers.
+    pub count: usize,
+    /// The training step that they start at; annealing feeds the training until then.
+    pub from_step: u64,
+    /// Leapfrog steps of a transition.
+    pub leapfrog_steps: usize,
+}
+
+/// Where the walkers stand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Walkers {
+    /// [walkers, particles, dimension]; empty before they start.
+    pub positions: Vec<f64>,
+    /// The leapfrog step size of their transitions.
+    pub step_size: StepSize,
+}
+
+/// Rows that walkers gave, and what they cost.
+#[derive(Debug, Clone, Default)]
+pub struct Visit {
+    /// Joint configurations, [rows, width].
+    pub joint: Vec<f64>,
+    /// log p(x, a) at them, `[rows]`.
+    pub log_p: Vec<f64>,
+    /// Mean acceptance of the Hamiltonian transitions.
+    pub acceptance: f64,
+    /// Share of the flow's proposals that were taken.
+    pub flow_acceptance: f64,
+    /// Cost of the potential.
+    pub effort: Effort,
+}
+
+impl Walkers {
+    /// No walkers yet.
+    pub fn none(initial_step_size: f64) -> Self {
+        Self { positions: Vec::new(), step_size: StepSize::new(initial_step_size) }
+    }
+
+    /// Whether they have started.
+    pub fn started(&self) -> bool {
+        !self.positions.is_empty()
+    }
+
+    /// Starts `count` walkers: annealed importance sampling from the flow to exp(−U), resampled.
+    ///
+    /// # Errors
+    /// [`EvaluationError::Fatal`]; [`Error::Run`] if no sample has a finite weight.
+    pub fn start(
+        &mut self,
+        problem: &Problem,
+        theta: &[f32],
+        count: usize,
+        annealing: Annealing,
+        step_sizes: &StepSizes,
+    ) -> Result<Effort, Error> {
+        let flow = FlowDensity { flow: &problem.flow, theta };
+        let annealing = AnnealedImportanceSampling {
+            proposal: &flow,
+            target: &problem.target,
+            subspace: problem.subspace(),
+            annealing,
+        };
+        let streams = Streams { seed: problem.seed, purpose: Purpose::Walkers, step: u64::MAX };
+        let annealed = annealing.run(count, streams, &mut step_sizes.clone())?;
+        let mut rng = stream(problem.seed, Purpose::Walkers, u64::MAX, u64::MAX);
+        let chosen =
+            resample_systematically(&annealed.log_weights, rng.gen()).ok_or_else(|| {
+                Error::Run("no walker could start: no annealed sample has a finite weight".into())
+            })?;
+        let (width, coordinates) = (problem.flow.width(), problem.flow.system().coordinates());
+        self.positions = chosen
+            .into_iter()
+            .flat_map(|index| &annealed.joint[index * width..index * width + coordinates])
+            .copied()
+            .collect();
+        Ok(annealed.effort[1])
+    }
+
+    /// Moves the next `rows` walkers in turn and returns them with new a; one in `proposals_every` is
+    /// first offered a draw of the flow. `step` is the training step.
+    ///
+    /// # Errors
+    /// [`EvaluationError::Fatal`].
+    pub fn visit(
+        &mut self,
+        problem: &Problem,
+        theta: &[f32],
+        leapfrog_steps: usize,
+        rows: usize,
+        proposals_every: usize,
+        step: u64,
+    ) -> Result<Visit, Error> {
+        let (target, width) = (&problem.target, problem.flow.width());
+        let coordinates = problem.flow.system().coordinates();
+        let count = self.positions.len() / coordinates;
+        let visits = step * rows as u64;
+        let place = |row: usize| ((visits + row as u64) % count as u64) as usize;
+        // Alone, without augmented copies; the Gaussian has weight zero.
+        let alone = AugmentedTarget::new(target.potential().clone(), 1, 1.0)?;
+        let unit = Gaussian::new(alone.subspace(), 1.0, 1.0)?;
+        let path = Path { densities: [&unit, &alone], subspace: alone.subspace() };
+        let leapfrog = Leapfrog { step_size: self.step_size.get(), steps: leapfrog_steps };
+        let flow = FlowDensity { flow: &problem.flow, theta };
+        let streams = Streams { seed: problem.seed, purpose: Purpose::Walkers, step };
+        let positions = &self.positions;
+
+        let tiles: Vec<Tile> = (0..rows.div_ceil(TILE))
+            .into_par_iter()
+            .map_init(Workspace::default, |workspace, tile| {
+                let first = tile * TILE;
+                let size = TILE.min(rows - first);
+                let mut rngs = streams.range(first, size);
+                let start: Vec<f64> = (first..first + size)
+                    .flat_map(|row| {
+                        let at = place(row) * coordinates;
+                        &positions[at..at + coordinates]
+                    })
+                    .copied()
+                    .collect();
+                let mut chains = Chains::new(&path, start)?;
+                let acceptance: f64 =
+                    transition(&path, [0.0, 1.0], leapfrog, &mut chains, &mut rngs, workspace)?
+                        .iter()
+                        .sum();
+                let mut joint = vec![0.0; size * width];
+                target.augment(chains.position(), &mut rngs, &mut joint);
+                let mut log_p: Vec<f64> = joint
+                    .chunks_exact(width)
+                    .zip(chains.log_density(1))
+                    .map(|(row, log_p)| log_p + target.log_conditional(row))
+                    .collect();
+                let mut effort = chains.effort()[1];
+
+                // In every round of the walkers another part of them gets a proposal.
+                let offered: Vec<usize> = (0..size)
+                    .filter(|row| {
+                        let visit = visits + (first + row) as u64;
+                        (visit + visit / count as u64).is_multiple_of(proposals_every as u64)
+                    })
+                    .collect();
+                let mut taken = 0;
+                for rows in offered.chunks(LANES) {
+                    taken += propose(
+                        &flow,
+                        target,
+                        rows,
+                        &mut rngs,
+                        &mut joint,
+                        &mut log_p,
+                        &mut effort,
+                    )?;
+                }
+                Ok(Tile { joint, log_p, acceptance, offered: offered.len(), taken, effort })
+            })
+            .collect::<Result<_, Error>>()?;
+
+        let mut visit = Visit::default();
+        let (mut offered, mut taken) = (0, 0);
+        for tile in tiles {
+            visit.joint.extend(tile.joint);
+            visit.log_p.extend(tile.log_p);
+            visit.acceptance += tile.acceptance / rows as f64;
+            visit.effort += tile.effort;
+            (offered, taken) = (offered + tile.offered, taken + tile.taken);
+        }
+        visit.flow_acceptance = taken as f64 / offered.max(1) as f64;
+        for (row, joint) in visit.joint.chunks_exact(width).enumerate() {
+            let at = place(row) * coordinates;
+            self.positions[at..at + coordinates].copy_from_slice(&joint[..coordinates]);
+        }
+        self.step_size.adapt(visit.acceptance);
+        Ok(visit)
+    }
+}
+
+/// One tile's share of a visit.
+struct Tile {
+    joint: Vec<f64>,
+    log_p: Vec<f64>,
+    acceptance: f64,
+    offered: usize,
+    taken: usize,
+    effort: Effort,
+}
+
+/// Offers each of `rows` a draw of the flow, taken with probability min(1, w′/w), w = p/q; returns how
+/// many took it.
+fn propose(
+    flow: &FlowDensity<'_>,
+    target: &AugmentedTarget,
+    rows: &[usize],
+    rngs: &mut [rand_chacha::ChaCha8Rng],
+    joint: &mut [f64],
+    log_p: &mut [f64],
+    effort: &mut Effort,
+) -> Result<usize, EvaluationError> {
+    let width = target.width();
+    let mut own: Vec<_> = rows.iter().map(|&row| rngs[row].clone()).collect();
+    let current: Vec<f64> =
+        rows.iter().flat_map(|&row| &joint[row * width..(row + 1) * width]).copied().collect();
+    let mut log_q = vec![0.0; rows.len()];
+    flow.flow.log_prob(flow.theta, &current, &mut log_q);
+    let mut proposed = vec![0.0; current.len()];
+    let (mut proposed_log_q, mut proposed_log_p) = (log_q.clone(), log_q.clone());
+    flow.draw(&mut own, &mut proposed, &mut proposed_log_q);
+    let mut gradient = vec![0.0; proposed.len()];
+    let failures =
+        target.log_density_and_gradient(&proposed, &mut proposed_log_p, &mut gradient)?;
+    effort.evaluations += rows.len() as u64;
+    effort.failures += failures as u64;
+    let mut taken = 0;
+    for (index, &row) in rows.iter().enumerate() {
+        let uniform: f64 = own[index].gen();
+        let gain = proposed_log_p[index] - proposed_log_q[index] - (log_p[row] - log_q[index]);
+        if proposed_log_q[index].is_finite() && uniform < gain.exp() {
+            joint[row * width..(row + 1) * width]
+                .copy_from_slice(&proposed[index * width..(index + 1) * width]);
+            log_p[row] = proposed_log_p[index];
+            taken += 1;
+        }
+        rngs[row] = own[index].clone();
+    }
+    Ok(taken)
+}
