@@ -239,31 +239,53 @@ impl Case {
             let vjp = |with: Option<&mut [f64]>,
                        moved_cotangent: &mut [Lane<f64>],
                        conditioning_cotangent: &mut [Lane<f64>],
+                       record: Option<&mut [Lane<f64>]>,
                        scratch: &mut [Lane<f64>]| {
-                self.coupling.vjp(
-                    Vjp {
-                        direction,
-                        theta: &self.theta,
-                        conditioning: &self.conditioning,
-                        moved: &self.moved,
-                        moved_cotangent,
-                        conditioning_cotangent,
-                        log_det_cotangent: &log_det_weight,
-                        gradient: with,
-                    },
-                    scratch,
-                );
+                let call = Vjp {
+                    direction,
+                    theta: &self.theta,
+                    conditioning: &self.conditioning,
+                    moved: &self.moved,
+                    moved_cotangent,
+                    conditioning_cotangent,
+                    log_det_cotangent: &log_det_weight,
+                    gradient: with,
+                };
+                match record {
+                    Some(record) => self.coupling.vjp_recorded(call, record, scratch),
+                    None => self.coupling.vjp(call, scratch),
+                }
             };
             vjp(
                 Some(&mut gradient),
                 &mut moved_cotangent,
                 &mut conditioning_cotangent,
+                None,
                 &mut scratch,
             );
             // Without parameter gradients the input gradients are the same.
             let (mut alone, mut alone_conditioning) = (weights.clone(), vec![Lane::zero(); width]);
-            vjp(None, &mut alone, &mut alone_conditioning, &mut scratch);
+            vjp(None, &mut alone, &mut alone_conditioning, None, &mut scratch);
             assert!(alone == moved_cotangent && alone_conditioning == conditioning_cotangent);
+            // A recorded call gives the same bytes, both ways.
+            let mut record = vec![Lane::zero(); self.coupling.record_lanes()];
+            let (mut plain, mut recorded) = (self.moved.clone(), self.moved.clone());
+            let (mut log_det, mut recorded_log_det) = (Lane::zero(), Lane::zero());
+            let (theta, y) = (&self.theta, &self.conditioning);
+            self.coupling.apply(direction, theta, y, &mut plain, &mut log_det, &mut scratch);
+            self.coupling.apply_recorded(
+                direction,
+                theta,
+                y,
+                &mut recorded,
+                &mut recorded_log_det,
+                &mut record,
+                &mut scratch,
+            );
+            assert!(plain == recorded && log_det == recorded_log_det);
+            let (mut again, mut again_conditioning) = (weights.clone(), vec![Lane::zero(); width]);
+            vjp(None, &mut again, &mut again_conditioning, Some(&mut record), &mut scratch);
+            assert!(again == moved_cotangent && again_conditioning == conditioning_cotangent);
 
             for trial in 0..4 {
                 let along = lanes(2 * width, 30 + trial, 1.0);

@@ -40,6 +40,9 @@ pub(super) enum Command {
     /// Sample a target by annealed Monte Carlo, without a flow
     #[command(after_help = "Example: boltzflow reference dw4 -n 10000 -o dw4.npz")]
     Reference(ReferenceArgs),
+    /// Measure how fast this machine runs the flow
+    #[command(after_help = "Example: boltzflow bench lj13")]
+    Bench(BenchArgs),
     /// List the built-in targets
     Targets,
 }
@@ -124,6 +127,22 @@ pub(super) struct ReferenceArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    /// Only flows whose names contain this, such as lj13 or pairwise
+    #[arg(default_value = "")]
+    pub filter: String,
+    /// Samples of a batch; at most 64 for LJ55
+    #[arg(short = 'n', long, value_name = "N", default_value = "1024")]
+    pub batch: NonZeroUsize,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 1.0)]
+    pub seconds: f64,
+    /// Print a JSON array
     #[arg(long)]
     pub json: bool,
 }

@@ -1,6 +1,7 @@
 //! The command line: flags to validated options, work, and reports.
 
 mod args;
+mod bench;
 mod evaluate;
 mod figures;
 mod folder;
@@ -60,6 +61,7 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
         Command::Sample(args) => sample::run(&args, registry),
         Command::Plot(args) => figures::run(&args, registry),
         Command::Reference(args) => reference::run(&args, registry),
+        Command::Bench(args) => bench::run(&args),
         Command::Targets => targets(),
     }
 }

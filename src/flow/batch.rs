@@ -99,7 +99,7 @@ impl<T: Real> Flow<T> {
         joint.par_chunks(LANES * self.width()).zip(log_prob.par_chunks_mut(LANES)).for_each(
             |(joint, log_prob)| {
                 self.with_tile(|states, _, scratch| {
-                    self.log_prob_tile(theta, joint, states, scratch, log_prob);
+                    self.log_prob_tile(theta, joint, states, &mut [], scratch, log_prob);
                 });
             },
         );
@@ -119,7 +119,7 @@ impl<T: Real> Flow<T> {
             .zip(trajectory.lanes.par_chunks_mut(self.trajectory_lanes()))
             .for_each(|((joint, log_prob), states)| {
                 self.with_tile(|_, _, scratch| {
-                    self.log_prob_tile(theta, joint, states, scratch, log_prob);
+                    self.log_prob_tile(theta, joint, states, &mut [], scratch, log_prob);
                 });
             });
         trajectory
@@ -139,10 +139,10 @@ impl<T: Real> Flow<T> {
             .into_par_iter()
             .zip(log_prob.par_chunks_mut(LANES))
             .for_each(|((joint, gradient), log_prob)| {
-                self.with_tile(|states, cotangent, scratch| {
-                    self.log_prob_tile(theta, joint, states, scratch, log_prob);
+                self.with_recorded_tile(|records, states, cotangent, scratch| {
+                    self.log_prob_tile(theta, joint, states, records, scratch, log_prob);
                     let one = Lane::splat(T::ONE);
-                    self.log_prob_tile_back(theta, states, &one, cotangent, None, scratch);
+                    self.log_prob_tile_back(theta, states, &one, cotangent, None, records, scratch);
                     store_rows(cotangent, width, gradient);
                 });
             });
@@ -160,7 +160,10 @@ impl<T: Real> Flow<T> {
             self.with_tile(|_, state, scratch| {
                 let cotangent = load_scalars(&log_prob_cotangent[first..last]);
                 let states = self.tile(trajectory, first);
-                self.log_prob_tile_back(theta, states, &cotangent, state, Some(gradient), scratch);
+                let (gradient, records) = (Some(gradient), &mut [][..]);
+                self.log_prob_tile_back(
+                    theta, states, &cotangent, state, gradient, records, scratch,
+                );
             });
         });
     }
@@ -237,7 +240,7 @@ impl<T: Real> Flow<T> {
                     if k < x { base * value } else { state[from].0[sample] + augmented * value };
             }
         }
-        let log_det = self.pass(Direction::Forward, theta, states, scratch);
+        let log_det = self.pass(Direction::Forward, theta, states, &mut [], scratch);
         let normalizer = self.log_base_normalizer(log_scales);
         for (sample, log_prob) in log_prob.iter_mut().enumerate() {
             *log_prob = normalizer - 0.5 * square[sample] - log_det.0[sample].to_f64();
@@ -298,6 +301,7 @@ impl<T: Real> Flow<T> {
             cotangent,
             &log_det_cotangent,
             Some(&mut *gradient),
+            &mut [],
             scratch,
         );
         // x₀ = σ ε_x, a₀ = x₀ + s ε_a.
@@ -323,12 +327,13 @@ impl<T: Real> Flow<T> {
         theta: &[T],
         joint: &[f64],
         states: &mut [Lane<T>],
+        records: &mut [Lane<T>],
         scratch: &mut [Lane<T>],
         log_prob: &mut [f64],
     ) {
         let width = self.width();
         load_rows(joint, width, &mut states[..width]);
-        let log_det = self.pass(Direction::Inverse, theta, states, scratch);
+        let log_det = self.pass(Direction::Inverse, theta, states, records, scratch);
         let base = &states[states.len() - width..];
         let log_scales = self.log_scales(theta);
         let normalizer = self.log_base_normalizer(log_scales);
@@ -360,6 +365,7 @@ impl<T: Real> Flow<T> {
     }
 
     /// Back through the log-density of a tile: `cotangent` becomes ∂L/∂joint.
+    #[allow(clippy::too_many_arguments)]
     fn log_prob_tile_back(
         &self,
         theta: &[T],
@@ -367,6 +373,7 @@ impl<T: Real> Flow<T> {
         log_prob_cotangent: &Lane<T>,
         cotangent: &mut [Lane<T>],
         mut gradient: Option<&mut [T]>,
+        records: &mut [Lane<T>],
         scratch: &mut [Lane<T>],
     ) {
         let (width, x, d) = (self.width(), self.system.coordinates(), self.system.dimension());
@@ -402,7 +409,16 @@ impl<T: Real> Flow<T> {
             self.add_log_scale_gradient(gradient, to_base, to_augmented);
         }
         let direction = Direction::Inverse;
-        self.pass_back(direction, theta, states, cotangent, log_prob_cotangent, gradient, scratch);
+        self.pass_back(
+            direction,
+            theta,
+            states,
+            cotangent,
+            log_prob_cotangent,
+            gradient,
+            records,
+            scratch,
+        );
     }
 
     /// Mean position per axis of one copy.

@@ -60,9 +60,36 @@ pub trait Coupling<T: Real>: Send + Sync {
     /// The vector-Jacobian product of [`apply`](Self::apply).
     fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]);
 
+    /// Lanes of a record that [`apply_recorded`](Self::apply_recorded) leaves; 0 where doing it again is
+    /// cheaper than keeping it.
+    fn record_lanes(&self) -> usize {
+        0
+    }
+
+    /// [`apply`](Self::apply), leaving in `record` what [`vjp_recorded`](Self::vjp_recorded) would else
+    /// compute again.
+    #[allow(clippy::too_many_arguments)]
+    fn apply_recorded(
+        &self,
+        direction: Direction,
+        theta: &[T],
+        conditioning: &[Lane<T>],
+        moved: &mut [Lane<T>],
+        log_det: &mut Lane<T>,
+        _record: &mut [Lane<T>],
+        scratch: &mut [Lane<T>],
+    ) {
+        self.apply(direction, theta, conditioning, moved, log_det, scratch);
+    }
+
+    /// [`vjp`](Self::vjp) of a recorded call; the record is used up.
+    fn vjp_recorded(&self, call: Vjp<'_, T>, _record: &mut [Lane<T>], scratch: &mut [Lane<T>]) {
+        self.vjp(call, scratch);
+    }
+
     /// Floating-point operations per sample of `apply`, of `vjp` without and of `vjp` with parameter
-    /// gradients. A multiply-add is two; an exponential counts as its polynomial's arithmetic.
-    fn operations(&self) -> [f64; 3];
+    /// gradients, and those that a record saves in a `vjp`. A multiply-add is two; an exponential counts as its polynomial's arithmetic.
+    fn operations(&self) -> [f64; 4];
 }
 
 /// What a vector-Jacobian product is given and where it goes. The scalar L depends on the outputs of

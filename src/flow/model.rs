@@ -121,9 +121,9 @@ impl<T: Real> Flow<T> {
     pub fn operations(&self) -> [f64; 3] {
         let mut total = [0.0; 3];
         for coupling in &self.couplings {
-            let [apply, inputs, parameters] = coupling.operations();
+            let [apply, inputs, parameters, recorded] = coupling.operations();
             total[0] += apply;
-            total[1] += apply + inputs;
+            total[1] += apply + inputs - recorded;
             total[2] += apply + parameters;
         }
         total
@@ -139,14 +139,23 @@ impl<T: Real> Flow<T> {
         self.couplings.iter().map(|c| c.scratch()).max().unwrap_or(0)
     }
 
+    /// Lanes of the records of all couplings.
+    pub(super) fn record_lanes(&self) -> usize {
+        self.couplings.iter().map(|c| c.record_lanes()).sum()
+    }
+
     /// Calls all couplings of a tile: `states` starts with the input; returns Σ log-determinants.
+    /// `records` gets what couplings leave for the way back; nothing if it is empty.
     pub(super) fn pass(
         &self,
         direction: Direction,
         theta: &[T],
         states: &mut [Lane<T>],
+        records: &mut [Lane<T>],
         scratch: &mut [Lane<T>],
     ) -> Lane<T> {
+        let keep = !records.is_empty();
+        let mut records = Arena::new(records);
         let width = self.width();
         let mut log_det = Lane::zero();
         for call in 0..self.couplings.len() {
@@ -156,7 +165,21 @@ impl<T: Real> Flow<T> {
             let index = self.called(direction, call);
             let (moved, conditioning) = split(index, state);
             let coupling = &self.couplings[index];
-            coupling.apply(direction, theta, conditioning, moved, &mut log_det, scratch);
+            if keep {
+                let record = records.take(coupling.record_lanes());
+                let log_det = &mut log_det;
+                coupling.apply_recorded(
+                    direction,
+                    theta,
+                    conditioning,
+                    moved,
+                    log_det,
+                    record,
+                    scratch,
+                );
+            } else {
+                coupling.apply(direction, theta, conditioning, moved, &mut log_det, scratch);
+            }
         }
         log_det
     }
@@ -173,9 +196,12 @@ impl<T: Real> Flow<T> {
         cotangent: &mut [Lane<T>],
         log_det_cotangent: &Lane<T>,
         mut gradient: Option<&mut [T]>,
+        records: &mut [Lane<T>],
         scratch: &mut [Lane<T>],
     ) {
         let width = self.width();
+        let keep = !records.is_empty();
+        let mut records = records;
         for call in (0..self.couplings.len()).rev() {
             let state = &states[call * width..(call + 1) * width];
             let index = self.called(direction, call);
@@ -193,7 +219,15 @@ impl<T: Real> Flow<T> {
                 log_det_cotangent,
                 gradient: gradient.as_deref_mut(),
             };
-            self.couplings[index].vjp(call, scratch);
+            let coupling = &self.couplings[index];
+            if keep {
+                let end = records.len() - coupling.record_lanes();
+                let (earlier, record) = records.split_at_mut(end);
+                coupling.vjp_recorded(call, record, scratch);
+                records = earlier;
+            } else {
+                coupling.vjp(call, scratch);
+            }
         }
     }
 
@@ -217,6 +251,19 @@ impl<T: Real> Flow<T> {
     pub(super) fn add_log_scale_gradient(&self, gradient: &mut [T], base: f64, augmented: f64) {
         self.log_base_scale.of_mut(gradient)[0] += T::of(base);
         self.log_augmentation_scale.of_mut(gradient)[0] += T::of(augmented);
+    }
+
+    /// [`with_tile`](Self::with_tile) and, first, room for the records.
+    pub(super) fn with_recorded_tile<R>(
+        &self,
+        body: impl FnOnce(&mut [Lane<T>], &mut [Lane<T>], &mut [Lane<T>], &mut [Lane<T>]) -> R,
+    ) -> R {
+        let lanes = [self.record_lanes(), self.trajectory_lanes(), self.width()];
+        T::with_workspace(lanes.iter().sum::<usize>() + self.scratch_lanes(), |space| {
+            let mut arena = Arena::new(space);
+            let [records, states, state] = lanes.map(|lanes| arena.take(lanes));
+            body(records, states, state, arena.rest())
+        })
     }
 
     /// Trajectory, scratch and one state of the thread's workspace.

@@ -151,23 +151,49 @@ impl<T: Real> Coupling<T> for VectorCoupling {
         log_det: &mut Lane<T>,
         scratch: &mut [Lane<T>],
     ) {
-        let coupling = self;
-        T::dispatch(Apply { coupling, direction, theta, conditioning, moved, log_det, scratch });
+        let (coupling, record) = (self, &mut [][..]);
+        let call =
+            Apply { coupling, direction, theta, conditioning, moved, log_det, record, scratch };
+        T::dispatch(call);
     }
 
     fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]) {
-        T::dispatch(Pullback { coupling: self, call, scratch });
+        T::dispatch(Pullback { coupling: self, call, record: &mut [], scratch });
+    }
+
+    fn record_lanes(&self) -> usize {
+        self.conditioner.vector_lanes() + self.conditioner.tape_lanes(true)
+    }
+
+    fn apply_recorded(
+        &self,
+        direction: Direction,
+        theta: &[T],
+        conditioning: &[Lane<T>],
+        moved: &mut [Lane<T>],
+        log_det: &mut Lane<T>,
+        record: &mut [Lane<T>],
+        scratch: &mut [Lane<T>],
+    ) {
+        let coupling = self;
+        let call =
+            Apply { coupling, direction, theta, conditioning, moved, log_det, record, scratch };
+        T::dispatch(call);
+    }
+
+    fn vjp_recorded(&self, call: Vjp<'_, T>, record: &mut [Lane<T>], scratch: &mut [Lane<T>]) {
+        T::dispatch(Pullback { coupling: self, call, record, scratch });
     }
 
     /// Counted: `apply` is the conditioner's products and element-wise work and the splines. The
     /// vector-Jacobian product runs it, runs the conditioner again, and goes back through it at the
     /// price of one more pass; the gradient of the weights is one more pass of the products.
-    fn operations(&self) -> [f64; 3] {
+    fn operations(&self) -> [f64; 4] {
         let (products, rest) = self.conditioner.operations();
         let (forward, backward) = self.inner.operations();
         let apply = products + rest + forward;
         let vjp = 3.0 * (products + rest) + backward;
-        [apply, vjp, vjp + products]
+        [apply, vjp, vjp + products, products + rest]
     }
 }
 
@@ -178,6 +204,8 @@ struct Apply<'a, T> {
     conditioning: &'a [Lane<T>],
     moved: &'a mut [Lane<T>],
     log_det: &'a mut Lane<T>,
+    /// Vectors and tape of the conditioner; empty if they are not to be kept.
+    record: &'a mut [Lane<T>],
     scratch: &'a mut [Lane<T>],
 }
 
@@ -186,13 +214,15 @@ impl<T: Real> Kernel<T> for Apply<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { coupling, direction, theta, conditioning, moved, log_det, scratch } = self;
+        let Self { coupling, direction, theta, conditioning, moved, log_det, .. } = self;
         let network = &coupling.conditioner;
-        let mut arena = Arena::new(scratch);
-        let vectors = arena.take(network.vector_lanes());
-        let tape = arena.take(network.tape_lanes(false));
-        network.forward::<V>(theta, conditioning, vectors, tape, arena.rest(), false);
-        let outputs = network.outputs(tape, false);
+        let keep = !self.record.is_empty();
+        let (mut arena, mut record) = (Arena::new(self.scratch), Arena::new(self.record));
+        let place = if keep { &mut record } else { &mut arena };
+        let vectors = place.take(network.vector_lanes());
+        let tape = place.take(network.tape_lanes(keep));
+        network.forward::<V>(theta, conditioning, vectors, tape, arena.rest(), keep);
+        let outputs = network.outputs(tape, keep);
         let inner = &coupling.inner;
         V::call(Move { inner, direction, conditioning, vectors, outputs, moved, log_det });
     }
@@ -201,6 +231,8 @@ impl<T: Real> Kernel<T> for Apply<'_, T> {
 struct Pullback<'a, T> {
     coupling: &'a VectorCoupling,
     call: Vjp<'a, T>,
+    /// As [`Apply`] left it; empty if it did not.
+    record: &'a mut [Lane<T>],
     scratch: &'a mut [Lane<T>],
 }
 
@@ -209,12 +241,16 @@ impl<T: Real> Kernel<T> for Pullback<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { coupling, call, scratch } = self;
+        let Self { coupling, call, .. } = self;
         let network = &coupling.conditioner;
-        let mut arena = Arena::new(scratch);
-        let vectors = arena.take(network.vector_lanes());
-        let tape = arena.take(network.tape_lanes(true));
-        network.forward::<V>(call.theta, call.conditioning, vectors, tape, arena.rest(), true);
+        let recorded = !self.record.is_empty();
+        let (mut arena, mut record) = (Arena::new(self.scratch), Arena::new(self.record));
+        let place = if recorded { &mut record } else { &mut arena };
+        let vectors = place.take(network.vector_lanes());
+        let tape = place.take(network.tape_lanes(true));
+        if !recorded {
+            network.forward::<V>(call.theta, call.conditioning, vectors, tape, arena.rest(), true);
+        }
         // Each node overwrites its own vectors and outputs' cotangents, all of which it reads first.
         let outputs_cotangent = arena.take(network.output_lanes());
         V::call(MoveBack {

@@ -91,6 +91,8 @@ impl Checkpoint {
             ("buffer.log_q", Dtype::F64, double(log_q)),
             ("buffer.log_weights", Dtype::F64, double(log_weights)),
             ("optimizer.mean", Dtype::F32, single(&state.optimizer.mean)),
+            ("optimizer.averages", Dtype::F32, single(&state.optimizer.rotation.averages)),
+            ("optimizer.bases", Dtype::F32, single(&state.optimizer.rotation.bases)),
             ("optimizer.square", Dtype::F32, single(&state.optimizer.square)),
             ("theta", Dtype::F32, single(&state.theta)),
             ("walkers", Dtype::F64, double(&state.walkers.positions)),
@@ -239,15 +241,14 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
         }
         Ok(view.data().to_vec())
     };
-    let single = |name: &str| -> Result<Vec<f32>, Error> {
+    let single = |name: &str, expected: usize| -> Result<Vec<f32>, Error> {
         let bytes = array(name, Dtype::F32)?;
         let values: Vec<f32> =
             bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        if values.len() != start.theta.len() {
+        if values.len() != expected {
             return Err(wrong(format!(
-                "array `{name}` has {} entries and the flow {} parameters",
-                values.len(),
-                start.theta.len()
+                "array `{name}` has {} entries and this recipe needs {expected}",
+                values.len()
             )));
         }
         Ok(values)
@@ -267,6 +268,10 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
         head.buffer_next,
     )
     .ok_or_else(|| wrong("its buffer does not fit this recipe".to_string()))?;
+    let parameters = start.theta.len();
+    let mut rotation = start.optimizer.rotation.clone();
+    rotation.averages = single("optimizer.averages", rotation.averages.len())?;
+    rotation.bases = single("optimizer.bases", rotation.bases.len())?;
     let walkers = double("walkers")?;
     // A joint configuration is x and its augmented copies, at least one.
     if !(2 * walkers.len()).is_multiple_of(start.buffer.width()) {
@@ -275,12 +280,13 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
     Ok(Checkpoint {
         state: TrainingState {
             step: head.step,
-            theta: single("theta")?,
-            average: single("average")?,
+            theta: single("theta", parameters)?,
+            average: single("average", parameters)?,
             optimizer: Adam {
-                mean: single("optimizer.mean")?,
-                square: single("optimizer.square")?,
+                mean: single("optimizer.mean", parameters)?,
+                square: single("optimizer.square", parameters)?,
                 updates: head.updates,
+                rotation,
             },
             guard: head.guard,
             step_sizes: head.step_sizes,

@@ -2,6 +2,7 @@
 //! crash leaves the last good version.
 
 mod atomic;
+pub mod benchmark;
 mod checkpoint;
 mod evaluate;
 mod folder;

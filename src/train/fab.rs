@@ -240,6 +240,7 @@ impl Trainer for Fab {
     fn start(&self, problem: &Problem) -> TrainingState {
         TrainingState::new(
             problem,
+            &self.descent,
             self.options.intermediate_distributions,
             self.options.initial_step_size,
             self.options.max_batches * self.descent.batch_size,

@@ -5,14 +5,16 @@ mod fab;
 mod max_likelihood;
 mod optimizer;
 mod reverse_kl;
+mod rotation;
 mod state;
 mod walkers;
 
 pub use buffer::ReplayBuffer;
 pub use fab::{Fab, FabOptions};
 pub use max_likelihood::MaxLikelihood;
-pub use optimizer::{Adam, GradientGuard, GuardOptions, Outcome, Schedule};
+pub use optimizer::{Adam, GradientGuard, GuardOptions, Method, Outcome, Schedule};
 pub use reverse_kl::{CoreSchedule, Estimator, ReverseKl, ReverseKlOptions};
+pub use rotation::Rotation;
 pub use state::{DescentOptions, Problem, StepReport, TrainingState};
 pub use walkers::{WalkerOptions, Walkers};
 

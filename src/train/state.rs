@@ -8,8 +8,10 @@ use crate::error::Error;
 use crate::flow::{op, Flow};
 use crate::sampling::{AugmentedTarget, StepSizes, Subspace};
 
-use super::optimizer::{update_average, Adam, GradientGuard, GuardOptions, Outcome, Schedule};
-use super::{ReplayBuffer, Walkers};
+use super::optimizer::{
+    update_average, Adam, GradientGuard, GuardOptions, Method, Outcome, Schedule,
+};
+use super::{ReplayBuffer, Rotation, Walkers};
 
 /// A flow and the target that it is trained on.
 pub struct Problem {
@@ -33,6 +35,8 @@ impl Problem {
 pub struct DescentOptions {
     /// Samples of a gradient step.
     pub batch_size: usize,
+    /// How gradients become updates.
+    pub optimizer: Method,
     /// Learning rate over training steps.
     pub schedule: Schedule,
     /// Decay per gradient step of the averaged weights.
@@ -98,15 +102,25 @@ impl TrainingState {
     /// zero for objectives without annealing.
     pub fn new(
         problem: &Problem,
+        descent: &DescentOptions,
         intermediate: usize,
         initial_step_size: f64,
         capacity: usize,
     ) -> Self {
-        let theta = problem.flow.layout().initialize::<f32>(problem.seed);
+        let layout = problem.flow.layout();
+        let theta = layout.initialize::<f32>(problem.seed);
+        let matrices = layout.tensors().iter().filter_map(|tensor| match *tensor.shape {
+            [rows, columns] => Some((tensor.offset, rows, columns)),
+            _ => None,
+        });
+        let rotation = match descent.optimizer {
+            Method::Adam => Rotation::default(),
+            Method::Soap => Rotation::new(matrices),
+        };
         Self {
             step: 0,
             average: theta.clone(),
-            optimizer: Adam::new(theta.len()),
+            optimizer: Adam::new(theta.len(), rotation),
             guard: GradientGuard::default(),
             step_sizes: StepSizes::new(intermediate, initial_step_size),
             buffer: ReplayBuffer::new(problem.flow.width(), capacity),

@@ -118,7 +118,7 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
         T::dispatch(Back { conditioner: &self.conditioner, call, scratch });
     }
 
-    fn operations(&self) -> [f64; 3] {
+    fn operations(&self) -> [f64; 4] {
         let c = &self.conditioner;
         let [n, d, p] = [c.particles, c.dimension, c.pairs].map(|count| count as f64);
         let [forward, backward, with_parameters] = c.operations();
@@ -127,7 +127,7 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
         let shift = p * (4.0 * d + 4.0) + 6.0 * n * d;
         let apply = forward + sweeps + shift;
         let back = forward + 4.0 * sweeps + 3.0 * shift;
-        [apply, back + backward, back + with_parameters]
+        [apply, back + backward, back + with_parameters, 0.0]
     }
 }
 

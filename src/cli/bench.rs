@@ -1,0 +1,81 @@
+//! `boltzflow bench`.
+
+use crate::error::Error;
+use crate::run::benchmark::{cases, Measurement, Operation};
+
+use super::args::BenchArgs;
+use super::output::say;
+
+pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
+    let found = cases(&args.filter, args.batch.get())?;
+    if found.is_empty() {
+        let all: Vec<String> = cases("", 1)?.into_iter().map(|case| case.name).collect();
+        return Err(Error::parameter(
+            "FILTER",
+            format!("`{}` is in no case: {}", args.filter, all.join(", ")),
+        ));
+    }
+    let mut measured: Vec<Measurement> = Vec::new();
+    if !args.json {
+        header()?;
+    }
+    for case in &found {
+        if !args.json {
+            say!("")?;
+        }
+        for operation in Operation::ALL {
+            let measurement = case.measure(operation, args.seconds);
+            if !args.json {
+                row(&measurement)?;
+            }
+            measured.push(measurement);
+        }
+    }
+    if args.json {
+        let text = serde_json::to_string_pretty(&measured)
+            .map_err(|e| Error::Run(format!("the table has no JSON form: {e}")))?;
+        say!("{text}")?;
+    } else {
+        say!("\nThe share is that of a large matrix product on the same threads, timed before and after each run.")?;
+    }
+    Ok(())
+}
+
+fn header() -> Result<(), Error> {
+    say!(
+        "{} threads, {}\n",
+        rayon::current_num_threads(),
+        crate::engine::instruction_set().name()
+    )?;
+    say!(
+        "{:<43} {:>6} {:>10} {:>13} {:>7} {:>7} {:>6} {:>9}",
+        "flow and operation",
+        "batch",
+        "samples/s",
+        "MFLOP/sample",
+        "GF/s",
+        "peak",
+        "share",
+        "memory"
+    )
+}
+
+fn row(m: &Measurement) -> Result<(), Error> {
+    say!(
+        "{:<43} {:>6} {:>10} {:>13.2} {:>7.0} {:>7.0} {:>4.0} % {:>6} MB",
+        m.name,
+        m.batch,
+        significant(m.samples_per_second),
+        m.megaflop_per_sample,
+        m.gflops,
+        m.peak_gflops,
+        100.0 * m.share_of_peak,
+        m.peak_rss_mb.map_or("?".into(), |mb| format!("{mb:.0}"))
+    )
+}
+
+/// Three significant digits.
+fn significant(value: f64) -> String {
+    let digits = (2 - value.abs().log10().floor() as i32).max(0) as usize;
+    format!("{value:.digits$}")
+}

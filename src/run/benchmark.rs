@@ -1,0 +1,294 @@
+//! How fast this machine runs the flow, beside how fast it multiplies matrices.
+//!
+//! Every case is a flow of given size and one operation on a batch. Its arithmetic is counted by the
+//! couplings themselves ([`Flow::operations`]; a multiply-add is two operations, an exponential its
+//! polynomial's arithmetic); the peak is a large product by the same kernels on the same threads.
+
+use std::time::Instant;
+
+use rand_distr::{Distribution, StandardNormal};
+use serde::Serialize;
+
+use crate::engine::{matrix_product, Kernel, Lane, Matrix, Real, Vector, LANES};
+use crate::error::Error;
+use crate::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions, VectorOptions};
+use crate::random::{stream, Purpose};
+use crate::system::System;
+
+/// What is done with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Draws with log q.
+    Sample,
+    /// log q of given configurations.
+    LogProb,
+    /// log q and its gradient in the configurations.
+    InputGradient,
+    /// log q and its gradient in the parameters.
+    ParameterGradient,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::Sample, Self::LogProb, Self::InputGradient, Self::ParameterGradient];
+
+    /// Words for a table.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Sample => "sample + log q",
+            Self::LogProb => "log q",
+            Self::InputGradient => "log q + input gradient",
+            Self::ParameterGradient => "log q + parameter gradient",
+        }
+    }
+}
+
+/// A flow whose speed is measured.
+pub struct Case {
+    /// `SYSTEM-FLOW`.
+    pub name: String,
+    flow: Flow<f32>,
+    theta: Vec<f32>,
+    noise: Vec<f64>,
+    joint: Vec<f64>,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Serialize)]
+pub struct Measurement {
+    /// `SYSTEM-FLOW: operation`.
+    pub name: String,
+    /// Samples of a batch.
+    pub batch: usize,
+    /// Samples in a second.
+    pub samples_per_second: f64,
+    /// Counted arithmetic of one sample, in millions of operations.
+    pub megaflop_per_sample: f64,
+    /// Counted arithmetic in a second, in billions of operations.
+    pub gflops: f64,
+    /// The product's, measured before and after each run.
+    pub peak_gflops: f64,
+    /// The runs' ratios of the two; their median.
+    pub share_of_peak: f64,
+    /// Threads used.
+    pub threads: usize,
+    /// Largest memory of the process during the case, in MB; absent where the system does not tell.
+    pub peak_rss_mb: Option<f64>,
+}
+
+/// Particles of LJ13 and LJ55 in the bench sit in a Gaussian of this scale, so that distances are those
+/// of the cluster.
+const SCALES: [(&str, usize, usize, f64); 3] =
+    [("dw4", 4, 2, 2.0), ("lj13", 13, 3, 1.0), ("lj55", 55, 3, 1.8)];
+
+/// The flow of the published size: 12 layers, each two couplings with the vector projection.
+fn published() -> Vec<CouplingOptions> {
+    vec![CouplingOptions::Vector(VectorOptions::default()); 12]
+}
+
+/// The flow of the recipe for DW4 and LJ13; LJ55 takes LJ13's.
+fn pairwise(system: &str) -> Vec<CouplingOptions> {
+    let (layers, basis, cutoff) = if system == "dw4" { (8, 16, 8.0) } else { (6, 20, 5.0) };
+    let options = PairwiseOptions { width: 32, basis, cutoff, ..PairwiseOptions::default() };
+    vec![CouplingOptions::Pairwise(options); layers]
+}
+
+/// The reference flows, and the recipes' own, whose names contain `filter`.
+///
+/// # Errors
+/// Those of building a flow.
+pub fn cases(filter: &str, batch: usize) -> Result<Vec<Case>, Error> {
+    let mut found = Vec::new();
+    for (system, particles, dimension, scale) in SCALES {
+        for (flow, layers) in [("published", published()), ("pairwise", pairwise(system))] {
+            let name = format!("{system}-{flow}");
+            if name.contains(filter) {
+                let system = System::new(particles, dimension)?;
+                // A sample of LJ55 at the published size costs a second of a core.
+                let batch = if particles > 20 { batch.min(64) } else { batch };
+                found.push(case(name, system, layers, scale, batch)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A flow of `layers` on `system`, its parameters off the identity, with a batch around the origin.
+///
+/// # Errors
+/// Those of building a flow.
+pub fn case(
+    name: String,
+    system: System,
+    layers: Vec<CouplingOptions>,
+    scale: f64,
+    batch: usize,
+) -> Result<Case, Error> {
+    let options = FlowOptions {
+        augmented_copies: 1,
+        base_scale: scale,
+        augmentation_scale: 0.2 * scale,
+        layers,
+    };
+    let flow = Flow::new(system, &options)?;
+    let normal = |sample, count: usize| -> Vec<f64> {
+        let rng = stream(0, Purpose::Evaluation, 0, sample);
+        StandardNormal.sample_iter(rng).take(count).collect()
+    };
+    let mut theta = flow.layout().initialize::<f32>(0);
+    let pushes = normal(1, theta.len());
+    for (theta, push) in theta.iter_mut().zip(pushes) {
+        *theta += 0.01 * push as f32;
+    }
+    let noise = normal(2, batch * flow.width());
+    let (mut joint, mut log_prob) = (vec![0.0; noise.len()], vec![0.0; batch]);
+    flow.sample_and_log_prob(&theta, &noise, &mut joint, &mut log_prob);
+    Ok(Case { name, flow, theta, noise, joint })
+}
+
+impl Case {
+    /// Samples of its batch.
+    pub fn batch(&self) -> usize {
+        self.joint.len() / self.flow.width()
+    }
+
+    /// Counted operations of one sample.
+    pub fn operations(&self, operation: Operation) -> f64 {
+        let [apply, inputs, parameters] = self.flow.operations();
+        match operation {
+            Operation::Sample | Operation::LogProb => apply,
+            Operation::InputGradient => inputs,
+            Operation::ParameterGradient => parameters,
+        }
+    }
+
+    /// Does `operation` once on the batch.
+    pub fn run(&self, operation: Operation) {
+        let Self { flow, theta, noise, joint, .. } = self;
+        let mut log_prob = vec![0.0; self.batch()];
+        match operation {
+            Operation::Sample => {
+                let mut out = vec![0.0; joint.len()];
+                flow.sample_and_log_prob(theta, noise, &mut out, &mut log_prob);
+            }
+            Operation::LogProb => flow.log_prob(theta, joint, &mut log_prob),
+            Operation::InputGradient => {
+                let mut gradient = vec![0.0; joint.len()];
+                flow.log_prob_and_gradient(theta, joint, &mut log_prob, &mut gradient);
+            }
+            Operation::ParameterGradient => {
+                let trajectory = flow.log_prob_recorded(theta, joint, &mut log_prob);
+                let mut gradient = vec![0.0; theta.len()];
+                let cotangent = vec![1.0; log_prob.len()];
+                flow.log_prob_vjp(theta, &trajectory, &cotangent, &mut gradient);
+            }
+        }
+    }
+
+    /// Runs `operation` for about `seconds` after one run to warm up. Before and after every run the
+    /// product is timed, because the clock of a shared machine wanders: the share is the median of
+    /// the runs' shares, each of its own neighbours.
+    pub fn measure(&self, operation: Operation, seconds: f64) -> Measurement {
+        forget_peak_memory();
+        let peak = Peak::new();
+        self.run(operation);
+        peak.gflops();
+        let per_sample = self.operations(operation);
+        let mut runs: Vec<(f64, f64, f64)> = Vec::new();
+        let begin = Instant::now();
+        let mut before = peak.gflops();
+        while runs.len() < 3 || begin.elapsed().as_secs_f64() < seconds {
+            let start = Instant::now();
+            self.run(operation);
+            let time = start.elapsed().as_secs_f64();
+            let after = peak.gflops();
+            let gflops = per_sample * self.batch() as f64 / time / 1e9;
+            let beside = 0.5 * (before + after);
+            runs.push((gflops / beside, gflops, beside));
+            before = after;
+        }
+        let median = |value: fn(&(f64, f64, f64)) -> f64| {
+            let mut values: Vec<f64> = runs.iter().map(value).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let gflops = median(|run| run.1);
+        Measurement {
+            name: format!("{}: {}", self.name, operation.label()),
+            batch: self.batch(),
+            samples_per_second: gflops * 1e9 / per_sample,
+            megaflop_per_sample: per_sample / 1e6,
+            gflops,
+            peak_gflops: median(|run| run.2),
+            share_of_peak: median(|run| run.0),
+            threads: rayon::current_num_threads(),
+            peak_rss_mb: peak_memory(),
+        }
+    }
+}
+
+/// A large matrix product in f32 on all threads: 256 x 256 parameters times 256 x 192 numbers on each
+/// thread, which stay in its second-level cache.
+struct Peak {
+    left: Vec<f32>,
+    right: Vec<Lane<f32>>,
+}
+
+impl Peak {
+    const SIZE: usize = 256;
+    const ITEMS: usize = 12;
+    /// Products of a timing, about 10 ms.
+    const ROUNDS: usize = 80;
+
+    fn new() -> Self {
+        Self {
+            left: vec![0.5; Self::SIZE * Self::SIZE],
+            right: vec![Lane::splat(0.25); Self::SIZE * Self::ITEMS],
+        }
+    }
+
+    /// Billions of operations per second.
+    fn gflops(&self) -> f64 {
+        let threads = rayon::current_num_threads();
+        let start = Instant::now();
+        rayon::broadcast(|_| {
+            let mut out = vec![Lane::zero(); Self::SIZE * Self::ITEMS];
+            for _ in 0..Self::ROUNDS {
+                f32::dispatch(Product { peak: self, out: &mut out });
+                std::hint::black_box(&mut out);
+            }
+        });
+        let products = threads * Self::ROUNDS * Self::SIZE * Self::SIZE * Self::ITEMS * LANES;
+        2.0 * products as f64 / start.elapsed().as_secs_f64() / 1e9
+    }
+}
+
+struct Product<'a> {
+    peak: &'a Peak,
+    out: &'a mut [Lane<f32>],
+}
+
+impl Kernel<f32> for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = f32>>(self) {
+        let left = Matrix::new(&self.peak.left, Peak::SIZE, Peak::SIZE);
+        matrix_product::<V>(left, &self.peak.right, self.out, Peak::ITEMS, false);
+    }
+}
+
+/// The process's largest resident memory since [`forget_peak_memory`], in MB; Linux only.
+fn peak_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes / 1024.0)
+}
+
+fn forget_peak_memory() {
+    // Where this is not allowed the peak is that since the start.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
