@@ -116,6 +116,7 @@ fn timeless(folder: &Path) -> Vec<MetricsRow> {
             train_seconds: 0.0,
             flow_seconds: 0.0,
             potential_seconds: 0.0,
+            overhead: None,
             samples_per_second: None,
             ..row
         })

@@ -438,7 +438,7 @@ fn the_default_has_the_published_size() {
     let mut layout = ParameterLayout::default();
     let coupling = VectorCoupling::new(half, &VectorOptions::default(), &mut layout).unwrap();
     close("parameters", layout.total() as f64, 5.44e6 / 24.0, 0.02).unwrap();
-    let [apply, vjp, full] = Coupling::<f32>::operations(&coupling);
+    let [apply, vjp, full, _] = Coupling::<f32>::operations(&coupling);
     // The published 788 million per sample, less what 256 inputs of each first edge layer cost at
     // 13 nodes instead of 156 edges; element-wise work is counted on top.
     let saved = 24.0 * 3.0 * (156.0 - 13.0) * 2.0 * 256.0 * 64.0;

@@ -72,9 +72,11 @@ metrics! {
     largest_weight_share: Option<f64> = "Share of the largest weight in the sum of the weights.",
     pareto_k: Option<f64> = "Shape of the weights' tail; the estimates are unreliable above 0.7.",
     #[unit = "s"]
-    flow_seconds: f64 = "Wall time in the flow so far.",
+    flow_seconds: f64 = "Time in the flow and its gradients so far, summed over threads.",
     #[unit = "s"]
-    potential_seconds: f64 = "Wall time in the target's energy so far.",
+    potential_seconds: f64 = "Time in the target's energy so far, summed over threads.",
+    #[unit = "fraction"]
+    overhead: Option<f64> = "Share of the threads' time so far in neither of them: buffer, optimizer, waiting for each other.",
     #[unit = "1/s"]
     samples_per_second: Option<f64> = "Flow samples, with densities, drawn per second at the last evaluation.",
 }

@@ -156,6 +156,13 @@ pub fn train(
     }
 }
 
+/// One minus the share of the threads' time that evaluations took.
+fn overhead(totals: &SessionTotals) -> Option<f64> {
+    let available = totals.train_seconds * rayon::current_num_threads() as f64;
+    let busy = totals.flow_seconds + totals.potential_seconds;
+    (available > 0.0).then(|| (1.0 - busy / available).max(0.0))
+}
+
 fn row(
     state: &TrainingState,
     report: &StepReport,
@@ -179,6 +186,7 @@ fn row(
         nonfinite_weights: state.nonfinite_weights,
         flow_seconds: totals.flow_seconds,
         potential_seconds: totals.potential_seconds,
+        overhead: overhead(totals),
         ..MetricsRow::default()
     };
     if let Some(evaluation) = evaluation {

@@ -5,8 +5,6 @@
 //! they go to a replay buffer, from which batches are drawn by weight. The gradient of the divergence
 //! is −E_g[∇ log q_θ] up to a factor, so a step raises log q_θ on what was drawn.
 
-use std::time::Instant;
-
 use dfdx::prelude::*;
 
 use crate::diagnostics::log_sum_exp;
@@ -15,7 +13,7 @@ use crate::flow::op;
 use crate::random::{stream, Purpose};
 use crate::sampling::{AnnealedImportanceSampling, Annealing, FlowDensity, Streams};
 
-use super::{DescentOptions, Problem, StepReport, Trainer, TrainingState, WalkerOptions};
+use super::{Descent, DescentOptions, Problem, StepReport, Trainer, TrainingState, WalkerOptions};
 
 /// Options of FAB.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,16 +88,16 @@ impl Fab {
     }
 
     /// One gradient step on `joint`: a loss −mean(weight · log q), the weights being `weigh` of log q.
-    /// Returns the loss, the gradient's norm, and log q.
+    /// Returns log q, too.
     fn update(
         &self,
         problem: &Problem,
         state: &mut TrainingState,
         joint: &[f64],
         weigh: impl FnOnce(&[f32]) -> Vec<f64>,
-    ) -> Result<(f64, f64, Vec<f32>), Error> {
+    ) -> Result<(Descent, Vec<f32>), Error> {
         let mut values = Vec::new();
-        let (loss, norm) = state.descend(&self.descent, |theta| {
+        let descent = state.descend(&self.descent, |theta| {
             let log_q = op::log_prob(&problem.flow, theta, joint);
             values = log_q.as_vec();
             let clip = self.options.weight_clip;
@@ -111,7 +109,7 @@ impl Fab {
             let weights = log_q.device().tensor_from_vec(weights, (values.len(),));
             Ok(-(log_q * weights).mean())
         })?;
-        Ok((loss, norm, values))
+        Ok((descent, values))
     }
 
     /// Gradient steps on the buffer's samples.
@@ -130,10 +128,10 @@ impl Fab {
                 chosen.iter().flat_map(|&index| state.buffer.joint(index)).copied().collect();
             let old: Vec<f64> = chosen.iter().map(|&index| state.buffer.log_q(index)).collect();
             let adjustment = |log_q: f32, old: f64| self.log_adjustment(f64::from(log_q), old);
-            let (loss, norm, new) = self.update(problem, state, &joint, |log_q| {
+            let (descent, new) = self.update(problem, state, &joint, |log_q| {
                 log_q.iter().zip(&old).map(|(&q, &old)| adjustment(q, old).exp()).collect()
             })?;
-            means.add(loss, norm);
+            means.add(descent);
             for ((&index, &log_q), &old) in chosen.iter().zip(&new).zip(&old) {
                 state.buffer.adjust(index, adjustment(log_q, old), f64::from(log_q));
             }
@@ -183,7 +181,7 @@ impl Fab {
         let mut means = Means::default();
         let rows = visit.joint.chunks(batch * problem.flow.width());
         for (joint, log_p) in rows.zip(visit.log_p.chunks(batch)) {
-            let (loss, norm, _) = self.update(problem, state, joint, |log_q| {
+            let (descent, _) = self.update(problem, state, joint, |log_q| {
                 let logs: Vec<f64> = log_q
                     .iter()
                     .zip(log_p)
@@ -193,7 +191,7 @@ impl Fab {
                 let mean = log_sum_exp(&finite) - (finite.len() as f64).ln();
                 logs.into_iter().map(|log_weight| (log_weight - mean).exp()).collect()
             })?;
-            means.add(loss, norm);
+            means.add(descent);
         }
         means.report(report);
         Ok(())
@@ -214,13 +212,15 @@ struct Means {
     loss: f64,
     norm: f64,
     terms: f64,
+    seconds: f64,
 }
 
 impl Means {
-    fn add(&mut self, loss: f64, norm: f64) {
-        if loss.is_finite() && norm.is_finite() {
-            self.loss += loss;
-            self.norm += norm;
+    fn add(&mut self, descent: Descent) {
+        self.seconds += descent.seconds;
+        if descent.loss.is_finite() && descent.gradient_norm.is_finite() {
+            self.loss += descent.loss;
+            self.norm += descent.gradient_norm;
             self.terms += 1.0;
         }
     }
@@ -229,6 +229,7 @@ impl Means {
     fn report(&self, report: &mut StepReport) {
         report.loss = self.loss / self.terms;
         report.gradient_norm = self.norm / self.terms;
+        report.flow_seconds += self.seconds * rayon::current_num_threads() as f64;
     }
 }
 
@@ -253,12 +254,8 @@ impl Trainer for Fab {
             ..StepReport::default()
         };
         let walkers = self.options.walkers.as_ref().filter(|w| state.step >= w.from_step);
-        let start = match walkers {
-            Some(options) => {
-                let start = Instant::now();
-                self.learn_from_walkers(problem, state, options, &mut report)?;
-                start
-            }
+        match walkers {
+            Some(options) => self.learn_from_walkers(problem, state, options, &mut report)?,
             None => {
                 // The first step fills the buffer; its extra passes count as steps before zero.
                 if state.step == 0 {
@@ -267,13 +264,9 @@ impl Trainer for Fab {
                     }
                 }
                 self.anneal(problem, state, state.step, &mut report)?;
-                let start = Instant::now();
                 self.learn_from_buffer(problem, state, &mut report)?;
-                start
             }
-        };
-        let threads = rayon::current_num_threads() as f64;
-        report.flow_seconds += start.elapsed().as_secs_f64() * threads;
+        }
         state.step += 1;
         Ok(report)
     }

@@ -64,16 +64,15 @@ impl Trainer for MaxLikelihood {
             .collect();
         let mut joint = vec![0.0; batch * problem.flow.width()];
         problem.target.augment(&x, &mut rngs, &mut joint);
-        let start = std::time::Instant::now();
-        let (loss, gradient_norm) = state.descend(&self.descent, |theta| {
+        let descent = state.descend(&self.descent, |theta| {
             Ok(-op::log_prob(&problem.flow, theta, &joint).mean())
         })?;
         let threads = rayon::current_num_threads() as f64;
         let report = StepReport {
-            loss,
-            gradient_norm,
+            loss: descent.loss,
+            gradient_norm: descent.gradient_norm,
             learning_rate: self.descent.schedule.at(state.step),
-            flow_seconds: start.elapsed().as_secs_f64() * threads,
+            flow_seconds: descent.seconds * threads,
             ..StepReport::default()
         };
         state.step += 1;

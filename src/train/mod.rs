@@ -15,7 +15,7 @@ pub use max_likelihood::MaxLikelihood;
 pub use optimizer::{Adam, GradientGuard, GuardOptions, Method, Outcome, Schedule};
 pub use reverse_kl::{CoreSchedule, Estimator, ReverseKl, ReverseKlOptions};
 pub use rotation::Rotation;
-pub use state::{DescentOptions, Problem, StepReport, TrainingState};
+pub use state::{Descent, DescentOptions, Problem, StepReport, TrainingState};
 pub use walkers::{WalkerOptions, Walkers};
 
 use crate::error::Error;

@@ -108,8 +108,7 @@ impl Trainer for ReverseKl {
         let path = self.options.estimator == Estimator::Path;
         let weights = state.theta.clone();
         let (mut failures, mut potential_seconds) = (0, 0.0);
-        let start = std::time::Instant::now();
-        let (loss, norm) = state.descend(&self.descent, |theta| {
+        let descent = state.descend(&self.descent, |theta| {
             let rows = op::sample_and_log_prob(flow, theta, noise);
             let values: Vec<f64> = rows.as_vec().iter().map(|&v| f64::from(v)).collect();
             let joint: Vec<f64> =
@@ -155,9 +154,9 @@ impl Trainer for ReverseKl {
             Ok(((rows * coefficients).sum() + offset as f32) / used as f32)
         })?;
         let threads = rayon::current_num_threads() as f64;
-        report.flow_seconds = (start.elapsed().as_secs_f64() - potential_seconds) * threads;
+        report.flow_seconds = (descent.seconds - potential_seconds) * threads;
         report.potential_seconds = potential_seconds * threads;
-        (report.loss, report.gradient_norm) = (loss, norm);
+        (report.loss, report.gradient_norm) = (descent.loss, descent.gradient_norm);
         state.energy_evaluations += batch as u64;
         state.recoverable_failures += failures;
         state.nonfinite_weights += failures;

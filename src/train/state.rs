@@ -1,6 +1,7 @@
 //! What training is about, and all that a resumed training needs.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use dfdx::prelude::*;
 
@@ -76,6 +77,17 @@ pub struct TrainingState {
     pub gradients_dropped: u64,
 }
 
+/// What a gradient step found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Descent {
+    /// The loss.
+    pub loss: f64,
+    /// The gradient's norm before clipping; not a number if the loss is not finite.
+    pub gradient_norm: f64,
+    /// Wall time of the loss and its gradient, in seconds: the rest is the optimizer's.
+    pub seconds: f64,
+}
+
 /// What one training step did, for metrics.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepReport {
@@ -91,7 +103,7 @@ pub struct StepReport {
     pub flow_acceptance: Option<f64>,
     /// Mean leapfrog step size of the annealing.
     pub hmc_step_size: Option<f64>,
-    /// Thread seconds in the flow.
+    /// Thread seconds in the flow and its gradients.
     pub flow_seconds: f64,
     /// Thread seconds in the potential.
     pub potential_seconds: f64,
@@ -134,22 +146,24 @@ impl TrainingState {
         }
     }
 
-    /// One gradient step on the loss that `loss` computes from θ on a tape; returns the loss and the
-    /// gradient's norm. A loss or gradient that is not finite changes nothing and is counted.
+    /// One gradient step on the loss that `loss` computes from θ on a tape. A loss or gradient that is
+    /// not finite changes nothing and is counted.
     pub fn descend(
         &mut self,
         options: &DescentOptions,
         loss: impl FnOnce(
             op::Vector<OwnedTape<f32, Cpu>>,
         ) -> Result<Tensor<(), f32, Cpu, OwnedTape<f32, Cpu>>, Error>,
-    ) -> Result<(f64, f64), Error> {
+    ) -> Result<Descent, Error> {
         let device = Cpu::default();
         let theta = device.tensor_from_vec(self.theta.clone(), (self.theta.len(),));
+        let start = Instant::now();
         let loss = loss(theta.leaky_trace())?;
         let value = f64::from(loss.array());
         let gradients = loss
             .try_backward()
             .map_err(|e| Error::Run(format!("the backward pass failed: {e:?}")))?;
+        let seconds = start.elapsed().as_secs_f64();
         let gradient = gradients.get(&theta).as_vec();
         let norm = gradient.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>().sqrt();
         let norm = if value.is_finite() { norm } else { f64::NAN };
@@ -165,6 +179,6 @@ impl TrainingState {
             let updates = self.optimizer.updates;
             update_average(&mut self.average, &self.theta, options.ema_decay, updates);
         }
-        Ok((value, norm))
+        Ok(Descent { loss: value, gradient_norm: norm, seconds })
     }
 }
