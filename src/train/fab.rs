@@ -142,14 +142,16 @@ impl Trainer for Fab {
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
         let mut report = StepReport {
-            learning_rate: self.descent.schedule.at(state.step),
+            learning_rate: state.learning_rate(&self.descent.schedule),
             ..StepReport::default()
         };
-        // The first step fills the buffer; its extra passes count as steps before zero.
+        // An empty buffer, at the start or after a roll-back, is filled; the extra passes count as
+        // steps before zero.
         let batch = self.descent.batch_size;
-        if state.step == 0 {
-            for extra in 1..self.options.min_batches {
-                self.anneal(problem, state, u64::MAX - extra as u64, &mut report)?;
+        if state.buffer.is_empty() {
+            for extra in 1..self.options.min_batches as u64 {
+                let before = u64::MAX - extra - state.step * self.options.min_batches as u64;
+                self.anneal(problem, state, before, &mut report)?;
             }
         }
         self.anneal(problem, state, state.step, &mut report)?;

@@ -72,7 +72,7 @@ impl Trainer for MaxLikelihood {
         let report = StepReport {
             loss,
             gradient_norm,
-            learning_rate: self.descent.schedule.at(state.step),
+            learning_rate: state.learning_rate(&self.descent.schedule),
             flow_seconds: start.elapsed().as_secs_f64() * threads,
             ..StepReport::default()
         };

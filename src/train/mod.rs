@@ -2,6 +2,7 @@
 
 mod buffer;
 mod fab;
+mod health;
 mod max_likelihood;
 mod optimizer;
 mod reverse_kl;
@@ -9,6 +10,7 @@ mod state;
 
 pub use buffer::ReplayBuffer;
 pub use fab::{Fab, FabOptions};
+pub use health::{GoodState, Health, Rollback};
 pub use max_likelihood::MaxLikelihood;
 pub use optimizer::{Adam, GradientGuard, GuardOptions, Outcome, Schedule};
 pub use reverse_kl::{CoreSchedule, Estimator, ReverseKl, ReverseKlOptions};

@@ -37,11 +37,13 @@ impl Schedule {
 }
 
 /// Adam (Kingma & Ba, arXiv:1412.6980).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     /// First moments.
+    #[serde(skip)]
     pub mean: Vec<f32>,
     /// Second moments.
+    #[serde(skip)]
     pub square: Vec<f32>,
     /// Updates so far.
     pub updates: u64,

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::flow::{op, Flow};
 use crate::sampling::{AugmentedTarget, StepSizes, Subspace};
 
+use super::health::Health;
 use super::optimizer::{update_average, Adam, GradientGuard, GuardOptions, Outcome, Schedule};
 use super::ReplayBuffer;
 
@@ -58,6 +59,8 @@ pub struct TrainingState {
     pub step_sizes: StepSizes,
     /// Annealed samples.
     pub buffer: ReplayBuffer,
+    /// The losses so far and the way back from a divergence.
+    pub health: Health,
     /// Energy evaluations of the training so far.
     pub energy_evaluations: u64,
     /// Configurations without a finite energy so far.
@@ -99,12 +102,15 @@ impl TrainingState {
         capacity: usize,
     ) -> Self {
         let theta = problem.flow.layout().initialize::<f32>(problem.seed);
+        let optimizer = Adam::new(theta.len());
+        let step_sizes = StepSizes::new(intermediate, initial_step_size);
         Self {
             step: 0,
             average: theta.clone(),
-            optimizer: Adam::new(theta.len()),
+            health: Health::new(&theta, &optimizer, &step_sizes),
+            optimizer,
             guard: GradientGuard::default(),
-            step_sizes: StepSizes::new(intermediate, initial_step_size),
+            step_sizes,
             buffer: ReplayBuffer::new(problem.flow.width(), capacity),
             energy_evaluations: 0,
             recoverable_failures: 0,
@@ -141,7 +147,7 @@ impl TrainingState {
             Outcome::Applied => {}
         }
         if outcome != Outcome::Dropped {
-            let rate = options.schedule.at(self.step);
+            let rate = self.learning_rate(&options.schedule);
             self.optimizer.update(&mut self.theta, &gradient, scale, rate);
             let updates = self.optimizer.updates;
             update_average(&mut self.average, &self.theta, options.ema_decay, updates);
