@@ -4,6 +4,8 @@
 mod atomic;
 mod checkpoint;
 mod evaluate;
+#[cfg(test)]
+mod faults;
 mod folder;
 mod metrics;
 mod model;
