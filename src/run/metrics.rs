@@ -17,6 +17,7 @@ macro_rules! metrics {
     ($($(#[unit = $unit:literal])? $name:ident: $type:ty = $meaning:literal,)*) => {
         /// One row of `metrics.csv`; see [`metrics_columns`].
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default)]
         pub struct MetricsRow {
             $(#[doc = $meaning] pub $name: $type,)*
         }
@@ -76,7 +77,11 @@ metrics! {
     potential_seconds: f64 = "Wall time in the target's energy so far.",
     #[unit = "1/s"]
     samples_per_second: Option<f64> = "Flow samples, with densities, drawn per second at the last evaluation.",
+    rollbacks: u64 = "Returns so far to earlier parameters, with half the learning rate, from a divergence.",
 }
+
+/// Columns of the first files; a file may end with these, and later ones have their defaults.
+const FIRST_COLUMNS: usize = 25;
 
 /// All columns in order, with units and meanings.
 pub fn metrics_columns() -> &'static [MetricsColumn] {
@@ -118,6 +123,15 @@ impl MetricsWriter {
         Ok(Self { path: path.to_path_buf(), writer })
     }
 
+    /// Puts all rows on disk, which a checkpoint relies on.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn sync(&self) -> Result<(), Error> {
+        let synced = self.writer.get_ref().sync_data();
+        synced.map_err(|source| Error::Write { path: self.path.clone(), source })
+    }
+
     /// Writes one row.
     ///
     /// # Errors
@@ -148,6 +162,7 @@ pub fn read_metrics(path: impl AsRef<Path>) -> Result<Vec<MetricsRow>, Error> {
     for (index, column) in COLUMNS.iter().enumerate() {
         match header.get(index) {
             Some(name) if name == column.name => {}
+            None if index >= FIRST_COLUMNS => break,
             found => {
                 return Err(wrong(format!(
                     "column {} should be `{}` and is {}: this is no metrics.csv of boltzflow {}",
