@@ -4,6 +4,7 @@ mod args;
 mod evaluate;
 mod figures;
 mod folder;
+mod memory;
 mod output;
 mod progress;
 mod reference;
