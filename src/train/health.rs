@@ -124,6 +124,12 @@ impl TrainingState {
             if health.losses.len() > WINDOW {
                 health.losses.pop_front();
             }
+            // The start knows what is usual only now.
+            if health.losses.len() == ENOUGH {
+                for start in health.good.iter_mut().filter(|good| good.losses.is_empty()) {
+                    start.losses = health.losses.clone();
+                }
+            }
             if self.step >= health.saved_at + SAVE_EVERY {
                 self.save_good();
             }
