@@ -21,13 +21,15 @@ const WINDOW: usize = 100;
 const ENOUGH: usize = 10;
 /// Spreads above the median from which on a loss is suspicious, and below it: a fast descent is
 /// welcome, one without end is a flow that has lost its numbers.
-const FAR: [f64; 2] = [20.0, 1000.0];
+const FAR: [f64; 2] = [10.0, 1000.0];
 /// A spread is taken for no less than this, in nats.
 const LEAST_SPREAD: f64 = 0.1;
 /// Suspicious steps in a row that are a divergence.
 const PATIENCE: u32 = 20;
 /// Steps between two saved good states.
 const SAVE_EVERY: u64 = 100;
+/// A state whose losses lie this many spreads above those of the last good one is not good.
+const WORSE: f64 = 3.0;
 /// Roll-backs of a run; the next divergence ends it.
 const MOST_ROLLBACKS: u32 = 5;
 /// Each of them multiplies the learning rate by this.
@@ -83,18 +85,26 @@ impl Health {
         Self { losses: VecDeque::new(), suspicious: 0, rollbacks: 0, saved_at: 0, good }
     }
 
-    /// Median and spread (1.4826 × the median deviation, as σ of a normal distribution) of the
-    /// unsuspicious losses, once there are enough.
-    fn usual(&self) -> Option<(f64, f64)> {
+    /// Median and spread (1.4826 × the median deviation, as σ of a normal distribution) of losses, once
+    /// there are enough.
+    fn usual(losses: &VecDeque<f64>) -> Option<(f64, f64)> {
         let median = |mut values: Vec<f64>| {
             values.sort_by(f64::total_cmp);
             values[values.len() / 2]
         };
-        (self.losses.len() >= ENOUGH).then(|| {
-            let center = median(self.losses.iter().copied().collect());
-            let deviation = median(self.losses.iter().map(|l| (l - center).abs()).collect());
+        (losses.len() >= ENOUGH).then(|| {
+            let center = median(losses.iter().copied().collect());
+            let deviation = median(losses.iter().map(|l| (l - center).abs()).collect());
             (center, (1.4826 * deviation).max(LEAST_SPREAD))
         })
+    }
+
+    /// Whether the losses are no worse than when the last good state was saved.
+    fn is_good(&self) -> bool {
+        match (Self::usual(&self.losses), Self::usual(&self.good[1].losses)) {
+            (Some((now, _)), Some((then, spread))) => now <= then + WORSE * spread,
+            _ => true,
+        }
     }
 }
 
@@ -113,7 +123,7 @@ impl TrainingState {
     pub fn watch(&mut self, report: &StepReport) -> Result<Option<Rollback>, Error> {
         let health = &mut self.health;
         let finite = report.loss.is_finite() && report.gradient_norm.is_finite();
-        let usual = health.usual();
+        let usual = Health::usual(&health.losses);
         let far = usual.is_some_and(|(center, spread)| {
             let distance = (report.loss - center) / spread;
             !(-FAR[1]..=FAR[0]).contains(&distance)
@@ -130,7 +140,7 @@ impl TrainingState {
                     start.losses = health.losses.clone();
                 }
             }
-            if self.step >= health.saved_at + SAVE_EVERY {
+            if self.step >= health.saved_at + SAVE_EVERY && health.is_good() {
                 self.save_good();
             }
             return Ok(None);
