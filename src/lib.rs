@@ -8,26 +8,39 @@
 
 #![deny(unsafe_code)]
 
+#[forbid(unsafe_code)]
 pub mod error;
+#[forbid(unsafe_code)]
 pub mod random;
+#[forbid(unsafe_code)]
 pub mod system;
 
+#[forbid(unsafe_code)]
 pub mod potential;
 
+// The only `unsafe`; every block says why it is sound.
 pub mod engine;
 
+#[forbid(unsafe_code)]
 pub mod flow;
 
+#[forbid(unsafe_code)]
 pub mod diagnostics;
 
+#[forbid(unsafe_code)]
 pub mod sampling;
 
+#[forbid(unsafe_code)]
 pub mod train;
 
+#[forbid(unsafe_code)]
 pub mod run;
 
+#[forbid(unsafe_code)]
 pub mod plot;
 
+#[forbid(unsafe_code)]
 pub mod config;
 
+#[forbid(unsafe_code)]
 pub mod cli;

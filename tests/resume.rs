@@ -1,4 +1,7 @@
-//! A run that is cut short and resumed ends as one that never stopped, byte for byte.
+//! A run that is cut short and resumed ends as one that never stopped, byte for byte, on any number
+//! of threads, also when it diverges on the way.
+
+mod traces;
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use boltzflow::config::{Recipe, Registry};
 use boltzflow::run::{
-    read_metrics, train, Checkpoint, Ending, EvaluationOptions, MetricsRow, RunFolder,
+    read_metrics, train, write_samples, Checkpoint, Ending, EvaluationOptions, RunFolder, Samples,
     SessionOptions,
 };
-use boltzflow::train::TrainingState;
+use boltzflow::system::System;
+use boltzflow::train::{StepReport, TrainingState};
+use traces::traces;
 
 const FLOW: &str = r#"
 format = 1
@@ -25,7 +30,7 @@ width = 4
 basis = 4
 "#;
 
-const OBJECTIVES: [(&str, &str); 3] = [
+const OBJECTIVES: [(&str, &str); 4] = [
     (
         "fab",
         r#"
@@ -62,11 +67,32 @@ from_step = 3
         r#"
 [train]
 objective = "reverse_kl"
+optimizer = "soap"
 steps = 8
 batch_size = 32
 "#,
     ),
+    (
+        "max_likelihood",
+        r#"
+[train]
+objective = "max_likelihood"
+steps = 8
+batch_size = 32
+[train.max_likelihood]
+data = "DATA"
+"#,
+    ),
 ];
+
+/// A recipe, with the data of maximum likelihood in `place`.
+fn recipe(place: &Path, objective: &str) -> String {
+    let data = place.join("data.npy");
+    let system = System::new(4, 2).unwrap();
+    let positions = (0..100 * 8).map(|k| 2.0 * (k as f64 * 0.7).sin()).collect();
+    write_samples(&data, system, 100, [Ok(Samples { positions, ..Samples::default() })]).unwrap();
+    format!("{FLOW}{objective}").replace("DATA", &data.display().to_string())
+}
 
 /// Trains in `folder` until `stop_after`; goes on from a checkpoint if there is one.
 fn session(folder: &Path, text: &str, stop_after: u64) -> Ending {
@@ -81,7 +107,7 @@ fn session(folder: &Path, text: &str, stop_after: u64) -> Ending {
         RunFolder::create(folder).unwrap()
     };
     let options = SessionOptions {
-        steps: 8,
+        steps: recipe.train.steps as u64,
         evaluate_every: 3,
         evaluation: EvaluationOptions {
             samples: 64,
@@ -107,49 +133,135 @@ fn finished(ending: Ending) -> TrainingState {
     }
 }
 
-/// Rows without what a clock says.
-fn timeless(folder: &Path) -> Vec<MetricsRow> {
-    read_metrics(folder.join("metrics.csv"))
-        .unwrap()
-        .into_iter()
-        .map(|row| MetricsRow {
-            train_seconds: 0.0,
-            flow_seconds: 0.0,
-            potential_seconds: 0.0,
-            overhead: None,
-            samples_per_second: None,
-            ..row
-        })
-        .collect()
+/// Stops after each of `stops` and goes on; says what an uninterrupted run would have left.
+fn with_stops(folder: &Path, text: &str, stops: &[u64]) -> TrainingState {
+    for &stop_after in stops {
+        assert!(matches!(session(folder, text, stop_after), Ending::Stopped(_)));
+    }
+    finished(session(folder, text, u64::MAX))
 }
 
 #[test]
 fn stopping_and_resuming_changes_nothing() {
     for (name, objective) in OBJECTIVES {
-        let text = format!("{FLOW}{objective}");
         let place = tempfile::tempdir().unwrap();
+        let text = recipe(place.path(), objective);
         let (straight, parts) = (place.path().join("straight"), place.path().join("parts"));
-        let want = finished(session(&straight, &text, u64::MAX));
-        for stop_after in [1, 4, 7] {
-            assert!(matches!(session(&parts, &text, stop_after), Ending::Stopped(_)), "{name}");
-        }
-        let got = finished(session(&parts, &text, u64::MAX));
+        let want = with_stops(&straight, &text, &[]);
+        let got = with_stops(&parts, &text, &[1, 4, 7]);
         assert!(got == want, "{name}: the states differ");
-        assert_eq!(timeless(&parts), timeless(&straight), "{name}");
-        let model = |folder: &Path| fs::read(folder.join("evaluation.json")).unwrap().len();
-        assert!(model(&parts) > 0);
+        assert_eq!(traces(&parts), traces(&straight), "{name}");
 
         // Planted: another stream of random numbers gives another state.
         let other = place.path().join("other");
         let reseeded = text.replace("seed = 3", "seed = 4");
-        assert!(finished(session(&other, &reseeded, u64::MAX)) != want, "{name}");
+        assert!(with_stops(&other, &reseeded, &[]) != want, "{name}");
+        for (key, trace) in traces(&other) {
+            assert_ne!(trace, traces(&straight)[&key], "{name}: {key} shows no difference");
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    for (name, objective) in OBJECTIVES {
+        let place = tempfile::tempdir().unwrap();
+        let text = recipe(place.path(), objective);
+        let on = |threads: usize| {
+            let folder = place.path().join(threads.to_string());
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| with_stops(&folder, &text, &[]));
+            traces(&folder)
+        };
+        let one = on(1);
+        for threads in [2, 3, 8] {
+            assert_eq!(on(threads), one, "{name} on {threads} threads");
+        }
+    }
+}
+
+/// Reverse KL with steps that are far too large.
+const WILD: &str = r#"
+[train]
+objective = "reverse_kl"
+steps = 90
+batch_size = 32
+ema_decay = 0.9
+learning_rate = { initial = 1e-3, peak = 1.0, final = 1.0, warm_up_steps = 30 }
+gradient_clip = { clip = 1e6, drop = 1e9 }
+"#;
+
+#[test]
+fn a_divergence_rolls_back_and_does_so_after_an_interruption_too() {
+    let place = tempfile::tempdir().unwrap();
+    let text = format!("{FLOW}{WILD}");
+    let (straight, parts) = (place.path().join("straight"), place.path().join("parts"));
+    with_stops(&straight, &text, &[]);
+    let rows = read_metrics(straight.join("metrics.csv")).unwrap();
+    let last = rows.last().unwrap();
+    assert!(last.rollbacks > 0, "{last:?}");
+    // The learning rate fell by as many halves.
+    let expected = 0.5f64.powi(last.rollbacks as i32);
+    assert!((last.learning_rate / expected - 1.0).abs() < 1e-12, "{last:?}");
+    // Stopped before, within and after the suspicious steps.
+    let rolled = rows.iter().find(|row| row.rollbacks > 0).unwrap().step;
+    with_stops(&parts, &text, &[rolled - 25, rolled - 10, rolled - 1, rolled, rolled + 3]);
+    assert_eq!(traces(&parts), traces(&straight));
+}
+
+/// A state that sees 40 healthy losses about −3 and then `losses`, one a step, its first parameter
+/// counting the steps: (step, that parameter after it) of its roll-backs, and the error if it came to
+/// that.
+fn watched(losses: impl IntoIterator<Item = f64>) -> (Vec<(u64, f32)>, Option<String>) {
+    let recipe = Recipe::from_text(&format!("{FLOW}{WILD}"), Path::new("recipe.toml")).unwrap();
+    let target = Registry::builtin().load(&recipe.target).unwrap();
+    let problem = recipe.problem(target.potential).unwrap();
+    let mut state = recipe.trainer(problem.flow.system()).unwrap().start(&problem);
+    state.theta[0] = 0.0;
+    state.health.good.iter_mut().for_each(|good| good.theta[0] = 0.0);
+    let healthy = (0..40).map(|k| -3.0 + 0.3 * f64::from(k).sin());
+    let mut rollbacks = Vec::new();
+    for loss in healthy.chain(losses) {
+        state.step += 1;
+        state.theta[0] = state.step as f32;
+        let report = StepReport { loss, gradient_norm: 1.0, ..StepReport::default() };
+        match state.watch(&report) {
+            Ok(None) => {}
+            Ok(Some(_)) => rollbacks.push((state.step, state.theta[0])),
+            Err(error) => return (rollbacks, Some(error.to_string())),
+        }
+    }
+    (rollbacks, None)
+}
+
+#[test]
+fn a_divergence_is_told_from_outliers_and_from_a_slow_rise() {
+    // Outliers of any size, with a healthy step now and then; a descent; a rise within the noise.
+    let outliers = (0..400).map(|k| if k % 15 == 0 { -3.0 } else { 1e30 });
+    assert_eq!(watched(outliers), (vec![], None));
+    assert_eq!(watched((0..400).map(|k| -3.0 - 0.5 * f64::from(k))), (vec![], None));
+    assert_eq!(watched((0..4000).map(|k| -3.0 + 0.001 * f64::from(k))), (vec![], None));
+    // Twenty steps far above, without a break, or without a number, or without a bottom.
+    for bad in [20.0, 1e30, f64::NAN, -1e20] {
+        // The parameters of the start come back; the steps go on.
+        assert_eq!(watched([bad; 25]), (vec![(60, 0.0)], None), "{bad}");
+    }
+    // The older of two good states, those after steps 200 and 300.
+    let healthy = [-3.0; 300].into_iter();
+    assert_eq!(watched(healthy.chain([50.0; 20])), (vec![(360, 200.0)], None));
+    // It ends at the sixth, and says what was seen.
+    let (rollbacks, error) = watched([7e4; 300]);
+    assert_eq!(rollbacks.len(), 5);
+    let error = error.unwrap();
+    for words in ["diverges at step", "the loss was -", "7.0000e4", "train.learning_rate.peak"] {
+        assert!(error.contains(words), "{words} is not in {error}");
     }
 }
 
 #[test]
 fn a_damaged_checkpoint_falls_back_on_the_one_before() {
-    let text = format!("{FLOW}{}", OBJECTIVES[0].1);
     let place = tempfile::tempdir().unwrap();
+    let text = recipe(place.path(), OBJECTIVES[0].1);
     let folder = place.path().join("run");
     for stop_after in [2, 4, 5] {
         assert!(matches!(session(&folder, &text, stop_after), Ending::Stopped(_)));

@@ -66,7 +66,7 @@ pub(super) struct TrainArgs {
     /// Insist on resuming; an unfinished run of the same recipe resumes by itself
     #[arg(long)]
     pub resume: bool,
-    /// With --resume: go on although the recipe has changed
+    /// With --resume: go on although the recipe has changed in what a run can take: steps, learning rate, evaluation
     #[arg(long, requires = "resume")]
     pub force: bool,
 }

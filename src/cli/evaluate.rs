@@ -40,7 +40,7 @@ pub(super) fn open(path: &Path, registry: &Registry) -> Result<Trained, Error> {
 
 pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error> {
     let trained = open(&args.run, registry)?;
-    let Trained { folder, recipe, target, problem, theta, metadata } = trained;
+    let Trained { folder, mut recipe, target, problem, theta, metadata } = trained;
     let mut options = EvaluationOptions { step: metadata.step, ..evaluation_options(&recipe) };
     if let Some(samples) = args.samples {
         if samples.get() < 2 {
@@ -50,8 +50,10 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
             ));
         }
         options.samples = samples.get();
+        recipe.evaluate.samples = samples.get();
         options.annealed_samples = samples.get().div_ceil(10);
     }
+    super::memory::check_evaluation(&recipe, &problem)?;
     let system = problem.flow.system();
     let reference = match &args.reference {
         Some(file) => {

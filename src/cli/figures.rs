@@ -15,24 +15,31 @@ use super::evaluate::open;
 use super::output::say;
 use super::train::reference_samples;
 
+/// The figure that is drawn last.
+const LAST: &str = "pair_distances";
+
 pub(super) fn run(args: &PlotArgs, registry: &Registry) -> Result<(), Error> {
     let trained = open(&args.run, registry)?;
-    let output = folder_for(&trained.folder, args.output.as_deref());
+    let output = folder_for(trained.folder.path(), args.output.as_deref());
     draw(&trained.folder, &trained.problem, &trained.target, &trained.recipe, &output)
 }
 
 /// `plots/NAME` beside a folder `runs/NAME`, else the run's own folder.
-pub(super) fn folder_for(run: &RunFolder, output: Option<&Path>) -> PathBuf {
+pub(super) fn folder_for(path: &Path, output: Option<&Path>) -> PathBuf {
     if let Some(output) = output {
         return output.to_path_buf();
     }
-    let path = run.path();
     match (path.file_name(), path.parent()) {
         (Some(name), Some(runs)) if runs.file_name().is_some_and(|runs| runs == "runs") => {
             runs.with_file_name("plots").join(name)
         }
         _ => path.to_path_buf(),
     }
+}
+
+/// Whether the run in `path` has its last figure.
+pub(super) fn are_drawn(path: &Path) -> bool {
+    folder_for(path, None).join(LAST).with_extension("png").exists()
 }
 
 /// Draws all figures of a trained run.
@@ -79,7 +86,7 @@ pub(super) fn draw(
         },
         "pair distance r",
         &format!("{name}: pair distances of {samples} samples"),
-        output.join("pair_distances"),
+        output.join(LAST),
     )?;
     say!("figures in {}", output.display())?;
     Ok(())

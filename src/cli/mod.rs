@@ -5,6 +5,7 @@ mod bench;
 mod evaluate;
 mod figures;
 mod folder;
+mod memory;
 mod output;
 mod progress;
 mod reference;

@@ -4,7 +4,7 @@
 //! nobody is left to read the rest. A full disk behind a redirection is one.
 
 use std::fmt::Arguments;
-use std::io::{stdout, ErrorKind, Write};
+use std::io::{stderr, stdout, ErrorKind, Write};
 
 use crate::error::Error;
 
@@ -20,6 +20,11 @@ pub(super) fn line(text: Arguments<'_>) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes a warning on standard error, where nobody may be listening.
+pub(super) fn warn(text: &str) {
+    let _ = writeln!(stderr(), "warning: {text}");
 }
 
 /// [`line`] with a format string, as `println!`; the result is a `Result`.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::say;
+use super::output::{say, warn};
 use crate::run::Progress;
 
 /// Seconds between plain lines that have no evaluation.
@@ -36,10 +36,20 @@ impl ProgressLine {
         let step = progress.state.step;
         let (start, first) = *self.first.get_or_insert((Instant::now(), step));
         let pace = (step - first) as f64 / start.elapsed().as_secs_f64().max(1e-9);
+        if let Some(rollback) = progress.rollback {
+            match &self.bar {
+                Some(bar) => bar.suspend(|| warn(rollback)),
+                None => warn(rollback),
+            }
+        }
         if let Some(evaluation) = progress.evaluation {
-            self.ess = format!("{:.2} %", 100.0 * evaluation.reverse_ess);
+            let few = &evaluation.resting_on_few_samples;
+            let mark = |name: &str| if few.iter().any(|few| few == name) { "(!)" } else { "" };
+            let (reverse, doubt) = (100.0 * evaluation.reverse_ess, mark("reverse_ess"));
+            self.ess = format!("{reverse:.2} %{doubt}");
             if let Some(forward) = evaluation.forward_ess {
-                self.ess += &format!(" (forward {:.2} %)", 100.0 * forward);
+                let (forward, doubt) = (100.0 * forward, mark("forward_ess"));
+                self.ess += &format!(" (forward {forward:.2} %{doubt})");
             }
         }
         let left = if pace > 0.0 {

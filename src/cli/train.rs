@@ -14,7 +14,8 @@ use crate::sampling::{sample_reference, ReferenceOptions};
 use crate::train::{Problem, Trainer};
 
 use super::args::TrainArgs;
-use super::output::say;
+use super::folder::Wanted;
+use super::output::{say, warn};
 use super::{figures, progress::ProgressLine};
 
 /// The recipe of a bare `boltzflow`, also where there is no such file.
@@ -38,15 +39,23 @@ pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
     }
     let target = registry.load(&recipe.target)?;
     let problem = recipe.problem(target.potential.clone())?;
+    super::memory::check_training(&recipe, &problem)?;
     let trainer = recipe.trainer(problem.flow.system())?;
     // Whatever can be wrong with the input is found before there is a folder.
     let text = recipe.to_toml()?;
-    let (folder, resumes) = super::folder::choose(args, &path, &text, recipe.train.steps as u64)?;
+    let wanted = Wanted { recipe: &text, target: &target.text, steps: recipe.train.steps as u64 };
+    let (folder, resumes) = super::folder::choose(args, &path, &wanted)?;
     let run = Run { folder: &folder, recipe: &recipe, target: &target, problem: &problem };
     match run.go(trainer.as_ref(), text, resumes) {
         Err(error) if error.exit_code() == 2 && !resumes => {
             folder.discard();
             Err(error)
+        }
+        Err(error @ Error::Write { .. }) if Checkpoint::peek(folder.path()).is_some() => {
+            Err(Error::Run(format!(
+                "{error}. The last checkpoint is kept: once this can be written again, the same \
+                 command goes on from there"
+            )))
         }
         result => result,
     }
@@ -63,6 +72,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn go(&self, trainer: &dyn Trainer, text: String, resumes: bool) -> Result<(), Error> {
         let Self { folder, recipe, target, problem } = self;
+        let resume = if resumes { self.checkpoint(trainer)? } else { None };
         folder.write_config(&text)?;
         folder.write_target(&target.text)?;
         let system = problem.flow.system();
@@ -79,7 +89,13 @@ impl Run<'_> {
             crate::engine::instruction_set().name(),
         )?;
         say!("run folder {}", folder.path().display())?;
-        let resume = if resumes { self.checkpoint(trainer)? } else { None };
+        if let Some(Checkpoint { state, .. }) = &resume {
+            say!("resuming after step {}", state.step)?;
+            if state.step >= recipe.train.steps as u64 {
+                // It was stopped while its figures were drawn.
+                return self.finish(&folder.read_evaluation()?);
+            }
+        }
         let reference = reference_samples(folder, target, recipe, false)?;
 
         let options = SessionOptions {
@@ -97,10 +113,7 @@ impl Run<'_> {
             train(folder, problem, trainer, &options, reference, resume, &stop, &mut observe)?;
         line.finish();
         match ending {
-            Ending::Finished(_, evaluation) => {
-                print_evaluation(&evaluation, target)?;
-                figures::draw(folder, problem, target, recipe, &figures::folder_for(folder, None))
-            }
+            Ending::Finished(_, evaluation) => self.finish(&evaluation),
             Ending::Stopped(step) => Err(Error::Run(format!(
                 "stopped by a signal after step {step} of {}, with a checkpoint: the same command \
                  goes on from there",
@@ -109,15 +122,18 @@ impl Run<'_> {
         }
     }
 
+    fn finish(&self, evaluation: &Evaluation) -> Result<(), Error> {
+        let Self { folder, recipe, target, problem } = self;
+        print_evaluation(evaluation, target)?;
+        figures::draw(folder, problem, target, recipe, &figures::folder_for(folder.path(), None))
+    }
+
     /// The latest good checkpoint.
     fn checkpoint(&self, trainer: &dyn Trainer) -> Result<Option<Checkpoint>, Error> {
         let (checkpoint, damaged) =
             Checkpoint::load(self.folder.path(), &trainer.start(self.problem))?;
         for damage in damaged {
-            eprintln!("warning: a damaged checkpoint is passed over: {damage}");
-        }
-        if let Some(checkpoint) = &checkpoint {
-            say!("resuming after step {}", checkpoint.state.step)?;
+            warn(&format!("a damaged checkpoint is passed over: {damage}"));
         }
         Ok(checkpoint)
     }
@@ -192,25 +208,37 @@ pub(super) fn reference_samples(
 /// The figures for a person.
 pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Result<(), Error> {
     let percent = |fraction: f64| format!("{:.2} %", 100.0 * fraction);
+    let mark = |figure: &str| {
+        let few = evaluation.resting_on_few_samples.iter().any(|name| name == figure);
+        if few {
+            "  (!)"
+        } else {
+            ""
+        }
+    };
     say!(
-        "reverse ESS  {} of {} joint samples (largest weight {}, Pareto k {})",
+        "reverse ESS  {} of {} joint samples (largest weight {}, Pareto k {}){}",
         percent(evaluation.reverse_ess),
         evaluation.samples,
         percent(evaluation.largest_weight_share),
         evaluation.pareto_k.map_or("unknown".into(), |k| format!("{k:.2}")),
+        mark("reverse_ess"),
     )?;
     if let Some(forward) = evaluation.forward_ess {
         say!(
-            "forward ESS  {} of {} reference samples",
+            "forward ESS  {} of {} reference samples{}",
             percent(forward),
-            evaluation.reference_samples
+            evaluation.reference_samples,
+            mark("forward_ess"),
         )?;
     }
     if let Some(ais) = evaluation.ais_ess {
-        say!("AIS ESS      {} of {} annealed samples", percent(ais), evaluation.annealed_samples)?;
+        let samples = evaluation.annealed_samples;
+        say!("AIS ESS      {} of {samples} annealed samples{}", percent(ais), mark("ais_ess"))?;
     }
     let known = target.known.log_z.map_or(String::new(), |z| format!("  (known: {z:.3})"));
-    say!("log Z        {:.4} ± {:.4}{known}", evaluation.log_z, evaluation.log_z_error)?;
+    let (log_z, error) = (evaluation.log_z, evaluation.log_z_error);
+    say!("log Z        {log_z:.4} ± {error:.4}{known}{}", mark("log_z"))?;
     if let (Some(nll), Some(error)) = (evaluation.nll, evaluation.nll_error) {
         let known =
             target.known.entropy.map_or(String::new(), |s| format!("  (lowest possible: {s:.3})"));
@@ -225,8 +253,8 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
     if evaluation.zero_weights > 0 {
         say!("{} samples had no finite energy and weigh nothing", evaluation.zero_weights)?;
     }
-    if evaluation.pareto_k.is_some_and(|k| k > 0.7) || evaluation.largest_weight_share > 0.05 {
-        say!("caution: few samples carry these weights; do not rely on the figures above")?;
+    if !evaluation.resting_on_few_samples.is_empty() {
+        say!("(!) rests on few samples with large weights: do not rely on it")?;
     }
     Ok(())
 }

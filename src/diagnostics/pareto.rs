@@ -1,5 +1,7 @@
 //! The shape of the weights' tail: whether an effective sample size can be believed.
 
+use super::weights::largest_weight_share;
+
 /// Pareto k̂ of the largest min(N/5, 3√N) weights.
 ///
 /// Under about 0.7 the weights have moments enough for importance sampling to converge; over 1 they
@@ -25,6 +27,22 @@ pub fn pareto_k(log_weights: &[f64]) -> f64 {
         return f64::INFINITY;
     }
     generalised_pareto_shape(&exceedances)
+}
+
+/// Whether the effective sample size and the averages by these weights rest on few samples: there is
+/// no weight at all, the largest has over 5 % of their sum or over a fifth of the sum of their
+/// squares, or the tail is too heavy to have a variance (k̂ > 0.7).
+///
+/// The squares are what an effective sample size is made of: without that one sample it would be a
+/// quarter larger.
+pub fn rests_on_few(log_weights: &[f64]) -> bool {
+    let doubled: Vec<f64> = log_weights.iter().map(|w| 2.0 * w).collect();
+    let share = largest_weight_share(log_weights);
+    let k = pareto_k(log_weights);
+    share == 0.0
+        || share > 0.05
+        || largest_weight_share(&doubled) > 0.2
+        || (k.is_finite() && k > 0.7)
 }
 
 /// Posterior-mean shape of a generalised Pareto distribution for ascending positive `x`, shrunk

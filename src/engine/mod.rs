@@ -8,6 +8,7 @@
 //! Code that uses the engine writes a [`Kernel`]; [`Real::dispatch`] runs it with the widest vectors
 //! of the CPU at hand. `unsafe` lives in this module only.
 #![allow(unsafe_code)]
+#![deny(clippy::undocumented_unsafe_blocks)]
 
 mod gemm;
 mod math;

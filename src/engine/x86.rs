@@ -2,7 +2,7 @@
 //!
 //! Every method is `inline(always)` and ends up inside [`Vector::call`]'s function, which is compiled
 //! with the features it needs; `call` itself is only reached through `Real::dispatch`, which has
-//! asked the CPU for them. That is the reason of every `unsafe` below.
+//! asked the CPU for them. The functions marked `unsafe` below are called from there only.
 
 use std::arch::x86_64::*;
 
@@ -82,46 +82,57 @@ impl Vector for Avx512 {
     }
     #[inline(always)]
     fn splat(value: f32) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_set1_ps(value) })
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_add_ps(self.0, other.0) })
     }
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_sub_ps(self.0, other.0) })
     }
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_mul_ps(self.0, other.0) })
     }
     #[inline(always)]
     fn div(self, other: Self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_div_ps(self.0, other.0) })
     }
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
     }
     #[inline(always)]
     fn sqrt(self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_sqrt_ps(self.0) })
     }
     #[inline(always)]
     fn min(self, other: Self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_min_ps(self.0, other.0) })
     }
     #[inline(always)]
     fn max(self, other: Self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_max_ps(self.0, other.0) })
     }
     #[inline(always)]
     fn lt(self, other: Self) -> Self::Mask {
+        // SAFETY: registers only; the features are there (see the module's head).
         unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, other.0) }
     }
     #[inline(always)]
     fn select(mask: Self::Mask, a: Self, b: Self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_mask_blend_ps(mask, b.0, a.0) })
     }
     #[inline(always)]
@@ -151,16 +162,19 @@ impl Vector for Avx512 {
 impl Float32 for Avx512 {
     #[inline(always)]
     fn round(self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe {
             _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)
         })
     }
     #[inline(always)]
     fn scale_by_power_of_two(self, n: Self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_scalef_ps(self.0, n.0) })
     }
     #[inline(always)]
     fn mantissa_and_exponent(self) -> (Self, Self) {
+        // SAFETY: registers only; the features are there (see the module's head).
         unsafe {
             let m = _mm512_getmant_ps::<_MM_MANT_NORM_P5_1, _MM_MANT_SIGN_SRC>(self.0);
             let e = _mm512_add_ps(_mm512_getexp_ps(self.0), _mm512_set1_ps(1.0));
@@ -190,6 +204,7 @@ macro_rules! pairwise {
     ($(#[$doc:meta])* $name:ident, $intrinsic:ident) => {
         #[inline(always)]
         fn $name(self, other: Self) -> Self {
+            // SAFETY: registers only; the features are there (see the module's head).
             unsafe { Self($intrinsic(self.0, other.0), $intrinsic(self.1, other.1)) }
         }
     };
@@ -220,6 +235,7 @@ impl Vector for Avx2 {
     }
     #[inline(always)]
     fn splat(value: f32) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         unsafe { Self(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
     }
     pairwise!(add, _mm256_add_ps);
@@ -230,14 +246,17 @@ impl Vector for Avx2 {
     pairwise!(max, _mm256_max_ps);
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         unsafe { Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1)) }
     }
     #[inline(always)]
     fn sqrt(self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         unsafe { Self(_mm256_sqrt_ps(self.0), _mm256_sqrt_ps(self.1)) }
     }
     #[inline(always)]
     fn lt(self, other: Self) -> Self::Mask {
+        // SAFETY: registers only; the features are there (see the module's head).
         unsafe {
             (
                 _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0),
@@ -247,6 +266,7 @@ impl Vector for Avx2 {
     }
     #[inline(always)]
     fn select(mask: Self::Mask, a: Self, b: Self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         unsafe { Self(_mm256_blendv_ps(b.0, a.0, mask.0), _mm256_blendv_ps(b.1, a.1, mask.1)) }
     }
     #[inline(always)]
@@ -287,10 +307,12 @@ impl Float32 for Avx2 {
     #[inline(always)]
     fn round(self) -> Self {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        // SAFETY: registers only; the features are there (see the module's head).
         unsafe { Self(_mm256_round_ps::<NEAREST>(self.0), _mm256_round_ps::<NEAREST>(self.1)) }
     }
     #[inline(always)]
     fn scale_by_power_of_two(self, n: Self) -> Self {
+        // SAFETY: registers only; the features are there (see the module's head).
         unsafe {
             Self(
                 _mm256_mul_ps(self.0, power_of_two_256(n.0)),
@@ -300,6 +322,7 @@ impl Float32 for Avx2 {
     }
     #[inline(always)]
     fn mantissa_and_exponent(self) -> (Self, Self) {
+        // SAFETY: registers only; the features are there (see the module's head).
         unsafe {
             (
                 Self(mantissa_256(self.0), mantissa_256(self.1)),

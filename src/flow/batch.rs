@@ -179,6 +179,16 @@ impl<T: Real> Flow<T> {
     }
 
     /// Runs `body(first sample, last sample, partial gradient)` for every tile and sums the parts.
+    /// Bytes that a batch of `samples` takes at most while it is differentiated: its trajectory, the
+    /// workspaces of all threads, and partial sums of the parameters' gradient.
+    pub fn batch_memory(&self, samples: usize) -> usize {
+        let tiles = samples.div_ceil(LANES);
+        let tile = self.trajectory_lanes() * size_of::<Lane<T>>();
+        let workspace = tile + (self.scratch_lanes() + self.width()) * size_of::<Lane<T>>();
+        let sums = tiles.min(MOST_PARTS) * self.layout().total() * size_of::<T>();
+        tiles * tile + rayon::current_num_threads() * workspace + sums
+    }
+
     fn reduce(
         &self,
         samples: usize,

@@ -1,11 +1,15 @@
 //! Files that appear complete or not at all: written beside their place, synced, then renamed.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
+#[cfg(not(test))]
+use std::fs::{rename, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(test)]
+use super::faults::{rename, File};
 use crate::error::Error;
 
 /// What a temporary file's name ends with; such a file is left only by a process that was killed.
@@ -57,7 +61,7 @@ impl AtomicFile {
             let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
             file.sync_all()?;
         }
-        fs::rename(&self.temporary, &self.path)?;
+        rename(&self.temporary, &self.path)?;
         // The rename itself is durable only once the folder is synced. Not every system can open a
         // folder as a file, and then there is nothing more to do.
         if let Some(folder) = self.path.parent() {

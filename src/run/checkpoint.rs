@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::sampling::{StepSize, StepSizes};
-use crate::train::{Adam, GradientGuard, ReplayBuffer, TrainingState, Walkers};
+use crate::train::{Adam, GradientGuard, Health, ReplayBuffer, Rotation, TrainingState, Walkers};
 
 use super::atomic::write_atomically;
 
@@ -21,6 +21,25 @@ use super::atomic::write_atomically;
 const FORMAT: u32 = 2;
 /// Checkpoints that stay.
 const KEPT: usize = 2;
+/// Arrays of the good states that a roll-back returns to.
+const GOOD_ARRAYS: [[&str; 6]; 2] = [
+    [
+        "good.0.theta",
+        "good.0.average",
+        "good.0.mean",
+        "good.0.square",
+        "good.0.averages",
+        "good.0.bases",
+    ],
+    [
+        "good.1.theta",
+        "good.1.average",
+        "good.1.mean",
+        "good.1.square",
+        "good.1.averages",
+        "good.1.bases",
+    ],
+];
 
 /// What continues besides the training state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -50,10 +69,17 @@ pub struct Checkpoint {
     pub recipe: String,
 }
 
+/// The JSON file: the head, with a checksum over its own text.
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct Sealed {
     format_version: u32,
     boltzflow_version: String,
+    head_crc32: u32,
+    head: Head,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
     arrays_crc32: u32,
     arrays_bytes: u64,
     recipe: String,
@@ -61,6 +87,7 @@ struct Head {
     step: u64,
     updates: u64,
     guard: GradientGuard,
+    health: Health,
     step_sizes: StepSizes,
     walker_step_size: StepSize,
     buffer_next: usize,
@@ -85,7 +112,7 @@ impl Checkpoint {
         let (joint, log_weights, log_q, buffer_next) = state.buffer.parts();
         let single = |v: &[f32]| bytes_of(v, |x: &f32| x.to_le_bytes());
         let double = |v: &[f64]| bytes_of(v, |x: &f64| x.to_le_bytes());
-        let arrays = [
+        let mut arrays = vec![
             ("average", Dtype::F32, single(&state.average)),
             ("buffer.joint", Dtype::F64, double(joint)),
             ("buffer.log_q", Dtype::F64, double(log_q)),
@@ -97,6 +124,12 @@ impl Checkpoint {
             ("theta", Dtype::F32, single(&state.theta)),
             ("walkers", Dtype::F64, double(&state.walkers.positions)),
         ];
+        for (names, good) in GOOD_ARRAYS.iter().zip(&state.health.good) {
+            let Adam { mean, square, rotation, .. } = &good.optimizer;
+            let parts =
+                [&good.theta, &good.average, mean, square, &rotation.averages, &rotation.bases];
+            arrays.extend(names.iter().zip(parts).map(|(name, v)| (*name, Dtype::F32, single(v))));
+        }
         let [arrays_path, head_path] = paths(folder, state.step);
         let failed = |path: &Path, what: String| Error::Write {
             path: path.to_path_buf(),
@@ -113,8 +146,6 @@ impl Checkpoint {
         let bytes = safetensors::serialize(views, &None)
             .map_err(|e| failed(&arrays_path, e.to_string()))?;
         let head = Head {
-            format_version: FORMAT,
-            boltzflow_version: env!("CARGO_PKG_VERSION").to_string(),
             arrays_crc32: crc32fast::hash(&bytes),
             arrays_bytes: bytes.len() as u64,
             recipe: self.recipe.clone(),
@@ -122,6 +153,7 @@ impl Checkpoint {
             step: state.step,
             updates: state.optimizer.updates,
             guard: state.guard.clone(),
+            health: state.health.clone(),
             step_sizes: state.step_sizes.clone(),
             walker_step_size: state.walkers.step_size,
             buffer_next,
@@ -131,17 +163,28 @@ impl Checkpoint {
             gradients_clipped: state.gradients_clipped,
             gradients_dropped: state.gradients_dropped,
         };
-        let text =
-            serde_json::to_string_pretty(&head).map_err(|e| failed(&head_path, e.to_string()))?;
+        let unsayable = |e: serde_json::Error| failed(&head_path, e.to_string());
+        let sealed = Sealed {
+            format_version: FORMAT,
+            boltzflow_version: env!("CARGO_PKG_VERSION").to_string(),
+            head_crc32: head.checksum().map_err(unsayable)?,
+            head,
+        };
+        let text = serde_json::to_string_pretty(&sealed).map_err(unsayable)?;
         write_atomically(&arrays_path, |file| file.write_all(&bytes))?;
         write_atomically(&head_path, |file| file.write_all(text.as_bytes()))?;
-        for step in steps_in(folder).into_iter().skip(KEPT) {
-            let [arrays, head] = paths(folder, step);
-            // The head first: arrays without a head are no checkpoint. A leftover does no harm.
-            let _ = fs::remove_file(head);
-            let _ = fs::remove_file(arrays);
-        }
+        remove(folder, KEPT);
         Ok(())
+    }
+
+    /// Whether there is a checkpoint in `folder`, good or not.
+    pub fn exists(folder: &Path) -> bool {
+        !steps_in(folder, "json").is_empty()
+    }
+
+    /// Removes all checkpoints in `folder`, as far as that is possible.
+    pub fn remove_all(folder: &Path) {
+        remove(folder, 0);
     }
 
     /// The latest good checkpoint in `folder` for a training that starts as `start`, and a sentence
@@ -154,7 +197,7 @@ impl Checkpoint {
         start: &TrainingState,
     ) -> Result<(Option<Self>, Vec<String>), Error> {
         let mut damaged = Vec::new();
-        let steps = steps_in(folder);
+        let steps = steps_in(folder, "json");
         for step in &steps {
             match read(folder, *step, start) {
                 Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
@@ -174,27 +217,51 @@ impl Checkpoint {
 
     /// Recipe and step of the latest checkpoint in `folder`, without its arrays.
     pub fn peek(folder: &Path) -> Option<(String, u64)> {
-        steps_in(folder).into_iter().find_map(|step| {
+        steps_in(folder, "json").into_iter().find_map(|step| {
             let [_, head] = paths(folder, step);
-            let head: Head = serde_json::from_slice(&fs::read(head).ok()?).ok()?;
+            let Sealed { head, .. } = serde_json::from_slice(&fs::read(head).ok()?).ok()?;
             Some((head.recipe, head.step))
         })
     }
 }
 
-fn paths(folder: &Path, step: u64) -> [PathBuf; 2] {
-    ["safetensors", "json"].map(|end| folder.join(format!("checkpoint-{step:010}.{end}")))
+impl Head {
+    /// Over the text that it is written as: numbers come back from JSON as they were, so that the same
+    /// head always has the same text.
+    fn checksum(&self) -> Result<u32, serde_json::Error> {
+        Ok(crc32fast::hash(serde_json::to_string(self)?.as_bytes()))
+    }
 }
 
-/// Steps that have a checkpoint's head, latest first.
-fn steps_in(folder: &Path) -> Vec<u64> {
+/// Removes all but the latest `kept`, and arrays whose head was never written.
+fn remove(folder: &Path, kept: usize) {
+    let mut stay = steps_in(folder, "json");
+    stay.truncate(kept);
+    // Heads first: arrays without a head are no checkpoint. A leftover does no harm.
+    for end in ["json", "safetensors"] {
+        for step in steps_in(folder, end).into_iter().filter(|step| !stay.contains(step)) {
+            let _ = fs::remove_file(path(folder, step, end));
+        }
+    }
+}
+
+fn path(folder: &Path, step: u64, end: &str) -> PathBuf {
+    folder.join(format!("checkpoint-{step:010}.{end}"))
+}
+
+fn paths(folder: &Path, step: u64) -> [PathBuf; 2] {
+    ["safetensors", "json"].map(|end| path(folder, step, end))
+}
+
+/// Steps that have a checkpoint's file with this extension, latest first.
+fn steps_in(folder: &Path, end: &str) -> Vec<u64> {
     let mut steps: Vec<u64> = fs::read_dir(folder)
         .into_iter()
         .flatten()
         .filter_map(|entry| {
             let name = entry.ok()?.file_name();
-            let name = name.to_str()?.strip_prefix("checkpoint-")?.strip_suffix(".json")?;
-            name.parse().ok()
+            let name = name.to_str()?.strip_prefix("checkpoint-")?.strip_suffix(end)?;
+            name.strip_suffix('.')?.parse().ok()
         })
         .collect();
     steps.sort_unstable_by(|a, b| b.cmp(a));
@@ -222,7 +289,11 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
             version.format_version, version.boltzflow_version
         )));
     }
-    let head: Head = serde_json::from_slice(&text).map_err(damaged)?;
+    let sealed: Sealed = serde_json::from_slice(&text).map_err(damaged)?;
+    let mut head = sealed.head;
+    if head.checksum().map_err(damaged)? != sealed.head_crc32 {
+        return Err(wrong("is damaged: its checksum does not fit".to_string()));
+    }
 
     let wrong = |problem: String| Error::Data { file: arrays_path.clone(), problem };
     let found = fs::metadata(&arrays_path).map_err(unreadable(&arrays_path))?.len();
@@ -259,6 +330,21 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
             .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
             .collect())
     };
+    let parameters = start.theta.len();
+    let rotation = |[averages, bases]: [&str; 2]| -> Result<Rotation, Error> {
+        let mut rotation = start.optimizer.rotation.clone();
+        rotation.averages = single(averages, rotation.averages.len())?;
+        rotation.bases = single(bases, rotation.bases.len())?;
+        Ok(rotation)
+    };
+    for (names, good) in GOOD_ARRAYS.iter().zip(&mut head.health.good) {
+        let [theta, average, mean, square, averages, bases] = *names;
+        good.theta = single(theta, parameters)?;
+        good.average = single(average, parameters)?;
+        good.optimizer.mean = single(mean, parameters)?;
+        good.optimizer.square = single(square, parameters)?;
+        good.optimizer.rotation = rotation([averages, bases])?;
+    }
     let buffer = ReplayBuffer::from_parts(
         start.buffer.width(),
         start.buffer.capacity(),
@@ -268,10 +354,6 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
         head.buffer_next,
     )
     .ok_or_else(|| wrong("its buffer does not fit this recipe".to_string()))?;
-    let parameters = start.theta.len();
-    let mut rotation = start.optimizer.rotation.clone();
-    rotation.averages = single("optimizer.averages", rotation.averages.len())?;
-    rotation.bases = single("optimizer.bases", rotation.bases.len())?;
     let walkers = double("walkers")?;
     // A joint configuration is x and its augmented copies, at least one.
     if !(2 * walkers.len()).is_multiple_of(start.buffer.width()) {
@@ -286,9 +368,10 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
                 mean: single("optimizer.mean", parameters)?,
                 square: single("optimizer.square", parameters)?,
                 updates: head.updates,
-                rotation,
+                rotation: rotation(["optimizer.averages", "optimizer.bases"])?,
             },
             guard: head.guard,
+            health: head.health,
             step_sizes: head.step_sizes,
             buffer,
             walkers: Walkers { positions: walkers, step_size: head.walker_step_size },
@@ -301,4 +384,112 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
         totals: head.totals,
         recipe: head.recipe,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::super::faults::{with_fault, Fault};
+    use super::*;
+    use crate::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions};
+    use crate::potential::{DoubleWell, DoubleWellParameters};
+    use crate::sampling::AugmentedTarget;
+    use crate::train::{DescentOptions, GuardOptions, Method, Problem, Schedule};
+
+    fn start() -> TrainingState {
+        let parameters = DoubleWellParameters {
+            particles: 3,
+            dimension: 2,
+            a: 0.0,
+            b: -1.0,
+            c: 0.5,
+            r0: 2.0,
+            temperature: 1.0,
+        };
+        let potential = Arc::new(DoubleWell::new(parameters).unwrap());
+        let layer = PairwiseOptions { width: 4, basis: 4, ..PairwiseOptions::default() };
+        let options = FlowOptions {
+            augmented_copies: 1,
+            base_scale: 1.0,
+            augmentation_scale: 0.3,
+            layers: vec![CouplingOptions::Pairwise(layer)],
+        };
+        let flow =
+            Arc::new(Flow::new(crate::system::System::new(3, 2).unwrap(), &options).unwrap());
+        let target = AugmentedTarget::new(potential, flow.copies(), 0.3).unwrap();
+        let descent = DescentOptions {
+            batch_size: 1,
+            optimizer: Method::Soap,
+            schedule: Schedule { initial: 0.1, peak: 0.1, last: 0.1, warm_up_steps: 0, steps: 1 },
+            ema_decay: 0.9,
+            guard: GuardOptions { window: 1, clip: 2.0, drop: 10.0 },
+        };
+        let problem = Problem { flow, target, seed: 5 };
+        let mut state = TrainingState::new(&problem, &descent, 2, 0.1, 900);
+        let rows = 800;
+        let joint: Vec<f64> = (0..rows * 12).map(f64::from).collect();
+        state.buffer.push(&joint, &vec![0.5; rows as usize], &vec![-1.5; rows as usize]);
+        state
+    }
+
+    fn checkpoint(step: u64) -> Checkpoint {
+        let mut state = start();
+        state.step = step;
+        state.theta[0] = step as f32;
+        Checkpoint { state, totals: SessionTotals::default(), recipe: "seed = 5\n".into() }
+    }
+
+    fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+        entries
+            .map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap()))
+            .collect()
+    }
+
+    /// Every file is one that a sound disk would hold; nothing is half-written.
+    fn are_whole(found: &BTreeMap<String, Vec<u8>>, sound: &BTreeMap<String, Vec<u8>>) -> bool {
+        found.iter().all(|(name, bytes)| sound.get(name) == Some(bytes))
+    }
+
+    #[test]
+    fn whatever_operation_of_a_checkpoint_fails_the_last_good_one_loads() {
+        let mut sound = BTreeMap::new();
+        let place = tempfile::tempdir().unwrap();
+        for step in 1..=3 {
+            checkpoint(step).save(place.path()).unwrap();
+            sound.extend(files(place.path()));
+        }
+        assert_eq!(sound.len(), 6);
+        for fault in [Fault::Full, Fault::Short] {
+            let mut failed = 0;
+            for after in 0.. {
+                let place = tempfile::tempdir().unwrap();
+                let folder = place.path();
+                (1..=2).for_each(|step| checkpoint(step).save(folder).unwrap());
+                let (result, happened) = with_fault(after, fault, || checkpoint(3).save(folder));
+                let found = files(folder);
+                assert!(are_whole(&found, &sound), "{fault:?} at operation {after}");
+                let (loaded, damaged) = Checkpoint::load(folder, &start()).unwrap();
+                assert_eq!(damaged, [""; 0], "{fault:?} at operation {after}");
+                let good = if result.is_ok() { 3 } else { 2 };
+                assert!(loaded.unwrap() == checkpoint(good), "{fault:?} at operation {after}");
+                if let Err(error) = result {
+                    failed += 1;
+                    assert!(error.to_string().contains("checkpoint-0000000003"), "{error}");
+                    assert_eq!(error.exit_code(), 3);
+                }
+                if !happened {
+                    break;
+                }
+            }
+            // Two files, each created, written, synced and renamed.
+            assert!(failed >= 8, "{fault:?}: {failed}");
+        }
+        // Planted: a file that was written straight to its place.
+        let mut found = sound.clone();
+        found.values_mut().for_each(|bytes| bytes.truncate(bytes.len() / 2));
+        assert!(!are_whole(&found, &sound));
+    }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostics::{
     effective_sample_size, forward_effective_sample_size, largest_weight_share, log_z_and_error,
-    negative_log_likelihood, pareto_k,
+    negative_log_likelihood, pareto_k, rests_on_few,
 };
 use crate::error::Error;
 use crate::random::{stream, Purpose};
@@ -43,6 +43,9 @@ pub struct Evaluation {
     pub largest_weight_share: f64,
     /// Shape of the weights' tail (Pareto k̂); the estimates are unreliable above 0.7.
     pub pareto_k: Option<f64>,
+    /// Names of the figures above and below that rest on few samples and cannot be relied on.
+    #[serde(default)]
+    pub resting_on_few_samples: Vec<String>,
     /// Samples of the flow without a finite weight.
     pub zero_weights: usize,
     /// Reference samples.
@@ -157,6 +160,7 @@ pub fn evaluate(
         log_z_error,
         largest_weight_share: largest_weight_share(&drawn.log_weights),
         pareto_k: k.is_finite().then_some(k),
+        resting_on_few_samples: Vec::new(),
         zero_weights: drawn.log_weights.iter().filter(|w| **w == f64::NEG_INFINITY).count(),
         reference_samples: 0,
         forward_ess: None,
@@ -169,10 +173,17 @@ pub fn evaluate(
         energy_evaluations: 0,
         train_seconds: 0.0,
     };
+    let mut few = Vec::new();
+    if rests_on_few(&drawn.log_weights) {
+        few.extend(["reverse_ess", "log_z"]);
+    }
     if let Some(reference) = reference.filter(|r| !r.is_empty()) {
         let likelihood = reference_weights(problem, theta, reference, options)?;
         evaluation.reference_samples = likelihood.forward.len();
         evaluation.forward_ess = Some(forward_effective_sample_size(&likelihood.forward).fraction);
+        if rests_on_few(&likelihood.forward) {
+            few.push("forward_ess");
+        }
         let (nll, error) = negative_log_likelihood(&likelihood.ratios, options.draws);
         (evaluation.nll, evaluation.nll_error) = (Some(nll), Some(error));
     }
@@ -201,7 +212,11 @@ pub fn evaluate(
         let annealed = run(&mut step_sizes, options.annealed_samples, u64::MAX / 2 - options.step)?;
         evaluation.annealed_samples = options.annealed_samples;
         evaluation.ais_ess = Some(effective_sample_size(&annealed.log_weights).fraction);
+        if rests_on_few(&annealed.log_weights) {
+            few.push("ais_ess");
+        }
     }
+    evaluation.resting_on_few_samples = few.into_iter().map(str::to_string).collect();
     Ok((evaluation, drawn))
 }
 
@@ -246,7 +261,9 @@ fn reference_weights(
                     ratios[s * draws + draw] = log_q - problem.target.log_conditional(row);
                 }
             }
-            let forward = energies.iter().enumerate().map(|(s, u)| -u - ratios[s * draws]);
+            // A sample whose energy the potential did not give now says nothing.
+            let known = energies.iter().enumerate().filter(|(_, u)| u.is_finite());
+            let forward = known.map(|(s, u)| -u - ratios[s * draws]);
             Ok((forward.collect(), ratios))
         })
         .collect::<Result<_, Error>>()?;

@@ -77,6 +77,7 @@ impl RunFolder {
         for file in [self.config(), self.target(), self.metrics(), self.reference(), lock] {
             let _ = fs::remove_file(file);
         }
+        super::Checkpoint::remove_all(&self.path);
         let _ = fs::remove_dir(&self.path);
     }
 

@@ -17,6 +17,7 @@ macro_rules! metrics {
     ($($(#[unit = $unit:literal])? $name:ident: $type:ty = $meaning:literal,)*) => {
         /// One row of `metrics.csv`; see [`metrics_columns`].
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default)]
         pub struct MetricsRow {
             $(#[doc = $meaning] pub $name: $type,)*
         }
@@ -51,7 +52,6 @@ metrics! {
     gradients_dropped: u64 = "Steps so far whose gradient was too large and was dropped.",
     gradients_clipped: u64 = "Steps so far whose gradient was scaled down.",
     acceptance: Option<f64> = "Mean acceptance probability of the HMC transitions of annealing or walkers.",
-    flow_acceptance: Option<f64> = "Share of the flow's draws that walkers accepted as their next place.",
     hmc_step_size: Option<f64> = "Mean leapfrog step size over the annealing's densities.",
     recoverable_failures: u64 = "Configurations so far without a finite energy.",
     nonfinite_weights: u64 = "Samples so far whose log weight was not finite; their weight is 0.",
@@ -75,11 +75,16 @@ metrics! {
     flow_seconds: f64 = "Time in the flow and its gradients so far, summed over threads.",
     #[unit = "s"]
     potential_seconds: f64 = "Time in the target's energy so far, summed over threads.",
-    #[unit = "fraction"]
-    overhead: Option<f64> = "Share of the threads' time so far in neither of them: buffer, optimizer, waiting for each other.",
     #[unit = "1/s"]
     samples_per_second: Option<f64> = "Flow samples, with densities, drawn per second at the last evaluation.",
+    rollbacks: u64 = "Returns so far to earlier parameters, with half the learning rate, from a divergence.",
+    flow_acceptance: Option<f64> = "Share of the flow's draws that walkers accepted as their next place.",
+    #[unit = "s"]
+    overhead_seconds: f64 = "Time so far in neither flow nor energy, summed over threads: buffer, optimizer, waiting.",
 }
+
+/// Columns of the first files; a file may end with these, and later ones have their defaults.
+const FIRST_COLUMNS: usize = 25;
 
 /// All columns in order, with units and meanings.
 pub fn metrics_columns() -> &'static [MetricsColumn] {
@@ -121,6 +126,15 @@ impl MetricsWriter {
         Ok(Self { path: path.to_path_buf(), writer })
     }
 
+    /// Puts all rows on disk, which a checkpoint relies on.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn sync(&self) -> Result<(), Error> {
+        let synced = self.writer.get_ref().sync_data();
+        synced.map_err(|source| Error::Write { path: self.path.clone(), source })
+    }
+
     /// Writes one row.
     ///
     /// # Errors
@@ -151,6 +165,7 @@ pub fn read_metrics(path: impl AsRef<Path>) -> Result<Vec<MetricsRow>, Error> {
     for (index, column) in COLUMNS.iter().enumerate() {
         match header.get(index) {
             Some(name) if name == column.name => {}
+            None if index >= FIRST_COLUMNS => break,
             found => {
                 return Err(wrong(format!(
                     "column {} should be `{}` and is {}: this is no metrics.csv of boltzflow {}",

@@ -5,6 +5,8 @@ mod atomic;
 pub mod benchmark;
 mod checkpoint;
 mod evaluate;
+#[cfg(test)]
+mod faults;
 mod folder;
 mod metrics;
 mod model;

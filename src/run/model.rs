@@ -50,10 +50,13 @@ impl Default for ModelMetadata {
     }
 }
 
-/// The metadata as stored, with the version of the file's layout first.
+/// The metadata as stored, with the version of the file's layout first. The first files had no
+/// checksums.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     format_version: u32,
+    metadata_crc32: Option<u32>,
+    parameters_crc32: Option<u32>,
     #[serde(flatten)]
     metadata: ModelMetadata,
 }
@@ -83,10 +86,20 @@ pub fn save_model(
                 .map_err(io::Error::other)?;
             tensors.push((tensor.name.as_str(), view));
         }
-        let stored = Stored { format_version: FORMAT, metadata: metadata.clone() };
+        let stored = Stored {
+            format_version: FORMAT,
+            metadata_crc32: Some(checksum(metadata)?),
+            parameters_crc32: Some(crc32fast::hash(&bytes)),
+            metadata: metadata.clone(),
+        };
         let text = HashMap::from([(KEY.to_string(), serde_json::to_string(&stored)?)]);
         file.write_all(&safetensors::serialize(tensors, &Some(text)).map_err(io::Error::other)?)
     })
+}
+
+/// Of the metadata's text: numbers come back from JSON as they were, so it is always the same.
+fn checksum(metadata: &ModelMetadata) -> Result<u32, serde_json::Error> {
+    Ok(crc32fast::hash(serde_json::to_string(metadata)?.as_bytes()))
 }
 
 /// Reads where a model comes from, without its parameters: its recipe says which flow to build.
@@ -115,12 +128,14 @@ pub fn load_model(
     let mut theta = vec![0.0f32; layout.total()];
     let infos = header.tensors.tensors();
     let mut bytes = Vec::new();
+    let mut hasher = crc32fast::Hasher::new();
     for tensor in layout.tensors() {
         let start = infos.get(&tensor.name).map_or(0, |info| info.data_offsets.0 as u64);
         bytes.resize(4 * tensor.len(), 0);
         file.seek(SeekFrom::Start(header.data + start))
             .and_then(|_| file.read_exact(&mut bytes))
             .map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+        hasher.update(&bytes);
         let entries = &mut theta[tensor.offset..tensor.offset + tensor.len()];
         for (index, (entry, b)) in entries.iter_mut().zip(bytes.chunks_exact(4)).enumerate() {
             *entry = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
@@ -132,12 +147,16 @@ pub fn load_model(
             }
         }
     }
+    if header.parameters_crc32.is_some_and(|crc| crc != hasher.finalize()) {
+        return Err(wrong("is damaged: the checksum of its parameters does not fit".to_string()));
+    }
     Ok((theta, header.metadata))
 }
 
 struct Header {
     tensors: Metadata,
     metadata: ModelMetadata,
+    parameters_crc32: Option<u32>,
     /// Where the tensors' bytes start in the file, and how many there are.
     data: u64,
     data_len: u64,
@@ -186,8 +205,12 @@ fn read_header(file: &mut File, path: &Path) -> Result<Header, Error> {
              version of boltzflow that wrote it"
         )));
     }
-    let Stored { metadata, .. } = serde_json::from_str(text).map_err(damaged)?;
-    Ok(Header { tensors, metadata, data: 8 + size, data_len: length - 8 - size })
+    let Stored { metadata, metadata_crc32, parameters_crc32, .. } =
+        serde_json::from_str(text).map_err(damaged)?;
+    if metadata_crc32.is_some_and(|crc| checksum(&metadata).is_ok_and(|found| found != crc)) {
+        return Err(wrong(format!("its metadata `{KEY}` is damaged: the checksum does not fit")));
+    }
+    Ok(Header { tensors, metadata, parameters_crc32, data: 8 + size, data_len: length - 8 - size })
 }
 
 /// Names, shapes, types and sizes against the flow's, before anything is allocated.

@@ -32,13 +32,18 @@ pub(super) fn read_array(
     accept(&header.shape)?;
 
     let mut bytes = Vec::new();
-    reader.take((count * width) as u64).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    let mut data = reader.take((count * width) as u64);
+    data.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
     if bytes.len() != count * width {
         return Err(format!(
             "ends after {} of the {count} numbers of its shape {:?}: it was cut off",
             bytes.len() / width,
             header.shape
         ));
+    }
+    // To the very end, where an archive looks at its checksum.
+    if data.into_inner().read(&mut [0]).map_err(|e| e.to_string())? > 0 {
+        return Err(format!("has more numbers than its shape {:?} says", header.shape));
     }
     let stored: Vec<f64> = bytes.chunks_exact(width).map(decode).collect();
     let values = if header.fortran { to_row_major(&header.shape, &stored) } else { stored };
@@ -72,7 +77,10 @@ fn read_header(reader: &mut impl Read) -> Result<Header, String> {
     let mut text = vec![0; length];
     reader.read_exact(&mut text).map_err(cut)?;
     let text = String::from_utf8_lossy(&text).replace('"', "'");
-    parse_header(&text).ok_or_else(|| format!("has the unreadable .npy header {:?}", text.trim()))
+    parse_header(&text).ok_or_else(|| {
+        let start: String = text.trim().chars().take(100).collect();
+        format!("has the unreadable .npy header {start:?}")
+    })
 }
 
 /// `{'descr': '<f8', 'fortran_order': False, 'shape': (100, 13, 3), }`

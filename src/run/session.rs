@@ -27,8 +27,6 @@ pub struct SessionOptions {
 
 /// Rows of metrics between two evaluations.
 const ROWS_PER_EVALUATION: u64 = 10;
-/// This many steps in a row without a usable gradient end the run.
-const MOST_USELESS_STEPS: u32 = 100;
 
 /// What an observer is told after every step.
 pub struct Progress<'a> {
@@ -40,6 +38,8 @@ pub struct Progress<'a> {
     pub train_seconds: f64,
     /// The evaluation, after a step that has one.
     pub evaluation: Option<&'a Evaluation>,
+    /// What was done about a divergence, after a step that was taken for one.
+    pub rollback: Option<&'a str>,
 }
 
 /// How a session ended.
@@ -77,10 +77,13 @@ pub fn train(
         }
         None => {
             let metrics = MetricsWriter::create(folder.metrics())?;
-            (trainer.start(problem), SessionTotals::default(), metrics)
+            // From the start: a folder without a checkpoint is one where nothing was done yet.
+            let (state, totals) = (trainer.start(problem), SessionTotals::default());
+            let checkpoint = Checkpoint { state, totals, recipe: options.recipe.clone() };
+            checkpoint.save(folder.path())?;
+            (checkpoint.state, checkpoint.totals, metrics)
         }
     };
-    let mut useless = 0;
     let mut saved = Instant::now();
     let row_every = (options.evaluate_every / ROWS_PER_EVALUATION).max(1);
     loop {
@@ -93,17 +96,8 @@ pub fn train(
             totals.loss += report.loss;
             totals.gradient_norm += report.gradient_norm;
             totals.steps += 1.0;
-            useless = 0;
-        } else {
-            useless += 1;
         }
-        if useless >= MOST_USELESS_STEPS {
-            return Err(Error::Run(format!(
-                "no usable gradient in {useless} steps up to step {}: {} samples had no finite \
-                 weight so far. Lower train.learning_rate.peak, or soften the start",
-                state.step, state.nonfinite_weights
-            )));
-        }
+        let rollback = state.watch(&report)?;
 
         let last = state.step >= options.steps;
         let evaluated = (last || state.step.is_multiple_of(options.evaluate_every))
@@ -127,6 +121,7 @@ pub fn train(
             state: &state,
             train_seconds: totals.train_seconds,
             evaluation: evaluated.as_ref(),
+            rollback: rollback.as_deref(),
         });
         if let Some(evaluation) = &evaluated {
             let metadata = ModelMetadata {
@@ -143,6 +138,7 @@ pub fn train(
         let stopping = stop.load(Ordering::Relaxed);
         if last || stopping || saved.elapsed().as_secs_f64() >= options.checkpoint_seconds {
             let recipe = options.recipe.clone();
+            metrics.sync()?;
             let checkpoint = Checkpoint { state, totals, recipe };
             checkpoint.save(folder.path())?;
             Checkpoint { state, totals, .. } = checkpoint;
@@ -156,11 +152,10 @@ pub fn train(
     }
 }
 
-/// One minus the share of the threads' time that evaluations took.
-fn overhead(totals: &SessionTotals) -> Option<f64> {
+/// The threads' time that no evaluation took.
+fn overhead(totals: &SessionTotals) -> f64 {
     let available = totals.train_seconds * rayon::current_num_threads() as f64;
-    let busy = totals.flow_seconds + totals.potential_seconds;
-    (available > 0.0).then(|| (1.0 - busy / available).max(0.0))
+    (available - totals.flow_seconds - totals.potential_seconds).max(0.0)
 }
 
 fn row(
@@ -184,9 +179,10 @@ fn row(
         hmc_step_size: report.hmc_step_size,
         recoverable_failures: state.recoverable_failures,
         nonfinite_weights: state.nonfinite_weights,
+        rollbacks: state.health.rollbacks.into(),
         flow_seconds: totals.flow_seconds,
         potential_seconds: totals.potential_seconds,
-        overhead: overhead(totals),
+        overhead_seconds: overhead(totals),
         ..MetricsRow::default()
     };
     if let Some(evaluation) = evaluation {

@@ -50,6 +50,11 @@ impl ReplayBuffer {
         self.log_weights.is_empty()
     }
 
+    /// Removes all samples.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.width, self.capacity);
+    }
+
     /// Adds samples; those whose weight or log-density is not finite are left out.
     pub fn push(&mut self, joint: &[f64], log_weights: &[f64], log_q: &[f64]) {
         let rows = joint.chunks_exact(self.width).zip(log_weights).zip(log_q);

@@ -160,6 +160,7 @@ impl Fab {
             )?;
             state.energy_evaluations += effort.evaluations;
             state.recoverable_failures += effort.failures;
+            state.health.forget();
         }
         let (batch, updates) = (self.descent.batch_size, self.options.updates_per_annealing);
         // The averaged weights make the better proposals.
@@ -250,17 +251,20 @@ impl Trainer for Fab {
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
         let mut report = StepReport {
-            learning_rate: self.descent.schedule.at(state.step),
+            learning_rate: state.learning_rate(&self.descent.schedule),
             ..StepReport::default()
         };
         let walkers = self.options.walkers.as_ref().filter(|w| state.step >= w.from_step);
         match walkers {
             Some(options) => self.learn_from_walkers(problem, state, options, &mut report)?,
             None => {
-                // The first step fills the buffer; its extra passes count as steps before zero.
-                if state.step == 0 {
-                    for extra in 1..self.options.min_batches {
-                        self.anneal(problem, state, u64::MAX - extra as u64, &mut report)?;
+                // An empty buffer, at the start or after a roll-back, is filled; the extra passes
+                // count as steps before zero.
+                if state.buffer.is_empty() {
+                    for extra in 1..self.options.min_batches as u64 {
+                        let before =
+                            u64::MAX - extra - state.step * self.options.min_batches as u64;
+                        self.anneal(problem, state, before, &mut report)?;
                     }
                 }
                 self.anneal(problem, state, state.step, &mut report)?;

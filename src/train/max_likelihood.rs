@@ -71,7 +71,7 @@ impl Trainer for MaxLikelihood {
         let report = StepReport {
             loss: descent.loss,
             gradient_norm: descent.gradient_norm,
-            learning_rate: self.descent.schedule.at(state.step),
+            learning_rate: state.learning_rate(&self.descent.schedule),
             flow_seconds: descent.seconds * threads,
             ..StepReport::default()
         };

@@ -2,6 +2,7 @@
 
 mod buffer;
 mod fab;
+mod health;
 mod max_likelihood;
 mod optimizer;
 mod reverse_kl;
@@ -11,6 +12,7 @@ mod walkers;
 
 pub use buffer::ReplayBuffer;
 pub use fab::{Fab, FabOptions};
+pub use health::{GoodState, Health, Rollback};
 pub use max_likelihood::MaxLikelihood;
 pub use optimizer::{Adam, GradientGuard, GuardOptions, Method, Outcome, Schedule};
 pub use reverse_kl::{CoreSchedule, Estimator, ReverseKl, ReverseKlOptions};

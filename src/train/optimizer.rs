@@ -48,15 +48,18 @@ pub enum Method {
 }
 
 /// Adam (Kingma & Ba, arXiv:1412.6980), in a rotated basis if it has one.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     /// First moments.
+    #[serde(skip)]
     pub mean: Vec<f32>,
     /// Second moments, in the rotated basis.
+    #[serde(skip)]
     pub square: Vec<f32>,
     /// Updates so far.
     pub updates: u64,
     /// Bases of the matrices; empty for Adam itself.
+    #[serde(skip)]
     pub rotation: Rotation,
 }
 

@@ -92,7 +92,7 @@ impl Trainer for ReverseKl {
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
         let mut report = StepReport {
-            learning_rate: self.descent.schedule.at(state.step),
+            learning_rate: state.learning_rate(&self.descent.schedule),
             ..StepReport::default()
         };
         let target = self.target(problem, state.step)?;

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::flow::{op, Flow};
 use crate::sampling::{AugmentedTarget, StepSizes, Subspace};
 
+use super::health::Health;
 use super::optimizer::{
     update_average, Adam, GradientGuard, GuardOptions, Method, Outcome, Schedule,
 };
@@ -65,6 +66,8 @@ pub struct TrainingState {
     pub buffer: ReplayBuffer,
     /// Chains on the target, once they have started.
     pub walkers: Walkers,
+    /// The losses so far and the way back from a divergence.
+    pub health: Health,
     /// Energy evaluations of the training so far.
     pub energy_evaluations: u64,
     /// Configurations without a finite energy so far.
@@ -129,12 +132,15 @@ impl TrainingState {
             Method::Adam => Rotation::default(),
             Method::Soap => Rotation::new(matrices),
         };
+        let optimizer = Adam::new(theta.len(), rotation);
+        let step_sizes = StepSizes::new(intermediate, initial_step_size);
         Self {
             step: 0,
             average: theta.clone(),
-            optimizer: Adam::new(theta.len(), rotation),
+            health: Health::new(&theta, &optimizer, &step_sizes),
+            optimizer,
             guard: GradientGuard::default(),
-            step_sizes: StepSizes::new(intermediate, initial_step_size),
+            step_sizes,
             buffer: ReplayBuffer::new(problem.flow.width(), capacity),
             walkers: Walkers::none(initial_step_size),
             energy_evaluations: 0,
@@ -174,7 +180,7 @@ impl TrainingState {
             Outcome::Applied => {}
         }
         if outcome != Outcome::Dropped {
-            let rate = options.schedule.at(self.step);
+            let rate = self.learning_rate(&options.schedule);
             self.optimizer.update(&mut self.theta, &gradient, scale, rate);
             let updates = self.optimizer.updates;
             update_average(&mut self.average, &self.theta, options.ema_decay, updates);
