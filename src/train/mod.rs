@@ -5,6 +5,7 @@ mod fab;
 mod health;
 mod max_likelihood;
 mod optimizer;
+mod path;
 mod reverse_kl;
 mod rotation;
 mod state;

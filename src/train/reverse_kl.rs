@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use dfdx::prelude::*;
 use rand_distr::{Distribution, StandardNormal};
-use rayon::prelude::*;
 
-use crate::engine::LANES;
 use crate::error::Error;
 use crate::flow::op;
 use crate::potential::Potential;
 use crate::random::{stream, Purpose};
-use crate::sampling::{AugmentedTarget, LogDensity};
+use crate::sampling::AugmentedTarget;
 
+use super::path::log_densities;
 use super::{DescentOptions, Problem, StepReport, Trainer, TrainingState};
 
 /// How the gradient is estimated.
@@ -114,7 +113,7 @@ impl Trainer for ReverseKl {
             let joint: Vec<f64> =
                 values.chunks_exact(width + 1).flat_map(|row| &row[..width]).copied().collect();
             let began = std::time::Instant::now();
-            let (log_p, to_joint, failed) = evaluate(&target, &joint, batch)?;
+            let (log_p, to_joint, failed) = log_densities(&target, &joint, batch)?;
             potential_seconds = began.elapsed().as_secs_f64();
             failures = failed;
             let (mut log_q, mut slope) = (vec![0.0; batch], vec![0.0; batch * width]);
@@ -163,20 +162,4 @@ impl Trainer for ReverseKl {
         state.step += 1;
         Ok(report)
     }
-}
-
-/// log p and its gradient for a batch, in parallel; also how many had no finite energy.
-fn evaluate(
-    target: &AugmentedTarget,
-    joint: &[f64],
-    samples: usize,
-) -> Result<(Vec<f64>, Vec<f64>, u64), Error> {
-    let width = target.width();
-    let (mut log_p, mut gradient) = (vec![0.0; samples], vec![0.0; joint.len()]);
-    let failures = (joint.par_chunks(LANES * width), gradient.par_chunks_mut(LANES * width))
-        .into_par_iter()
-        .zip(log_p.par_chunks_mut(LANES))
-        .map(|((joint, gradient), log_p)| target.log_density_and_gradient(joint, log_p, gradient))
-        .collect::<Result<Vec<usize>, _>>()?;
-    Ok((log_p, gradient, failures.iter().sum::<usize>() as u64))
 }
