@@ -49,6 +49,9 @@ pub enum Error {
     /// The potential stopped the run.
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),
+    /// Something was examined and is not as it should be; the findings have been shown.
+    #[error("{0}")]
+    Check(String),
     /// A run that cannot go on, with what was seen and what to try.
     #[error("{0}")]
     Run(String),
@@ -60,9 +63,10 @@ impl Error {
         Self::Parameter { field: field.into(), problem: problem.into() }
     }
 
-    /// Process exit code: 2 for wrong input, 3 for a fault while running.
+    /// Process exit code: 1 for a failed check, 2 for wrong input, 3 for a fault while running.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Check(_) => 1,
             Self::Config { .. }
             | Self::Parameter { .. }
             | Self::Data { .. }

@@ -40,6 +40,9 @@ pub(super) enum Command {
     /// Sample a target by annealed Monte Carlo, without a flow
     #[command(after_help = "Example: boltzflow reference dw4 -n 10000 -o dw4.npz")]
     Reference(ReferenceArgs),
+    /// Look for mistakes in a target: forces, symmetries, overlap, infinity
+    #[command(after_help = "Example: boltzflow check targets/mine.toml")]
+    Check(CheckArgs),
     /// List the built-in targets
     Targets,
 }
@@ -105,6 +108,12 @@ pub(super) struct PlotArgs {
     /// Folder of the figures [default: plots/NAME beside runs/, else the run's own folder]
     #[arg(long, short)]
     pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// A built-in target, or the path of a target file
+    pub target: String,
 }
 
 #[derive(Debug, Args)]

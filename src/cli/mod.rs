@@ -1,6 +1,7 @@
 //! The command line: flags to validated options, work, and reports.
 
 mod args;
+mod check;
 mod evaluate;
 mod figures;
 mod folder;
@@ -60,13 +61,14 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
         Command::Sample(args) => sample::run(&args, registry),
         Command::Plot(args) => figures::run(&args, registry),
         Command::Reference(args) => reference::run(&args, registry),
+        Command::Check(args) => check::run(&args, registry),
         Command::Targets => targets(),
     }
 }
 
 fn targets() -> Result<(), Error> {
     for (name, description) in crate::config::builtin_targets()? {
-        say!("{name:<12} {description}")?;
+        say!("{name:<14} {description}")?;
     }
     Ok(())
 }
