@@ -171,6 +171,20 @@ impl Builder<'_> {
         Program::compile(&mut graph, over_kt, variables.len()).map_err(wrong)
     }
 
+    /// Whether r_ab and r_bc can be exchanged in a formula; found where the graph has equal parts once.
+    fn is_reversible(&self, key: &str, text: &str, variables: &[&str]) -> Result<bool, Error> {
+        let mut exchanged = variables.to_vec();
+        if let [_, r_ab, r_bc, _] = exchanged.as_mut_slice() {
+            std::mem::swap(r_ab, r_bc);
+        }
+        let mut graph = Graph::default();
+        let mut parsed = |variables: &[&str]| {
+            let names = self.names(key, variables, &[])?;
+            parse(text, &names, &mut graph).map_err(|problem| Error::parameter(key, problem))
+        };
+        Ok(parsed(variables)? == parsed(&exchanged)?)
+    }
+
     fn pairs(&self, terms: &mut Terms) -> Result<(), Error> {
         let Some(formulas) = &self.parameters.pair else { return Ok(()) };
         let count = self.kinds.len();
@@ -290,7 +304,8 @@ impl Builder<'_> {
                 return Err(Error::parameter(section, problem));
             }
             let program = self.compile(&key("energy"), &term.energy, variables, &[])?;
-            compiled.push(Listed { program, atoms: term.atoms.clone() });
+            let reversible = self.is_reversible(&key("energy"), &term.energy, variables)?;
+            compiled.push(Listed { program, atoms: term.atoms.clone(), reversible });
         }
         Ok(compiled)
     }

@@ -16,6 +16,8 @@ pub(super) struct PairTerm {
 pub(super) struct Listed<const ATOMS: usize> {
     pub program: Program,
     pub atoms: Vec<[usize; ATOMS]>,
+    /// Whether the formula is the same for the atoms in reverse order.
+    pub reversible: bool,
 }
 
 /// All terms, over kT.
@@ -78,13 +80,13 @@ impl Terms {
         if !self.external.is_empty() {
             self.external_sum::<D>(tile);
         }
-        for Listed { program, atoms } in &self.bonds {
+        for Listed { program, atoms, .. } in &self.bonds {
             atoms.iter().for_each(|atoms| bond::<D>(tile, program, *atoms));
         }
-        for Listed { program, atoms } in &self.angles {
+        for Listed { program, atoms, .. } in &self.angles {
             atoms.iter().for_each(|atoms| angle::<D>(tile, program, *atoms));
         }
-        for Listed { program, atoms } in &self.dihedrals {
+        for Listed { program, atoms, .. } in &self.dihedrals {
             atoms.iter().for_each(|atoms| dihedral::<D>(tile, program, *atoms));
         }
     }

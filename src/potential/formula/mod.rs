@@ -15,7 +15,7 @@ mod syntax;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use self::evaluate::{Terms, Tile};
+use self::evaluate::{Listed, Terms, Tile};
 use self::program::{Row, WIDTH};
 use super::{EvaluationError, Potential};
 use crate::error::Error;
@@ -162,19 +162,12 @@ impl Potential for Formula {
 /// are the same after the exchange, which is an equivalence.
 fn alike(terms: &Terms) -> Vec<usize> {
     let n = terms.species.len();
-    // A term reads the same from both ends; the number tells formulas apart.
+    // Each with the number of its formula.
     let mut lists: Vec<(usize, Vec<usize>)> = Vec::new();
-    let mut add = |number: usize, atoms: &[usize]| lists.push((number, from_lower_end(atoms)));
-    let (bonds, angles) = (terms.bonds.len(), terms.bonds.len() + terms.angles.len());
-    for (number, term) in terms.bonds.iter().enumerate() {
-        term.atoms.iter().for_each(|atoms| add(number, atoms));
-    }
-    for (number, term) in terms.angles.iter().enumerate() {
-        term.atoms.iter().for_each(|atoms| add(bonds + number, atoms));
-    }
-    for (number, term) in terms.dihedrals.iter().enumerate() {
-        term.atoms.iter().for_each(|atoms| add(angles + number, atoms));
-    }
+    let mut reversible = Vec::new();
+    add_lists(&terms.bonds, &mut lists, &mut reversible);
+    add_lists(&terms.angles, &mut lists, &mut reversible);
+    add_lists(&terms.dihedrals, &mut lists, &mut reversible);
     lists.sort_unstable();
     // The terms of each particle, so that an exchange looks at those of two particles only.
     let mut of_particle: Vec<Vec<usize>> = vec![Vec::new(); n];
@@ -196,7 +189,7 @@ fn alike(terms: &Terms) -> Vec<usize> {
                         atom => atom,
                     })
                     .collect();
-                (*number, from_lower_end(&swapped))
+                (*number, in_order(swapped, reversible[*number]))
             })
             .collect();
         after.sort_unstable();
@@ -218,10 +211,22 @@ fn alike(terms: &Terms) -> Vec<usize> {
     class
 }
 
-/// The atoms in the direction that starts with the smaller end.
-fn from_lower_end(atoms: &[usize]) -> Vec<usize> {
-    let mut atoms = atoms.to_vec();
-    if atoms.first() > atoms.last() {
+fn add_lists<const ATOMS: usize>(
+    terms: &[Listed<ATOMS>],
+    lists: &mut Vec<(usize, Vec<usize>)>,
+    reversible: &mut Vec<bool>,
+) {
+    for term in terms {
+        let number = reversible.len();
+        reversible.push(term.reversible);
+        let in_order = |atoms: &[usize; ATOMS]| (number, in_order(atoms.to_vec(), term.reversible));
+        lists.extend(term.atoms.iter().map(in_order));
+    }
+}
+
+/// The atoms from the smaller end, where both directions mean the same.
+fn in_order(mut atoms: Vec<usize>, reversible: bool) -> Vec<usize> {
+    if reversible && atoms.first() > atoms.last() {
         atoms.reverse();
     }
     atoms
