@@ -17,7 +17,7 @@ pub(super) fn run(args: &CheckArgs, registry: &Registry) -> Result<(), Error> {
         target.name,
         system.particles(),
         system.dimension(),
-        if kinds == 1 { "all alike".to_string() } else { format!("{kinds} kinds of them") }
+        if kinds == 1 { "all alike".to_string() } else { format!("of {kinds} kinds") }
     )?;
     let findings = check(potential)?;
     for finding in &findings {

@@ -13,9 +13,11 @@ use crate::system::System;
 /// More species, particles with formulas or listed terms than this are a slip of the keyboard.
 const MOST_SPECIES: usize = 32;
 const MOST_PARTICLES: usize = 10_000;
-const MOST_TERMS: usize = 100_000;
+const MOST_TERMS: usize = 10_000;
+const MOST_LISTED_PARTICLES: usize = 1_000;
+const MOST_NAMES: usize = 1_000;
 
-type Names = Vec<(String, Meaning)>;
+type Names = BTreeMap<String, Meaning>;
 
 /// Checks everything and compiles the formulas.
 pub(super) fn build(parameters: &FormulaParameters) -> Result<(System, Terms), Error> {
@@ -29,7 +31,7 @@ pub(super) fn build(parameters: &FormulaParameters) -> Result<(System, Terms), E
     }
     let system = System::new(labels.len(), parameters.dimension)?;
     crate::potential::require_positive("temperature", parameters.temperature)?;
-    let mut builder = Builder { parameters, kinds: Vec::new(), shared: Vec::new() };
+    let mut builder = Builder { parameters, kinds: Vec::new(), shared: Names::new() };
     let species = builder.species(&labels)?;
     builder.shared_names()?;
     let mut terms = Terms { species, species_count: builder.kinds.len(), ..Terms::default() };
@@ -119,9 +121,14 @@ impl Builder<'_> {
     }
 
     fn shared_names(&mut self) -> Result<(), Error> {
+        let own = self.parameters.species.values().map(BTreeMap::len).max().unwrap_or(0);
+        if self.parameters.parameters.len() + own > MOST_NAMES {
+            let problem = format!("and `species` have more than {MOST_NAMES} names");
+            return Err(Error::parameter("parameters", problem));
+        }
         for (name, value) in &self.parameters.parameters {
             check_name(&format!("parameters.{name}"), name, *value)?;
-            self.shared.push((name.clone(), Meaning::Parameter(*value)));
+            self.shared.insert(name.clone(), Meaning::Parameter(*value));
         }
         Ok(())
     }
@@ -133,23 +140,22 @@ impl Builder<'_> {
         variables: &[&str],
         endings: &[(&str, usize)],
     ) -> Result<Names, Error> {
-        let mut names: Names = Vec::new();
+        let mut names = Names::new();
         for (number, name) in variables.iter().enumerate() {
-            names.push((name.to_string(), Meaning::Variable(number)));
+            names.insert(name.to_string(), Meaning::Variable(number));
         }
         for (ending, kind) in endings {
             for (name, value) in
                 self.parameters.species.get(&self.kinds[*kind]).into_iter().flatten()
             {
-                names.push((format!("{name}_{ending}"), Meaning::Parameter(*value)));
+                names.insert(format!("{name}_{ending}"), Meaning::Parameter(*value));
             }
         }
         for (name, meaning) in &self.shared {
-            if names.iter().any(|(known, _)| known == name) {
+            if names.insert(name.clone(), *meaning).is_some() {
                 let problem = format!("has another meaning in `{key}`: choose another name");
                 return Err(Error::parameter(format!("parameters.{name}"), problem));
             }
-            names.push((name.clone(), *meaning));
         }
         Ok(names)
     }
@@ -283,6 +289,10 @@ impl Builder<'_> {
     where
         [usize; ATOMS]: serde::de::DeserializeOwned,
     {
+        if particles > MOST_LISTED_PARTICLES && !terms.is_empty() {
+            let problem = format!("are for at most {MOST_LISTED_PARTICLES} particles");
+            return Err(Error::parameter(section, problem));
+        }
         let mut compiled = Vec::new();
         let mut count = 0;
         for (number, term) in terms.iter().enumerate() {

@@ -126,8 +126,8 @@ impl Terms {
         for i in 0..n {
             let program = &self.external[self.species[i]];
             let mut radius = ZERO;
-            for k in 0..D {
-                let from_center = each(|l| tile.x[i * D + k][l] - center[k][l]);
+            for (k, center) in center.iter().enumerate() {
+                let from_center = each(|l| tile.x[i * D + k][l] - center[l]);
                 radius = each(|l| radius[l] + from_center[l] * from_center[l]);
                 tile.registers[k] = from_center;
             }
@@ -137,12 +137,12 @@ impl Terms {
             let (value, slope) = (program.value(tile.registers), program.slope(tile.registers, D));
             let outward = each(|l| slope[l] / radius[l].max(TINY));
             tile.energy = each(|l| tile.energy[l] + value[l]);
-            for k in 0..D {
+            for (k, recoil) in recoil.iter_mut().enumerate() {
                 let slope = program.slope(tile.registers, k);
                 let pull = each(|l| slope[l] + outward[l] * tile.registers[k][l]);
                 for l in 0..WIDTH {
                     tile.gradient[i * D + k][l] += pull[l];
-                    recoil[k][l] += pull[l] / n as f64;
+                    recoil[l] += pull[l] / n as f64;
                 }
             }
         }

@@ -203,7 +203,7 @@ impl Graph {
         }
         let half = self.whole_power(a, n / 2)?;
         let square = self.binary(Operation::Mul, half, half);
-        Some(if n % 2 == 0 { square } else { self.binary(Operation::Mul, square, a) })
+        Some(if n.is_multiple_of(2) { square } else { self.binary(Operation::Mul, square, a) })
     }
 
     /// ∂(node `root`)/∂(variable), by the chain rule from the leaves up.

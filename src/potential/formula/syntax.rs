@@ -3,6 +3,8 @@
 //! Numbers, names, `+ - * / ^`, parentheses and functions. `^` binds to the right and before a sign, as
 //! on paper: −x^2 = −(x²).
 
+use std::collections::BTreeMap;
+
 use super::graph::{Function, Graph, Id, Operation};
 use crate::error::suggest;
 
@@ -61,7 +63,7 @@ fn continues_name(c: char) -> bool {
 /// What is wrong, with its place, to stand behind the name of a key.
 pub(super) fn parse(
     text: &str,
-    names: &[(String, Meaning)],
+    names: &BTreeMap<String, Meaning>,
     graph: &mut Graph,
 ) -> Result<Id, String> {
     if text.len() > LONGEST {
@@ -88,7 +90,7 @@ struct Parser<'a> {
     /// Bytes read.
     at: usize,
     depth: usize,
-    names: &'a [(String, Meaning)],
+    names: &'a BTreeMap<String, Meaning>,
     graph: &'a mut Graph,
 }
 
@@ -252,14 +254,14 @@ impl Parser<'_> {
         if name == "pi" {
             return Ok(self.graph.constant(std::f64::consts::PI));
         }
-        match self.names.iter().find(|(known, _)| known == name) {
-            Some((_, Meaning::Variable(number))) => Ok(self.graph.variable(*number)),
-            Some((_, Meaning::Parameter(value))) => Ok(self.graph.constant(*value)),
+        match self.names.get(name) {
+            Some(Meaning::Variable(number)) => Ok(self.graph.variable(*number)),
+            Some(Meaning::Parameter(value)) => Ok(self.graph.constant(*value)),
             None if is_reserved(name) => {
                 Err(self.wrong_at(start, &format!("`{name}` is a function: write `{name}(…)`")))
             }
             None => {
-                let known: Vec<&str> = self.names.iter().map(|(name, _)| name.as_str()).collect();
+                let known: Vec<&str> = self.names.keys().map(String::as_str).collect();
                 let hint = suggest(name, &known);
                 Err(self.wrong_at(start, &format!("nothing is called `{name}` here: {hint}")))
             }
@@ -272,7 +274,7 @@ impl Parser<'_> {
         let one = FUNCTIONS.iter().find(|(known, _)| *known == name);
         let two = FUNCTIONS_OF_TWO.iter().find(|(known, _)| *known == name);
         if one.is_none() && two.is_none() {
-            if self.names.iter().any(|(known, _)| known == name) {
+            if self.names.contains_key(name) {
                 let problem = format!("`{name}` is no function: write `*` for products");
                 return Err(self.wrong_at(start, &problem));
             }
