@@ -471,3 +471,23 @@ fn check_says_what_is_wrong_and_exits_with_1() {
         assert_eq!(error.lines().count(), 1, "{error}");
     }
 }
+
+#[test]
+fn a_model_knows_the_species_it_was_trained_for() {
+    let folder = workplace();
+    let target = "format = 1\nname = 'unlike'\nkind = 'formula'\ndimension = 2\n\
+        particles = ['A', 'B']\nexternal = 'r_com^2'\n";
+    fs::write(folder.path().join("unlike.toml"), target).unwrap();
+    let recipe = RECIPE.replace("pair.toml", "unlike.toml").replace("REFERENCE", "0");
+    fs::write(folder.path().join("unlike_run.toml"), recipe).unwrap();
+    succeed(folder.path(), &["train", "unlike_run.toml"]);
+    let run = folder.path().join("unlike_run");
+    succeed(folder.path(), &["evaluate", "unlike_run", "--json"]);
+
+    let alike = target.replace("['A', 'B']", "2");
+    fs::write(run.join("target.toml"), alike).unwrap();
+    let output = boltzflow(folder.path(), &["evaluate", "unlike_run"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("particles of species [0, 1] and the target has []"), "{error}");
+}

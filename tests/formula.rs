@@ -228,8 +228,7 @@ fn particles_are_alike_when_species_and_lists_say_so() {
 }
 
 #[test]
-fn the_known_targets_have_their_pair_tables() {
-    // Three species by formulas of their own, in either order of the names.
+fn a_pair_may_be_named_in_either_order() {
     let text = "kind = 'formula'\ndimension = 2\nparticles = ['A', 'B']\n[pair]\n\"B-A\" = '3/r'";
     let potential = target(text).unwrap().potential;
     let u = potential.energy_and_gradient(&[0.0, 0.0, 0.0, 2.0], &mut [0.0; 4]).unwrap();
