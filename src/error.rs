@@ -49,6 +49,9 @@ pub enum Error {
     /// The potential stopped the run.
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),
+    /// Something was examined and is not as it should be; the findings have been shown.
+    #[error("{0}")]
+    Check(String),
     /// A run that cannot go on, with what was seen and what to try.
     #[error("{0}")]
     Run(String),
@@ -60,9 +63,10 @@ impl Error {
         Self::Parameter { field: field.into(), problem: problem.into() }
     }
 
-    /// Process exit code: 2 for wrong input, 3 for a fault while running.
+    /// Process exit code: 1 for a failed check, 2 for wrong input, 3 for a fault while running.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Check(_) => 1,
             Self::Config { .. }
             | Self::Parameter { .. }
             | Self::Data { .. }
@@ -81,4 +85,58 @@ pub enum EvaluationError {
     /// The potential cannot go on: the run stops, saves and explains.
     #[error("the potential failed: {0}")]
     Fatal(String),
+}
+
+/// "did you mean …" when a known word is near, the known words otherwise.
+pub(crate) fn suggest(word: &str, known: &[&str]) -> String {
+    let distance = |k: &str| {
+        let any_case = edit_distance(&word.to_lowercase(), &k.to_lowercase());
+        (any_case, edit_distance(word, k))
+    };
+    match known.iter().map(|k| (distance(k), k)).min() {
+        // Of a word of one or two letters, something must be left.
+        Some(((distance, _), near))
+            if distance <= near.len() / 2 && distance <= 1 + near.len() / 4 =>
+        {
+            format!("did you mean `{near}`?")
+        }
+        _ => format!("use one of `{}`", known.join("`, `")),
+    }
+}
+
+/// Levenshtein distance, by characters.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substitution = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substitution.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edit_distances_of_known_pairs() {
+        for (a, b, distance) in
+            [("", "abc", 3), ("kitten", "sitting", 3), ("steps", "steps", 0), ("stpes", "steps", 2)]
+        {
+            assert_eq!(edit_distance(a, b), distance);
+            assert_eq!(edit_distance(b, a), distance);
+        }
+    }
+
+    #[test]
+    fn a_near_word_is_suggested_and_a_far_one_gets_the_list() {
+        assert_eq!(suggest("stpes", &["steps", "seed"]), "did you mean `steps`?");
+        assert_eq!(suggest("colour", &["steps", "seed"]), "use one of `steps`, `seed`");
+    }
 }

@@ -156,12 +156,12 @@ fn json(text: &str) -> Value {
 fn help_and_targets_are_printed() {
     let folder = workplace();
     let help = succeed(folder.path(), &["--help"]);
-    for command in ["train", "evaluate", "sample", "plot", "reference", "targets"] {
+    for command in ["train", "evaluate", "sample", "plot", "reference", "check", "targets"] {
         assert!(help.contains(command));
         assert!(succeed(folder.path(), &[command, "--help"]).contains("Usage"));
     }
     let targets = succeed(folder.path(), &["targets"]);
-    for name in ["dw4", "lj13", "lj13_eps2", "lj55"] {
+    for name in ["dw4", "harmonic", "lj13_eps2", "three_species"] {
         assert!(targets.lines().any(|line| line.starts_with(&format!("{name} "))));
     }
 }
@@ -450,4 +450,44 @@ fn a_reader_that_has_gone_is_no_fault() {
         assert!(output.status.success() && !said.contains("panicked"), "{arguments:?}: {said}");
     }
     assert!(folder.path().join("plain/model.safetensors").exists());
+}
+
+#[test]
+fn check_says_what_is_wrong_and_exits_with_1() {
+    let folder = workplace();
+    let said = succeed(folder.path(), &["check", "dw4"]);
+    assert!(said.lines().last().unwrap().contains("ready for training"), "{said}");
+    let target = "format = 1\nname = 'gas'\nkind = 'formula'\ndimension = 3\nparticles = 3\n";
+    for (file, rest, code, message) in [
+        ("gas.toml", "pair = '1/r'", 1, "training on `gas` would be wrong, see above: infinity"),
+        ("slip.toml", "pair = '1/q'", 2, "slip.toml: `pair` at character 3"),
+        ("boxed.toml", "pair = '1/r'\nbox = 3", 2, "no periodic boundaries"),
+    ] {
+        fs::write(folder.path().join(file), format!("{target}{rest}\n")).unwrap();
+        let output = boltzflow(folder.path(), &["check", file]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{error}");
+        assert!(error.contains(message), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn a_model_knows_the_species_it_was_trained_for() {
+    let folder = workplace();
+    let target = "format = 1\nname = 'unlike'\nkind = 'formula'\ndimension = 2\n\
+        particles = ['A', 'B']\nexternal = 'r_com^2'\n";
+    fs::write(folder.path().join("unlike.toml"), target).unwrap();
+    let recipe = RECIPE.replace("pair.toml", "unlike.toml").replace("REFERENCE", "0");
+    fs::write(folder.path().join("unlike_run.toml"), recipe).unwrap();
+    succeed(folder.path(), &["train", "unlike_run.toml"]);
+    let run = folder.path().join("unlike_run");
+    succeed(folder.path(), &["evaluate", "unlike_run", "--json"]);
+
+    let alike = target.replace("['A', 'B']", "2");
+    fs::write(run.join("target.toml"), alike).unwrap();
+    let output = boltzflow(folder.path(), &["evaluate", "unlike_run"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("particles of species [0, 1] and the target has []"), "{error}");
 }

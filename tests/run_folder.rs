@@ -163,6 +163,14 @@ fn a_model_comes_back_bit_for_bit_and_its_file_is_reproducible() {
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(tensors.tensor("coupling.00.weight").unwrap().shape(), [4, 2]);
 
+    // Species are in the file where there are any.
+    let has_species = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("species");
+    assert!(!has_species(&bytes));
+    let unlike = ModelMetadata { species: vec![0, 0, 1], ..metadata.clone() };
+    save_model(&again, &layout, &loaded, &unlike).unwrap();
+    assert!(has_species(&fs::read(&again).unwrap()));
+    assert_eq!(read_model_metadata(&again).unwrap(), unlike);
+
     assert!(save_model(&path, &layout, &theta[1..], &metadata).is_err());
     assert_eq!(entries(folder.path()), ["again.safetensors", "model.safetensors"]);
 }

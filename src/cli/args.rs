@@ -43,6 +43,9 @@ pub(super) enum Command {
     /// Measure how fast this machine runs the flow
     #[command(after_help = "Example: boltzflow bench lj13")]
     Bench(BenchArgs),
+    /// Look for mistakes in a target: forces, symmetries, overlap, infinity
+    #[command(after_help = "Example: boltzflow check targets/mine.toml")]
+    Check(CheckArgs),
     /// List the built-in targets
     Targets,
 }
@@ -108,6 +111,12 @@ pub(super) struct PlotArgs {
     /// Folder of the figures [default: plots/NAME beside runs/, else the run's own folder]
     #[arg(long, short)]
     pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// A built-in target, or the path of a target file
+    pub target: String,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod check;
 mod evaluate;
 mod figures;
 mod folder;
@@ -63,13 +64,14 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
         Command::Plot(args) => figures::run(&args, registry),
         Command::Reference(args) => reference::run(&args, registry),
         Command::Bench(args) => bench::run(&args),
+        Command::Check(args) => check::run(&args, registry),
         Command::Targets => targets(),
     }
 }
 
 fn targets() -> Result<(), Error> {
     for (name, description) in crate::config::builtin_targets()? {
-        say!("{name:<12} {description}")?;
+        say!("{name:<14} {description}")?;
     }
     Ok(())
 }

@@ -7,20 +7,27 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::read::{config_error, from_table, in_file, parse_table, read, suggest};
-use crate::error::Error;
-use crate::potential::{DoubleWell, LennardJones, Potential};
+use super::read::{config_error, from_table, in_file, parse_table, read};
+use crate::error::{suggest, Error};
+use crate::potential::units::{Quantity, Units};
+use crate::potential::{DoubleWell, Formula, LennardJones, Potential};
 
 /// The target files that come with the program.
-const BUILTIN: [(&str, &str); 4] = [
+const BUILTIN: [(&str, &str); 7] = [
     ("dw4", include_str!("../../targets/dw4.toml")),
+    ("harmonic", include_str!("../../targets/harmonic.toml")),
     ("lj13", include_str!("../../targets/lj13.toml")),
     ("lj13_eps2", include_str!("../../targets/lj13_eps2.toml")),
     ("lj55", include_str!("../../targets/lj55.toml")),
+    ("mueller_brown", include_str!("../../targets/mueller_brown.toml")),
+    ("three_species", include_str!("../../targets/three_species.toml")),
 ];
 
 /// More particles than this are taken for a slip of the keyboard.
 const MOST_PARTICLES: usize = 10_000;
+
+/// What files of other programs call a periodic box.
+const BOX_KEYS: [&str; 5] = ["box", "cell", "lattice", "pbc", "periodic"];
 
 /// Keys that every target file may have, whatever its kind.
 const COMMON_KEYS: [&str; 5] = ["format", "name", "description", "kind", "known"];
@@ -108,6 +115,7 @@ impl Registry {
     pub fn builtin() -> Self {
         Self { kinds: BTreeMap::new() }
             .with("double_well", |table| Ok(Arc::new(DoubleWell::new(parameters(table)?)?)))
+            .with("formula", |table| Ok(Arc::new(Formula::new(parameters(table)?)?)))
             .with("lennard_jones", |table| Ok(Arc::new(LennardJones::new(parameters(table)?)?)))
     }
 
@@ -174,6 +182,12 @@ impl Registry {
             let kinds: Vec<&str> = self.kinds.keys().map(String::as_str).collect();
             config_error(file, format!("`kind` is \"{kind}\": {}", suggest(&kind, &kinds)))
         })?;
+        if let Some(key) = BOX_KEYS.iter().find(|key| own.contains_key(**key)) {
+            let problem =
+                "there are no periodic boundaries yet: the flow is for clusters and molecules \
+                           that hold together by themselves or in a trap";
+            return Err(config_error(file, format!("`{key}`: {problem}")));
+        }
         let potential = factory(&own).map_err(|e| in_file(file, e))?;
         let particles = potential.system().particles();
         if particles > MOST_PARTICLES {
@@ -188,10 +202,76 @@ impl Registry {
 
 /// The keys of a target file's own kind as the struct `T`, for factories of a [`Registry`].
 ///
+/// Where the file has `units = { energy = "kJ/mol", length = "nm" }`, values with units such as "300 K" or
+/// "0.34 nm" become numbers in those units, a temperature T the energy kT.
+///
 /// # Errors
 /// [`Error::Config`] that names the key; the registry adds the file.
 pub fn parameters<T: DeserializeOwned>(table: &toml::Table) -> Result<T, Error> {
-    from_table(table.clone(), &COMMON_KEYS).map_err(|e| config_error(Path::new(""), e))
+    let wrong = |problem: String| config_error(Path::new(""), problem);
+    let mut table = table.clone();
+    let mut hint = None;
+    match table.remove("units") {
+        Some(units) => {
+            let mut wrapped = toml::Table::new();
+            wrapped.insert("units".to_string(), units);
+            let UnitsSection { units } = from_table(wrapped, &[]).map_err(wrong)?;
+            let units = Units::new(&units.energy, &units.length)
+                .map_err(|(key, problem)| wrong(format!("`units.{key}` {problem}")))?;
+            table.iter_mut().for_each(|(_, value)| to_numbers(value, &units));
+        }
+        None => hint = first_quantity(&table),
+    }
+    let elsewhere: Vec<&str> = COMMON_KEYS.into_iter().chain(["units"]).collect();
+    from_table(table, &elsewhere).map_err(|problem| match hint {
+        Some(text) if problem.contains("string") => wrong(format!(
+            "{problem}. \"{text}\" has a unit: say what the numbers of this file are in, such as \
+             units = {{ energy = \"kJ/mol\", length = \"nm\" }}"
+        )),
+        _ => wrong(problem),
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnitsSection {
+    units: UnitNames,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnitNames {
+    energy: String,
+    length: String,
+}
+
+/// The quantity that `text` is, if it is a number with a unit.
+fn quantity(text: &str) -> Option<Quantity> {
+    text.trim().parse::<f64>().is_err().then(|| text.parse().ok()).flatten()
+}
+
+/// Replaces texts with units by numbers, also in sections and lists; formulas are no such texts.
+fn to_numbers(value: &mut toml::Value, units: &Units) {
+    match value {
+        toml::Value::String(text) => {
+            if let Some(quantity) = quantity(text) {
+                *value = toml::Value::Float(units.number_of(quantity));
+            }
+        }
+        toml::Value::Array(list) => list.iter_mut().for_each(|value| to_numbers(value, units)),
+        toml::Value::Table(table) => {
+            table.iter_mut().for_each(|(_, value)| to_numbers(value, units))
+        }
+        _ => {}
+    }
+}
+
+fn first_quantity(table: &toml::Table) -> Option<String> {
+    table.values().find_map(|value| match value {
+        toml::Value::String(text) => quantity(text).map(|_| text.clone()),
+        toml::Value::Table(table) => first_quantity(table),
+        _ => None,
+    })
 }
 
 /// The target of that name or path, with the built-in kinds: see [`Registry::load`].

@@ -1,10 +1,13 @@
 //! Energy functions: the trait that a user implements, and the built-in functional forms.
 
+mod check;
 mod counted;
 mod double_well;
+mod formula;
 mod lennard_jones;
 mod pairs;
 mod softened;
+pub mod units;
 
 use std::sync::Arc;
 
@@ -12,8 +15,10 @@ use crate::error::Error;
 pub use crate::error::EvaluationError;
 use crate::system::System;
 
+pub use check::{check, Finding, Severity};
 pub use counted::{Counted, Counts};
 pub use double_well::{DoubleWell, DoubleWellParameters};
+pub use formula::{Formula, FormulaParameters, OverAtoms, Particles, PerSpecies};
 pub use lennard_jones::{LennardJones, LennardJonesParameters};
 pub use pairs::sum_over_pairs;
 pub use softened::LinearCore;
@@ -21,11 +26,31 @@ pub use softened::LinearCore;
 /// An energy function U(x)/kT of n particles in d dimensions, with its gradient.
 ///
 /// The density that boltzflow samples is exp(−U(x)) on the subspace of configurations whose centre
-/// of mass is at the origin. U must not change under translation, rotation and permutation of the
-/// particles.
+/// of mass is at the origin. U must not change under translation, rotation, reflection and the exchange
+/// of particles of the same [species](Self::species), and must grow as particles leave each other.
+///
+/// # How to write one
+/// 1. A struct with the [`System`] and the parameters, checked where it is made: [`Error::Parameter`] by
+///    the name of the field.
+/// 2. [`system`](Self::system) returns the one; [`species`](Self::species) where particles are unlike.
+/// 3. [`energy_and_gradient`](Self::energy_and_gradient): divide by kT, and give ∂U/∂x, not the force. A
+///    pair potential is one call of [`sum_over_pairs`].
+/// 4. Where there is no number, as at an overlap, return [`EvaluationError::Recoverable`] with the
+///    reason; [`EvaluationError::Fatal`] only for what no other configuration will mend, such as a lost
+///    server.
+/// 5. `Registry::with("mine", factory)` gives it a `kind` in target files, and `cli::run` the command line:
+///    see `examples/custom_potential.rs`. Then `… check my_target.toml` looks for mistakes.
+///
+/// It is called from several threads at once, on batches of some dozens of configurations.
 pub trait Potential: Send + Sync {
     /// Number of particles and dimensions.
     fn system(&self) -> System;
+
+    /// Which particles are alike: a number for each particle, the same for particles that may be
+    /// exchanged without changing U. Empty, the default, when all are alike.
+    fn species(&self) -> &[usize] {
+        &[]
+    }
 
     /// Energy of one configuration and its gradient.
     ///
@@ -87,6 +112,10 @@ macro_rules! delegate_to_pointee {
         impl<P: Potential + ?Sized> Potential for $pointer {
             fn system(&self) -> System {
                 (**self).system()
+            }
+
+            fn species(&self) -> &[usize] {
+                (**self).species()
             }
 
             fn energy_and_gradient(

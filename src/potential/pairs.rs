@@ -39,11 +39,7 @@ pub fn sum_over_pairs(
 ) -> Result<f64, EvaluationError> {
     let expected = system.coordinates();
     if x.len() != expected || gradient.len() != expected {
-        return Err(EvaluationError::Fatal(format!(
-            "{} coordinates and a gradient of {} were given where {expected} are expected",
-            x.len(),
-            gradient.len()
-        )));
+        return Err(wrong_length(expected, x, gradient));
     }
     let (energy, closest) = match system.dimension() {
         2 => sum::<2>(x, gradient, trap, radial),
@@ -105,9 +101,19 @@ fn sum<const D: usize>(
     (energy, closest)
 }
 
+/// Slices that do not fit the system.
+#[cold]
+pub(super) fn wrong_length(expected: usize, x: &[f64], gradient: &[f64]) -> EvaluationError {
+    EvaluationError::Fatal(format!(
+        "{} coordinates and a gradient of {} were given where {expected} are expected",
+        x.len(),
+        gradient.len()
+    ))
+}
+
 /// Why this configuration has no finite energy.
 #[cold]
-fn explain(dimension: usize, x: &[f64]) -> String {
+pub(super) fn explain(dimension: usize, x: &[f64]) -> String {
     let position = |i: usize| &x[i * dimension..(i + 1) * dimension];
     let particles = x.len() / dimension;
     if let Some(i) = (0..particles).find(|&i| position(i).iter().any(|v| !v.is_finite())) {

@@ -1,0 +1,42 @@
+//! `boltzflow check`.
+
+use crate::config::Registry;
+use crate::error::Error;
+use crate::potential::{check, Severity};
+
+use super::args::CheckArgs;
+use super::output::say;
+
+pub(super) fn run(args: &CheckArgs, registry: &Registry) -> Result<(), Error> {
+    let target = registry.load(&args.target)?;
+    let potential = &*target.potential;
+    let (system, species) = (potential.system(), potential.species());
+    let kinds = species.iter().max().map_or(1, |last| last + 1);
+    say!(
+        "target {}: {} particles in {} dimensions, {}",
+        target.name,
+        system.particles(),
+        system.dimension(),
+        if kinds == 1 { "all alike".to_string() } else { format!("of {kinds} kinds") }
+    )?;
+    let findings = check(potential)?;
+    for finding in &findings {
+        let severity = match finding.severity {
+            Severity::Fine => "fine",
+            Severity::Caution => "caution",
+            Severity::Wrong => "WRONG",
+        };
+        say!("{:<12} {severity:<8} {}", finding.what, finding.text)?;
+    }
+    let wrong: Vec<&str> =
+        findings.iter().filter(|f| f.severity == Severity::Wrong).map(|f| f.what).collect();
+    if wrong.is_empty() {
+        say!("verdict      ready for training")?;
+        return Ok(());
+    }
+    Err(Error::Check(format!(
+        "training on `{}` would be wrong, see above: {}",
+        target.name,
+        wrong.join(", ")
+    )))
+}

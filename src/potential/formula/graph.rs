@@ -1,0 +1,358 @@
+//! Expressions as a graph in which equal parts exist once, and their symbolic derivatives.
+
+use std::collections::HashMap;
+
+/// Powers with whole exponents up to this one are products.
+const MOST_FACTORS: f64 = 64.0;
+
+/// A node's place in its graph; its operands come before it.
+pub(super) type Id = usize;
+
+/// Functions of one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Function {
+    Neg,
+    Sqrt,
+    Exp,
+    Ln,
+    Sin,
+    Cos,
+    Tan,
+    Asin,
+    Acos,
+    Atan,
+    Sinh,
+    Cosh,
+    Tanh,
+    Abs,
+    /// 1, −1 or 0.
+    Sign,
+    /// 1 from 0 on, 0 below.
+    Step,
+}
+
+impl Function {
+    #[inline(always)]
+    pub fn of(self, x: f64) -> f64 {
+        match self {
+            Self::Neg => -x,
+            Self::Sqrt => x.sqrt(),
+            Self::Exp => x.exp(),
+            Self::Ln => x.ln(),
+            Self::Sin => x.sin(),
+            Self::Cos => x.cos(),
+            Self::Tan => x.tan(),
+            Self::Asin => x.asin(),
+            Self::Acos => x.acos(),
+            Self::Atan => x.atan(),
+            Self::Sinh => x.sinh(),
+            Self::Cosh => x.cosh(),
+            Self::Tanh => x.tanh(),
+            Self::Abs => x.abs(),
+            Self::Sign => f64::from(u8::from(x > 0.0)) - f64::from(u8::from(x < 0.0)),
+            Self::Step => f64::from(u8::from(x >= 0.0)),
+        }
+    }
+}
+
+/// Functions of two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Operation {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Pow,
+    Min,
+    Max,
+}
+
+impl Operation {
+    #[inline(always)]
+    pub fn of(self, a: f64, b: f64) -> f64 {
+        match self {
+            Self::Add => a + b,
+            Self::Sub => a - b,
+            Self::Mul => a * b,
+            Self::Div => a / b,
+            Self::Pow => a.powf(b),
+            // A number that is none must not vanish in a comparison.
+            Self::Min if a.is_nan() => a,
+            Self::Max if a.is_nan() => a,
+            Self::Min => {
+                if a < b {
+                    a
+                } else {
+                    b
+                }
+            }
+            Self::Max => {
+                if a > b {
+                    a
+                } else {
+                    b
+                }
+            }
+        }
+    }
+}
+
+/// What a node is. Constants are kept as bits, which can be hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Node {
+    Constant(u64),
+    Variable(usize),
+    Unary(Function, Id),
+    Binary(Operation, Id, Id),
+}
+
+/// A set of expressions that share their parts.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    nodes: Vec<Node>,
+    places: HashMap<Node, Id>,
+}
+
+impl Graph {
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    fn node(&mut self, node: Node) -> Id {
+        *self.places.entry(node).or_insert_with(|| {
+            self.nodes.push(node);
+            self.nodes.len() - 1
+        })
+    }
+
+    pub fn constant(&mut self, value: f64) -> Id {
+        // Zero has one sign here.
+        self.node(Node::Constant((value + 0.0).to_bits()))
+    }
+
+    pub fn variable(&mut self, number: usize) -> Id {
+        self.node(Node::Variable(number))
+    }
+
+    /// The value of a constant node.
+    pub fn value(&self, id: Id) -> Option<f64> {
+        match self.nodes[id] {
+            Node::Constant(bits) => Some(f64::from_bits(bits)),
+            _ => None,
+        }
+    }
+
+    pub fn unary(&mut self, function: Function, a: Id) -> Id {
+        if let Some(a) = self.value(a) {
+            return self.constant(function.of(a));
+        }
+        match (function, self.nodes[a]) {
+            (Function::Neg, Node::Unary(Function::Neg, inner)) => inner,
+            _ => self.node(Node::Unary(function, a)),
+        }
+    }
+
+    pub fn binary(&mut self, operation: Operation, a: Id, b: Id) -> Id {
+        use Operation::*;
+        let (x, y) = (self.value(a), self.value(b));
+        if let (Some(x), Some(y)) = (x, y) {
+            return self.constant(operation.of(x, y));
+        }
+        match (operation, x, y) {
+            (Add, Some(0.0), _) | (Mul, Some(1.0), _) => b,
+            (Add | Sub, _, Some(0.0)) | (Mul | Div | Pow, _, Some(1.0)) => a,
+            (Sub, Some(0.0), _) | (Mul, Some(-1.0), _) => self.unary(Function::Neg, b),
+            (Mul | Div, _, Some(-1.0)) => self.unary(Function::Neg, a),
+            (Mul | Div, Some(0.0), _) | (Mul, _, Some(0.0)) => self.constant(0.0),
+            (Pow, _, Some(exponent)) => self.power(a, exponent),
+            // Equal parts are found in either order.
+            (Add | Mul, ..) => self.node(Node::Binary(operation, a.min(b), a.max(b))),
+            _ => self.node(Node::Binary(operation, a, b)),
+        }
+    }
+
+    /// a to a constant power: products and a root where that is exact.
+    fn power(&mut self, a: Id, exponent: f64) -> Id {
+        let size = exponent.abs();
+        if size > MOST_FACTORS || (2.0 * size).fract() != 0.0 {
+            let exponent = self.constant(exponent);
+            return self.node(Node::Binary(Operation::Pow, a, exponent));
+        }
+        if size == 0.0 {
+            return self.constant(1.0);
+        }
+        let whole = self.whole_power(a, size as u32);
+        let product = match (size.fract() != 0.0, whole) {
+            (false, Some(whole)) => whole,
+            (_, whole) => {
+                let root = self.unary(Function::Sqrt, a);
+                whole.map_or(root, |whole| self.binary(Operation::Mul, whole, root))
+            }
+        };
+        if exponent > 0.0 {
+            return product;
+        }
+        let one = self.constant(1.0);
+        self.binary(Operation::Div, one, product)
+    }
+
+    /// aⁿ by repeated squares, `None` for n = 0.
+    fn whole_power(&mut self, a: Id, n: u32) -> Option<Id> {
+        if n < 2 {
+            return (n == 1).then_some(a);
+        }
+        let half = self.whole_power(a, n / 2)?;
+        let square = self.binary(Operation::Mul, half, half);
+        Some(if n.is_multiple_of(2) { square } else { self.binary(Operation::Mul, square, a) })
+    }
+
+    /// ∂(node `root`)/∂(variable), by the chain rule from the leaves up.
+    pub fn derivative(&mut self, root: Id, variable: usize) -> Id {
+        let needed = self.reachable(&[root]);
+        let zero = self.constant(0.0);
+        let one = self.constant(1.0);
+        let mut slope = vec![zero; root + 1];
+        for id in 0..=root {
+            if !needed.get(id).copied().unwrap_or(false) {
+                continue;
+            }
+            slope[id] = match self.nodes[id] {
+                Node::Constant(_) => zero,
+                Node::Variable(number) => {
+                    if number == variable {
+                        one
+                    } else {
+                        zero
+                    }
+                }
+                Node::Unary(_, a) if slope[a] == zero => zero,
+                Node::Unary(function, a) => {
+                    let outer = self.outer_slope(function, a, id);
+                    self.binary(Operation::Mul, outer, slope[a])
+                }
+                Node::Binary(_, a, b) if slope[a] == zero && slope[b] == zero => zero,
+                Node::Binary(operation, a, b) => {
+                    self.slope_of_binary(operation, (a, b), (slope[a], slope[b]), id)
+                }
+            };
+        }
+        slope[root]
+    }
+
+    /// f′(a), where node `value` is f(a).
+    fn outer_slope(&mut self, function: Function, a: Id, value: Id) -> Id {
+        use Operation::{Add, Div, Mul, Sub};
+        let one = self.constant(1.0);
+        let square = |graph: &mut Self, x| graph.binary(Mul, x, x);
+        match function {
+            Function::Neg => self.constant(-1.0),
+            Function::Sqrt => {
+                let half = self.constant(0.5);
+                self.binary(Div, half, value)
+            }
+            Function::Exp => value,
+            Function::Ln => self.binary(Div, one, a),
+            Function::Sin => self.unary(Function::Cos, a),
+            Function::Cos => {
+                let sine = self.unary(Function::Sin, a);
+                self.unary(Function::Neg, sine)
+            }
+            Function::Tan => {
+                let squared = square(self, value);
+                self.binary(Add, one, squared)
+            }
+            Function::Asin | Function::Acos => {
+                let squared = square(self, a);
+                let rest = self.binary(Sub, one, squared);
+                let root = self.unary(Function::Sqrt, rest);
+                let sign = self.constant(if function == Function::Asin { 1.0 } else { -1.0 });
+                self.binary(Div, sign, root)
+            }
+            Function::Atan => {
+                let squared = square(self, a);
+                let sum = self.binary(Add, one, squared);
+                self.binary(Div, one, sum)
+            }
+            Function::Sinh => self.unary(Function::Cosh, a),
+            Function::Cosh => self.unary(Function::Sinh, a),
+            Function::Tanh => {
+                let squared = square(self, value);
+                self.binary(Sub, one, squared)
+            }
+            Function::Abs => self.unary(Function::Sign, a),
+            Function::Sign | Function::Step => self.constant(0.0),
+        }
+    }
+
+    fn slope_of_binary(
+        &mut self,
+        operation: Operation,
+        (a, b): (Id, Id),
+        (da, db): (Id, Id),
+        value: Id,
+    ) -> Id {
+        use Operation::*;
+        match operation {
+            Add | Sub => self.binary(operation, da, db),
+            Mul if a == b => {
+                let twice = self.constant(2.0);
+                let outer = self.binary(Mul, twice, a);
+                self.binary(Mul, outer, da)
+            }
+            Mul => {
+                let left = self.binary(Mul, da, b);
+                let right = self.binary(Mul, a, db);
+                self.binary(Add, left, right)
+            }
+            // (a/b)′ = (a′ − (a/b) b′)/b
+            Div => {
+                let carried = self.binary(Mul, value, db);
+                let top = self.binary(Sub, da, carried);
+                self.binary(Div, top, b)
+            }
+            // (aᵇ)′ = b aᵇ⁻¹ a′ + aᵇ ln(a) b′
+            Pow => {
+                let one = self.constant(1.0);
+                let less = self.binary(Sub, b, one);
+                let lower = self.binary(Pow, a, less);
+                let outer = self.binary(Mul, b, lower);
+                let left = self.binary(Mul, outer, da);
+                let logarithm = self.unary(Function::Ln, a);
+                let outer = self.binary(Mul, value, logarithm);
+                let right = self.binary(Mul, outer, db);
+                self.binary(Add, left, right)
+            }
+            Min | Max => {
+                let (more, less) = if operation == Max { (a, b) } else { (b, a) };
+                let difference = self.binary(Sub, more, less);
+                let first = self.unary(Function::Step, difference);
+                let one = self.constant(1.0);
+                let second = self.binary(Sub, one, first);
+                let left = self.binary(Mul, first, da);
+                let right = self.binary(Mul, second, db);
+                self.binary(Add, left, right)
+            }
+        }
+    }
+
+    /// Which nodes the `roots` are made of.
+    pub fn reachable(&self, roots: &[Id]) -> Vec<bool> {
+        let mut needed = vec![false; roots.iter().max().map_or(0, |root| root + 1)];
+        for root in roots {
+            needed[*root] = true;
+        }
+        for id in (0..needed.len()).rev() {
+            if needed[id] {
+                match self.nodes[id] {
+                    Node::Unary(_, a) => needed[a] = true,
+                    Node::Binary(_, a, b) => {
+                        needed[a] = true;
+                        needed[b] = true;
+                    }
+                    Node::Constant(_) | Node::Variable(_) => {}
+                }
+            }
+        }
+        needed
+    }
+}

@@ -1,0 +1,172 @@
+//! A formula with its derivatives as a short list of instructions, each of which works on sixteen
+//! numbers at once: the cost of interpretation is spread over them, and the loops vectorise.
+
+use super::graph::{Function, Graph, Id, Node, Operation};
+
+/// Numbers that an instruction works on.
+pub(super) const WIDTH: usize = 16;
+
+/// One number of each of [`WIDTH`] configurations.
+pub(super) type Row = [f64; WIDTH];
+
+/// More instructions than this are refused.
+const LONGEST: usize = 10_000;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Instruction {
+    Constant(f64),
+    Unary(Function, u16),
+    Binary(Operation, u16, u16),
+    /// The right or the left operand is a constant.
+    WithRight(Operation, u16, f64),
+    WithLeft(Operation, f64, u16),
+}
+
+/// The value of an expression and its derivative by each variable.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Program {
+    /// What to do and the register for the result.
+    instructions: Vec<(Instruction, u16)>,
+    registers: usize,
+    /// Registers of the value and of the derivatives.
+    outputs: Vec<u16>,
+}
+
+impl Program {
+    /// The expression `root` and its derivatives by variables 0, …, `variables` − 1.
+    ///
+    /// # Errors
+    /// What is wrong, to stand behind the name of a key.
+    pub fn compile(graph: &mut Graph, root: Id, variables: usize) -> Result<Self, String> {
+        let mut roots = vec![root];
+        roots.extend((0..variables).map(|variable| graph.derivative(root, variable)));
+        let needed = graph.reachable(&roots);
+        let mut last_use = vec![0; needed.len()];
+        for (id, _) in needed.iter().enumerate().filter(|(_, needed)| **needed) {
+            match graph.nodes()[id] {
+                Node::Unary(_, a) => last_use[a] = id,
+                Node::Binary(_, a, b) => (last_use[a], last_use[b]) = (id, id),
+                Node::Constant(_) | Node::Variable(_) => {}
+            }
+        }
+        for root in &roots {
+            last_use[*root] = usize::MAX;
+        }
+
+        // Registers of variables come first and are never used again.
+        let mut place = vec![0u16; needed.len()];
+        let mut free: Vec<u16> = Vec::new();
+        let mut registers = variables;
+        let mut instructions = Vec::new();
+        for (id, _) in needed.iter().enumerate().filter(|(_, needed)| **needed) {
+            let node = graph.nodes()[id];
+            let operands = match node {
+                Node::Variable(number) => {
+                    place[id] = number as u16;
+                    continue;
+                }
+                Node::Constant(_) if last_use[id] != usize::MAX => continue,
+                Node::Constant(_) => [None, None],
+                Node::Unary(_, a) => [Some(a), None],
+                Node::Binary(_, a, b) => [Some(a), (a != b).then_some(b)],
+            };
+            let instruction = match node {
+                Node::Constant(bits) => Instruction::Constant(f64::from_bits(bits)),
+                Node::Variable(_) => continue,
+                Node::Unary(function, a) => Instruction::Unary(function, place[a]),
+                Node::Binary(operation, a, b) => match (graph.value(a), graph.value(b)) {
+                    (Some(value), _) => Instruction::WithLeft(operation, value, place[b]),
+                    (None, Some(value)) => Instruction::WithRight(operation, place[a], value),
+                    (None, None) => Instruction::Binary(operation, place[a], place[b]),
+                },
+            };
+            for operand in operands.into_iter().flatten() {
+                let computed =
+                    !matches!(graph.nodes()[operand], Node::Constant(_) | Node::Variable(_));
+                if computed && last_use[operand] == id {
+                    free.push(place[operand]);
+                }
+            }
+            let to = free.pop().unwrap_or_else(|| {
+                registers += 1;
+                (registers - 1) as u16
+            });
+            place[id] = to;
+            instructions.push((instruction, to));
+            if instructions.len() > LONGEST {
+                return Err(format!(
+                    "needs more than {LONGEST} operations with its derivatives: write the potential \
+                     in Rust"
+                ));
+            }
+        }
+        let outputs = roots.iter().map(|root| place[*root]).collect();
+        Ok(Self { instructions, registers, outputs })
+    }
+
+    /// Rows of memory that a run needs.
+    pub fn registers(&self) -> usize {
+        self.registers
+    }
+
+    /// Whether the value is 0 whatever the variables are.
+    pub fn is_zero(&self) -> bool {
+        matches!(self.instructions[..], [(Instruction::Constant(value), _)] if value == 0.0)
+    }
+
+    /// Computes everything from the variables in the first registers.
+    pub fn run(&self, registers: &mut [Row]) {
+        for &(instruction, to) in &self.instructions {
+            registers[to as usize] = match instruction {
+                Instruction::Constant(value) => [value; WIDTH],
+                Instruction::Unary(function, a) => unary(function, &registers[a as usize]),
+                Instruction::Binary(operation, a, b) => {
+                    binary(operation, &registers[a as usize], &registers[b as usize])
+                }
+                Instruction::WithRight(operation, a, value) => {
+                    binary(operation, &registers[a as usize], &[value; WIDTH])
+                }
+                Instruction::WithLeft(operation, value, b) => {
+                    binary(operation, &[value; WIDTH], &registers[b as usize])
+                }
+            };
+        }
+    }
+
+    /// The value.
+    #[inline(always)]
+    pub fn value<'a>(&self, registers: &'a [Row]) -> &'a Row {
+        &registers[self.outputs[0] as usize]
+    }
+
+    /// The derivative by variable number `variable`.
+    #[inline(always)]
+    pub fn slope<'a>(&self, registers: &'a [Row], variable: usize) -> &'a Row {
+        &registers[self.outputs[1 + variable] as usize]
+    }
+}
+
+/// One loop an operation, so that each is vectorised.
+#[inline(always)]
+fn unary(function: Function, a: &Row) -> Row {
+    macro_rules! each {
+        ($($name:ident),*) => {
+            match function {
+                $(Function::$name => a.map(|a| Function::$name.of(a)),)*
+            }
+        };
+    }
+    each!(Neg, Sqrt, Exp, Ln, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Abs, Sign, Step)
+}
+
+#[inline(always)]
+fn binary(operation: Operation, a: &Row, b: &Row) -> Row {
+    macro_rules! each {
+        ($($name:ident),*) => {
+            match operation {
+                $(Operation::$name => std::array::from_fn(|l| Operation::$name.of(a[l], b[l])),)*
+            }
+        };
+    }
+    each!(Add, Sub, Mul, Div, Pow, Min, Max)
+}

@@ -1,0 +1,306 @@
+//! The text of a formula to a graph, with the place of whatever is wrong.
+//!
+//! Numbers, names, `+ - * / ^`, parentheses and functions. `^` binds to the right and before a sign, as
+//! on paper: −x^2 = −(x²).
+
+use std::collections::BTreeMap;
+
+use super::graph::{Function, Graph, Id, Operation};
+use crate::error::suggest;
+
+/// More characters than this are no formula that anybody wrote.
+const LONGEST: usize = 10_000;
+/// Parentheses, signs and powers within each other.
+const DEEPEST: usize = 100;
+
+const FUNCTIONS: [(&str, Function); 14] = [
+    ("sqrt", Function::Sqrt),
+    ("exp", Function::Exp),
+    ("ln", Function::Ln),
+    ("sin", Function::Sin),
+    ("cos", Function::Cos),
+    ("tan", Function::Tan),
+    ("asin", Function::Asin),
+    ("acos", Function::Acos),
+    ("atan", Function::Atan),
+    ("sinh", Function::Sinh),
+    ("cosh", Function::Cosh),
+    ("tanh", Function::Tanh),
+    ("abs", Function::Abs),
+    ("log", Function::Ln),
+];
+
+const FUNCTIONS_OF_TWO: [(&str, Operation); 2] = [("min", Operation::Min), ("max", Operation::Max)];
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Meaning {
+    /// An input of the program, by its number.
+    Variable(usize),
+    /// A number.
+    Parameter(f64),
+}
+
+/// Whether the grammar has a use of its own for `name`.
+pub(super) fn is_reserved(name: &str) -> bool {
+    name == "pi"
+        || FUNCTIONS.iter().any(|(known, _)| *known == name)
+        || FUNCTIONS_OF_TWO.iter().any(|(known, _)| *known == name)
+}
+
+/// Whether `name` can be written in a formula.
+pub(super) fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_alphabetic()) && name.chars().all(continues_name)
+}
+
+fn continues_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Adds the formula `text` to `graph`.
+///
+/// # Errors
+/// What is wrong, with its place, to stand behind the name of a key.
+pub(super) fn parse(
+    text: &str,
+    names: &BTreeMap<String, Meaning>,
+    graph: &mut Graph,
+) -> Result<Id, String> {
+    if text.len() > LONGEST {
+        return Err(format!(
+            "has {} bytes: a formula has at most {LONGEST}, use named parameters or write the \
+             potential in Rust",
+            text.len()
+        ));
+    }
+    let mut parser = Parser { text, at: 0, depth: 0, names, graph };
+    let root = parser.expression(0)?;
+    match parser.peek() {
+        None => Ok(root),
+        Some(')') => Err(parser.wrong("this `)` closes nothing: remove it")),
+        Some(c) if continues_name(c) || c == '(' => {
+            Err(parser.wrong("an operator is missing before this: write `*` for products"))
+        }
+        Some(c) => Err(parser.wrong(&format!("`{c}` is no operator: use + - * / ^"))),
+    }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    /// Bytes read.
+    at: usize,
+    depth: usize,
+    names: &'a BTreeMap<String, Meaning>,
+    graph: &'a mut Graph,
+}
+
+// How strongly operators bind; `^` binds to its right operand a little less.
+const SUM: u8 = 1;
+const PRODUCT: u8 = 2;
+const SIGN: u8 = 3;
+const POWER: u8 = 4;
+
+impl Parser<'_> {
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    /// The next character that is no space.
+    fn peek(&mut self) -> Option<char> {
+        self.at = self.text.len() - self.rest().trim_start().len();
+        self.rest().chars().next()
+    }
+
+    fn skip(&mut self, c: char) {
+        self.at += c.len_utf8();
+    }
+
+    /// A message about the character at hand.
+    fn wrong(&self, problem: &str) -> String {
+        self.wrong_at(self.at, problem)
+    }
+
+    fn wrong_at(&self, at: usize, problem: &str) -> String {
+        let place = 1 + self.text[..at].chars().count();
+        let near: String = self.text[at..]
+            .chars()
+            .take(12)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        match near.as_str() {
+            "" => format!("at its end, character {place}: {problem}"),
+            near => format!("at character {place} (\"{near}\"): {problem}"),
+        }
+    }
+
+    fn finite(&self, at: usize, id: Id) -> Result<Id, String> {
+        match self.graph.value(id) {
+            Some(value) if !value.is_finite() => {
+                Err(self.wrong_at(at, &format!("this part is {value} for every configuration")))
+            }
+            _ => Ok(id),
+        }
+    }
+
+    /// What binds at least as strongly as `weakest`.
+    fn expression(&mut self, weakest: u8) -> Result<Id, String> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(self.wrong(&format!("more than {DEEPEST} levels of parentheses and signs")));
+        }
+        let mut left = self.operand()?;
+        loop {
+            let (operation, strength) = match self.peek() {
+                Some('+') => (Operation::Add, SUM),
+                Some('-' | '−') => (Operation::Sub, SUM),
+                Some('*' | '·') => (Operation::Mul, PRODUCT),
+                Some('/') => (Operation::Div, PRODUCT),
+                Some('^') => (Operation::Pow, POWER),
+                _ => break,
+            };
+            if strength < weakest {
+                break;
+            }
+            let at = self.at;
+            if let Some(c) = self.peek() {
+                self.skip(c);
+            }
+            if operation == Operation::Mul && self.rest().starts_with('*') {
+                return Err(self.wrong_at(at, "write `^` for powers"));
+            }
+            let right = self.expression(if strength == POWER { SIGN } else { strength + 1 })?;
+            let value = self.graph.binary(operation, left, right);
+            left = self.finite(at, value)?;
+        }
+        self.depth -= 1;
+        Ok(left)
+    }
+
+    fn operand(&mut self) -> Result<Id, String> {
+        let at = match self.peek() {
+            Some(_) => self.at,
+            None => return Err(self.wrong("a number, a name or a `(` is missing")),
+        };
+        match self.peek() {
+            Some('-' | '−') => {
+                if let Some(c) = self.peek() {
+                    self.skip(c);
+                }
+                let inner = self.expression(SIGN)?;
+                Ok(self.graph.unary(Function::Neg, inner))
+            }
+            Some('+') => {
+                self.skip('+');
+                self.expression(SIGN)
+            }
+            Some('(') => {
+                self.skip('(');
+                let inner = self.expression(0)?;
+                self.close(at)?;
+                Ok(inner)
+            }
+            Some(c) if c.is_ascii_digit() || c == '.' => self.number(),
+            Some(c) if c.is_alphabetic() => self.name(),
+            Some(')') => Err(self.wrong("a number, a name or a `(` is missing before this")),
+            _ => Err(self.wrong("here should be a number, a name or a `(`")),
+        }
+    }
+
+    fn close(&mut self, opened: usize) -> Result<(), String> {
+        match self.peek() {
+            Some(')') => {
+                self.skip(')');
+                Ok(())
+            }
+            None => Err(self.wrong_at(opened, "what opens here is not closed: add a `)`")),
+            Some(c) if continues_name(c) || c == '(' => {
+                Err(self.wrong("an operator is missing before this: write `*` for products"))
+            }
+            Some(_) => Err(self.wrong("here should be an operator or a `)`")),
+        }
+    }
+
+    fn number(&mut self) -> Result<Id, String> {
+        let start = self.at;
+        let bytes = self.text.as_bytes();
+        let digits = |mut at: usize| {
+            while bytes.get(at).is_some_and(|c| c.is_ascii_digit() || *c == b'.') {
+                at += 1;
+            }
+            at
+        };
+        let mut end = digits(start);
+        if matches!(bytes.get(end), Some(b'e' | b'E')) {
+            let exponent = end + 1 + usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
+            if digits(exponent) > exponent {
+                end = digits(exponent);
+            }
+        }
+        self.at = end;
+        match self.text[start..end].parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(self.graph.constant(value)),
+            _ => Err(self.wrong_at(start, "this is no finite number")),
+        }
+    }
+
+    fn name(&mut self) -> Result<Id, String> {
+        let start = self.at;
+        let length = self.rest().find(|c| !continues_name(c)).unwrap_or(self.rest().len());
+        let name = &self.text[start..start + length];
+        self.at += length;
+        if self.peek() == Some('(') {
+            return self.call(start, name);
+        }
+        if name == "pi" {
+            return Ok(self.graph.constant(std::f64::consts::PI));
+        }
+        match self.names.get(name) {
+            Some(Meaning::Variable(number)) => Ok(self.graph.variable(*number)),
+            Some(Meaning::Parameter(value)) => Ok(self.graph.constant(*value)),
+            None if is_reserved(name) => {
+                Err(self.wrong_at(start, &format!("`{name}` is a function: write `{name}(…)`")))
+            }
+            None => {
+                let known: Vec<&str> = self.names.keys().map(String::as_str).collect();
+                let hint = suggest(name, &known);
+                Err(self.wrong_at(start, &format!("nothing is called `{name}` here: {hint}")))
+            }
+        }
+    }
+
+    /// A function of what stands in the parentheses ahead.
+    fn call(&mut self, start: usize, name: &str) -> Result<Id, String> {
+        let opened = self.at;
+        let one = FUNCTIONS.iter().find(|(known, _)| *known == name);
+        let two = FUNCTIONS_OF_TWO.iter().find(|(known, _)| *known == name);
+        if one.is_none() && two.is_none() {
+            if self.names.contains_key(name) {
+                let problem = format!("`{name}` is no function: write `*` for products");
+                return Err(self.wrong_at(start, &problem));
+            }
+            let known: Vec<&str> =
+                FUNCTIONS.iter().map(|f| f.0).chain(FUNCTIONS_OF_TWO.iter().map(|f| f.0)).collect();
+            let problem = format!("there is no function `{name}`: {}", suggest(name, &known));
+            return Err(self.wrong_at(start, &problem));
+        }
+        self.skip('(');
+        let first = self.expression(0)?;
+        let value = match (one, two) {
+            (Some((_, function)), _) => {
+                self.close(opened)?;
+                self.graph.unary(*function, first)
+            }
+            (None, Some((_, operation))) => {
+                if self.peek() != Some(',') {
+                    return Err(self.wrong(&format!("`{name}` needs two numbers: {name}(a, b)")));
+                }
+                self.skip(',');
+                let second = self.expression(0)?;
+                self.close(opened)?;
+                self.graph.binary(*operation, first, second)
+            }
+            (None, None) => first,
+        };
+        self.finite(start, value)
+    }
+}
