@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use crate::error::Error;
+use crate::error::{suggest, Error};
 
 /// The only format number so far.
 pub(super) const FORMAT: i64 = 1;
@@ -98,53 +98,5 @@ fn explain(message: &str, elsewhere: &[&str]) -> String {
         } else {
             format!("`{}`: {plain}", path.join("."))
         }
-    }
-}
-
-/// "did you mean …" when a known word is near, the known words otherwise.
-pub(super) fn suggest(word: &str, known: &[&str]) -> String {
-    let nearest = known.iter().map(|k| (edit_distance(word, k), k)).min();
-    match nearest {
-        Some((distance, near)) if distance <= 1 + near.len() / 4 => {
-            format!("did you mean `{near}`?")
-        }
-        _ => format!("use one of `{}`", known.join("`, `")),
-    }
-}
-
-/// Levenshtein distance, by characters.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substitution = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substitution.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn edit_distances_of_known_pairs() {
-        for (a, b, distance) in
-            [("", "abc", 3), ("kitten", "sitting", 3), ("steps", "steps", 0), ("stpes", "steps", 2)]
-        {
-            assert_eq!(edit_distance(a, b), distance);
-            assert_eq!(edit_distance(b, a), distance);
-        }
-    }
-
-    #[test]
-    fn a_near_word_is_suggested_and_a_far_one_gets_the_list() {
-        assert_eq!(suggest("stpes", &["steps", "seed"]), "did you mean `steps`?");
-        assert_eq!(suggest("colour", &["steps", "seed"]), "use one of `steps`, `seed`");
     }
 }

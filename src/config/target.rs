@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::read::{config_error, from_table, in_file, parse_table, read, suggest};
-use crate::error::Error;
+use super::read::{config_error, from_table, in_file, parse_table, read};
+use crate::error::{suggest, Error};
 use crate::potential::{DoubleWell, LennardJones, Potential};
 
 /// The target files that come with the program.

@@ -5,6 +5,7 @@ mod double_well;
 mod lennard_jones;
 mod pairs;
 mod softened;
+pub mod units;
 
 use std::sync::Arc;
 
