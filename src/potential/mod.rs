@@ -2,6 +2,7 @@
 
 mod counted;
 mod double_well;
+mod ipi;
 mod lennard_jones;
 mod pairs;
 mod softened;
@@ -15,6 +16,7 @@ use crate::system::System;
 
 pub use counted::{Counted, Counts};
 pub use double_well::{DoubleWell, DoubleWellParameters};
+pub use ipi::{Ipi, IpiParameters};
 pub use lennard_jones::{LennardJones, LennardJonesParameters};
 pub use pairs::sum_over_pairs;
 pub use softened::LinearCore;
