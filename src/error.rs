@@ -85,9 +85,15 @@ pub enum EvaluationError {
 
 /// "did you mean …" when a known word is near, the known words otherwise.
 pub(crate) fn suggest(word: &str, known: &[&str]) -> String {
-    let nearest = known.iter().map(|k| (edit_distance(word, k), k)).min();
-    match nearest {
-        Some((distance, near)) if distance <= 1 + near.len() / 4 => {
+    let distance = |k: &str| {
+        let any_case = edit_distance(&word.to_lowercase(), &k.to_lowercase());
+        (any_case, edit_distance(word, k))
+    };
+    match known.iter().map(|k| (distance(k), k)).min() {
+        // Of a word of one or two letters, something must be left.
+        Some(((distance, _), near))
+            if distance <= near.len() / 2 && distance <= 1 + near.len() / 4 =>
+        {
             format!("did you mean `{near}`?")
         }
         _ => format!("use one of `{}`", known.join("`, `")),

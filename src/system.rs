@@ -132,6 +132,20 @@ impl System {
         permutation.shuffle(rng);
         permutation
     }
+
+    /// A permutation that exchanges particles of the same species only, uniform over those:
+    /// `species` has a number for each particle, or none when all are alike.
+    pub fn random_permutation_within(&self, species: &[usize], rng: &mut impl Rng) -> Vec<usize> {
+        let all = self.random_permutation(rng);
+        let mut within = all.clone();
+        for (place, label) in species.iter().enumerate() {
+            // The k-th particle of a species gets the k-th of that species in the random order.
+            let k = species[..place].iter().filter(|other| *other == label).count();
+            let alike = |p: &&usize| species[**p] == *label;
+            within[place] = all.iter().filter(alike).nth(k).copied().unwrap_or(place);
+        }
+        within
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +165,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_permutation_within_species_leaves_every_place_its_species() {
+        let system = System::new(7, 2).unwrap();
+        let species = [0, 1, 0, 2, 1, 0, 0];
+        let mut seen = std::collections::BTreeSet::new();
+        for sample in 0..400 {
+            let rng = &mut stream(1, Purpose::Evaluation, 1, sample);
+            let order = system.random_permutation_within(&species, rng);
+            assert!(order.iter().zip(&species).all(|(&p, s)| species[p] == *s));
+            assert_eq!(order.iter().collect::<std::collections::BTreeSet<_>>().len(), 7);
+            seen.insert(order);
+            let [rng, same] = &mut [
+                stream(1, Purpose::Evaluation, 2, sample),
+                stream(1, Purpose::Evaluation, 2, sample),
+            ];
+            assert_eq!(system.random_permutation_within(&[], rng), system.random_permutation(same));
+        }
+        // All 4!·2! of them.
+        assert_eq!(seen.len(), 48);
     }
 
     #[test]

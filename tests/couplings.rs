@@ -17,6 +17,7 @@ const BOTH: [Direction; 2] = [Direction::Forward, Direction::Inverse];
 struct Case {
     name: String,
     shape: HalfShape,
+    species: &'static [usize],
     coupling: Box<dyn Coupling<f64>>,
     theta: Vec<f64>,
     conditioning: Vec<Lane<f64>>,
@@ -26,14 +27,22 @@ struct Case {
     push: f64,
 }
 
-type Build = fn(HalfShape, &mut ParameterLayout) -> Box<dyn Coupling<f64>>;
+type Build = fn(HalfShape, &[usize], &mut ParameterLayout) -> Box<dyn Coupling<f64>>;
 
-fn pairwise(shape: HalfShape, layout: &mut ParameterLayout) -> Box<dyn Coupling<f64>> {
+fn pairwise(
+    shape: HalfShape,
+    species: &[usize],
+    layout: &mut ParameterLayout,
+) -> Box<dyn Coupling<f64>> {
     let options = PairwiseOptions { width: 7, basis: 5, cutoff: 4.0, message_passes: 2, core: 0.3 };
-    Box::new(PairwiseCoupling::new(shape, &options, layout).unwrap())
+    Box::new(PairwiseCoupling::with_species(shape, species, &options, layout).unwrap())
 }
 
-fn vector(shape: HalfShape, layout: &mut ParameterLayout) -> Box<dyn Coupling<f64>> {
+fn vector(
+    shape: HalfShape,
+    species: &[usize],
+    layout: &mut ParameterLayout,
+) -> Box<dyn Coupling<f64>> {
     let options = VectorOptions {
         bins: 4,
         range: 6.0,
@@ -44,11 +53,19 @@ fn vector(shape: HalfShape, layout: &mut ParameterLayout) -> Box<dyn Coupling<f6
         head_hidden: vec![6, 6],
         vector_channels: None,
     };
-    Box::new(VectorCoupling::new(shape, &options, layout).unwrap())
+    Box::new(VectorCoupling::with_species(shape, species, &options, layout).unwrap())
 }
 
-/// Name, constructor, and the scale of the noise on the initial parameters.
-const TABLE: [(&str, Build, f64); 2] = [("pairwise", pairwise, 0.15), ("vector", vector, 0.3)];
+/// Species of four particles, two of them alike.
+const UNLIKE: &[usize] = &[0, 1, 0, 2];
+
+/// Name, constructor, the scale of the noise on the initial parameters, and species.
+const TABLE: [(&str, Build, f64, &[usize]); 4] = [
+    ("pairwise", pairwise, 0.15, &[]),
+    ("vector", vector, 0.3, &[]),
+    ("pairwise, unlike particles", pairwise, 0.15, UNLIKE),
+    ("vector, unlike particles", vector, 0.3, UNLIKE),
+];
 
 fn lanes(count: usize, seed: u64, scale: f64) -> Vec<Lane<f64>> {
     let mut rng = stream(seed, Purpose::Evaluation, 0, 0);
@@ -64,11 +81,13 @@ fn lanes(count: usize, seed: u64, scale: f64) -> Vec<Lane<f64>> {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (name, build, scale) in TABLE {
-        for (particles, dimension) in [(4, 2), (5, 3)] {
+    for (name, build, scale, species) in TABLE {
+        // The same code with one more parameter: a single size will do for unlike particles.
+        let sizes = if species.is_empty() { &[(4, 2), (5, 3)][..] } else { &[(4, 2)] };
+        for &(particles, dimension) in sizes {
             let shape = HalfShape { copies: 1, particles, dimension };
             let mut layout = ParameterLayout::default();
-            let coupling = build(shape, &mut layout);
+            let coupling = build(shape, species, &mut layout);
             let mut rng = stream(11, Purpose::Evaluation, 1, 0);
             let theta = layout
                 .initialize::<f64>(3)
@@ -87,6 +106,7 @@ fn cases() -> Vec<Case> {
             cases.push(Case {
                 name: format!("{name} {particles} x {dimension}"),
                 shape,
+                species,
                 coupling,
                 theta,
                 conditioning,
@@ -185,13 +205,21 @@ impl Case {
         let mut rng = stream(2, Purpose::Evaluation, 0, 1);
         let mut rotation = system.random_rotation(&mut rng);
         rotation[..dimension].iter_mut().for_each(|v| *v = -*v);
-        let permutation = system.random_permutation(&mut rng);
+        let permutation = system.random_permutation_within(self.species, &mut rng);
+        self.error_under(&permutation, rotation)
+    }
+
+    /// The same for this permutation and this orthogonal matrix.
+    fn error_under(&self, permutation: &[usize], rotation: Vec<f64>) -> f64 {
+        let HalfShape { particles, dimension, .. } = self.shape;
+        let system = System::new(particles, dimension).unwrap();
+        let mut rng = stream(2, Purpose::Evaluation, 0, 2);
         let shift: Vec<f64> = (0..dimension).map(|_| rng.gen_range(-3.0..3.0)).collect();
         let transform = |half: &[Lane<f64>]| -> Vec<Lane<f64>> {
             let mut out = half.to_vec();
             for l in 0..LANES {
                 let x: Vec<f64> = half.iter().map(|v| v.0[l]).collect();
-                let mut x = system.permute(&permutation, &x);
+                let mut x = system.permute(permutation, &x);
                 system.rotate(&rotation, &mut x);
                 for (k, v) in x.iter().enumerate() {
                     out[k].0[l] = v + shift[k % dimension];
@@ -375,6 +403,24 @@ fn both_directions_are_equivariant() {
     }
 }
 
+/// Exchanging like particles is part of the equivariance above; here it is each pair by itself.
+#[test]
+fn only_like_particles_can_be_exchanged() {
+    for case in cases().iter().filter(|case| !case.species.is_empty()) {
+        let (n, d) = (case.shape.particles, case.shape.dimension);
+        let identity: Vec<f64> =
+            (0..d * d).map(|k| f64::from(u8::from(k % (d + 1) == 0))).collect();
+        for (i, j) in (0..n).flat_map(|i| (0..i).map(move |j| (i, j))) {
+            let mut order: Vec<usize> = (0..n).collect();
+            order.swap(i, j);
+            let error = case.error_under(&order, identity.clone());
+            let alike = case.species[i] == case.species[j];
+            let fits = if alike { error < 1e-10 } else { error > 1e-4 };
+            assert!(fits, "{}: {i} and {j} (alike: {alike}): {error:e}", case.name);
+        }
+    }
+}
+
 #[test]
 fn vector_jacobian_products_agree_with_finite_differences() {
     for mut case in cases() {
@@ -387,11 +433,14 @@ fn vector_jacobian_products_agree_with_finite_differences() {
 
 #[test]
 fn couplings_start_as_the_identity() {
-    for (name, build, _) in TABLE {
+    for (name, build, _, species) in TABLE {
         for (particles, dimension) in [(4, 2), (5, 3)] {
+            if ![0, particles].contains(&species.len()) {
+                continue;
+            }
             let shape = HalfShape { copies: 1, particles, dimension };
             let mut layout = ParameterLayout::default();
-            let coupling = build(shape, &mut layout);
+            let coupling = build(shape, species, &mut layout);
             let theta = layout.initialize::<f64>(0);
             let (y, x) = (lanes(shape.lanes(), 5, 1.2), lanes(shape.lanes(), 6, 1.0));
             let mut out = x.clone();
@@ -410,9 +459,10 @@ fn couplings_start_as_the_identity() {
 
 #[test]
 fn no_two_parameters_share_a_name() {
-    for (name, build, _) in TABLE {
+    for (name, build, _, species) in TABLE {
         let mut layout = ParameterLayout::default();
-        build(HalfShape { copies: 1, particles: 4, dimension: 3 }, &mut layout);
+        let shape = HalfShape { copies: 1, particles: 4, dimension: 3 };
+        build(shape, species, &mut layout);
         let mut names: Vec<_> = layout.tensors().iter().map(|t| t.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();

@@ -34,6 +34,14 @@ pub(super) fn open(path: &Path, registry: &Registry) -> Result<Trained, Error> {
         None => registry.load(&recipe.target)?,
     };
     let problem = recipe.problem(target.potential.clone())?;
+    if metadata.species != problem.flow.species() {
+        let problem = format!(
+            "was trained for particles of species {:?} and the target has {:?} (none: all alike)",
+            metadata.species,
+            problem.flow.species()
+        );
+        return Err(Error::Data { file: folder.model(), problem });
+    }
     let (theta, metadata) = load_model(folder.model(), problem.flow.layout())?;
     Ok(Trained { folder, recipe, target, problem, theta, metadata })
 }

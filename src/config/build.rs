@@ -62,7 +62,8 @@ impl Recipe {
     /// # Errors
     /// [`Error::Parameter`] for what the flow cannot do.
     pub fn problem(&self, potential: Arc<dyn Potential>) -> Result<Problem, Error> {
-        let flow = Arc::new(Flow::new(potential.system(), &self.flow.resolve())?);
+        let (system, options) = (potential.system(), self.flow.resolve());
+        let flow = Arc::new(Flow::with_species(system, potential.species(), &options)?);
         let copies = flow.copies();
         let target = AugmentedTarget::new(potential, copies, self.flow.augmentation_scale)?;
         Ok(Problem { flow, target, seed: self.seed })

@@ -38,7 +38,7 @@ pub enum Direction {
 /// `flow::build` and one to the table in `tests/couplings.rs`, which checks everything said here.
 ///
 /// Both directions must be equivariant under joint rotations of both halves, under joint permutations
-/// of the particles, and under joint translations of both halves (the flow never centres between
+/// of the particles of a species, and under joint translations of both halves (the flow never centres between
 /// couplings). They allocate nothing: all memory comes from `scratch`.
 pub trait Coupling<T: Real>: Send + Sync {
     /// Lanes of scratch that [`apply`](Self::apply) and [`vjp`](Self::vjp) need.

@@ -4,6 +4,7 @@ use crate::engine::{Arena, Lane, Real, LANES};
 use crate::error::Error;
 use crate::system::System;
 
+use super::species::renumbered;
 use super::{
     Block, Coupling, Direction, HalfShape, Initial, PairwiseCoupling, PairwiseOptions,
     ParameterLayout, VectorCoupling, VectorOptions, Vjp,
@@ -39,6 +40,7 @@ pub struct FlowOptions {
 /// are shifted together such that x has zero centre of mass, which has unit Jacobian.
 pub struct Flow<T: Real> {
     pub(super) system: System,
+    species: Vec<usize>,
     pub(super) copies: usize,
     layout: ParameterLayout,
     log_base_scale: Block,
@@ -47,8 +49,34 @@ pub struct Flow<T: Real> {
 }
 
 impl<T: Real> Flow<T> {
-    /// Builds the flow and the layout of its parameters.
+    /// Builds the flow of particles that are all alike, and the layout of its parameters.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for options that make no flow.
     pub fn new(system: System, options: &FlowOptions) -> Result<Self, Error> {
+        Self::with_species(system, &[], options)
+    }
+
+    /// Builds a flow that exchanges particles of the same species only: `species` has a number for
+    /// each particle, or is empty when all are alike.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for options that make no flow, and for another number of species.
+    pub fn with_species(
+        system: System,
+        species: &[usize],
+        options: &FlowOptions,
+    ) -> Result<Self, Error> {
+        if ![0, system.particles()].contains(&species.len()) {
+            return Err(Error::parameter(
+                "species",
+                format!("has {} entries for {} particles", species.len(), system.particles()),
+            ));
+        }
+        let mut species = renumbered(species);
+        if species.iter().all(|&s| s == 0) {
+            species.clear();
+        }
         if options.augmented_copies.is_multiple_of(2) {
             return Err(Error::parameter(
                 "flow.augmented_copies",
@@ -85,15 +113,29 @@ impl<T: Real> Flow<T> {
         for (layer, coupling) in options.layers.iter().enumerate() {
             for half in ["augmented", "positions"] {
                 layout.enter(format!("layer.{layer:02}.{half}"));
-                couplings.push(build(shape, coupling, &mut layout)?);
+                couplings.push(build(shape, &species, coupling, &mut layout)?);
             }
         }
-        Ok(Self { system, copies, layout, log_base_scale, log_augmentation_scale, couplings })
+        Ok(Self {
+            system,
+            species,
+            copies,
+            layout,
+            log_base_scale,
+            log_augmentation_scale,
+            couplings,
+        })
     }
 
     /// Particles and dimensions.
     pub fn system(&self) -> System {
         self.system
+    }
+
+    /// The species of each particle, numbered from 0 in the order of their first appearance; empty
+    /// when all particles are alike.
+    pub fn species(&self) -> &[usize] {
+        &self.species
     }
 
     /// Copies in a joint configuration, M + 1.
@@ -236,14 +278,17 @@ impl<T: Real> Flow<T> {
 /// One line of registration a coupling.
 fn build<T: Real>(
     shape: HalfShape,
+    species: &[usize],
     options: &CouplingOptions,
     layout: &mut ParameterLayout,
 ) -> Result<Box<dyn Coupling<T>>, Error> {
     Ok(match options {
         CouplingOptions::Pairwise(options) => {
-            Box::new(PairwiseCoupling::new(shape, options, layout)?)
+            Box::new(PairwiseCoupling::with_species(shape, species, options, layout)?)
         }
-        CouplingOptions::Vector(options) => Box::new(VectorCoupling::new(shape, options, layout)?),
+        CouplingOptions::Vector(options) => {
+            Box::new(VectorCoupling::with_species(shape, species, options, layout)?)
+        }
     })
 }
 

@@ -64,13 +64,26 @@ pub struct VectorCoupling {
 
 impl VectorCoupling {
     /// A coupling between halves of this shape, whose parameters are added to `layout`. With their
-    /// initial values it is the identity.
+    /// initial values it is the identity. All particles are alike.
+    ///
+    /// # Errors
+    /// Those of [`with_species`](Self::with_species).
+    pub fn new(
+        half: HalfShape,
+        options: &VectorOptions,
+        layout: &mut ParameterLayout,
+    ) -> Result<Self, Error> {
+        Self::with_species(half, &[], options, layout)
+    }
+
+    /// The same for particles of these species, numbered from 0; none given means all alike.
     ///
     /// # Errors
     /// [`Error::Parameter`] for halves of more than one copy, under two particles, or a dimension
     /// other than 2 and 3, and for sizes that make no network or no spline.
-    pub fn new(
+    pub fn with_species(
         half: HalfShape,
+        species: &[usize],
         options: &VectorOptions,
         layout: &mut ParameterLayout,
     ) -> Result<Self, Error> {
@@ -126,7 +139,7 @@ impl VectorCoupling {
             head_hidden: &options.head_hidden,
             outputs: d * spline.parameters(),
         };
-        let conditioner = Egnn::new(layout, half.particles, d, &sizes);
+        let conditioner = Egnn::new(layout, half.particles, d, species, &sizes);
         let inner = Inner { particles: half.particles, dimension: d, spline };
         Ok(Self { inner, conditioner })
     }

@@ -64,6 +64,10 @@ impl<P: Potential> Potential for Counted<P> {
         self.inner.system()
     }
 
+    fn species(&self) -> &[usize] {
+        self.inner.species()
+    }
+
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
         let result = self.inner.energy_and_gradient(x, gradient);
         let failed = match &result {

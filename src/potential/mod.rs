@@ -24,11 +24,17 @@ pub use softened::LinearCore;
 /// An energy function U(x)/kT of n particles in d dimensions, with its gradient.
 ///
 /// The density that boltzflow samples is exp(−U(x)) on the subspace of configurations whose centre
-/// of mass is at the origin. U must not change under translation, rotation and permutation of the
-/// particles.
+/// of mass is at the origin. U must not change under translation, rotation, reflection and the exchange
+/// of particles of the same [species](Self::species).
 pub trait Potential: Send + Sync {
     /// Number of particles and dimensions.
     fn system(&self) -> System;
+
+    /// Which particles are alike: a number for each particle, the same for particles that may be
+    /// exchanged without changing U. Empty, the default, when all are alike.
+    fn species(&self) -> &[usize] {
+        &[]
+    }
 
     /// Energy of one configuration and its gradient.
     ///
@@ -90,6 +96,10 @@ macro_rules! delegate_to_pointee {
         impl<P: Potential + ?Sized> Potential for $pointer {
             fn system(&self) -> System {
                 (**self).system()
+            }
+
+            fn species(&self) -> &[usize] {
+                (**self).species()
             }
 
             fn energy_and_gradient(

@@ -35,6 +35,9 @@ pub struct ModelMetadata {
     pub train_seconds: f64,
     /// Energy evaluations of the target by training.
     pub energy_evaluations: u64,
+    /// The species of each particle; empty, and not in the file, when all are alike.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub species: Vec<usize>,
 }
 
 impl Default for ModelMetadata {
@@ -46,6 +49,7 @@ impl Default for ModelMetadata {
             step: 0,
             train_seconds: 0.0,
             energy_evaluations: 0,
+            species: Vec::new(),
         }
     }
 }

@@ -151,6 +151,7 @@ pub fn train(
                 step: state.step,
                 train_seconds: totals.train_seconds,
                 energy_evaluations: state.energy_evaluations,
+                species: problem.flow.species().to_vec(),
                 ..ModelMetadata::default()
             };
             save_model(folder.model(), problem.flow.layout(), &state.average, &metadata)?;

@@ -98,7 +98,8 @@ pub struct ReferenceReport {
 /// Samples of exp(−U) and what is known of it.
 #[derive(Debug, Clone)]
 pub struct Reference {
-    /// Configurations, [samples, particles, dimension], randomly rotated and permuted.
+    /// Configurations, [samples, particles, dimension], randomly rotated and permuted
+    /// within species.
     pub samples: Vec<f64>,
     /// Their energies, `[samples]`.
     pub energies: Vec<f64>,
@@ -423,13 +424,15 @@ impl<'a> Population<'a> {
     }
 }
 
-/// Takes the populations' chains in turn and gives each a random orientation and order.
+/// Takes the populations' chains in turn and gives each a random orientation and, within a
+/// species, order.
 fn collect_samples(
     target: &AugmentedTarget,
     populations: &[Outcome],
     options: ReferenceOptions,
 ) -> (Vec<f64>, Vec<f64>) {
     let system = target.subspace().system();
+    let species = target.potential().species();
     let width = system.coordinates();
     let mut samples = Vec::with_capacity(options.samples * width);
     let mut energies = Vec::with_capacity(options.samples);
@@ -437,7 +440,7 @@ fn collect_samples(
         let population = &populations[sample % populations.len()];
         let chain = sample / populations.len();
         let mut rng = stream(options.seed, Purpose::Reference, u64::MAX - 1, sample as u64);
-        let permutation = system.random_permutation(&mut rng);
+        let permutation = system.random_permutation_within(species, &mut rng);
         let mut x =
             system.permute(&permutation, &population.samples[chain * width..(chain + 1) * width]);
         system.rotate(&system.random_rotation(&mut rng), &mut x);

@@ -9,6 +9,7 @@ use block::{Layers, State};
 use reverse::{Reverse, StateCotangents};
 
 use super::mlp::{Cotangents, Linear, Mlp};
+use super::species::SpeciesFeatures;
 use super::{Block, Initial, ParameterLayout};
 use crate::engine::{exp, Arena, Lane, Real, Vector};
 
@@ -75,8 +76,9 @@ impl Shape {
 
 /// The network: invariant outputs and equivariant vectors per node, from positions.
 ///
-/// h starts as one learned scalar through a linear map, equal for all nodes; after the blocks it
-/// goes through a softmax over the features, a linear map, and the head.
+/// h starts as one learned scalar through a linear map, equal for all nodes, plus a column for the
+/// species where particles are unlike; after the blocks it goes through a softmax over the features,
+/// a linear map, and the head.
 ///
 /// Choices where the paper's text leaves room: the squared distances between a node's channels are
 /// taken once for each unordered pair; φ_cross sees the mean of the messages; "scale 0.001" is the
@@ -86,6 +88,7 @@ pub(super) struct Egnn {
     shape: Shape,
     embedding: Block,
     lift: Linear,
+    species: Option<SpeciesFeatures>,
     blocks: Vec<Layers>,
     readout: Linear,
     head: Mlp,
@@ -97,6 +100,7 @@ impl Egnn {
         layout: &mut ParameterLayout,
         particles: usize,
         dimension: usize,
+        species: &[usize],
         sizes: &Sizes<'_>,
     ) -> Self {
         let shape = Shape::new(particles, dimension, sizes.features, sizes.channels);
@@ -104,6 +108,7 @@ impl Egnn {
         Self {
             embedding: layout.vector("embedding", 1, Initial::Normal(1.0)),
             lift: Linear::new(layout, "lift", f, 1, 1.0),
+            species: SpeciesFeatures::new(layout, "species", f, species, Initial::Normal(1.0)),
             blocks: (0..sizes.blocks).map(|b| Layers::new(layout, b, &shape, sizes)).collect(),
             readout: Linear::new(layout, "readout", f, f, 1.0),
             head: Mlp::new(layout, "head", f, sizes.head_hidden, Some((sizes.outputs, 0.0))),
@@ -284,6 +289,9 @@ impl Egnn {
             scalar.fill(Lane::splat(self.embedding.of(theta)[0]));
             self.lift.weight_gradient::<V>(gradient, 0, features, scalar, n);
             self.lift.bias_gradient::<V>(gradient, features, n);
+            if let Some(species) = &self.species {
+                species.add_gradient::<V>(gradient, features);
+            }
             self.lift.transposed_product::<V>(theta, 0, features, scalar, n, false);
             let mut sum = V::zero();
             for lane in scalar {
@@ -308,6 +316,9 @@ impl Egnn {
         scalar.fill(Lane::splat(self.embedding.of(theta)[0]));
         self.lift.product::<V>(theta, 0, scalar, features, n, false);
         self.lift.add_bias::<V>(theta, features, n);
+        if let Some(species) = &self.species {
+            species.add::<V>(theta, features);
+        }
         for axis in 0..d {
             let mut mean = V::zero();
             for i in 0..n {

@@ -8,12 +8,15 @@
 //! ```
 //!
 //! whose sums over j update the node features h (a message pass) and whose last instance is read out.
+//! h starts from features of the distance to the centre and, where particles are unlike, a column for
+//! the species.
 //! The products with `width` inputs are done per node, never per pair.
 
 mod backward;
 mod forward;
 
 use crate::engine::{Arena, Lane, Real};
+use crate::flow::species::SpeciesFeatures;
 use crate::flow::{Block, Initial, ParameterLayout};
 
 use super::PairwiseOptions;
@@ -52,6 +55,7 @@ pub(super) struct RadialConditioner {
     sharpness: Block,
     embed: Block,
     embed_bias: Block,
+    species: Option<SpeciesFeatures>,
     passes: Vec<MessagePass>,
     readout: PairStage,
     pair_out: Block,
@@ -94,6 +98,7 @@ impl RadialConditioner {
     pub fn new(
         particles: usize,
         dimension: usize,
+        species: &[usize],
         options: &PairwiseOptions,
         layout: &mut ParameterLayout,
     ) -> Self {
@@ -131,6 +136,13 @@ impl RadialConditioner {
             sharpness: layout.vector("basis.sharpness", basis, Initial::Constant(1.0 / spacing)),
             embed: layout.matrix("embed.weight", width, basis, Initial::Normal(0.5)),
             embed_bias: layout.vector("embed.bias", width, Initial::Normal(0.5)),
+            species: SpeciesFeatures::new(
+                layout,
+                "embed.species",
+                width,
+                species,
+                Initial::Normal(0.5),
+            ),
             passes: (0..options.message_passes)
                 .map(|k| MessagePass {
                     pair: stage(layout, &format!("message.{k}")),

@@ -55,9 +55,26 @@ pub struct PairwiseCoupling {
 }
 
 impl PairwiseCoupling {
-    /// Registers the coupling's parameters in `layout`; it starts as the identity.
+    /// Registers the coupling's parameters in `layout`; it starts as the identity. All particles are
+    /// alike.
+    ///
+    /// # Errors
+    /// Those of [`with_species`](Self::with_species).
     pub fn new(
         shape: HalfShape,
+        options: &PairwiseOptions,
+        layout: &mut ParameterLayout,
+    ) -> Result<Self, Error> {
+        Self::with_species(shape, &[], options, layout)
+    }
+
+    /// The same for particles of these species, numbered from 0; none given means all alike.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for halves of more than one copy, and for sizes that make no network.
+    pub fn with_species(
+        shape: HalfShape,
+        species: &[usize],
         options: &PairwiseOptions,
         layout: &mut ParameterLayout,
     ) -> Result<Self, Error> {
@@ -82,7 +99,8 @@ impl PairwiseCoupling {
             }
         }
         let HalfShape { particles, dimension, .. } = shape;
-        Ok(Self { conditioner: RadialConditioner::new(particles, dimension, options, layout) })
+        let conditioner = RadialConditioner::new(particles, dimension, species, options, layout);
+        Ok(Self { conditioner })
     }
 }
 

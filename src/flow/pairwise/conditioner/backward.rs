@@ -100,6 +100,9 @@ impl RadialConditioner {
         if let Some(gradient) = gradient.as_deref_mut() {
             add_outer::<V>(self.embed, h, tape.node_features, gradient, n);
             add_sums::<V>(self.embed_bias, h, gradient, n);
+            if let Some(species) = &self.species {
+                species.add_gradient::<V>(gradient, h);
+            }
         }
 
         // Features to distances; the tape's distances turn into their cotangents over ρ.

@@ -23,6 +23,9 @@ impl RadialConditioner {
         let first = &mut tape.h[..w * n];
         fill_rows::<V>(self.embed_bias.of(theta), first, n);
         matrix_product::<V>(self.embed.matrix(theta), tape.node_features, first, n, true);
+        if let Some(species) = &self.species {
+            species.add::<V>(theta, first);
+        }
 
         for (k, pass) in self.passes.iter().enumerate() {
             self.pair_stage::<V>(theta, &pass.pair, k, tape);
