@@ -46,8 +46,10 @@ pub struct IpiParameters {
     /// Where clients connect: `HOST:PORT`, or `unix:NAME` for the UNIX socket /tmp/ipi_NAME, the name
     /// that clients know. With port 0 the system chooses one.
     pub address: String,
-    /// The symbol of every particle, in the order of the clients' atoms; the protocol does not carry
-    /// them, so each client must know its own.
+    /// A symbol for every particle, in the order of the clients' atoms. Particles of the same symbol
+    /// are those that can be exchanged without changing the energy: where the clients' force field has
+    /// bonds between certain atoms, unlike ones need names of their own, such as "H1" and "H2". The
+    /// protocol does not carry them, so each client must know its own atoms.
     pub species: Vec<String>,
     /// The length that counts as 1, such as "1 angstrom" or a molecule's size.
     pub length: String,
@@ -80,6 +82,7 @@ fn five_minutes() -> f64 {
 /// answer, evaluation ends with [`EvaluationError::Fatal`].
 pub struct Ipi {
     system: System,
+    species: Vec<usize>,
     pool: Arc<Pool>,
     listener: Option<JoinHandle<()>>,
     /// Bohr per unit of length.
@@ -111,6 +114,9 @@ impl Ipi {
             return Err(Error::parameter("species", "has an empty symbol: name the particle"));
         }
         let system = System::new(species.len(), 3)?;
+        // The place where a symbol stands first is its number.
+        let first = |symbol| species.iter().position(|s| s == symbol).unwrap_or_default();
+        let species = species.iter().map(first).collect();
         let unit = units::length(length).map_err(wrong("length"))?;
         require_positive("length", unit)?;
         let kt = units::thermal_energy(temperature).map_err(wrong("temperature"))?;
@@ -133,7 +139,7 @@ impl Ipi {
             .name("ipi listener".into())
             .spawn(move || clients.listen(listener))
             .map_err(|e| Error::Run(format!("cannot start a thread: {e}")))?;
-        Ok(Self { system, pool, listener: Some(listener), bohr, hartree, trap })
+        Ok(Self { system, species, pool, listener: Some(listener), bohr, hartree, trap })
     }
 
     /// Where it listens: `HOST:PORT` with the real port, or the path of a UNIX socket.
@@ -211,6 +217,10 @@ impl Ipi {
 impl Potential for Ipi {
     fn system(&self) -> System {
         self.system
+    }
+
+    fn species(&self) -> &[usize] {
+        &self.species
     }
 
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
