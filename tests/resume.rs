@@ -168,7 +168,7 @@ fn a_potential_that_fails_for_good_loses_nothing() {
         let want = finished(session(&straight, &text, u64::MAX));
         // Dies in the first step, in others and in evaluations, until a life is long enough.
         let mut steps = Vec::new();
-        let got = (1..).map(|life| 40 * life).find_map(|evaluations| {
+        let got = (1..).map(|life| 30 * life).find_map(|evaluations| {
             match mortal_session(&parts, &text, u64::MAX, evaluations) {
                 Ok(ending) => Some(finished(ending)),
                 Err(error) => {

@@ -364,6 +364,57 @@ fn a_target_file_makes_a_server() {
     assert!(error.to_string().contains("`temperature` is \"30 nm\""), "{error}");
 }
 
+/// The program without a client ends with a checkpoint, and goes on with one.
+#[cfg(unix)]
+#[test]
+fn a_run_that_finds_no_client_goes_on_when_there_is_one() {
+    use std::process::{Command, Stdio};
+    let place = tempfile::tempdir().unwrap();
+    let name = format!("boltzflow_run_{}", std::process::id());
+    let target = format!(
+        "format = 1\nname = 'cluster'\nkind = 'ipi'\naddress = 'unix:{name}'\n\
+         species = ['Ar', 'Ar', 'Ar', 'Ar']\nlength = '{} bohr'\ntemperature = '{} hartree'\n\
+         trap = 0.7\nwait_seconds = 0.7\n",
+        fake::BOHR,
+        fake::KT
+    );
+    std::fs::write(place.path().join("cluster.toml"), target).unwrap();
+    let recipe = RECIPE.replace("'cluster'", "'cluster.toml'");
+    let evaluation = "[evaluate]\nsamples = 64\nreference_samples = 0\n";
+    std::fs::write(place.path().join("run.toml"), recipe + evaluation).unwrap();
+    let start = || {
+        Command::new(env!("CARGO_BIN_EXE_boltzflow"))
+            .args(["--threads", "2", "train", "run.toml"])
+            .current_dir(place.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let ended = start().wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(3), "{said}");
+    for words in
+        ["no client, waiting 1 s", "missing for 0.7 s", "checkpoint of step 0", "same command"]
+    {
+        assert!(said.contains(words), "no {words:?} in: {said}");
+    }
+
+    let program = start();
+    let socket = format!("/tmp/ipi_{name}");
+    let patience = Instant::now();
+    while !std::path::Path::new(&socket).exists() && patience.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let client = Fake::new(&cluster()[0], Fault::None).start(&socket);
+    let ended = program.wait_with_output().unwrap();
+    let (out, said) = [ended.stdout, ended.stderr].map(|t| String::from_utf8(t).unwrap()).into();
+    assert!(ended.status.success() && client.join().unwrap(), "{said}");
+    assert!(out.contains("resuming after step 0") && out.contains("reverse ESS"), "{out}");
+    assert!(place.path().join("run/model.safetensors").exists());
+    assert!(!place.path().join("run-2").exists());
+}
+
 /// Free particles: nothing but the protocol costs time.
 struct Free(System);
 

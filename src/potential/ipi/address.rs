@@ -181,12 +181,22 @@ impl Timed {
     }
 }
 
+/// Many clients write an answer in pieces and hold each one back until the last is acknowledged
+/// (Nagle's algorithm), which would cost 40 ms an answer. The system forgets this at times.
+fn quick_acknowledgement(stream: &TcpStream) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    std::os::linux::net::TcpStreamExt::set_quickack(stream, true)?;
+    let _ = stream;
+    Ok(())
+}
+
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.left()?;
         match &*self.stream {
             Stream::Tcp(stream) => {
                 stream.set_read_timeout(left)?;
+                quick_acknowledgement(stream)?;
                 (&*stream).read(buffer)
             }
             #[cfg(unix)]

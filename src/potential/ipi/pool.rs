@@ -308,8 +308,8 @@ impl Pool {
         } else if absent < self.wait_limit {
             if !state.told {
                 state.told = true;
-                let left = (self.wait_limit - absent).as_secs_f64();
-                tracing::warn!("{}: no client, waiting {left:.0} s for one", self.address);
+                let left = (self.wait_limit - absent).as_secs_f64().ceil();
+                tracing::warn!("{}: no client, waiting {left} s for one", self.address);
             }
             return Ok(());
         } else {
