@@ -67,6 +67,19 @@ impl Fake {
         std::thread::spawn(move || self.work(stream).unwrap_or(false))
     }
 
+    /// The same, but it connects again whenever the connection ends, until there is no server.
+    pub fn keep_at_it(self, address: &str) -> JoinHandle<bool> {
+        let address = address.to_string();
+        std::thread::spawn(move || {
+            while let Ok(stream) = try_connect(&address) {
+                if let Ok(true) = self.clone().work(stream) {
+                    return true;
+                }
+            }
+            false
+        })
+    }
+
     fn work(self, mut stream: Box<dyn Stream>) -> io::Result<bool> {
         let n = self.potential.system().particles();
         let mut answer: Option<(f64, Vec<f64>)> = None;
@@ -205,11 +218,15 @@ impl<T: Read + Write + Send> Stream for T {}
 
 /// A connection to what [`Ipi::address`](boltzflow::potential::Ipi::address) says.
 pub fn connect(address: &str) -> Box<dyn Stream> {
+    try_connect(address).unwrap()
+}
+
+fn try_connect(address: &str) -> io::Result<Box<dyn Stream>> {
     #[cfg(unix)]
     if address.starts_with('/') {
-        return Box::new(UnixStream::connect(address).unwrap());
+        return Ok(Box::new(UnixStream::connect(address)?));
     }
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_nodelay(true).unwrap();
-    Box::new(stream)
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
 }
