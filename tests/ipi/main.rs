@@ -360,8 +360,8 @@ fn a_target_file_makes_a_server() {
     let target = load(text).unwrap();
     assert_eq!(target.potential.system().particles(), 2);
     assert_eq!(target.potential.system().dimension(), 3);
-    let unlike = load(&text.replace("'Ar', 'Ar'", "'H', 'O', 'H'")).unwrap();
-    assert_eq!(unlike.potential.species(), [0, 1, 0]);
+    let unlike = load(&text.replace("'Ar', 'Ar'", "'H', 'H', 'O', 'H', 'C'")).unwrap();
+    assert_eq!(unlike.potential.species(), [0, 0, 1, 0, 2]);
     let error = load(&text.replace("30 K", "30 nm")).unwrap_err();
     assert!(matches!(error, Error::Config { .. }));
     assert!(error.to_string().contains("`temperature` is \"30 nm\""), "{error}");

@@ -82,6 +82,7 @@ fn five_minutes() -> f64 {
 /// answer, evaluation ends with [`EvaluationError::Fatal`].
 pub struct Ipi {
     system: System,
+    /// Of each particle, numbered from 0 as they appear.
     species: Vec<usize>,
     pool: Arc<Pool>,
     listener: Option<JoinHandle<()>>,
@@ -114,9 +115,15 @@ impl Ipi {
             return Err(Error::parameter("species", "has an empty symbol: name the particle"));
         }
         let system = System::new(species.len(), 3)?;
-        // The place where a symbol stands first is its number.
-        let first = |symbol| species.iter().position(|s| s == symbol).unwrap_or_default();
-        let species = species.iter().map(first).collect();
+        let mut symbols: Vec<&String> = Vec::new();
+        let mut numbers = Vec::with_capacity(species.len());
+        for symbol in species {
+            let number = symbols.iter().position(|known| *known == symbol);
+            numbers.push(number.unwrap_or(symbols.len()));
+            if number.is_none() {
+                symbols.push(symbol);
+            }
+        }
         let unit = units::length(length).map_err(wrong("length"))?;
         require_positive("length", unit)?;
         let kt = units::thermal_energy(temperature).map_err(wrong("temperature"))?;
@@ -139,7 +146,7 @@ impl Ipi {
             .name("ipi listener".into())
             .spawn(move || clients.listen(listener))
             .map_err(|e| Error::Run(format!("cannot start a thread: {e}")))?;
-        Ok(Self { system, species, pool, listener: Some(listener), bohr, hartree, trap })
+        Ok(Self { system, species: numbers, pool, listener: Some(listener), bohr, hartree, trap })
     }
 
     /// Where it listens: `HOST:PORT` with the real port, or the path of a UNIX socket.
