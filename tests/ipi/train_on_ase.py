@@ -116,7 +116,7 @@ def run(command, name, clients, kill_at=None):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("boltzflow", type=Path)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=200)
     options = parser.parse_args()
     name = f"ase_{os.getpid()}"
     with tempfile.TemporaryDirectory() as folder:
