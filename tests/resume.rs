@@ -5,9 +5,12 @@ mod traces;
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
 
 use boltzflow::config::{Recipe, Registry};
+use boltzflow::error::{Error, EvaluationError};
+use boltzflow::potential::Potential;
 use boltzflow::run::{
     read_metrics, train, write_samples, Checkpoint, Ending, EvaluationOptions, RunFolder, Samples,
     SessionOptions,
@@ -94,11 +97,39 @@ fn recipe(place: &Path, objective: &str) -> String {
     format!("{FLOW}{objective}").replace("DATA", &data.display().to_string())
 }
 
+/// A potential that is gone after so many configurations.
+struct Mortal(Arc<dyn Potential>, AtomicU64);
+
+impl Potential for Mortal {
+    fn system(&self) -> System {
+        self.0.system()
+    }
+
+    fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
+        let one_less = |left: u64| left.checked_sub(1);
+        match self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
+            Ok(_) => self.0.energy_and_gradient(x, gradient),
+            Err(_) => Err(EvaluationError::Fatal("the licence server is gone".into())),
+        }
+    }
+}
+
 /// Trains in `folder` until `stop_after`; goes on from a checkpoint if there is one.
 fn session(folder: &Path, text: &str, stop_after: u64) -> Ending {
+    mortal_session(folder, text, stop_after, u64::MAX).unwrap()
+}
+
+/// The same with a potential that fails after `evaluations`.
+fn mortal_session(
+    folder: &Path,
+    text: &str,
+    stop_after: u64,
+    evaluations: u64,
+) -> Result<Ending, Error> {
     let recipe = Recipe::from_text(text, Path::new("recipe.toml")).unwrap();
     let target = Registry::builtin().load(&recipe.target).unwrap();
-    let problem = recipe.problem(target.potential.clone()).unwrap();
+    let mortal = Mortal(target.potential, evaluations.into());
+    let problem = recipe.problem(Arc::new(mortal)).unwrap();
     let trainer = recipe.trainer(problem.flow.system()).unwrap();
     let resume = Checkpoint::load(folder, &trainer.start(&problem)).unwrap().0;
     let folder = if resume.is_some() {
@@ -123,7 +154,6 @@ fn session(folder: &Path, text: &str, stop_after: u64) -> Ending {
     train(&folder, &problem, trainer.as_ref(), &options, None, resume, &stop, &mut |progress| {
         stop.store(progress.state.step >= stop_after, Ordering::Relaxed);
     })
-    .unwrap()
 }
 
 fn finished(ending: Ending) -> TrainingState {
@@ -255,6 +285,35 @@ fn a_divergence_is_told_from_outliers_and_from_a_slow_rise() {
     let error = error.unwrap();
     for words in ["diverges at step", "the loss was -", "7.0000e4", "train.learning_rate.peak"] {
         assert!(error.contains(words), "{words} is not in {error}");
+    }
+}
+
+#[test]
+fn a_potential_that_fails_for_good_loses_nothing() {
+    for (name, objective) in OBJECTIVES {
+        let place = tempfile::tempdir().unwrap();
+        let text = recipe(place.path(), objective);
+        let (straight, parts) = (place.path().join("straight"), place.path().join("parts"));
+        let want = finished(session(&straight, &text, u64::MAX));
+        // Dies in the first step, in others and in evaluations, until a life is long enough.
+        let mut steps = Vec::new();
+        let got = (1..).map(|life| 30 * life).find_map(|evaluations| {
+            match mortal_session(&parts, &text, u64::MAX, evaluations) {
+                Ok(ending) => Some(finished(ending)),
+                Err(error) => {
+                    let message = error.to_string();
+                    assert!(message.contains("the licence server is gone"), "{message}");
+                    let step = Checkpoint::peek(&parts).unwrap().1;
+                    assert!(message.contains(&format!("checkpoint of step {step} ")), "{message}");
+                    assert_eq!(error.exit_code(), 3);
+                    steps.push(step);
+                    None
+                }
+            }
+        });
+        assert!(steps[0] == 0 && steps.len() > 4, "{name}: {steps:?}");
+        assert!(got.unwrap() == want, "{name}: the states differ");
+        assert_eq!(traces(&parts), traces(&straight), "{name}");
     }
 }
 

@@ -13,7 +13,7 @@ mod reference;
 mod sample;
 mod train;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -38,6 +38,8 @@ pub fn run(registry: Registry) -> ExitCode {
     tracing_subscriber::fmt()
         .with_max_level(if cli.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN })
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(cli.verbose)
         .without_time()
         .init();
     match execute(cli, &registry) {

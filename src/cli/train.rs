@@ -47,7 +47,10 @@ pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
     let (folder, resumes) = super::folder::choose(args, &path, &wanted)?;
     let run = Run { folder: &folder, recipe: &recipe, target: &target, problem: &problem };
     match run.go(trainer.as_ref(), text, resumes) {
-        Err(error) if error.exit_code() == 2 && !resumes => {
+        // The session keeps what a failed potential leaves; before it, there is nothing to keep.
+        Err(error)
+            if !resumes && (error.exit_code() == 2 || matches!(error, Error::Evaluation(_))) =>
+        {
             folder.discard();
             Err(error)
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::read::{config_error, from_table, in_file, parse_table, read};
 use crate::error::{suggest, Error};
 use crate::potential::units::{Quantity, Units};
-use crate::potential::{DoubleWell, Formula, LennardJones, Potential};
+use crate::potential::{DoubleWell, Formula, Ipi, LennardJones, Potential};
 
 /// The target files that come with the program.
 const BUILTIN: [(&str, &str); 7] = [
@@ -117,6 +117,7 @@ impl Registry {
             .with("double_well", |table| Ok(Arc::new(DoubleWell::new(parameters(table)?)?)))
             .with("formula", |table| Ok(Arc::new(Formula::new(parameters(table)?)?)))
             .with("lennard_jones", |table| Ok(Arc::new(LennardJones::new(parameters(table)?)?)))
+            .with("ipi", |table| Ok(Arc::new(Ipi::new(parameters(table)?)?)))
     }
 
     /// Adds a kind, or replaces it. `factory` gets the target file's table without the keys that all

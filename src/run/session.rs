@@ -56,8 +56,8 @@ pub enum Ending {
 /// training.
 ///
 /// # Errors
-/// When the potential fails for good, the folder cannot be written, or the training has stopped
-/// making sense; the last model written stays.
+/// When the potential fails for good, which leaves a checkpoint from before that step; when the
+/// folder cannot be written, or the training has stopped making sense. The last model written stays.
 // The session is where everything meets; a struct of these would be read once.
 #[allow(clippy::too_many_arguments)]
 pub fn train(
@@ -87,8 +87,20 @@ pub fn train(
     let mut saved = Instant::now();
     let row_every = (options.evaluate_every / ROWS_PER_EVALUATION).max(1);
     loop {
+        let next = state.step + 1;
+        let last = next >= options.steps;
+        let evaluates = last || next.is_multiple_of(options.evaluate_every);
+        // A step that fails leaves the state alone, but for the first one, which fills the buffer; an
+        // evaluation comes after its step.
+        let before = (evaluates || next == 1).then(|| (state.clone(), totals.clone()));
         let start = Instant::now();
-        let report = trainer.step(problem, &mut state)?;
+        let report = match trainer.step(problem, &mut state) {
+            Ok(report) => report,
+            Err(error) => {
+                let (state, totals) = before.unwrap_or((state, totals));
+                return Err(keep(folder, options, state, totals, error));
+            }
+        };
         totals.train_seconds += start.elapsed().as_secs_f64();
         totals.flow_seconds += report.flow_seconds;
         totals.potential_seconds += report.potential_seconds;
@@ -99,19 +111,23 @@ pub fn train(
         }
         let rollback = state.watch(&report)?;
 
-        let last = state.step >= options.steps;
-        let evaluated = (last || state.step.is_multiple_of(options.evaluate_every))
-            .then(|| {
-                let evaluation = EvaluationOptions { step: state.step, ..options.evaluation };
-                let step_sizes = Some(&state.step_sizes);
-                evaluate(problem, &state.average, reference, step_sizes, evaluation)
-            })
-            .transpose()?
-            .map(|(evaluation, _)| Evaluation {
-                energy_evaluations: state.energy_evaluations,
-                train_seconds: totals.train_seconds,
-                ..evaluation
-            });
+        let mut evaluated = None;
+        if let Some((state_before, totals_before)) = before.filter(|_| evaluates) {
+            let evaluation = EvaluationOptions { step: state.step, ..options.evaluation };
+            let step_sizes = Some(&state.step_sizes);
+            match evaluate(problem, &state.average, reference, step_sizes, evaluation) {
+                Ok((evaluation, _)) => {
+                    evaluated = Some(Evaluation {
+                        energy_evaluations: state.energy_evaluations,
+                        train_seconds: totals.train_seconds,
+                        ..evaluation
+                    });
+                }
+                Err(error) => {
+                    return Err(keep(folder, options, state_before, totals_before, error))
+                }
+            }
+        }
         if evaluated.is_some() || state.step.is_multiple_of(row_every) {
             metrics.append(&row(&state, &report, &totals, evaluated.as_ref()))?;
             (totals.loss, totals.gradient_norm, totals.steps) = (0.0, 0.0, 0.0);
@@ -157,6 +173,25 @@ pub fn train(
 fn overhead(totals: &SessionTotals) -> f64 {
     let available = totals.train_seconds * rayon::current_num_threads() as f64;
     (available - totals.flow_seconds - totals.potential_seconds).max(0.0)
+}
+
+/// Keeps what a failed potential leaves of a training, and says so.
+fn keep(
+    folder: &RunFolder,
+    options: &SessionOptions,
+    state: TrainingState,
+    totals: SessionTotals,
+    error: Error,
+) -> Error {
+    let Error::Evaluation(fault) = error else { return error };
+    let step = state.step;
+    let checkpoint = Checkpoint { state, totals, recipe: options.recipe.clone() };
+    match checkpoint.save(folder.path()) {
+        Ok(()) => Error::Run(format!(
+            "{fault}. A checkpoint of step {step} is kept: the same command goes on from there"
+        )),
+        Err(error) => Error::Run(format!("{fault}; and no checkpoint of step {step}: {error}")),
+    }
 }
 
 fn row(

@@ -13,7 +13,7 @@ use crate::diagnostics::log_sum_exp;
 use crate::error::Error;
 use crate::flow::op;
 use crate::random::{stream, Purpose};
-use crate::sampling::{AnnealedImportanceSampling, Annealing, FlowDensity, Streams};
+use crate::sampling::{AnnealedImportanceSampling, Annealing, Effort, FlowDensity, Streams};
 
 use super::path::{self, log_densities};
 use super::{Descent, DescentOptions, Problem, StepReport, Trainer, TrainingState, WalkerOptions};
@@ -152,43 +152,36 @@ impl Fab {
         options: &WalkerOptions,
         report: &mut StepReport,
     ) -> Result<(), Error> {
-        if !state.walkers.started() {
+        // A potential that fails for good must leave the state as it was.
+        let mut walkers = state.walkers.clone();
+        let mut effort = Effort::default();
+        if !walkers.started() {
             let annealing = Annealing { alpha: 1.0, ..self.annealing() };
-            let effort = state.walkers.start(
-                problem,
-                &state.theta,
-                options.count,
-                annealing,
-                &state.step_sizes,
-            )?;
-            state.energy_evaluations += effort.evaluations;
-            state.recoverable_failures += effort.failures;
-            state.health.forget();
+            let (theta, step_sizes) = (&state.theta, &state.step_sizes);
+            effort += walkers.start(problem, theta, options.count, annealing, step_sizes)?;
         }
         let (batch, updates) = (self.descent.batch_size, self.options.updates_per_annealing);
+        let samples = updates * batch;
         // The averaged weights make the better proposals.
-        let visit = state.walkers.visit(
-            problem,
-            &state.average,
-            options.leapfrog_steps,
-            updates * batch,
-            updates,
-            state.step,
-        )?;
-        state.energy_evaluations += visit.effort.evaluations;
-        state.recoverable_failures += visit.effort.failures;
-        report.potential_seconds += visit.effort.seconds;
+        let theta = &state.average;
+        let (leapfrog, step) = (options.leapfrog_steps, state.step);
+        let visit = walkers.visit(problem, theta, leapfrog, samples, updates, step)?;
+        effort += visit.effort;
+        let start = Instant::now();
+        let (log_p, slope, failures) = log_densities(&problem.target, &visit.joint, samples)?;
+        let seconds = start.elapsed().as_secs_f64() * rayon::current_num_threads() as f64;
+        effort += Effort { evaluations: samples as u64, failures, seconds };
+
+        if !state.walkers.started() {
+            state.health.forget();
+        }
+        state.walkers = walkers;
+        state.energy_evaluations += effort.evaluations;
+        state.recoverable_failures += effort.failures;
+        report.potential_seconds += effort.seconds;
         report.acceptance = Some(visit.acceptance);
         report.flow_acceptance = Some(visit.flow_acceptance);
         report.hmc_step_size = Some(state.walkers.step_size.get());
-
-        let samples = updates * batch;
-        let start = Instant::now();
-        let (log_p, slope, failures) = log_densities(&problem.target, &visit.joint, samples)?;
-        let threads = rayon::current_num_threads() as f64;
-        report.potential_seconds += start.elapsed().as_secs_f64() * threads;
-        state.energy_evaluations += samples as u64;
-        state.recoverable_failures += failures;
 
         let mut means = Means::default();
         let rows = batch * problem.flow.width();

@@ -39,6 +39,7 @@ pub trait Trainer: Send + Sync {
     /// Does one training step and advances `state.step`.
     ///
     /// # Errors
-    /// When the potential fails for good.
+    /// When the potential fails for good. From the second step on, `state` is then as it was before:
+    /// a checkpoint of it loses nothing.
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error>;
 }
