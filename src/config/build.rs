@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    CoreSchedule, Estimator, FlowOptions, LayerGroup, Objective, Optimizer, Recipe,
-    ReverseKlOptions,
+    CoreSchedule, Estimator, FlowOptions, LayerGroup, Objective, Recipe, ReverseKlOptions,
 };
 use crate::error::Error;
 use crate::flow::{self, CouplingOptions, Flow, PairwiseOptions, VectorOptions};
@@ -78,10 +77,6 @@ impl Recipe {
         let train = &self.train;
         let descent = DescentOptions {
             batch_size: train.batch_size,
-            optimizer: match train.optimizer {
-                Optimizer::Adam => train::Method::Adam,
-                Optimizer::Soap => train::Method::Soap,
-            },
             schedule: Schedule {
                 initial: train.learning_rate.initial,
                 peak: train.learning_rate.peak,

@@ -14,5 +14,5 @@ pub use recipe::{
 pub use target::{builtin_targets, load_target, parameters, Known, Registry, Target};
 pub use train::{
     BufferOptions, CoreSchedule, Estimator, FabOptions, GradientClip, LearningRate,
-    MaxLikelihoodOptions, Objective, Optimizer, ReverseKlOptions, TrainOptions,
+    MaxLikelihoodOptions, Objective, ReverseKlOptions, TrainOptions,
 };

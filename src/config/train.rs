@@ -18,26 +18,13 @@ pub struct TrainOptions {
     pub steps: usize,
     /// Samples per gradient step (default 128).
     pub batch_size: usize,
-    /// How gradients become updates (default "adam").
-    pub optimizer: Optimizer,
-    /// Step size of the optimizer.
+    /// Step size of Adam.
     pub learning_rate: LearningRate,
     /// Decay per gradient step of the averaged weights that evaluation uses; 0 uses the weights
     /// themselves (default 0.999).
     pub ema_decay: f64,
     /// What happens to a gradient that is far larger than the last ones.
     pub gradient_clip: GradientClip,
-}
-
-/// The optimizer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Optimizer {
-    /// Adam (Kingma & Ba, 2015).
-    #[default]
-    Adam,
-    /// Adam in the eigenbases of the gradients of each matrix (Vyas et al., 2024).
-    Soap,
 }
 
 /// What is minimised. A recipe says `objective = "fab"` and has the options in `[train.fab]`.
@@ -214,7 +201,6 @@ impl Default for TrainOptions {
             objective: Objective::Fab(FabOptions::default()),
             steps: 10_000,
             batch_size: 128,
-            optimizer: Optimizer::default(),
             learning_rate: LearningRate::default(),
             ema_decay: 0.999,
             gradient_clip: GradientClip::default(),
@@ -295,7 +281,6 @@ struct Section {
     objective: ObjectiveName,
     steps: usize,
     batch_size: usize,
-    optimizer: Optimizer,
     learning_rate: LearningRate,
     ema_decay: f64,
     gradient_clip: GradientClip,
@@ -325,8 +310,7 @@ impl TryFrom<Section> for TrainOptions {
     type Error = String;
 
     fn try_from(section: Section) -> Result<Self, String> {
-        let Section { objective, steps, batch_size, optimizer, learning_rate, ema_decay, .. } =
-            section;
+        let Section { objective, steps, batch_size, learning_rate, ema_decay, .. } = section;
         let present = [
             ("fab", ObjectiveName::Fab, section.fab.is_some()),
             ("reverse_kl", ObjectiveName::ReverseKl, section.reverse_kl.is_some()),
@@ -351,27 +335,19 @@ impl TryFrom<Section> for TrainOptions {
             }
         };
         let gradient_clip = section.gradient_clip;
-        Ok(Self {
-            objective,
-            steps,
-            batch_size,
-            optimizer,
-            learning_rate,
-            ema_decay,
-            gradient_clip,
-        })
+        Ok(Self { objective, steps, batch_size, learning_rate, ema_decay, gradient_clip })
     }
 }
 
 impl From<TrainOptions> for Section {
     fn from(options: TrainOptions) -> Self {
-        let TrainOptions { objective, steps, batch_size, optimizer, learning_rate, .. } = options;
+        let TrainOptions { objective, steps, batch_size, learning_rate, .. } = options;
         let (ema_decay, gradient_clip) = (options.ema_decay, options.gradient_clip);
         let mut section = Self {
             objective: ObjectiveName::Fab,
             steps,
             batch_size,
-            optimizer,
+
             learning_rate,
             ema_decay,
             gradient_clip,

@@ -148,59 +148,6 @@ impl<T: Real> Flow<T> {
             });
     }
 
-    /// log q(x, a), its gradient in the joint configuration, and how the flow would draw this very
-    /// configuration: the noise, which is written, and the trajectory from there.
-    pub fn retrace(
-        &self,
-        theta: &[T],
-        joint: &[f64],
-        log_prob: &mut [f64],
-        gradient: &mut [f64],
-        noise: &mut [f64],
-    ) -> Trajectory<T> {
-        let width = self.width();
-        let mut trajectory = self.trajectory(log_prob.len());
-        (joint.par_chunks(LANES * width), gradient.par_chunks_mut(LANES * width))
-            .into_par_iter()
-            .zip((log_prob.par_chunks_mut(LANES), noise.par_chunks_mut(LANES * width)))
-            .zip(trajectory.lanes.par_chunks_mut(self.trajectory_lanes()))
-            .for_each(|(((joint, gradient), (log_prob, noise)), states)| {
-                self.with_recorded_tile(|records, _, cotangent, scratch| {
-                    self.log_prob_tile(theta, joint, states, records, scratch, log_prob);
-                    let one = Lane::splat(T::ONE);
-                    let slot = &mut *cotangent;
-                    self.log_prob_tile_back(theta, states, &one, slot, None, records, scratch);
-                    store_rows(cotangent, width, gradient);
-                });
-                self.store_noise(theta, &states[states.len() - width..], noise);
-                // What came last on the way to the noise comes first on the way back.
-                let count = states.len() / width;
-                for state in 0..count / 2 {
-                    let (front, back) = states.split_at_mut((count - 1 - state) * width);
-                    front[state * width..(state + 1) * width].swap_with_slice(&mut back[..width]);
-                }
-            });
-        trajectory
-    }
-
-    /// The noise that a base state was made of.
-    fn store_noise(&self, theta: &[T], base: &[Lane<T>], noise: &mut [f64]) {
-        let (width, x, d) = (self.width(), self.system.coordinates(), self.system.dimension());
-        let log_scales = self.log_scales(theta);
-        let precisions = ((-log_scales.0).exp(), (-log_scales.1).exp());
-        let mean = self.means(&base[..x]);
-        for (sample, row) in noise.chunks_exact_mut(width).enumerate() {
-            for (k, value) in row.iter_mut().enumerate() {
-                let at = base[k].0[sample].to_f64();
-                *value = if k < x {
-                    (at - mean[k % d][sample].to_f64()) * precisions.0
-                } else {
-                    (at - base[k % x].0[sample].to_f64()) * precisions.1
-                };
-            }
-        }
-    }
-
     /// Adds ∂L/∂θ of a recorded batch to `gradient`, from ∂L/∂log_prob.
     pub fn log_prob_vjp(
         &self,

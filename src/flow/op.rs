@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dfdx::prelude::*;
 
-use super::{Flow, Trajectory};
+use super::Flow;
 
 /// A device tensor of the flat parameter vector or of one number a sample.
 pub type Vector<T = NoneTape> = Tensor<(usize,), f32, Cpu, T>;
@@ -55,25 +55,6 @@ pub fn sample_and_log_prob(
         let to_joint: Vec<f64> = rows.clone().flat_map(|row| &row[..width]).copied().collect();
         let to_log_prob: Vec<f64> = rows.map(|row| row[width]).collect();
         flow.sample_vjp(&values, &noise, &trajectory, &to_joint, &to_log_prob, gradient);
-    })
-}
-
-/// The joint configurations of a retraced batch ([samples, width], [`Flow::retrace`]) as functions of θ
-/// at fixed noise: [samples, width] on θ's tape.
-pub fn redrawn(
-    flow: &Arc<Flow<f32>>,
-    theta: Vector<OwnedTape<f32, Cpu>>,
-    joint: &[f64],
-    noise: Vec<f64>,
-    trajectory: Trajectory<f32>,
-) -> Rows<OwnedTape<f32, Cpu>> {
-    let values = theta.as_vec();
-    let samples = joint.len() / flow.width();
-    let out = theta.device().tensor_from_vec(single(joint), (samples, flow.width()));
-    let flow = Arc::clone(flow);
-    on_tape(theta, out, move |cotangent, gradient| {
-        let to_log_prob = vec![0.0; samples];
-        flow.sample_vjp(&values, &noise, &trajectory, &cotangent, &to_log_prob, gradient);
     })
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::sampling::{StepSize, StepSizes};
-use crate::train::{Adam, GradientGuard, Health, ReplayBuffer, Rotation, TrainingState, Walkers};
+use crate::train::{Adam, GradientGuard, Health, ReplayBuffer, TrainingState, Walkers};
 
 use super::atomic::write_atomically;
 
@@ -22,23 +22,9 @@ const FORMAT: u32 = 2;
 /// Checkpoints that stay.
 const KEPT: usize = 2;
 /// Arrays of the good states that a roll-back returns to.
-const GOOD_ARRAYS: [[&str; 6]; 2] = [
-    [
-        "good.0.theta",
-        "good.0.average",
-        "good.0.mean",
-        "good.0.square",
-        "good.0.averages",
-        "good.0.bases",
-    ],
-    [
-        "good.1.theta",
-        "good.1.average",
-        "good.1.mean",
-        "good.1.square",
-        "good.1.averages",
-        "good.1.bases",
-    ],
+const GOOD_ARRAYS: [[&str; 4]; 2] = [
+    ["good.0.theta", "good.0.average", "good.0.mean", "good.0.square"],
+    ["good.1.theta", "good.1.average", "good.1.mean", "good.1.square"],
 ];
 
 /// What continues besides the training state.
@@ -118,16 +104,12 @@ impl Checkpoint {
             ("buffer.log_q", Dtype::F64, double(log_q)),
             ("buffer.log_weights", Dtype::F64, double(log_weights)),
             ("optimizer.mean", Dtype::F32, single(&state.optimizer.mean)),
-            ("optimizer.averages", Dtype::F32, single(&state.optimizer.rotation.averages)),
-            ("optimizer.bases", Dtype::F32, single(&state.optimizer.rotation.bases)),
             ("optimizer.square", Dtype::F32, single(&state.optimizer.square)),
             ("theta", Dtype::F32, single(&state.theta)),
             ("walkers", Dtype::F64, double(&state.walkers.positions)),
         ];
         for (names, good) in GOOD_ARRAYS.iter().zip(&state.health.good) {
-            let Adam { mean, square, rotation, .. } = &good.optimizer;
-            let parts =
-                [&good.theta, &good.average, mean, square, &rotation.averages, &rotation.bases];
+            let parts = [&good.theta, &good.average, &good.optimizer.mean, &good.optimizer.square];
             arrays.extend(names.iter().zip(parts).map(|(name, v)| (*name, Dtype::F32, single(v))));
         }
         let [arrays_path, head_path] = paths(folder, state.step);
@@ -312,14 +294,15 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
         }
         Ok(view.data().to_vec())
     };
-    let single = |name: &str, expected: usize| -> Result<Vec<f32>, Error> {
+    let single = |name: &str| -> Result<Vec<f32>, Error> {
         let bytes = array(name, Dtype::F32)?;
         let values: Vec<f32> =
             bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        if values.len() != expected {
+        if values.len() != start.theta.len() {
             return Err(wrong(format!(
-                "array `{name}` has {} entries and this recipe needs {expected}",
-                values.len()
+                "array `{name}` has {} entries and the flow {} parameters",
+                values.len(),
+                start.theta.len()
             )));
         }
         Ok(values)
@@ -330,20 +313,12 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
             .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
             .collect())
     };
-    let parameters = start.theta.len();
-    let rotation = |[averages, bases]: [&str; 2]| -> Result<Rotation, Error> {
-        let mut rotation = start.optimizer.rotation.clone();
-        rotation.averages = single(averages, rotation.averages.len())?;
-        rotation.bases = single(bases, rotation.bases.len())?;
-        Ok(rotation)
-    };
     for (names, good) in GOOD_ARRAYS.iter().zip(&mut head.health.good) {
-        let [theta, average, mean, square, averages, bases] = *names;
-        good.theta = single(theta, parameters)?;
-        good.average = single(average, parameters)?;
-        good.optimizer.mean = single(mean, parameters)?;
-        good.optimizer.square = single(square, parameters)?;
-        good.optimizer.rotation = rotation([averages, bases])?;
+        let [theta, average, mean, square] = *names;
+        good.theta = single(theta)?;
+        good.average = single(average)?;
+        good.optimizer.mean = single(mean)?;
+        good.optimizer.square = single(square)?;
     }
     let buffer = ReplayBuffer::from_parts(
         start.buffer.width(),
@@ -362,13 +337,12 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
     Ok(Checkpoint {
         state: TrainingState {
             step: head.step,
-            theta: single("theta", parameters)?,
-            average: single("average", parameters)?,
+            theta: single("theta")?,
+            average: single("average")?,
             optimizer: Adam {
-                mean: single("optimizer.mean", parameters)?,
-                square: single("optimizer.square", parameters)?,
+                mean: single("optimizer.mean")?,
+                square: single("optimizer.square")?,
                 updates: head.updates,
-                rotation: rotation(["optimizer.averages", "optimizer.bases"])?,
             },
             guard: head.guard,
             health: head.health,
@@ -396,7 +370,7 @@ mod tests {
     use crate::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions};
     use crate::potential::{DoubleWell, DoubleWellParameters};
     use crate::sampling::AugmentedTarget;
-    use crate::train::{DescentOptions, GuardOptions, Method, Problem, Schedule};
+    use crate::train::Problem;
 
     fn start() -> TrainingState {
         let parameters = DoubleWellParameters {
@@ -419,15 +393,8 @@ mod tests {
         let flow =
             Arc::new(Flow::new(crate::system::System::new(3, 2).unwrap(), &options).unwrap());
         let target = AugmentedTarget::new(potential, flow.copies(), 0.3).unwrap();
-        let descent = DescentOptions {
-            batch_size: 1,
-            optimizer: Method::Soap,
-            schedule: Schedule { initial: 0.1, peak: 0.1, last: 0.1, warm_up_steps: 0, steps: 1 },
-            ema_decay: 0.9,
-            guard: GuardOptions { window: 1, clip: 2.0, drop: 10.0 },
-        };
         let problem = Problem { flow, target, seed: 5 };
-        let mut state = TrainingState::new(&problem, &descent, 2, 0.1, 900);
+        let mut state = TrainingState::new(&problem, 2, 0.1, 900);
         let rows = 800;
         let joint: Vec<f64> = (0..rows * 12).map(f64::from).collect();
         state.buffer.push(&joint, &vec![0.5; rows as usize], &vec![-1.5; rows as usize]);

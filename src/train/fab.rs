@@ -5,8 +5,6 @@
 //! they go to a replay buffer, from which batches are drawn by weight. The gradient of the divergence
 //! is −E_g[∇ log q_θ] up to a factor, so a step raises log q_θ on what was drawn.
 
-use std::time::Instant;
-
 use dfdx::prelude::*;
 
 use crate::diagnostics::log_sum_exp;
@@ -15,7 +13,6 @@ use crate::flow::op;
 use crate::random::{stream, Purpose};
 use crate::sampling::{AnnealedImportanceSampling, Annealing, Effort, FlowDensity, Streams};
 
-use super::path::{self, log_densities};
 use super::{Descent, DescentOptions, Problem, StepReport, Trainer, TrainingState, WalkerOptions};
 
 /// Options of FAB.
@@ -167,10 +164,6 @@ impl Fab {
         let (leapfrog, step) = (options.leapfrog_steps, state.step);
         let visit = walkers.visit(problem, theta, leapfrog, samples, updates, step)?;
         effort += visit.effort;
-        let start = Instant::now();
-        let (log_p, slope, failures) = log_densities(&problem.target, &visit.joint, samples)?;
-        let seconds = start.elapsed().as_secs_f64() * rayon::current_num_threads() as f64;
-        effort += Effort { evaluations: samples as u64, failures, seconds };
 
         if !state.walkers.started() {
             state.health.forget();
@@ -184,25 +177,22 @@ impl Fab {
         report.hmc_step_size = Some(state.walkers.step_size.get());
 
         let mut means = Means::default();
-        let rows = batch * problem.flow.width();
-        let batches = visit.joint.chunks(rows).zip(log_p.chunks(batch)).zip(slope.chunks(rows));
-        for ((joint, log_p), slope) in batches {
-            let batch = path::Batch { joint, log_p, slope };
-            let descent =
-                path::descend(problem, state, &self.descent, batch, |logs| self.weigh(logs))?;
+        let rows = visit.joint.chunks(batch * problem.flow.width());
+        for (joint, log_p) in rows.zip(visit.log_p.chunks(batch)) {
+            let (descent, _) = self.update(problem, state, joint, |log_q| {
+                let logs: Vec<f64> = log_q
+                    .iter()
+                    .zip(log_p)
+                    .map(|(&log_q, log_p)| (self.options.alpha - 1.0) * (log_p - f64::from(log_q)))
+                    .collect();
+                let finite: Vec<f64> = logs.iter().copied().filter(|w| w.is_finite()).collect();
+                let mean = log_sum_exp(&finite) - (finite.len() as f64).ln();
+                logs.into_iter().map(|log_weight| (log_weight - mean).exp()).collect()
+            })?;
             means.add(descent);
         }
         means.report(report);
         Ok(())
-    }
-
-    /// (p/q)^{α−1} from log p − log q, with mean 1 over the batch before they are clipped.
-    fn weigh(&self, logs: &[f64]) -> Vec<f64> {
-        let logs: Vec<f64> = logs.iter().map(|log| (self.options.alpha - 1.0) * log).collect();
-        let finite: Vec<f64> = logs.iter().copied().filter(|log| log.is_finite()).collect();
-        let mean = log_sum_exp(&finite) - (finite.len() as f64).ln();
-        let weight = |log: f64| (log - mean).exp().min(self.options.weight_clip);
-        logs.into_iter().map(|log| if log.is_finite() { weight(log) } else { 0.0 }).collect()
     }
 
     fn annealing(&self) -> Annealing {
@@ -249,7 +239,6 @@ impl Trainer for Fab {
     fn start(&self, problem: &Problem) -> TrainingState {
         TrainingState::new(
             problem,
-            &self.descent,
             self.options.intermediate_distributions,
             self.options.initial_step_size,
             self.options.max_batches * self.descent.batch_size,

@@ -44,7 +44,7 @@ impl Trainer for MaxLikelihood {
     }
 
     fn start(&self, problem: &Problem) -> TrainingState {
-        TrainingState::new(problem, &self.descent, 0, 1.0, 0)
+        TrainingState::new(problem, 0, 1.0, 0)
     }
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {

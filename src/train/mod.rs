@@ -5,9 +5,7 @@ mod fab;
 mod health;
 mod max_likelihood;
 mod optimizer;
-mod path;
 mod reverse_kl;
-mod rotation;
 mod state;
 mod walkers;
 
@@ -15,9 +13,8 @@ pub use buffer::ReplayBuffer;
 pub use fab::{Fab, FabOptions};
 pub use health::{GoodState, Health, Rollback};
 pub use max_likelihood::MaxLikelihood;
-pub use optimizer::{Adam, GradientGuard, GuardOptions, Method, Outcome, Schedule};
+pub use optimizer::{Adam, GradientGuard, GuardOptions, Outcome, Schedule};
 pub use reverse_kl::{CoreSchedule, Estimator, ReverseKl, ReverseKlOptions};
-pub use rotation::Rotation;
 pub use state::{Descent, DescentOptions, Problem, StepReport, TrainingState};
 pub use walkers::{WalkerOptions, Walkers};
 

@@ -7,8 +7,6 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::Rotation;
-
 /// A linear warm-up from `initial` to `peak`, then a cosine to `last` at the last step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
@@ -38,29 +36,17 @@ impl Schedule {
     }
 }
 
-/// How gradients become updates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// Adam.
-    Adam,
-    /// Adam in the eigenbases of the matrices' gradients, [`Rotation`].
-    Soap,
-}
-
-/// Adam (Kingma & Ba, arXiv:1412.6980), in a rotated basis if it has one.
+/// Adam (Kingma & Ba, arXiv:1412.6980).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     /// First moments.
     #[serde(skip)]
     pub mean: Vec<f32>,
-    /// Second moments, in the rotated basis.
+    /// Second moments.
     #[serde(skip)]
     pub square: Vec<f32>,
     /// Updates so far.
     pub updates: u64,
-    /// Bases of the matrices; empty for Adam itself.
-    #[serde(skip)]
-    pub rotation: Rotation,
 }
 
 impl Adam {
@@ -69,8 +55,8 @@ impl Adam {
     const EPSILON: f64 = 1e-8;
 
     /// Moments at zero for `len` parameters.
-    pub fn new(len: usize, rotation: Rotation) -> Self {
-        Self { mean: vec![0.0; len], square: vec![0.0; len], updates: 0, rotation }
+    pub fn new(len: usize) -> Self {
+        Self { mean: vec![0.0; len], square: vec![0.0; len], updates: 0 }
     }
 
     /// One update; `scale` multiplies the gradient first.
@@ -83,24 +69,13 @@ impl Adam {
         let epsilon = (Self::EPSILON * correction_2.sqrt()) as f32;
         let (keep_1, keep_2) = (Self::BETA_1 as f32, Self::BETA_2 as f32);
         let scale = scale as f32;
-
-        let mut gradient: Vec<f32> = gradient.iter().map(|g| g * scale).collect();
-        for (mean, g) in self.mean.iter_mut().zip(&gradient) {
+        for (((theta, gradient), mean), square) in
+            theta.iter_mut().zip(gradient).zip(&mut self.mean).zip(&mut self.square)
+        {
+            let g = gradient * scale;
             *mean = keep_1 * *mean + (1.0 - keep_1) * g;
-        }
-        let mut direction = self.mean.clone();
-        if !self.rotation.is_empty() {
-            self.rotation.learn(&gradient, self.updates);
-            self.rotation.into_basis(&mut gradient);
-            self.rotation.into_basis(&mut direction);
-        }
-        for ((direction, g), square) in direction.iter_mut().zip(&gradient).zip(&mut self.square) {
             *square = keep_2 * *square + (1.0 - keep_2) * g * g;
-            *direction /= square.sqrt() + epsilon;
-        }
-        self.rotation.out_of_basis(&mut direction);
-        for (theta, direction) in theta.iter_mut().zip(&direction) {
-            *theta -= step * direction;
+            *theta -= step * *mean / (square.sqrt() + epsilon);
         }
     }
 }
@@ -197,7 +172,7 @@ mod tests {
     #[test]
     fn adam_finds_the_minimum_of_a_badly_scaled_quadratic() {
         let mut theta = [3.0f32, -2.0];
-        let mut adam = Adam::new(2, Rotation::default());
+        let mut adam = Adam::new(2);
         for _ in 0..3000 {
             let gradient = [200.0 * theta[0], 0.02 * (theta[1] - 1.0)];
             adam.update(&mut theta, &gradient, 1.0, 1e-2);

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use dfdx::prelude::*;
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 
+use crate::engine::LANES;
 use crate::error::Error;
 use crate::flow::op;
 use crate::potential::Potential;
 use crate::random::{stream, Purpose};
-use crate::sampling::AugmentedTarget;
+use crate::sampling::{AugmentedTarget, LogDensity};
 
-use super::path::log_densities;
 use super::{DescentOptions, Problem, StepReport, Trainer, TrainingState};
 
 /// How the gradient is estimated.
@@ -86,7 +87,7 @@ impl Trainer for ReverseKl {
     }
 
     fn start(&self, problem: &Problem) -> TrainingState {
-        TrainingState::new(problem, &self.descent, 0, 1.0, 0)
+        TrainingState::new(problem, 0, 1.0, 0)
     }
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
@@ -162,4 +163,20 @@ impl Trainer for ReverseKl {
         state.step += 1;
         Ok(report)
     }
+}
+
+/// log p and its gradient for a batch, in parallel; also how many had no finite energy.
+fn log_densities(
+    target: &AugmentedTarget,
+    joint: &[f64],
+    samples: usize,
+) -> Result<(Vec<f64>, Vec<f64>, u64), Error> {
+    let width = target.width();
+    let (mut log_p, mut gradient) = (vec![0.0; samples], vec![0.0; joint.len()]);
+    let failures = (joint.par_chunks(LANES * width), gradient.par_chunks_mut(LANES * width))
+        .into_par_iter()
+        .zip(log_p.par_chunks_mut(LANES))
+        .map(|((joint, gradient), log_p)| target.log_density_and_gradient(joint, log_p, gradient))
+        .collect::<Result<Vec<usize>, _>>()?;
+    Ok((log_p, gradient, failures.iter().sum::<usize>() as u64))
 }

@@ -10,10 +10,8 @@ use crate::flow::{op, Flow};
 use crate::sampling::{AugmentedTarget, StepSizes, Subspace};
 
 use super::health::Health;
-use super::optimizer::{
-    update_average, Adam, GradientGuard, GuardOptions, Method, Outcome, Schedule,
-};
-use super::{ReplayBuffer, Rotation, Walkers};
+use super::optimizer::{update_average, Adam, GradientGuard, GuardOptions, Outcome, Schedule};
+use super::{ReplayBuffer, Walkers};
 
 /// A flow and the target that it is trained on.
 pub struct Problem {
@@ -37,8 +35,6 @@ impl Problem {
 pub struct DescentOptions {
     /// Samples of a gradient step.
     pub batch_size: usize,
-    /// How gradients become updates.
-    pub optimizer: Method,
     /// Learning rate over training steps.
     pub schedule: Schedule,
     /// Decay per gradient step of the averaged weights.
@@ -117,22 +113,12 @@ impl TrainingState {
     /// zero for objectives without annealing.
     pub fn new(
         problem: &Problem,
-        descent: &DescentOptions,
         intermediate: usize,
         initial_step_size: f64,
         capacity: usize,
     ) -> Self {
-        let layout = problem.flow.layout();
-        let theta = layout.initialize::<f32>(problem.seed);
-        let matrices = layout.tensors().iter().filter_map(|tensor| match *tensor.shape {
-            [rows, columns] => Some((tensor.offset, rows, columns)),
-            _ => None,
-        });
-        let rotation = match descent.optimizer {
-            Method::Adam => Rotation::default(),
-            Method::Soap => Rotation::new(matrices),
-        };
-        let optimizer = Adam::new(theta.len(), rotation);
+        let theta = problem.flow.layout().initialize::<f32>(problem.seed);
+        let optimizer = Adam::new(theta.len());
         let step_sizes = StepSizes::new(intermediate, initial_step_size);
         Self {
             step: 0,
