@@ -34,7 +34,14 @@ fn pairwise(
     species: &[usize],
     layout: &mut ParameterLayout,
 ) -> Box<dyn Coupling<f64>> {
-    let options = PairwiseOptions { width: 7, basis: 5, cutoff: 4.0, message_passes: 2, core: 0.3 };
+    let options = PairwiseOptions {
+        width: 7,
+        basis: 5,
+        cutoff: 4.0,
+        message_passes: 2,
+        core: 0.3,
+        ..Default::default()
+    };
     Box::new(PairwiseCoupling::with_species(shape, species, &options, layout).unwrap())
 }
 
@@ -59,10 +66,29 @@ fn vector(
 /// Species of four particles, two of them alike.
 const UNLIKE: &[usize] = &[0, 1, 0, 2];
 
+/// Starts by shrinking the noise.
+fn shrinking(
+    shape: HalfShape,
+    species: &[usize],
+    layout: &mut ParameterLayout,
+) -> Box<dyn Coupling<f64>> {
+    let options = PairwiseOptions {
+        width: 5,
+        basis: 4,
+        cutoff: 4.0,
+        noise_factor: SHRINKING,
+        ..Default::default()
+    };
+    Box::new(PairwiseCoupling::with_species(shape, species, &options, layout).unwrap())
+}
+
+const SHRINKING: f64 = 0.8;
+
 /// Name, constructor, the scale of the noise on the initial parameters, and species.
-const TABLE: [(&str, Build, f64, &[usize]); 4] = [
+const TABLE: [(&str, Build, f64, &[usize]); 5] = [
     ("pairwise", pairwise, 0.15, &[]),
     ("vector", vector, 0.3, &[]),
+    ("shrinking", shrinking, 0.15, &[]),
     ("pairwise, unlike particles", pairwise, 0.15, UNLIKE),
     ("vector, unlike particles", vector, 0.3, UNLIKE),
 ];
@@ -470,9 +496,16 @@ fn couplings_start_as_the_identity() {
             let mut scratch = vec![Lane::zero(); coupling.scratch()];
             let direction = Direction::Forward;
             coupling.apply(direction, &theta, &y, &mut out, &mut log_det, &mut scratch);
-            for (a, b) in out.iter().chain([&log_det]).zip(x.iter().chain([&Lane::zero()])) {
+            // Or as a multiple of the noise x − y.
+            let factor = if name == "shrinking" { SHRINKING } else { 1.0 };
+            let volume = Lane::splat(shape.lanes() as f64 * factor.ln());
+            let want = x
+                .iter()
+                .zip(&y)
+                .map(|(x, y)| Lane(std::array::from_fn(|l| y.0[l] + factor * (x.0[l] - y.0[l]))));
+            for (a, b) in out.iter().chain([&log_det]).zip(want.chain([volume])) {
                 for l in 0..LANES {
-                    assert!((a.0[l] - b.0[l]).abs() < 1e-12, "{name} is not the identity");
+                    assert!((a.0[l] - b.0[l]).abs() < 1e-12, "{name} starts as another map");
                 }
             }
         }

@@ -18,22 +18,27 @@ use crate::train::{
 impl FlowOptions {
     /// What the flow is built from.
     pub fn resolve(&self) -> flow::FlowOptions {
+        // The noise shrinks by the same factor in each pairwise coupling, of which a layer has two.
+        let pairwise = self.layers.iter().filter(|group| matches!(group, LayerGroup::Pairwise(_)));
+        let couplings = 2 * pairwise.map(LayerGroup::repeat).sum::<usize>();
+        let start = self.base_augmentation_scale.unwrap_or(self.augmentation_scale);
+        let noise_factor = (self.augmentation_scale / start).powf(1.0 / couplings as f64);
         let layers = self
             .layers
             .iter()
-            .flat_map(|group| std::iter::repeat_n(group.coupling(), group.repeat()))
+            .flat_map(|group| std::iter::repeat_n(group.coupling(noise_factor), group.repeat()))
             .collect();
         flow::FlowOptions {
             augmented_copies: self.augmented_copies,
             base_scale: self.base_scale,
-            augmentation_scale: self.augmentation_scale,
+            augmentation_scale: start,
             layers,
         }
     }
 }
 
 impl LayerGroup {
-    fn coupling(&self) -> CouplingOptions {
+    fn coupling(&self, noise_factor: f64) -> CouplingOptions {
         match self {
             Self::Pairwise(layers) => CouplingOptions::Pairwise(PairwiseOptions {
                 width: layers.width,
@@ -41,6 +46,7 @@ impl LayerGroup {
                 cutoff: layers.cutoff,
                 message_passes: layers.message_passes,
                 core: layers.core,
+                noise_factor,
             }),
             Self::Vector(layers) => CouplingOptions::Vector(VectorOptions {
                 bins: layers.bins,

@@ -39,6 +39,11 @@ pub struct Recipe {
 pub struct FlowOptions {
     /// Standard deviation η of the augmented copies around x in the target (default 0.1).
     pub augmentation_scale: f64,
+    /// Initial standard deviation of the augmented copies around x in the base density; trainable
+    /// (default: `augmentation_scale`). A larger one lets the noise shrink on the way, a little in every
+    /// pairwise coupling, so that a small η resolves hard cores and the first layers still take
+    /// large steps.
+    pub base_augmentation_scale: Option<f64>,
     /// Initial standard deviation of x in the base density; trainable (default 1).
     pub base_scale: f64,
     /// Number M of augmented copies, odd (default 1).
@@ -52,6 +57,7 @@ impl Default for FlowOptions {
     fn default() -> Self {
         Self {
             augmentation_scale: 0.1,
+            base_augmentation_scale: None,
             base_scale: 1.0,
             augmented_copies: 1,
             layers: vec![LayerGroup::Pairwise(PairwiseLayers::default())],
@@ -236,6 +242,15 @@ impl FlowOptions {
     fn validate(&self) -> Result<(), Error> {
         positive("flow.augmentation_scale", self.augmentation_scale, 1e3)?;
         positive("flow.base_scale", self.base_scale, 1e3)?;
+        if let Some(scale) = self.base_augmentation_scale {
+            positive("flow.base_augmentation_scale", scale, 1e3)?;
+            if !self.layers.iter().any(|group| matches!(group, LayerGroup::Pairwise(_))) {
+                return Err(Error::parameter(
+                    "flow.base_augmentation_scale",
+                    "needs pairwise layers, which the noise shrinks in: remove it",
+                ));
+            }
+        }
         count("flow.augmented_copies", self.augmented_copies, 1..=15)?;
         if self.augmented_copies.is_multiple_of(2) {
             let problem = format!(

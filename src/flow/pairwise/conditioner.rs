@@ -62,6 +62,8 @@ pub(super) struct RadialConditioner {
     node_hidden: Block,
     node_hidden_bias: Block,
     node_out: Block,
+    /// Added to every s, where the coupling does not start as the identity.
+    log_noise_factor: Option<Block>,
 }
 
 /// What the forward pass leaves for the couplings and for the backward pass.
@@ -175,6 +177,10 @@ impl RadialConditioner {
                 width,
                 Initial::Constant(0.0),
             ),
+            log_noise_factor: (options.noise_factor != 1.0).then(|| {
+                let start = Initial::Constant(options.noise_factor.ln());
+                layout.vector("log_noise_factor", 1, start)
+            }),
         }
     }
 

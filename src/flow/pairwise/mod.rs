@@ -40,11 +40,13 @@ pub struct PairwiseOptions {
     pub message_passes: usize,
     /// Length c that keeps distances √(r² + c²) smooth at overlap.
     pub core: f64,
+    /// What the coupling starts as multiplying the noise with; 1 is the identity.
+    pub noise_factor: f64,
 }
 
 impl Default for PairwiseOptions {
     fn default() -> Self {
-        Self { width: 32, basis: 16, cutoff: 8.0, message_passes: 1, core: 0.1 }
+        Self { width: 32, basis: 16, cutoff: 8.0, message_passes: 1, core: 0.1, noise_factor: 1.0 }
     }
 }
 
@@ -90,11 +92,16 @@ impl PairwiseCoupling {
         if options.basis < 2 {
             return Err(Error::parameter("flow.layers.basis", "must be at least 2"));
         }
-        for (field, value) in [("cutoff", options.cutoff), ("core", options.core)] {
+        let lengths = [
+            ("cutoff", options.cutoff),
+            ("core", options.core),
+            ("noise_factor", options.noise_factor),
+        ];
+        for (field, value) in lengths {
             if !(value > 0.0 && value.is_finite()) {
                 return Err(Error::parameter(
                     format!("flow.layers.{field}"),
-                    format!("is {value}: use a positive length"),
+                    format!("is {value}: use a positive number"),
                 ));
             }
         }

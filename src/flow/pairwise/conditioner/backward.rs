@@ -40,6 +40,9 @@ impl RadialConditioner {
         let input = &tape.h[last * w * n..(last + 1) * w * n];
         if let Some(gradient) = gradient.as_deref_mut() {
             add_outer::<V>(self.node_out, node_cotangent, tape.node_activation, gradient, n);
+            if let Some(block) = self.log_noise_factor {
+                add_sums::<V>(block, &node_cotangent[n..], gradient, n);
+            }
             add_outer::<V>(self.node_hidden, node, input, gradient, n);
             add_sums::<V>(self.node_hidden_bias, node, gradient, n);
         }

@@ -65,6 +65,12 @@ impl RadialConditioner {
         }
         let t = &*tape.node_activation;
         matrix_product::<V>(self.node_out.matrix(theta), t, tape.node_outputs, n, false);
+        if let Some(block) = &self.log_noise_factor {
+            let factor = V::splat(block.of(theta)[0]);
+            for s in &mut tape.node_outputs[n..] {
+                V::load(s).add(factor).store(s);
+            }
+        }
     }
 
     /// Centred positions, ρ and u.
