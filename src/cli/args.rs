@@ -142,10 +142,11 @@ pub(super) struct ReferenceArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
-    /// Only flows whose names contain this, such as lj13 or pairwise
+    /// Only flows whose names contain this, such as lj13 or pairwise; "cluster" for clusters of 13 to
+    /// 110 particles
     #[arg(default_value = "")]
     pub filter: String,
-    /// Samples of a batch; at most 64 for LJ55
+    /// Samples of a batch; at most 64 for more than 13 particles
     #[arg(short = 'n', long, value_name = "N", default_value = "1024")]
     pub batch: NonZeroUsize,
     /// Seconds of each measurement

@@ -78,36 +78,46 @@ pub struct Measurement {
     pub peak_rss_mb: Option<f64>,
 }
 
-/// Particles of LJ13 and LJ55 in the bench sit in a Gaussian of this scale, so that distances are those
-/// of the cluster.
-const SCALES: [(&str, usize, usize, f64); 3] =
+/// Name, particles, dimensions, and the scale of the Gaussian that they are drawn from, such that
+/// distances are those of the system.
+const SYSTEMS: [(&str, usize, usize, f64); 3] =
     [("dw4", 4, 2, 2.0), ("lj13", 13, 3, 1.0), ("lj55", 55, 3, 1.8)];
+
+/// Clusters of equal density for the cost against the number of particles.
+const CLUSTERS: [(&str, usize, usize, f64); 4] = [
+    ("cluster013", 13, 3, 1.0),
+    ("cluster026", 26, 3, 1.26),
+    ("cluster055", 55, 3, 1.6),
+    ("cluster110", 110, 3, 2.0),
+];
 
 /// The flow of the published size: 12 layers, each two couplings with the vector projection.
 fn published() -> Vec<CouplingOptions> {
     vec![CouplingOptions::Vector(VectorOptions::default()); 12]
 }
 
-/// The flow of the recipe for DW4 and LJ13; LJ55 takes LJ13's.
-fn pairwise(system: &str) -> Vec<CouplingOptions> {
-    let (layers, basis, cutoff) = if system == "dw4" { (8, 16, 8.0) } else { (6, 20, 5.0) };
+/// The flow of the recipe for DW4 and LJ13; larger clusters take LJ13's.
+fn pairwise(particles: usize) -> Vec<CouplingOptions> {
+    let (layers, basis, cutoff) = if particles < 13 { (8, 16, 8.0) } else { (6, 20, 5.0) };
     let options = PairwiseOptions { width: 32, basis, cutoff, ..PairwiseOptions::default() };
     vec![CouplingOptions::Pairwise(options); layers]
 }
 
-/// The reference flows, and the recipes' own, whose names contain `filter`.
+/// The reference flows, and the recipes' own, whose names contain `filter`; clusters of growing size
+/// only if it asks for them.
 ///
 /// # Errors
 /// Those of building a flow.
 pub fn cases(filter: &str, batch: usize) -> Result<Vec<Case>, Error> {
     let mut found = Vec::new();
-    for (system, particles, dimension, scale) in SCALES {
-        for (flow, layers) in [("published", published()), ("pairwise", pairwise(system))] {
+    let clusters = if filter.contains("cluster") { &CLUSTERS[..] } else { &[] };
+    for &(system, particles, dimension, scale) in SYSTEMS.iter().chain(clusters) {
+        for (flow, layers) in [("published", published()), ("pairwise", pairwise(particles))] {
             let name = format!("{system}-{flow}");
             if name.contains(filter) {
                 let system = System::new(particles, dimension)?;
-                // A sample of LJ55 at the published size costs a second of a core.
-                let batch = if particles > 20 { batch.min(64) } else { batch };
+                // A sample of LJ55 at the published size costs a tenth of a second of a core.
+                let batch = if particles > 13 { batch.min(64) } else { batch };
                 found.push(case(name, system, layers, scale, batch)?);
             }
         }
