@@ -52,6 +52,14 @@ pub enum Error {
     /// Something was examined and is not as it should be; the findings have been shown.
     #[error("{0}")]
     Check(String),
+    /// What went wrong on another rank, in that rank's words.
+    #[error("{message}")]
+    Elsewhere {
+        /// Its exit code.
+        exit_code: u8,
+        /// Its words.
+        message: String,
+    },
     /// A run that cannot go on, with what was seen and what to try.
     #[error("{0}")]
     Run(String),
@@ -71,6 +79,7 @@ impl Error {
             | Self::Parameter { .. }
             | Self::Data { .. }
             | Self::Read { .. } => 2,
+            Self::Elsewhere { exit_code, .. } => *exit_code,
             Self::Write { .. } | Self::Evaluation(_) | Self::Run(_) => 3,
         }
     }

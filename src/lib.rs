@@ -11,6 +11,8 @@
 #[forbid(unsafe_code)]
 pub mod error;
 #[forbid(unsafe_code)]
+pub mod parallel;
+#[forbid(unsafe_code)]
 pub mod random;
 #[forbid(unsafe_code)]
 pub mod system;

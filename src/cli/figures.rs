@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Recipe, Registry, Target};
 use crate::diagnostics::pair_distances;
 use crate::error::Error;
+use crate::parallel::team;
 use crate::plot::{distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution};
 use crate::random::Purpose;
 use crate::run::{draw_weighted, load_model, read_metrics, RunFolder};
@@ -50,17 +51,28 @@ pub(super) fn draw(
     recipe: &Recipe,
     output: &Path,
 ) -> Result<(), Error> {
-    std::fs::create_dir_all(output)
-        .map_err(|source| Error::Write { path: output.to_path_buf(), source })?;
-    let (theta, _) = load_model(folder.model(), problem.flow.layout())?;
+    let team = team();
+    let theta = team.from_leader(|| {
+        std::fs::create_dir_all(output)
+            .map_err(|source| Error::Write { path: output.to_path_buf(), source })?;
+        let (theta, _) = load_model(folder.model(), problem.flow.layout())?;
+        Ok::<_, Error>(theta.iter().flat_map(|value| value.to_le_bytes()).collect())
+    })?;
+    let theta: Vec<f32> = theta
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        .collect();
+    let samples = recipe.evaluate.samples;
+    let drawn = draw_weighted(problem, &theta, (Purpose::Sampling, 1), 0, samples)?;
+    let reference = reference_samples(folder, target, recipe, false)?;
+    if !team.leads() {
+        return Ok(());
+    }
     let rows = read_metrics(folder.metrics())?;
     let name = folder.path().file_name().map_or(String::new(), |n| n.to_string_lossy().into());
     ess_figure(&rows, &format!("{name}: effective sample size"), output.join("ess"))?;
     loss_figure(&rows, &format!("{name}: training loss"), output.join("loss"))?;
 
-    let samples = recipe.evaluate.samples;
-    let drawn = draw_weighted(problem, &theta, (Purpose::Sampling, 1), 0, samples)?;
-    let reference = reference_samples(folder, target, recipe, false)?;
     let system = problem.flow.system();
     log_weight_figure(
         &drawn.log_weights,

@@ -15,13 +15,18 @@ mod train;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
 use crate::config::Registry;
 use crate::error::Error;
+use crate::parallel;
 use args::{Cli, Command};
 use output::say;
+
+/// How long a rank with an error waits for rank 0 to have it, too.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the command line of this process with the target kinds of `registry`, and returns its exit
 /// code: 0 fine, 1 a check failed, 2 wrong input, 3 a fault while running. A user's own binary gets
@@ -42,20 +47,44 @@ pub fn run(registry: Registry) -> ExitCode {
         .with_target(cli.verbose)
         .without_time()
         .init();
-    match execute(cli, &registry) {
+    let team = match parallel::from_environment() {
+        Ok(team) => team,
+        Err(error) => return report(&error),
+    };
+    team.install(|| match execute(cli, &registry) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody may be listening there, either.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            ExitCode::from(error.exit_code())
-        }
+        Err(error) => fail(&error),
+    })
+}
+
+/// Says what went wrong, where perhaps nobody listens.
+fn report(error: &Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    ExitCode::from(error.exit_code())
+}
+
+/// The end of a rank with an error. Mostly all have it, and rank 0 says it and ends the others; a rank that
+/// is alone with it ends those that wait for it.
+fn fail(error: &Error) -> ExitCode {
+    let team = parallel::team();
+    if !team.leads() {
+        std::thread::sleep(GRACE);
+        let _ = write!(std::io::stderr(), "rank {}: ", team.rank());
     }
+    let code = report(error);
+    team.abort(error.exit_code());
+    code
 }
 
 fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
-    if let Some(threads) = cli.threads {
+    let team = parallel::team();
+    let threads = match cli.threads {
+        Some(threads) => Some(threads.get()),
+        None => (!team.is_alone()).then(|| parallel::default_threads(&team)),
+    };
+    if let Some(threads) = threads {
         rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.get())
+            .num_threads(threads)
             .build_global()
             .map_err(|e| Error::Run(format!("cannot start {threads} threads: {e}")))?;
     }
@@ -65,6 +94,8 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
         Command::Sample(args) => sample::run(&args, registry),
         Command::Plot(args) => figures::run(&args, registry),
         Command::Reference(args) => reference::run(&args, registry),
+        // Nothing to share.
+        _ if !team.leads() => Ok(()),
         Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args, registry),
         Command::Targets => targets(),

@@ -7,12 +7,16 @@ use std::fmt::Arguments;
 use std::io::{stderr, stdout, ErrorKind, Write};
 
 use crate::error::Error;
+use crate::parallel::team;
 
-/// Writes a line.
+/// Writes a line, on rank 0.
 ///
 /// # Errors
 /// [`Error::Write`], unless the reader has gone.
 pub(super) fn line(text: Arguments<'_>) -> Result<(), Error> {
+    if !team().leads() {
+        return Ok(());
+    }
     let mut out = stdout().lock();
     match out.write_fmt(text).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

@@ -2,6 +2,7 @@
 
 use crate::config::Registry;
 use crate::error::Error;
+use crate::parallel::team;
 use crate::run::{check_destination, write_samples, Samples};
 use crate::sampling::{sample_reference, ReferenceOptions};
 
@@ -22,6 +23,9 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
     };
     let reference = sample_reference(target.potential.clone(), options)?;
     let report = &reference.report;
+    if !team().leads() {
+        return Ok(());
+    }
     if let Some(output) = &args.output {
         let drawn = Samples {
             positions: reference.samples,

@@ -2,6 +2,7 @@
 
 use crate::config::Registry;
 use crate::error::Error;
+use crate::parallel::team;
 use crate::random::Purpose;
 use crate::run::{check_destination, draw_weighted, write_samples, Samples};
 
@@ -9,7 +10,7 @@ use super::args::SampleArgs;
 use super::evaluate::open;
 use super::output::say;
 
-/// Samples in memory at a time.
+/// Samples in memory at a time, for each rank.
 const BATCH: usize = 4096;
 
 pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
@@ -17,10 +18,11 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     let mut trained = open(&args.run, registry)?;
     trained.problem.seed = args.seed;
     let count = args.samples.get();
-    let batches = (0..count.div_ceil(BATCH)).map(|batch| {
-        let first = batch * BATCH;
+    let most = BATCH * team().size();
+    let batches = (0..count.div_ceil(most)).map(|batch| {
+        let first = batch * most;
         let streams = (Purpose::Sampling, 0);
-        let samples = BATCH.min(count - first);
+        let samples = most.min(count - first);
         let drawn =
             draw_weighted(&trained.problem, &trained.theta, streams, first as u64, samples)?;
         Ok(Samples {
@@ -29,7 +31,11 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
             energies: Some(drawn.energies),
         })
     });
-    write_samples(&args.output, trained.problem.flow.system(), count, batches)?;
+    if team().leads() {
+        write_samples(&args.output, trained.problem.flow.system(), count, batches)?;
+    } else {
+        batches.map(|batch| batch.map(|_| ())).collect::<Result<(), Error>>()?;
+    }
     say!("{count} samples with log weights and energies in {}", args.output.display())?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::config::{Objective, Recipe, Registry, Target};
 use crate::error::Error;
+use crate::parallel::team;
 use crate::run::{
     self, train, Checkpoint, Ending, Evaluation, EvaluationOptions, Progress, RunFolder, Samples,
     SessionOptions,
@@ -43,8 +44,16 @@ pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
     let trainer = recipe.trainer(problem.flow.system())?;
     // Whatever can be wrong with the input is found before there is a folder.
     let text = recipe.to_toml()?;
+    same_on_all_ranks(&[&text, &target.text])?;
     let wanted = Wanted { recipe: &text, target: &target.text, steps: recipe.train.steps as u64 };
-    let (folder, resumes) = super::folder::choose(args, &path, &wanted)?;
+    let (folder, resumes) = if team().leads() {
+        let chosen = team().agree(super::folder::choose(args, &path, &wanted))?;
+        team().all_say(chosen.1.into());
+        chosen
+    } else {
+        team().agree(Ok::<_, Error>(()))?;
+        (RunFolder::elsewhere(&path), team().all_say(0).contains(&1))
+    };
     let run = Run { folder: &folder, recipe: &recipe, target: &target, problem: &problem };
     match run.go(trainer.as_ref(), text, resumes) {
         // The session keeps what a failed potential leaves; before it, there is nothing to keep.
@@ -76,12 +85,16 @@ impl Run<'_> {
     fn go(&self, trainer: &dyn Trainer, text: String, resumes: bool) -> Result<(), Error> {
         let Self { folder, recipe, target, problem } = self;
         let resume = if resumes { self.checkpoint(trainer)? } else { None };
-        folder.write_config(&text)?;
-        folder.write_target(&target.text)?;
+        let written = if team().leads() {
+            folder.write_config(&text).and_then(|()| folder.write_target(&target.text))
+        } else {
+            Ok(())
+        };
+        team().agree(written)?;
         let system = problem.flow.system();
         say!(
             "target {}: {} particles in {} dimensions; flow: {} couplings, {} parameters; {} on {} \
-             threads ({})",
+             threads ({}){}",
             target.name,
             system.particles(),
             system.dimension(),
@@ -90,13 +103,22 @@ impl Run<'_> {
             trainer.objective(),
             rayon::current_num_threads(),
             crate::engine::instruction_set().name(),
+            match team().size() {
+                1 => String::new(),
+                ranks => format!(" on each of {ranks} ranks"),
+            },
         )?;
         say!("run folder {}", folder.path().display())?;
         if let Some(Checkpoint { state, .. }) = &resume {
             say!("resuming after step {}", state.step)?;
             if state.step >= recipe.train.steps as u64 {
                 // It was stopped while its figures were drawn.
-                return self.finish(&folder.read_evaluation()?);
+                let text = team().from_leader(|| {
+                    let evaluation: Evaluation = folder.read_evaluation()?;
+                    serde_json::to_vec(&evaluation).map_err(|e| Error::Run(e.to_string()))
+                })?;
+                let evaluation = serde_json::from_slice(&text);
+                return self.finish(&evaluation.map_err(|e| Error::Run(e.to_string()))?);
             }
         }
         let reference = reference_samples(folder, target, recipe, false)?;
@@ -142,6 +164,21 @@ impl Run<'_> {
     }
 }
 
+/// Refuses to go on where ranks read different files.
+fn same_on_all_ranks(texts: &[&str]) -> Result<(), Error> {
+    let mine = crc32fast::hash(texts.concat().as_bytes());
+    let said = team().all_say(mine.into());
+    match said.iter().position(|other| *other != said[0]) {
+        None => Ok(()),
+        Some(rank) => Err(Error::parameter(
+            "recipe",
+            format!(
+                "or target differs between rank 0 and rank {rank}: let all read the same files"
+            ),
+        )),
+    }
+}
+
 /// True from the first SIGINT, SIGTERM or SIGUSR1 on; a second SIGINT ends the process at once.
 fn stop_on_signals() -> Result<Arc<AtomicBool>, Error> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -174,7 +211,8 @@ pub(super) fn evaluation_options(recipe: &Recipe) -> EvaluationOptions {
     }
 }
 
-/// Unbiased samples for the forward figures, kept in the run folder once made.
+/// Unbiased samples for the forward figures, kept in the run folder once made. A collective operation;
+/// where they were kept, only rank 0 has their energies.
 pub(super) fn reference_samples(
     folder: &RunFolder,
     target: &Target,
@@ -187,8 +225,19 @@ pub(super) fn reference_samples(
     }
     let system = target.potential.system();
     let file = folder.reference();
-    if file.exists() {
-        return run::read_samples(&file, system).map(Some);
+    // Rank 0 may be the only one that sees the folder.
+    let mut energies = None;
+    let positions = team().from_leader(|| {
+        if !file.exists() {
+            return Ok(Vec::new());
+        }
+        let kept = run::read_samples(&file, system)?;
+        energies = kept.energies;
+        Ok::<_, Error>(bytemuck::cast_slice(&kept.positions).to_vec())
+    })?;
+    if !positions.is_empty() {
+        let positions = positions.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
+        return Ok(Some(Samples { positions, log_weights: None, energies }));
     }
     if !quiet {
         say!("drawing {samples} reference samples, for the forward figures only")?;
@@ -202,8 +251,10 @@ pub(super) fn reference_samples(
         energies: Some(reference.energies),
     };
     // Kept where the folder can be written; a committed run may be read-only.
-    if let Err(error) = run::write_samples(&file, system, samples, [Ok(drawn.clone())]) {
-        tracing::warn!("reference samples are not kept: {error}");
+    if team().leads() {
+        if let Err(error) = run::write_samples(&file, system, samples, [Ok(drawn.clone())]) {
+            tracing::warn!("reference samples are not kept: {error}");
+        }
     }
     Ok(Some(drawn))
 }

@@ -15,6 +15,7 @@ pub trait Real:
     + std::ops::Div<Output = Self>
     + std::ops::Neg<Output = Self>
     + std::ops::AddAssign
+    + bytemuck::Pod
     + 'static
 {
     /// 0.

@@ -1,27 +1,27 @@
 //! Batches: samples, log-densities and their gradients, in parallel over tiles of samples.
 //!
 //! Joint configurations are rows [samples, copies, particles, dimension], copy 0 being x.
-//! Parameter gradients are summed over fixed groups of tiles in a fixed order, so that the result is
-//! the same for any number of threads.
+//! Recorded batches are split over ranks: each has the results of all samples and the trajectory of its
+//! own share.
 
 use rayon::prelude::*;
 
 use crate::engine::{Lane, Real, LANES};
+use crate::parallel::team;
 
 use super::model::{load_rows, load_scalars, store_rows, Flow};
 use super::Direction;
 
 const HALF_LOG_TAU: f64 = 0.918_938_533_204_672_8;
 
-/// Memory for partial sums of parameter gradients stays under about this many numbers.
-const PARTIAL_SUMS: usize = 1 << 24;
-/// … and there are at most this many partial sums.
-const MOST_PARTS: usize = 32;
-
-/// The states that a batch passed through: all that the backward pass needs.
+/// The states that this rank's [share](Flow::share) of a batch passed through: all that the backward pass
+/// needs.
 pub struct Trajectory<T> {
     lanes: Vec<Lane<T>>,
+    /// Of the whole batch.
     samples: usize,
+    /// The first of this rank.
+    first: usize,
 }
 
 impl<T: Real> Flow<T> {
@@ -45,7 +45,8 @@ impl<T: Real> Flow<T> {
             });
     }
 
-    /// [`sample_and_log_prob`](Self::sample_and_log_prob), keeping the trajectory.
+    /// [`sample_and_log_prob`](Self::sample_and_log_prob), keeping the trajectory; of `noise`, only this
+    /// rank's [share](Self::share) is read.
     pub fn sample_recorded(
         &self,
         theta: &[T],
@@ -53,17 +54,24 @@ impl<T: Real> Flow<T> {
         joint: &mut [f64],
         log_prob: &mut [f64],
     ) -> Trajectory<T> {
-        let width = self.width();
-        let mut trajectory = self.trajectory(log_prob.len());
-        (noise.par_chunks(LANES * width), joint.par_chunks_mut(LANES * width))
+        let (width, samples) = (self.width(), log_prob.len());
+        let mut trajectory = self.trajectory(samples);
+        let rows = |rank| {
+            let share = self.share_of(rank, samples);
+            share.start * width..share.end * width
+        };
+        let (share, mine) = (self.share(samples), rows(team().rank()));
+        (noise[mine.clone()].par_chunks(LANES * width), joint[mine].par_chunks_mut(LANES * width))
             .into_par_iter()
-            .zip(log_prob.par_chunks_mut(LANES))
+            .zip(log_prob[share].par_chunks_mut(LANES))
             .zip(trajectory.lanes.par_chunks_mut(self.trajectory_lanes()))
             .for_each(|(((noise, joint), log_prob), states)| {
                 self.with_tile(|_, _, scratch| {
                     self.sample_tile(theta, noise, states, scratch, joint, log_prob);
                 });
             });
+        team().complete(joint, rows);
+        team().complete(log_prob, |rank| self.share_of(rank, samples));
         trajectory
     }
 
@@ -105,23 +113,27 @@ impl<T: Real> Flow<T> {
         );
     }
 
-    /// [`log_prob`](Self::log_prob), keeping the trajectory.
+    /// [`log_prob`](Self::log_prob), keeping the trajectory; of `joint`, only this rank's
+    /// [share](Self::share) is read.
     pub fn log_prob_recorded(
         &self,
         theta: &[T],
         joint: &[f64],
         log_prob: &mut [f64],
     ) -> Trajectory<T> {
-        let mut trajectory = self.trajectory(log_prob.len());
-        joint
-            .par_chunks(LANES * self.width())
-            .zip(log_prob.par_chunks_mut(LANES))
+        let (width, samples) = (self.width(), log_prob.len());
+        let mut trajectory = self.trajectory(samples);
+        let share = self.share(samples);
+        joint[share.start * width..share.end * width]
+            .par_chunks(LANES * width)
+            .zip(log_prob[share].par_chunks_mut(LANES))
             .zip(trajectory.lanes.par_chunks_mut(self.trajectory_lanes()))
             .for_each(|((joint, log_prob), states)| {
                 self.with_tile(|_, _, scratch| {
                     self.log_prob_tile(theta, joint, states, &mut [], scratch, log_prob);
                 });
             });
+        team().complete(log_prob, |rank| self.share_of(rank, samples));
         trajectory
     }
 
@@ -169,50 +181,25 @@ impl<T: Real> Flow<T> {
     }
 
     fn trajectory(&self, samples: usize) -> Trajectory<T> {
-        let tiles = samples.div_ceil(LANES);
-        Trajectory { lanes: vec![Lane::zero(); tiles * self.trajectory_lanes()], samples }
+        let share = self.share(samples);
+        let lanes = share.len().div_ceil(LANES) * self.trajectory_lanes();
+        Trajectory { lanes: vec![Lane::zero(); lanes], samples, first: share.start }
     }
 
+    /// The states of the tile that starts with sample `first`.
     fn tile<'a>(&self, trajectory: &'a Trajectory<T>, first: usize) -> &'a [Lane<T>] {
         let lanes = self.trajectory_lanes();
-        &trajectory.lanes[first / LANES * lanes..][..lanes]
+        &trajectory.lanes[(first - trajectory.first) / LANES * lanes..][..lanes]
     }
 
-    /// Runs `body(first sample, last sample, partial gradient)` for every tile and sums the parts.
     /// Bytes that a batch of `samples` takes at most while it is differentiated: its trajectory, the
     /// workspaces of all threads, and partial sums of the parameters' gradient.
     pub fn batch_memory(&self, samples: usize) -> usize {
         let tiles = samples.div_ceil(LANES);
         let tile = self.trajectory_lanes() * size_of::<Lane<T>>();
         let workspace = tile + (self.scratch_lanes() + self.width()) * size_of::<Lane<T>>();
-        let sums = tiles.min(MOST_PARTS) * self.layout().total() * size_of::<T>();
+        let sums = self.partial_sums(samples) * self.layout().total() * size_of::<T>();
         tiles * tile + rayon::current_num_threads() * workspace + sums
-    }
-
-    fn reduce(
-        &self,
-        samples: usize,
-        gradient: &mut [T],
-        body: impl Fn(usize, usize, &mut [T]) + Sync,
-    ) {
-        let tiles = samples.div_ceil(LANES);
-        let most = (PARTIAL_SUMS / gradient.len().max(1)).clamp(4, MOST_PARTS);
-        let per_part = tiles.div_ceil(most).max(1);
-        let parts: Vec<Vec<T>> = (0..tiles.div_ceil(per_part))
-            .into_par_iter()
-            .map(|part| {
-                let mut sum = vec![T::ZERO; gradient.len()];
-                for tile in part * per_part..((part + 1) * per_part).min(tiles) {
-                    body(tile * LANES, ((tile + 1) * LANES).min(samples), &mut sum);
-                }
-                sum
-            })
-            .collect();
-        for part in parts {
-            for (total, value) in gradient.iter_mut().zip(part) {
-                *total += value;
-            }
-        }
     }
 
     fn log_base_normalizer(&self, log_scales: (f64, f64)) -> f64 {

@@ -10,6 +10,7 @@ pub mod op;
 mod pairwise;
 mod parameters;
 mod radial;
+mod reduce;
 mod species;
 mod spline;
 mod vector;

@@ -4,6 +4,7 @@
 //! and the arrays' checksum). The JSON is written last, so that it vouches for complete arrays; the
 //! last two checkpoints are kept, so that a damaged one costs little.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::parallel::team;
 use crate::sampling::{StepSize, StepSizes};
 use crate::train::{Adam, GradientGuard, Health, ReplayBuffer, TrainingState, Walkers};
 
@@ -84,23 +86,36 @@ struct Head {
     gradients_dropped: u64,
 }
 
+/// What [`ReplayBuffer::parts`] returns.
+type BufferParts<'a> = (Cow<'a, [f64]>, &'a [f64], &'a [f64], usize);
+
 fn bytes_of<T, const N: usize>(values: &[T], to: impl Fn(&T) -> [u8; N]) -> Vec<u8> {
     values.iter().flat_map(to).collect()
 }
 
 impl Checkpoint {
-    /// Writes this checkpoint into `folder` and removes all but the last two.
+    /// Writes this checkpoint into `folder` and removes all but the last two. A collective operation: rank 0
+    /// writes, and its error is that of all.
     ///
     /// # Errors
     /// [`Error::Write`]; earlier checkpoints are untouched then.
     pub fn save(&self, folder: &Path) -> Result<(), Error> {
+        let buffer = self.state.buffer.parts();
+        let team = team();
+        team.agree(if team.leads() { self.write(folder, buffer) } else { Ok(()) })
+    }
+
+    fn write(
+        &self,
+        folder: &Path,
+        (joint, log_weights, log_q, buffer_next): BufferParts<'_>,
+    ) -> Result<(), Error> {
         let state = &self.state;
-        let (joint, log_weights, log_q, buffer_next) = state.buffer.parts();
         let single = |v: &[f32]| bytes_of(v, |x: &f32| x.to_le_bytes());
         let double = |v: &[f64]| bytes_of(v, |x: &f64| x.to_le_bytes());
         let mut arrays = vec![
             ("average", Dtype::F32, single(&state.average)),
-            ("buffer.joint", Dtype::F64, double(joint)),
+            ("buffer.joint", Dtype::F64, double(&joint)),
             ("buffer.log_q", Dtype::F64, double(log_q)),
             ("buffer.log_weights", Dtype::F64, double(log_weights)),
             ("optimizer.mean", Dtype::F32, single(&state.optimizer.mean)),
@@ -170,7 +185,8 @@ impl Checkpoint {
     }
 
     /// The latest good checkpoint in `folder` for a training that starts as `start`, and a sentence
-    /// for every damaged one that was passed over; `None` where there is no checkpoint.
+    /// for every damaged one that was passed over; `None` where there is no checkpoint. A collective
+    /// operation: rank 0 reads.
     ///
     /// # Errors
     /// [`Error::Data`] when there are checkpoints and none is good.
@@ -178,23 +194,62 @@ impl Checkpoint {
         folder: &Path,
         start: &TrainingState,
     ) -> Result<(Option<Self>, Vec<String>), Error> {
+        let team = team();
         let mut damaged = Vec::new();
-        let steps = steps_in(folder, "json");
-        for step in &steps {
-            match read(folder, *step, start) {
-                Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
+        let steps = if team.leads() { steps_in(folder, "json") } else { Vec::new() };
+        let mut found = None;
+        for step in steps {
+            match read(folder, step).and_then(|(head, bytes)| {
+                // Each rank keeps its part of the buffer, so that this looks at everything at once.
+                let head_text = serde_json::to_vec(&head).unwrap_or_default();
+                Ok((
+                    decode(head, &bytes, &path(folder, step, "safetensors"), start)?,
+                    head_text,
+                    bytes,
+                ))
+            }) {
+                Ok(good) => {
+                    found = Some(good);
+                    break;
+                }
                 Err(error) => damaged.push(error.to_string()),
             }
         }
-        match damaged.pop() {
-            None => Ok((None, damaged)),
-            Some(last) => Err(Error::Data {
+        let nothing_good = match damaged.pop() {
+            Some(last) if found.is_none() => Err(Error::Data {
                 file: folder.to_path_buf(),
                 problem: format!(
                     "has no good checkpoint ({last}): start again in another folder, or remove this one"
                 ),
             }),
+            Some(last) => {
+                damaged.push(last);
+                Ok(())
+            }
+            None => Ok(()),
+        };
+        team.agree(nothing_good)?;
+        let (checkpoint, head, bytes) = match found {
+            Some((checkpoint, head, bytes)) => (Some(checkpoint), head, bytes),
+            None => (None, Vec::new(), Vec::new()),
+        };
+        if team.is_alone() {
+            return Ok((checkpoint, damaged));
         }
+        let head = team.from_leader(|| Ok::<_, Error>(head))?;
+        let bytes = team.from_leader(|| Ok::<_, Error>(bytes))?;
+        let checkpoint = match checkpoint {
+            None if !head.is_empty() => {
+                let wrong = |e: serde_json::Error| Error::Data {
+                    file: folder.to_path_buf(),
+                    problem: format!("its checkpoint did not arrive: {e}"),
+                };
+                let head = serde_json::from_slice(&head).map_err(wrong);
+                Some(head.and_then(|head| decode(head, &bytes, folder, start)))
+            }
+            checkpoint => checkpoint.map(Ok),
+        };
+        Ok((team.agree(checkpoint.transpose())?, damaged))
     }
 
     /// Recipe and step of the latest checkpoint in `folder`, without its arrays.
@@ -250,7 +305,8 @@ fn steps_in(folder: &Path, end: &str) -> Vec<u64> {
     steps
 }
 
-fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, Error> {
+/// Head and arrays of the checkpoint of `step`, as far as their checksums say.
+fn read(folder: &Path, step: u64) -> Result<(Head, Vec<u8>), Error> {
     let [arrays_path, head_path] = paths(folder, step);
     let unreadable = |path: &Path| {
         let path = path.to_path_buf();
@@ -272,7 +328,7 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
         )));
     }
     let sealed: Sealed = serde_json::from_slice(&text).map_err(damaged)?;
-    let mut head = sealed.head;
+    let head = sealed.head;
     if head.checksum().map_err(damaged)? != sealed.head_crc32 {
         return Err(wrong("is damaged: its checksum does not fit".to_string()));
     }
@@ -286,7 +342,18 @@ fn read(folder: &Path, step: u64, start: &TrainingState) -> Result<Checkpoint, E
     if crc32fast::hash(&bytes) != head.arrays_crc32 {
         return Err(wrong("is damaged: its checksum does not fit".to_string()));
     }
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| wrong(format!("{e:?}")))?;
+    Ok((head, bytes))
+}
+
+/// The checkpoint of which `bytes` are the arrays, from the file `arrays_path`.
+fn decode(
+    mut head: Head,
+    bytes: &[u8],
+    arrays_path: &Path,
+    start: &TrainingState,
+) -> Result<Checkpoint, Error> {
+    let wrong = |problem: String| Error::Data { file: arrays_path.to_path_buf(), problem };
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| wrong(format!("{e:?}")))?;
     let array = |name: &str, dtype: Dtype| {
         let view = tensors.tensor(name).map_err(|_| wrong(format!("has no array `{name}`")))?;
         if view.dtype() != dtype {

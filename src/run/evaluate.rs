@@ -1,7 +1,6 @@
 //! What a trained flow is worth: effective sample sizes, log Z, likelihood.
 
 use rand_distr::{Distribution, StandardNormal};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostics::{
@@ -9,6 +8,7 @@ use crate::diagnostics::{
     negative_log_likelihood, pareto_k, rests_on_few,
 };
 use crate::error::Error;
+use crate::parallel::team;
 use crate::random::{stream, Purpose};
 use crate::sampling::{AnnealedImportanceSampling, Annealing, FlowDensity, StepSizes, Streams};
 use crate::train::Problem;
@@ -95,43 +95,50 @@ pub fn draw_weighted(
 ) -> Result<Weighted, Error> {
     let flow = &problem.flow;
     let (width, coordinates) = (flow.width(), flow.system().coordinates());
-    let noise: Vec<f64> = (first..first + count as u64)
-        .into_par_iter()
-        .flat_map_iter(|sample| {
-            let rng = stream(problem.seed, purpose, step, sample);
-            StandardNormal.sample_iter(rng).take(width).collect::<Vec<f64>>()
-        })
-        .collect();
-    let (mut joint, mut log_q) = (vec![0.0; count * width], vec![0.0; count]);
-    flow.sample_and_log_prob(theta, &noise, &mut joint, &mut log_q);
-    let positions: Vec<f64> =
-        joint.chunks_exact(width).flat_map(|row| &row[..coordinates]).copied().collect();
-    let mut energies = vec![0.0; count];
+    // Tiles of the flow are fixed, so that a part has the bytes that the whole would have.
     const PART: usize = 64;
-    positions.par_chunks(PART * coordinates).zip(energies.par_chunks_mut(PART)).try_for_each(
-        |(x, energies)| {
-            let mut gradients = vec![0.0; x.len()];
-            problem
-                .target
-                .potential()
-                .energies_and_gradients(x, energies, &mut gradients)
-                .map(|_| ())
-        },
-    )?;
-    let log_weights = joint
-        .chunks_exact(width)
-        .zip(&energies)
-        .zip(&log_q)
-        .map(|((row, energy), log_q)| {
-            let log_weight = problem.target.log_conditional(row) - energy - log_q;
-            if log_weight.is_finite() {
-                log_weight
-            } else {
-                f64::NEG_INFINITY
-            }
-        })
-        .collect();
-    Ok(Weighted { positions, log_weights, energies })
+    let told = team().map(count.div_ceil(PART), |part| {
+        let samples = part * PART..((part + 1) * PART).min(count);
+        let noise: Vec<f64> = samples
+            .clone()
+            .flat_map(|sample| {
+                let rng = stream(problem.seed, purpose, step, first + sample as u64);
+                StandardNormal.sample_iter(rng).take(width).collect::<Vec<f64>>()
+            })
+            .collect();
+        let (mut joint, mut log_q) = (vec![0.0; noise.len()], vec![0.0; samples.len()]);
+        flow.sample_and_log_prob(theta, &noise, &mut joint, &mut log_q);
+        let mut x: Vec<f64> =
+            joint.chunks_exact(width).flat_map(|row| &row[..coordinates]).copied().collect();
+        let (mut energies, mut gradients) = (log_q.clone(), x.clone());
+        problem.target.potential().energies_and_gradients(&x, &mut energies, &mut gradients)?;
+        let log_weights =
+            joint.chunks_exact(width).zip(&energies).zip(&log_q).map(|((row, energy), log_q)| {
+                let log_weight = problem.target.log_conditional(row) - energy - log_q;
+                if log_weight.is_finite() {
+                    log_weight
+                } else {
+                    f64::NEG_INFINITY
+                }
+            });
+        x.extend(log_weights);
+        x.extend(energies);
+        Ok::<_, Error>(x)
+    })?;
+    let mut drawn = Weighted {
+        positions: Vec::with_capacity(count * coordinates),
+        log_weights: Vec::with_capacity(count),
+        energies: Vec::with_capacity(count),
+    };
+    for part in told {
+        let samples = part.len() / (coordinates + 2);
+        let (x, rest) = part.split_at(samples * coordinates);
+        let (log_weights, energies) = rest.split_at(samples);
+        drawn.positions.extend_from_slice(x);
+        drawn.log_weights.extend_from_slice(log_weights);
+        drawn.energies.extend_from_slice(energies);
+    }
+    Ok(drawn)
 }
 
 /// Evaluates the flow with parameters `theta`; `reference` are unbiased samples of the target,
@@ -237,36 +244,40 @@ fn reference_weights(
     let (width, coordinates) = (flow.width(), flow.system().coordinates());
     let draws = options.draws.max(1);
     const PART: usize = 64;
-    let parts: Vec<(Vec<f64>, Vec<f64>)> = reference
-        .par_chunks(PART * coordinates)
-        .enumerate()
-        .map(|(part, x)| {
-            let samples = x.len() / coordinates;
-            let (mut energies, mut gradients) = (vec![0.0; samples], vec![0.0; x.len()]);
-            problem.target.potential().energies_and_gradients(x, &mut energies, &mut gradients)?;
-            let mut rngs: Vec<_> = (0..samples)
-                .map(|s| {
-                    let sample = (part * PART + s) as u64;
-                    // Far from the streams of the flow's samples at this step.
-                    stream(problem.seed, Purpose::Evaluation, options.step, (1 << 40) + sample)
-                })
-                .collect();
-            let mut joint = vec![0.0; samples * width];
-            let mut log_q = vec![0.0; samples];
-            let mut ratios = vec![0.0; samples * draws];
-            for draw in 0..draws {
-                problem.target.augment(x, &mut rngs, &mut joint);
-                flow.log_prob(theta, &joint, &mut log_q);
-                for (s, (row, log_q)) in joint.chunks_exact(width).zip(&log_q).enumerate() {
-                    ratios[s * draws + draw] = log_q - problem.target.log_conditional(row);
-                }
+    let samples = reference.len() / coordinates;
+    let told = team().map(samples.div_ceil(PART), |part| {
+        let first = part * PART;
+        let x = &reference[first * coordinates..(first + PART).min(samples) * coordinates];
+        let samples = x.len() / coordinates;
+        let (mut energies, mut gradients) = (vec![0.0; samples], vec![0.0; x.len()]);
+        problem.target.potential().energies_and_gradients(x, &mut energies, &mut gradients)?;
+        let mut rngs: Vec<_> = (0..samples)
+            .map(|s| {
+                let sample = (first + s) as u64;
+                // Far from the streams of the flow's samples at this step.
+                stream(problem.seed, Purpose::Evaluation, options.step, (1 << 40) + sample)
+            })
+            .collect();
+        let mut joint = vec![0.0; samples * width];
+        let mut log_q = vec![0.0; samples];
+        let mut ratios = vec![0.0; samples * draws];
+        for draw in 0..draws {
+            problem.target.augment(x, &mut rngs, &mut joint);
+            flow.log_prob(theta, &joint, &mut log_q);
+            for (s, (row, log_q)) in joint.chunks_exact(width).zip(&log_q).enumerate() {
+                ratios[s * draws + draw] = log_q - problem.target.log_conditional(row);
             }
-            // A sample whose energy the potential did not give now says nothing.
-            let known = energies.iter().enumerate().filter(|(_, u)| u.is_finite());
-            let forward = known.map(|(s, u)| -u - ratios[s * draws]);
-            Ok((forward.collect(), ratios))
-        })
-        .collect::<Result<_, Error>>()?;
-    let (forward, ratios): (Vec<Vec<f64>>, Vec<Vec<f64>>) = parts.into_iter().unzip();
-    Ok(ReferenceWeights { forward: forward.concat(), ratios: ratios.concat() })
+        }
+        energies.extend(ratios);
+        Ok::<_, Error>(energies)
+    })?;
+    let mut found = ReferenceWeights { forward: Vec::new(), ratios: Vec::new() };
+    for part in told {
+        let (energies, ratios) = part.split_at(part.len() / (draws + 1));
+        // A sample whose energy the potential did not give now says nothing.
+        let known = energies.iter().enumerate().filter(|(_, u)| u.is_finite());
+        found.forward.extend(known.map(|(s, u)| -u - ratios[s * draws]));
+        found.ratios.extend_from_slice(ratios);
+    }
+    Ok(found)
 }

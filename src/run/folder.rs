@@ -67,6 +67,11 @@ impl RunFolder {
         }
     }
 
+    /// The folder of a run that another rank writes; it may be out of sight here.
+    pub fn elsewhere(path: impl AsRef<Path>) -> Self {
+        Self { path: path.as_ref().to_path_buf(), _lock: None }
+    }
+
     /// Takes back what a run wrote before it turned out that its input was wrong: everything that a
     /// run without a model has, and the folder if that leaves nothing. A run with a model stays.
     pub fn discard(&self) {

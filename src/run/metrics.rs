@@ -81,6 +81,10 @@ metrics! {
     flow_acceptance: Option<f64> = "Share of the flow's draws that walkers accepted as their next place.",
     #[unit = "s"]
     overhead_seconds: f64 = "Time so far in neither flow nor energy, summed over threads: buffer, optimizer, waiting.",
+    #[unit = "B"]
+    bytes_per_step: Option<f64> = "Bytes that rank 0 sent and received per step since the previous row; empty without other ranks.",
+    #[unit = "s/s"]
+    waiting_share: Option<f64> = "Share of rank 0's time since the previous row, evaluations included, in waiting for other ranks and the network.",
 }
 
 /// Columns of the first files; a file may end with these, and later ones have their defaults.

@@ -1,9 +1,13 @@
 //! A training from its first step to its last: metrics, evaluations and the model.
+//!
+//! All ranks go through the same steps; rank 0 writes. After each step they agree on what only one of them
+//! knows: a signal, the time for a checkpoint, a file that could not be written.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::error::Error;
+use crate::parallel::{team, Traffic};
 use crate::train::{Problem, StepReport, Trainer, TrainingState};
 
 use super::checkpoint::{Checkpoint, SessionTotals};
@@ -70,13 +74,16 @@ pub fn train(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Ending, Error> {
+    let team = team();
     let (mut state, mut totals, mut metrics) = match resume {
         Some(checkpoint) => {
-            let metrics = MetricsWriter::resume(folder.metrics(), checkpoint.state.step)?;
+            let step = checkpoint.state.step;
+            let metrics =
+                team.agree(on_leader(|| MetricsWriter::resume(folder.metrics(), step)))?;
             (checkpoint.state, checkpoint.totals, metrics)
         }
         None => {
-            let metrics = MetricsWriter::create(folder.metrics())?;
+            let metrics = team.agree(on_leader(|| MetricsWriter::create(folder.metrics())))?;
             // From the start: a folder without a checkpoint is one where nothing was done yet.
             let (state, totals) = (trainer.start(problem), SessionTotals::default());
             let checkpoint = Checkpoint { state, totals, recipe: options.recipe.clone() };
@@ -85,6 +92,7 @@ pub fn train(
         }
     };
     let mut saved = Instant::now();
+    let mut since_row = SinceRow::new(state.step);
     let row_every = (options.evaluate_every / ROWS_PER_EVALUATION).max(1);
     loop {
         let next = state.step + 1;
@@ -128,34 +136,43 @@ pub fn train(
                 }
             }
         }
+        let mut written = Ok(());
         if evaluated.is_some() || state.step.is_multiple_of(row_every) {
-            metrics.append(&row(&state, &report, &totals, evaluated.as_ref()))?;
+            let row = MetricsRow {
+                bytes_per_step: since_row.bytes_per_step(state.step),
+                waiting_share: since_row.waiting_share(),
+                ..row(&state, &report, &totals, evaluated.as_ref())
+            };
+            since_row = SinceRow::new(state.step);
+            written = metrics.as_mut().map_or(Ok(()), |metrics| metrics.append(&row));
             (totals.loss, totals.gradient_norm, totals.steps) = (0.0, 0.0, 0.0);
         }
-        observe(Progress {
-            report: &report,
-            state: &state,
-            train_seconds: totals.train_seconds,
-            evaluation: evaluated.as_ref(),
-            rollback: rollback.as_deref(),
-        });
-        if let Some(evaluation) = &evaluated {
-            let metadata = ModelMetadata {
-                recipe: options.recipe.clone(),
-                seed: problem.seed,
-                step: state.step,
+        if team.leads() && written.is_ok() {
+            observe(Progress {
+                report: &report,
+                state: &state,
                 train_seconds: totals.train_seconds,
-                energy_evaluations: state.energy_evaluations,
-                species: problem.flow.species().to_vec(),
-                ..ModelMetadata::default()
-            };
-            save_model(folder.model(), problem.flow.layout(), &state.average, &metadata)?;
-            folder.write_evaluation(evaluation)?;
+                evaluation: evaluated.as_ref(),
+                rollback: rollback.as_deref(),
+            });
+            if let Some(evaluation) = &evaluated {
+                written = write_model(folder, problem, options, &state, evaluation);
+            }
         }
-        let stopping = stop.load(Ordering::Relaxed);
-        if last || stopping || saved.elapsed().as_secs_f64() >= options.checkpoint_seconds {
+        let due = last || saved.elapsed().as_secs_f64() >= options.checkpoint_seconds;
+        let words = team.all_say(
+            u64::from(stop.load(Ordering::Relaxed)) * STOP
+                + u64::from(team.leads() && due) * SAVE
+                + u64::from(written.is_err()) * FAILED,
+        );
+        let said = |word| words.iter().any(|said| said & word != 0);
+        if said(FAILED) {
+            team.agree(written)?;
+        }
+        let stopping = said(STOP);
+        if said(SAVE) || stopping {
             let recipe = options.recipe.clone();
-            metrics.sync()?;
+            team.agree(metrics.as_ref().map_or(Ok(()), MetricsWriter::sync))?;
             let checkpoint = Checkpoint { state, totals, recipe };
             checkpoint.save(folder.path())?;
             Checkpoint { state, totals, .. } = checkpoint;
@@ -169,9 +186,66 @@ pub fn train(
     }
 }
 
+/// What ranks tell each other after a step.
+const STOP: u64 = 1;
+const SAVE: u64 = 2;
+const FAILED: u64 = 4;
+
+/// What `work` makes on rank 0; nothing elsewhere.
+fn on_leader<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<Option<T>, Error> {
+    if team().leads() {
+        work().map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Where the talk between ranks stood at the last row of metrics.
+struct SinceRow {
+    step: u64,
+    start: Instant,
+    traffic: Traffic,
+}
+
+impl SinceRow {
+    fn new(step: u64) -> Self {
+        Self { step, start: Instant::now(), traffic: team().traffic() }
+    }
+
+    fn bytes_per_step(&self, step: u64) -> Option<f64> {
+        let bytes = team().traffic().bytes - self.traffic.bytes;
+        (!team().is_alone()).then(|| bytes as f64 / (step - self.step).max(1) as f64)
+    }
+
+    fn waiting_share(&self) -> Option<f64> {
+        let seconds = team().traffic().seconds - self.traffic.seconds;
+        (!team().is_alone()).then(|| seconds / self.start.elapsed().as_secs_f64().max(1e-9))
+    }
+}
+
+fn write_model(
+    folder: &RunFolder,
+    problem: &Problem,
+    options: &SessionOptions,
+    state: &TrainingState,
+    evaluation: &Evaluation,
+) -> Result<(), Error> {
+    let metadata = ModelMetadata {
+        recipe: options.recipe.clone(),
+        seed: problem.seed,
+        step: state.step,
+        train_seconds: evaluation.train_seconds,
+        energy_evaluations: state.energy_evaluations,
+        species: problem.flow.species().to_vec(),
+        ..ModelMetadata::default()
+    };
+    save_model(folder.model(), problem.flow.layout(), &state.average, &metadata)?;
+    folder.write_evaluation(evaluation)
+}
+
 /// The threads' time that no evaluation took.
 fn overhead(totals: &SessionTotals) -> f64 {
-    let available = totals.train_seconds * rayon::current_num_threads() as f64;
+    let available = totals.train_seconds * team().threads() as f64;
     (available - totals.flow_seconds - totals.potential_seconds).max(0.0)
 }
 

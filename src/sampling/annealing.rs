@@ -3,14 +3,16 @@
 //! Neal, Statistics and Computing 11 (2001); as the sampler of FAB: Midgley et al., ICLR 2023
 //! (arXiv:2208.01893).
 
+use std::ops::Range;
+
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace};
 use super::{LogDensity, Proposal, Subspace};
 use crate::engine::LANES;
 use crate::error::EvaluationError;
+use crate::parallel::team;
 use crate::random::{stream, Purpose};
 
 /// The path from the proposal q to g ∝ q^{1−α} p^α:
@@ -65,8 +67,11 @@ impl Streams {
 /// What a pass returns.
 #[derive(Debug, Clone)]
 pub struct Annealed {
-    /// Final joint configurations, [samples, copies, particles, dimension].
+    /// Final joint configurations of the samples that this rank annealed, [samples, copies, particles,
+    /// dimension]; of all, if it is alone.
     pub joint: Vec<f64>,
+    /// Which samples each rank annealed.
+    pub shares: Vec<Range<usize>>,
     /// Log weights towards g, `[samples]`: their mean exponential estimates ∫ q^{1−α} p^α. −∞ where
     /// the proposal or the target had no finite log density.
     pub log_weights: Vec<f64>,
@@ -117,16 +122,23 @@ impl AnnealedImportanceSampling<'_> {
     ) -> Result<Annealed, EvaluationError> {
         let levels = self.annealing.intermediate;
         let steps: Vec<f64> = step_sizes.0[..levels].iter().map(StepSize::get).collect();
-        let tiles: Vec<Tile> = (0..samples.div_ceil(LANES))
-            .into_par_iter()
-            .map(|tile| {
-                let first = tile * LANES;
-                self.run_tile(streams.range(first, LANES.min(samples - first)), &steps)
-            })
-            .collect::<Result<_, _>>()?;
+        let tile = |tile: usize| tile * LANES..((tile + 1) * LANES).min(samples);
+        let tiles = samples.div_ceil(LANES);
+        let team = team();
+        let (told, joint) = team.map_and_keep(tiles, |index| {
+            let rows = tile(index);
+            let done = self.run_tile(streams.range(rows.start, rows.len()), &steps)?;
+            Ok::<_, EvaluationError>((done.tell(), done.chains.into_position()))
+        })?;
 
         let mut out = Annealed {
-            joint: Vec::with_capacity(samples * self.subspace.width()),
+            joint: joint.concat(),
+            shares: (0..team.size())
+                .map(|rank| {
+                    let tiles = team.block_of(rank, tiles);
+                    (tiles.start * LANES).min(samples)..(tiles.end * LANES).min(samples)
+                })
+                .collect(),
             log_weights: Vec::with_capacity(samples),
             log_q: Vec::with_capacity(samples),
             log_p: Vec::with_capacity(samples),
@@ -136,22 +148,22 @@ impl AnnealedImportanceSampling<'_> {
             zero_weights: 0,
             effort: [Effort::default(); 2],
         };
-        let mut alive = vec![0; levels];
-        for tile in &tiles {
-            out.joint.extend_from_slice(tile.chains.position());
-            out.log_weights.extend_from_slice(&tile.log_weights);
-            out.log_q.extend_from_slice(tile.chains.log_density(0));
-            out.log_p.extend_from_slice(tile.chains.log_density(1));
-            out.initial_log_q.extend_from_slice(&tile.initial[0]);
-            out.initial_log_p.extend_from_slice(&tile.initial[1]);
-            for ((total, alive), (sum, rows)) in
-                out.acceptance.iter_mut().zip(&mut alive).zip(&tile.acceptance)
-            {
-                *total += sum;
-                *alive += rows;
+        let mut alive = vec![0.0; levels];
+        for (index, told) in told.iter().enumerate() {
+            let mut told = told.as_slice();
+            let rows = tile(index).len();
+            out.log_weights.extend_from_slice(take(&mut told, rows));
+            out.log_q.extend_from_slice(take(&mut told, rows));
+            out.log_p.extend_from_slice(take(&mut told, rows));
+            out.initial_log_q.extend_from_slice(take(&mut told, rows));
+            out.initial_log_p.extend_from_slice(take(&mut told, rows));
+            for (total, alive) in out.acceptance.iter_mut().zip(&mut alive) {
+                let level = take(&mut told, 2);
+                *total += level[0];
+                *alive += level[1];
             }
-            for (total, tile) in out.effort.iter_mut().zip(tile.effort) {
-                *total += tile;
+            for total in &mut out.effort {
+                *total += Effort::told(take(&mut told, 3));
             }
         }
         out.zero_weights = out.log_weights.iter().filter(|&&w| w == f64::NEG_INFINITY).count();
@@ -159,8 +171,8 @@ impl AnnealedImportanceSampling<'_> {
             out.acceptance.iter_mut().zip(alive).zip(&mut step_sizes.0)
         {
             // Samples of weight zero cannot move and say nothing about the step size.
-            if alive > 0 {
-                *acceptance /= alive as f64;
+            if alive > 0.0 {
+                *acceptance /= alive;
                 step_size.adapt(*acceptance);
             }
         }
@@ -183,7 +195,7 @@ impl AnnealedImportanceSampling<'_> {
         let mut chains = Chains::new(&path, joint)?;
         let initial = [chains.log_density(0).to_vec(), chains.log_density(1).to_vec()];
         let mut log_weights = vec![0.0; rows];
-        let mut acceptance = vec![(0.0, 0); step_sizes.len()];
+        let mut acceptance = vec![[0.0; 2]; step_sizes.len()];
         let mut workspace = Workspace::default();
         let increment = self.annealing.alpha * self.annealing.beta(1);
         for level in 0..=step_sizes.len() {
@@ -212,8 +224,8 @@ impl AnnealedImportanceSampling<'_> {
             )?;
             for (probability, weight) in probabilities.iter().zip(&log_weights) {
                 if weight.is_finite() {
-                    acceptance[level].0 += probability;
-                    acceptance[level].1 += 1;
+                    acceptance[level][0] += probability;
+                    acceptance[level][1] += 1.0;
                 }
             }
         }
@@ -223,6 +235,13 @@ impl AnnealedImportanceSampling<'_> {
     }
 }
 
+/// The next `count` numbers of `told`.
+pub(super) fn take<'a>(told: &mut &'a [f64], count: usize) -> &'a [f64] {
+    let (taken, rest) = told.split_at(count);
+    *told = rest;
+    taken
+}
+
 /// One tile's share of a pass.
 struct Tile {
     chains: Chains,
@@ -230,6 +249,18 @@ struct Tile {
     initial: [Vec<f64>; 2],
     /// For each level the sum of the acceptance probabilities of the samples whose weight is not
     /// zero, and how many they are.
-    acceptance: Vec<(f64, usize)>,
+    acceptance: Vec<[f64; 2]>,
     effort: [Effort; 2],
+}
+
+impl Tile {
+    /// What all ranks are to know: everything but the configurations.
+    fn tell(&self) -> Vec<f64> {
+        let densities = [self.chains.log_density(0), self.chains.log_density(1)];
+        let mut told = [&self.log_weights, densities[0], densities[1]].concat();
+        told.extend(self.initial.iter().flatten());
+        told.extend(self.acceptance.iter().flatten());
+        told.extend(self.effort.iter().flat_map(Effort::tell));
+        told
+    }
 }

@@ -23,6 +23,19 @@ pub struct Effort {
     pub seconds: f64,
 }
 
+impl Effort {
+    /// As numbers, for other ranks; counts are exact up to 2⁵³.
+    pub fn tell(&self) -> [f64; 3] {
+        [self.evaluations as f64, self.failures as f64, self.seconds]
+    }
+
+    /// From the three numbers of [`tell`](Self::tell).
+    pub fn told(numbers: &[f64]) -> Self {
+        let [evaluations, failures, seconds] = *numbers else { return Self::default() };
+        Self { evaluations: evaluations as u64, failures: failures as u64, seconds }
+    }
+}
+
 impl std::ops::AddAssign for Effort {
     fn add_assign(&mut self, other: Self) {
         self.evaluations += other.evaluations;
@@ -144,6 +157,11 @@ impl Chains {
     /// Positions, [rows, width].
     pub fn position(&self) -> &[f64] {
         &self.position
+    }
+
+    /// Positions alone.
+    pub fn into_position(self) -> Vec<f64> {
+        self.position
     }
 
     /// Log densities of one of the path's two densities, `[rows]`.

@@ -2,19 +2,43 @@
 //!
 //! Midgley et al., ICLR 2023 (arXiv:2208.01893), section 3.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use rand::Rng;
+
+use crate::parallel::team;
+
+/// Bytes of configurations that are collected at a time.
+const COLLECTED: usize = 1 << 28;
 
 /// Annealed joint configurations, their log weights towards g ∝ p^α q^{1−α} and the log-density under
 /// the flow that the weights refer to. The oldest samples leave when it is full.
+///
+/// All ranks know all weights, so that they draw the same; a configuration is kept by the rank that
+/// annealed it and goes to others when it is [fetched](Self::fetch).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplayBuffer {
     width: usize,
     capacity: usize,
+    /// The configurations that this rank keeps, in no order if there are others.
     joint: Vec<f64>,
+    /// Where each sample is kept.
+    places: Vec<Place>,
+    /// Rows of `joint` that are not used.
+    free: Vec<u32>,
     log_weights: Vec<f64>,
     log_q: Vec<f64>,
     /// Where the next sample goes once the buffer is full.
     next: usize,
+}
+
+/// Where a sample's configuration is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Place {
+    rank: u32,
+    /// In `joint`, if that is this rank.
+    row: u32,
 }
 
 impl ReplayBuffer {
@@ -24,6 +48,8 @@ impl ReplayBuffer {
             width,
             capacity,
             joint: Vec::new(),
+            places: Vec::new(),
+            free: Vec::new(),
             log_weights: Vec::new(),
             log_q: Vec::new(),
             next: 0,
@@ -55,24 +81,60 @@ impl ReplayBuffer {
         *self = Self::new(self.width, self.capacity);
     }
 
-    /// Adds samples; those whose weight or log-density is not finite are left out.
+    /// Adds samples that this rank keeps, as for the only one; those whose weight or log-density is not
+    /// finite are left out.
     pub fn push(&mut self, joint: &[f64], log_weights: &[f64], log_q: &[f64]) {
-        let rows = joint.chunks_exact(self.width).zip(log_weights).zip(log_q);
-        for ((row, &log_weight), &log_q) in rows {
-            if !(log_weight.is_finite() && log_q.is_finite()) {
-                continue;
+        let rank = team().rank();
+        let all = |r| if r == rank { 0..log_weights.len() } else { 0..0 };
+        let shares: Vec<Range<usize>> = (0..team().size()).map(all).collect();
+        self.push_shares(joint, &shares, log_weights, log_q);
+    }
+
+    /// Adds samples of which rank r keeps `shares[r]`; `joint` are this rank's. Those whose weight or
+    /// log-density is not finite are left out.
+    pub fn push_shares(
+        &mut self,
+        joint: &[f64],
+        shares: &[Range<usize>],
+        log_weights: &[f64],
+        log_q: &[f64],
+    ) {
+        let this = team().rank();
+        let mut rows = joint.chunks_exact(self.width);
+        for (rank, share) in shares.iter().enumerate() {
+            for sample in share.clone() {
+                let row = if rank == this { rows.next() } else { None };
+                if log_weights[sample].is_finite() && log_q[sample].is_finite() {
+                    self.insert(rank, row, log_weights[sample], log_q[sample]);
+                }
             }
-            if self.len() < self.capacity {
+        }
+    }
+
+    /// Adds a sample that `rank` keeps, with its configuration if that is this one.
+    fn insert(&mut self, rank: usize, row: Option<&[f64]>, log_weight: f64, log_q: f64) {
+        let full = self.len() == self.capacity;
+        let at = if full { self.next } else { self.len() };
+        if full && self.places[at].rank as usize == team().rank() {
+            self.free.push(self.places[at].row);
+        }
+        let mut place = Place { rank: rank as u32, row: 0 };
+        if let Some(row) = row {
+            let unused = (self.joint.len() / self.width) as u32;
+            place.row = self.free.pop().unwrap_or(unused);
+            if place.row == unused {
                 self.joint.extend_from_slice(row);
-                self.log_weights.push(log_weight);
-                self.log_q.push(log_q);
             } else {
-                let at = self.next;
-                self.joint[at * self.width..(at + 1) * self.width].copy_from_slice(row);
-                self.log_weights[at] = log_weight;
-                self.log_q[at] = log_q;
-                self.next = (at + 1) % self.capacity;
+                self.joint[place.row as usize * self.width..][..self.width].copy_from_slice(row);
             }
+        }
+        if full {
+            (self.places[at], self.log_weights[at], self.log_q[at]) = (place, log_weight, log_q);
+            self.next = (at + 1) % self.capacity;
+        } else {
+            self.places.push(place);
+            self.log_weights.push(log_weight);
+            self.log_q.push(log_q);
         }
     }
 
@@ -101,9 +163,37 @@ impl ReplayBuffer {
         keys.into_iter().map(|(_, index)| index).collect()
     }
 
-    /// The joint configuration of sample `index`.
+    /// The joint configuration of sample `index`, which this rank must keep.
     pub fn joint(&self, index: usize) -> &[f64] {
-        &self.joint[index * self.width..(index + 1) * self.width]
+        let row = self.places[index].row as usize;
+        &self.joint[row * self.width..(row + 1) * self.width]
+    }
+
+    /// The joint configurations of the samples `wanted`, [wanted, width]; the one at position p reaches the
+    /// rank `receivers[p]`, others have zeros in its place. A collective operation.
+    pub fn fetch(&self, wanted: &[usize], receivers: &[usize]) -> Vec<f64> {
+        let team = team();
+        let (size, this) = (team.size(), team.rank());
+        let mut sent = vec![Vec::new(); size];
+        let mut coming = vec![Vec::new(); size];
+        for (position, (&index, &receiver)) in wanted.iter().zip(receivers).enumerate() {
+            let rank = self.places[index].rank as usize;
+            if rank == this {
+                sent[receiver].extend_from_slice(self.joint(index));
+            }
+            if receiver == this {
+                coming[rank].push(position);
+            }
+        }
+        let counts: Vec<usize> = coming.iter().map(|rows| rows.len() * self.width).collect();
+        let received = team.exchange(&sent, &counts);
+        let mut joint = vec![0.0; wanted.len() * self.width];
+        for (positions, rows) in coming.iter().zip(&received) {
+            for (position, row) in positions.iter().zip(rows.chunks_exact(self.width)) {
+                joint[position * self.width..(position + 1) * self.width].copy_from_slice(row);
+            }
+        }
+        joint
     }
 
     /// log q that the weight of sample `index` refers to.
@@ -124,12 +214,29 @@ impl ReplayBuffer {
         }
     }
 
-    /// Everything that is saved: configurations, log weights, log-densities and the write position.
-    pub fn parts(&self) -> (&[f64], &[f64], &[f64], usize) {
-        (&self.joint, &self.log_weights, &self.log_q, self.next)
+    /// Everything that is saved: configurations, log weights, log-densities and the write position. The
+    /// configurations, in order, are those of all ranks on rank 0; other ranks have none. A collective
+    /// operation.
+    pub fn parts(&self) -> (Cow<'_, [f64]>, &[f64], &[f64], usize) {
+        let joint = if team().is_alone() {
+            // Whoever leaves makes room for who comes.
+            Cow::Borrowed(self.joint.as_slice())
+        } else {
+            let indices: Vec<usize> = (0..self.len()).collect();
+            let mut joint = Vec::new();
+            for part in indices.chunks((COLLECTED / (8 * self.width)).max(1)) {
+                let rows = self.fetch(part, &vec![0; part.len()]);
+                if team().leads() {
+                    joint.extend(rows);
+                }
+            }
+            Cow::Owned(joint)
+        };
+        (joint, &self.log_weights, &self.log_q, self.next)
     }
 
-    /// A buffer from its saved parts; `None` if they do not fit together.
+    /// A buffer from its saved parts, of which this rank keeps its block; `None` if they do not fit
+    /// together.
     pub fn from_parts(
         width: usize,
         capacity: usize,
@@ -143,7 +250,23 @@ impl ReplayBuffer {
             && log_q.len() == len
             && len <= capacity
             && (next == 0 || (len == capacity && next < capacity));
-        fits.then_some(Self { width, capacity, joint, log_weights, log_q, next })
+        if !fits {
+            return None;
+        }
+        let team = team();
+        let place = |rank| (0..team.block_of(rank, len).len() as u32).map(move |row| (rank, row));
+        let places = (0..team.size())
+            .flat_map(place)
+            .map(|(rank, row)| Place { rank: rank as u32, row })
+            .collect();
+        let joint = if team.is_alone() {
+            joint
+        } else {
+            let block = team.block(len);
+            joint[block.start * width..block.end * width].to_vec()
+        };
+        let free = Vec::new();
+        Some(Self { width, capacity, joint, places, free, log_weights, log_q, next })
     }
 }
 

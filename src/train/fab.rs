@@ -10,8 +10,11 @@ use dfdx::prelude::*;
 use crate::diagnostics::log_sum_exp;
 use crate::error::Error;
 use crate::flow::op;
+use crate::parallel::team;
 use crate::random::{stream, Purpose};
-use crate::sampling::{AnnealedImportanceSampling, Annealing, Effort, FlowDensity, Streams};
+use crate::sampling::{
+    Annealed, AnnealedImportanceSampling, Annealing, Effort, FlowDensity, Streams,
+};
 
 use super::{Descent, DescentOptions, Problem, StepReport, Trainer, TrainingState, WalkerOptions};
 
@@ -72,7 +75,8 @@ impl Fab {
         let streams = Streams { seed: problem.seed, purpose: Purpose::Annealing, step: pass };
         let samples = self.descent.batch_size;
         let annealed = annealing.run(samples, streams, &mut state.step_sizes)?;
-        state.buffer.push(&annealed.joint, &annealed.log_weights, &annealed.log_q);
+        let Annealed { joint, shares, log_weights, log_q, .. } = &annealed;
+        state.buffer.push_shares(joint, shares, log_weights, log_q);
         state.energy_evaluations += annealed.effort[1].evaluations;
         state.recoverable_failures += annealed.effort[1].failures;
         state.nonfinite_weights += annealed.zero_weights as u64;
@@ -122,13 +126,22 @@ impl Fab {
         let batch = self.descent.batch_size;
         let mut rng = stream(problem.seed, Purpose::Buffer, state.step, 0);
         let chosen = state.buffer.draw(self.options.updates_per_annealing * batch, &mut rng);
+        // Each configuration goes to the rank whose share of the batch it is in.
+        let receivers: Vec<usize> = chosen
+            .chunks(batch)
+            .flat_map(|chosen| {
+                let share = |rank| problem.flow.share_of(rank, chosen.len()).map(move |_| rank);
+                (0..team().size()).flat_map(share)
+            })
+            .collect();
+        let fetched = state.buffer.fetch(&chosen, &receivers);
         let mut means = Means::default();
-        for chosen in chosen.chunks(batch) {
-            let joint: Vec<f64> =
-                chosen.iter().flat_map(|&index| state.buffer.joint(index)).copied().collect();
+        for (chosen, joint) in
+            chosen.chunks(batch).zip(fetched.chunks(batch * state.buffer.width()))
+        {
             let old: Vec<f64> = chosen.iter().map(|&index| state.buffer.log_q(index)).collect();
             let adjustment = |log_q: f32, old: f64| self.log_adjustment(f64::from(log_q), old);
-            let (descent, new) = self.update(problem, state, &joint, |log_q| {
+            let (descent, new) = self.update(problem, state, joint, |log_q| {
                 log_q.iter().zip(&old).map(|(&q, &old)| adjustment(q, old).exp()).collect()
             })?;
             means.add(descent);
@@ -227,7 +240,7 @@ impl Means {
     fn report(&self, report: &mut StepReport) {
         report.loss = self.loss / self.terms;
         report.gradient_norm = self.norm / self.terms;
-        report.flow_seconds += self.seconds * rayon::current_num_threads() as f64;
+        report.flow_seconds += self.seconds * team().threads() as f64;
     }
 }
 

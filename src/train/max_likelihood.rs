@@ -5,6 +5,7 @@ use rand::Rng;
 
 use crate::error::Error;
 use crate::flow::op;
+use crate::parallel::team;
 use crate::random::{stream, Purpose};
 
 use super::{DescentOptions, Problem, StepReport, Trainer, TrainingState};
@@ -67,7 +68,7 @@ impl Trainer for MaxLikelihood {
         let descent = state.descend(&self.descent, |theta| {
             Ok(-op::log_prob(&problem.flow, theta, &joint).mean())
         })?;
-        let threads = rayon::current_num_threads() as f64;
+        let threads = team().threads() as f64;
         let report = StepReport {
             loss: descent.loss,
             gradient_norm: descent.gradient_norm,

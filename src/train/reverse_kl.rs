@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use dfdx::prelude::*;
 use rand_distr::{Distribution, StandardNormal};
-use rayon::prelude::*;
 
 use crate::engine::LANES;
 use crate::error::Error;
-use crate::flow::op;
+use crate::flow::{op, Flow};
+use crate::parallel::team;
 use crate::potential::Potential;
 use crate::random::{stream, Purpose};
 use crate::sampling::{AugmentedTarget, LogDensity};
@@ -98,12 +98,15 @@ impl Trainer for ReverseKl {
         let target = self.target(problem, state.step)?;
         let (flow, width) = (&problem.flow, problem.flow.width());
         let batch = self.descent.batch_size;
-        let noise: Vec<f64> = (0..batch as u64)
-            .flat_map(|sample| {
-                let rng = stream(problem.seed, Purpose::Training, state.step, sample);
-                StandardNormal.sample_iter(rng).take(width).collect::<Vec<f64>>()
-            })
-            .collect();
+        let mut noise = vec![0.0; batch * width];
+        for sample in flow.share(batch) {
+            let rng = stream(problem.seed, Purpose::Training, state.step, sample as u64);
+            let numbers = StandardNormal.sample_iter(rng);
+            noise[sample * width..(sample + 1) * width]
+                .iter_mut()
+                .zip(numbers)
+                .for_each(|(to, number)| *to = number);
+        }
 
         let path = self.options.estimator == Estimator::Path;
         let weights = state.theta.clone();
@@ -114,13 +117,10 @@ impl Trainer for ReverseKl {
             let joint: Vec<f64> =
                 values.chunks_exact(width + 1).flat_map(|row| &row[..width]).copied().collect();
             let began = std::time::Instant::now();
-            let (log_p, to_joint, failed) = log_densities(&target, &joint, batch)?;
+            let (log_p, to_joint, failed) = log_densities(&target, &joint)?;
             potential_seconds = began.elapsed().as_secs_f64();
             failures = failed;
-            let (mut log_q, mut slope) = (vec![0.0; batch], vec![0.0; batch * width]);
-            if path {
-                flow.log_prob_and_gradient(&weights, &joint, &mut log_q, &mut slope);
-            }
+            let slope = if path { slopes(flow, &weights, &joint)? } else { vec![0.0; joint.len()] };
             // The surrogate Σ c · row has the estimator's gradient; its value is the loss itself.
             let mut coefficients = vec![0.0f32; batch * (width + 1)];
             let (mut offset, mut used) = (0.0, 0.0);
@@ -153,7 +153,7 @@ impl Trainer for ReverseKl {
             let coefficients = device.tensor_from_vec(coefficients, (batch, width + 1));
             Ok(((rows * coefficients).sum() + offset as f32) / used as f32)
         })?;
-        let threads = rayon::current_num_threads() as f64;
+        let threads = team().threads() as f64;
         report.flow_seconds = (descent.seconds - potential_seconds) * threads;
         report.potential_seconds = potential_seconds * threads;
         (report.loss, report.gradient_norm) = (descent.loss, descent.gradient_norm);
@@ -169,14 +169,37 @@ impl Trainer for ReverseKl {
 fn log_densities(
     target: &AugmentedTarget,
     joint: &[f64],
-    samples: usize,
 ) -> Result<(Vec<f64>, Vec<f64>, u64), Error> {
     let width = target.width();
-    let (mut log_p, mut gradient) = (vec![0.0; samples], vec![0.0; joint.len()]);
-    let failures = (joint.par_chunks(LANES * width), gradient.par_chunks_mut(LANES * width))
-        .into_par_iter()
-        .zip(log_p.par_chunks_mut(LANES))
-        .map(|((joint, gradient), log_p)| target.log_density_and_gradient(joint, log_p, gradient))
-        .collect::<Result<Vec<usize>, _>>()?;
-    Ok((log_p, gradient, failures.iter().sum::<usize>() as u64))
+    let tiles: Vec<&[f64]> = joint.chunks(LANES * width).collect();
+    let told = team().map(tiles.len(), |tile| {
+        let mut log_p = vec![0.0; tiles[tile].len() / width];
+        let mut gradient = vec![0.0; tiles[tile].len()];
+        let failures = target.log_density_and_gradient(tiles[tile], &mut log_p, &mut gradient)?;
+        gradient.extend(log_p);
+        gradient.push(failures as f64);
+        Ok::<_, Error>(gradient)
+    })?;
+    let (mut log_p, mut gradient, mut failures) = (Vec::new(), Vec::new(), 0);
+    for (tile, told) in tiles.iter().zip(&told) {
+        let (to_joint, rest) = told.split_at(tile.len());
+        let (densities, failed) = rest.split_at(tile.len() / width);
+        gradient.extend_from_slice(to_joint);
+        log_p.extend_from_slice(densities);
+        failures += failed.iter().sum::<f64>() as u64;
+    }
+    Ok((log_p, gradient, failures))
+}
+
+/// ∂ log q/∂(x, a) of a batch.
+fn slopes(flow: &Flow<f32>, theta: &[f32], joint: &[f64]) -> Result<Vec<f64>, Error> {
+    let width = flow.width();
+    let tiles: Vec<&[f64]> = joint.chunks(LANES * width).collect();
+    let told = team().map(tiles.len(), |tile| {
+        let mut log_q = vec![0.0; tiles[tile].len() / width];
+        let mut slope = vec![0.0; tiles[tile].len()];
+        flow.log_prob_and_gradient(theta, tiles[tile], &mut log_q, &mut slope);
+        Ok::<_, Error>(slope)
+    })?;
+    Ok(told.concat())
 }

@@ -7,10 +7,10 @@
 //! PNAS 119 (2022), arXiv:2105.12603).
 
 use rand::Rng;
-use rayon::prelude::*;
 
 use crate::engine::LANES;
 use crate::error::{Error, EvaluationError};
+use crate::parallel::team;
 use crate::random::{stream, Purpose};
 use crate::sampling::{
     resample_systematically, transition, AnnealedImportanceSampling, Annealing, AugmentedTarget,
@@ -96,9 +96,21 @@ impl Walkers {
                 Error::Run("no walker could start: no annealed sample has a finite weight".into())
             })?;
         let (width, coordinates) = (problem.flow.width(), problem.flow.system().coordinates());
+        let mut positions = vec![0.0; count * coordinates];
+        let shares = &annealed.shares;
+        let own = shares[team().rank()].clone();
+        for (x, row) in positions[own.start * coordinates..own.end * coordinates]
+            .chunks_exact_mut(coordinates)
+            .zip(annealed.joint.chunks_exact(width))
+        {
+            x.copy_from_slice(&row[..coordinates]);
+        }
+        team().complete(&mut positions, |rank| {
+            shares[rank].start * coordinates..shares[rank].end * coordinates
+        });
         self.positions = chosen
             .into_iter()
-            .flat_map(|index| &annealed.joint[index * width..index * width + coordinates])
+            .flat_map(|index| &positions[index * coordinates..(index + 1) * coordinates])
             .copied()
             .collect();
         Ok(annealed.effort[1])
@@ -132,64 +144,65 @@ impl Walkers {
         let streams = Streams { seed: problem.seed, purpose: Purpose::Walkers, step };
         let positions = &self.positions;
 
-        let tiles: Vec<Tile> = (0..rows.div_ceil(TILE))
-            .into_par_iter()
-            .map_init(Workspace::default, |workspace, tile| {
-                let first = tile * TILE;
-                let size = TILE.min(rows - first);
-                let mut rngs = streams.range(first, size);
-                let start: Vec<f64> = (first..first + size)
-                    .flat_map(|row| {
-                        let at = place(row) * coordinates;
-                        &positions[at..at + coordinates]
-                    })
-                    .copied()
-                    .collect();
-                let mut chains = Chains::new(&path, start)?;
-                let acceptance: f64 =
-                    transition(&path, [0.0, 1.0], leapfrog, &mut chains, &mut rngs, workspace)?
-                        .iter()
-                        .sum();
-                let mut joint = vec![0.0; size * width];
-                target.augment(chains.position(), &mut rngs, &mut joint);
-                let mut log_p: Vec<f64> = joint
-                    .chunks_exact(width)
-                    .zip(chains.log_density(1))
-                    .map(|(row, log_p)| log_p + target.log_conditional(row))
-                    .collect();
-                let mut effort = chains.effort()[1];
+        let told = team().map(rows.div_ceil(TILE), |tile| {
+            let first = tile * TILE;
+            let size = TILE.min(rows - first);
+            let mut rngs = streams.range(first, size);
+            let start: Vec<f64> = (first..first + size)
+                .flat_map(|row| {
+                    let at = place(row) * coordinates;
+                    &positions[at..at + coordinates]
+                })
+                .copied()
+                .collect();
+            let mut chains = Chains::new(&path, start)?;
+            let acceptance: f64 = transition(
+                &path,
+                [0.0, 1.0],
+                leapfrog,
+                &mut chains,
+                &mut rngs,
+                &mut Workspace::default(),
+            )?
+            .iter()
+            .sum();
+            let mut joint = vec![0.0; size * width];
+            target.augment(chains.position(), &mut rngs, &mut joint);
+            let mut log_p: Vec<f64> = joint
+                .chunks_exact(width)
+                .zip(chains.log_density(1))
+                .map(|(row, log_p)| log_p + target.log_conditional(row))
+                .collect();
+            let mut effort = chains.effort()[1];
 
-                // In every round of the walkers another part of them gets a proposal.
-                let offered: Vec<usize> = (0..size)
-                    .filter(|row| {
-                        let visit = visits + (first + row) as u64;
-                        (visit + visit / count as u64).is_multiple_of(proposals_every as u64)
-                    })
-                    .collect();
-                let mut taken = 0;
-                for rows in offered.chunks(LANES) {
-                    taken += propose(
-                        &flow,
-                        target,
-                        rows,
-                        &mut rngs,
-                        &mut joint,
-                        &mut log_p,
-                        &mut effort,
-                    )?;
-                }
-                Ok(Tile { joint, log_p, acceptance, offered: offered.len(), taken, effort })
-            })
-            .collect::<Result<_, Error>>()?;
+            // In every round of the walkers another part of them gets a proposal.
+            let offered: Vec<usize> = (0..size)
+                .filter(|row| {
+                    let visit = visits + (first + row) as u64;
+                    (visit + visit / count as u64).is_multiple_of(proposals_every as u64)
+                })
+                .collect();
+            let mut taken = 0;
+            for rows in offered.chunks(LANES) {
+                taken +=
+                    propose(&flow, target, rows, &mut rngs, &mut joint, &mut log_p, &mut effort)?;
+            }
+            let counts = [acceptance, offered.len() as f64, taken as f64];
+            Ok::<_, Error>([&joint, &log_p, &counts[..], &effort.tell()].concat())
+        })?;
 
         let mut visit = Visit::default();
         let (mut offered, mut taken) = (0, 0);
-        for tile in tiles {
-            visit.joint.extend(tile.joint);
-            visit.log_p.extend(tile.log_p);
-            visit.acceptance += tile.acceptance / rows as f64;
-            visit.effort += tile.effort;
-            (offered, taken) = (offered + tile.offered, taken + tile.taken);
+        for (tile, told) in told.iter().enumerate() {
+            let size = TILE.min(rows - tile * TILE);
+            let (joint, rest) = told.split_at(size * width);
+            let (log_p, rest) = rest.split_at(size);
+            let (counts, effort) = rest.split_at(3);
+            visit.joint.extend_from_slice(joint);
+            visit.log_p.extend_from_slice(log_p);
+            visit.acceptance += counts[0] / rows as f64;
+            (offered, taken) = (offered + counts[1] as u64, taken + counts[2] as u64);
+            visit.effort += Effort::told(effort);
         }
         visit.flow_acceptance = taken as f64 / offered.max(1) as f64;
         for (row, joint) in visit.joint.chunks_exact(width).enumerate() {
@@ -199,16 +212,6 @@ impl Walkers {
         self.step_size.adapt(visit.acceptance);
         Ok(visit)
     }
-}
-
-/// One tile's share of a visit.
-struct Tile {
-    joint: Vec<f64>,
-    log_p: Vec<f64>,
-    acceptance: f64,
-    offered: usize,
-    taken: usize,
-    effort: Effort,
 }
 
 /// Offers each of `rows` a draw of the flow, taken with probability min(1, w′/w), w = p/q; returns how

@@ -9,7 +9,7 @@ use boltzflow::run::metrics_columns;
 use serde_json::Value;
 
 /// The bytes of everything that must not depend on interruption or threads, by name: `metrics.csv`
-/// without its five columns of times, the last checkpoint, the model's parameters, the evaluation.
+/// without its seven columns of times and messages, the last checkpoint, the model's parameters, the evaluation.
 pub fn traces(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let read = |name: &str| fs::read(folder.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
     let mut found = BTreeMap::new();
@@ -30,11 +30,13 @@ pub fn traces(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Rows without the cells of columns whose unit is that of a time or a speed.
+/// Rows without the cells of columns whose unit is that of a time, a speed or a message.
 fn timeless_csv(bytes: &[u8]) -> String {
-    let clocks: Vec<bool> =
-        metrics_columns().iter().map(|column| ["s", "1/s"].contains(&column.unit)).collect();
-    assert_eq!(clocks.iter().filter(|clock| **clock).count(), 5);
+    let clocks: Vec<bool> = metrics_columns()
+        .iter()
+        .map(|column| ["s", "1/s", "B", "s/s"].contains(&column.unit))
+        .collect();
+    assert_eq!(clocks.iter().filter(|clock| **clock).count(), 7);
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     text.lines()
         .map(|line| {

@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{require_positive, units, EvaluationError, Potential};
 use crate::error::Error;
+use crate::parallel::team;
 use crate::system::System;
 use address::Listener;
 use client::CELL;
@@ -139,7 +140,8 @@ impl Ipi {
         let wait_limit = seconds("wait_seconds", parameters.wait_seconds)?;
         let (bohr, hartree) = (unit / units::BOHR, units::HARTREE / kt);
 
-        let listener = Listener::bind(address)?;
+        let address = address.replace("{rank}", &team().rank().to_string());
+        let listener = Listener::bind(&address)?;
         let pool = Arc::new(Pool::new(listener.address(), answer_limit, wait_limit));
         let clients = pool.clone();
         let listener = std::thread::Builder::new()

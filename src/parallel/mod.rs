@@ -1,0 +1,353 @@
+//! Ranks: the same program run several times, on one machine or many, whose copies share the work.
+//!
+//! Every rank has the same small state (parameters, moments, weights, step sizes) and runs the same
+//! deterministic program on it. What costs time is a list of independent items (tiles of samples, leaves
+//! of a sum), of which each rank does a block, after which everybody gets every result in the
+//! order of the items. So results do not depend on the number of ranks, and whatever is not split
+//! needs no thought: all ranks compute the same.
+//!
+//! The [`team`] of a rank belongs to its main thread, as rayon's pool belongs to whoever calls it: work
+//! inside of rayon's threads finds itself alone and never talks to other ranks. All ranks must reach
+//! the same collective operations in the same order; [`Team::map`], [`Team::agree`] and
+//! [`Team::from_leader`] make an error of one rank that of all, so that nobody waits for a rank that
+//! has given up.
+
+mod environment;
+#[cfg(feature = "mpi")]
+mod mpi;
+mod threads;
+
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytemuck::Pod;
+use rayon::prelude::*;
+
+use crate::error::{Error, EvaluationError};
+
+pub use environment::{default_threads, from_environment};
+pub use threads::run_in_threads;
+
+/// Bytes of one collective operation at most; MPI counts them in 32 bits.
+const MOST_BYTES: usize = 1 << 30;
+
+/// What carries bytes between ranks. All ranks call the same operation with fitting counts.
+pub trait Link {
+    /// This rank, from 0.
+    fn rank(&self) -> usize;
+    /// How many there are.
+    fn size(&self) -> usize;
+    /// `all` becomes the parts of all ranks one after the other, `counts[r]` bytes from rank r.
+    fn all_gather(&self, mine: &[u8], counts: &[usize], all: &mut [u8]);
+    /// Sends `sent_counts[r]` bytes of `sent` to rank r, one after the other; `received` becomes what
+    /// they send here, `counts[r]` bytes from rank r.
+    fn exchange(&self, sent: &[u8], sent_counts: &[usize], received: &mut [u8], counts: &[usize]);
+    /// `bytes` becomes those of rank `root`.
+    fn broadcast(&self, root: usize, bytes: &mut [u8]);
+    /// Ends all ranks at once with this exit code.
+    fn abort(&self, code: u8) -> !;
+}
+
+/// What a rank has sent and received so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Traffic {
+    /// Bytes to and from other ranks.
+    pub bytes: u64,
+    /// Seconds in collective operations: waiting for others and for the network.
+    pub seconds: f64,
+}
+
+/// All ranks, as seen by one of them.
+#[derive(Default)]
+pub struct Team {
+    /// None if this rank is the only one.
+    link: Option<Box<dyn Link>>,
+    traffic: Cell<Traffic>,
+}
+
+thread_local! {
+    static TEAM: RefCell<Rc<Team>> = RefCell::default();
+}
+
+/// The team of the calling thread: this rank alone, unless [`Team::install`] has said otherwise.
+pub fn team() -> Rc<Team> {
+    TEAM.with_borrow(Rc::clone)
+}
+
+impl Team {
+    /// Ranks that are connected by `link`.
+    pub fn new(link: impl Link + 'static) -> Self {
+        Self { link: Some(Box::new(link)), traffic: Cell::default() }
+    }
+
+    /// Runs `body` on the calling thread as a rank of this team.
+    pub fn install<R>(self, body: impl FnOnce() -> R) -> R {
+        let before = TEAM.replace(Rc::new(self));
+        let result = body();
+        TEAM.set(before);
+        result
+    }
+
+    /// This rank, from 0.
+    pub fn rank(&self) -> usize {
+        self.link.as_ref().map_or(0, |link| link.rank())
+    }
+
+    /// How many there are.
+    pub fn size(&self) -> usize {
+        self.link.as_ref().map_or(1, |link| link.size())
+    }
+
+    /// Whether this is the only rank.
+    pub fn is_alone(&self) -> bool {
+        self.size() == 1
+    }
+
+    /// Whether this rank speaks and writes for all.
+    pub fn leads(&self) -> bool {
+        self.rank() == 0
+    }
+
+    /// Threads of all ranks together, as far as they have as many as this one.
+    pub fn threads(&self) -> usize {
+        rayon::current_num_threads() * self.size()
+    }
+
+    /// What this rank has sent and received so far.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.get()
+    }
+
+    /// The block of `items` that `rank` does: blocks follow each other in the order of the ranks and
+    /// differ by one item at most.
+    pub fn block_of(&self, rank: usize, items: usize) -> Range<usize> {
+        let size = self.size();
+        rank * items / size..(rank + 1) * items / size
+    }
+
+    /// The block of `items` that this rank does.
+    pub fn block(&self, items: usize) -> Range<usize> {
+        self.block_of(self.rank(), items)
+    }
+
+    /// Ends all ranks at once; returns where there are no others.
+    pub fn abort(&self, code: u8) {
+        if let Some(link) = self.others() {
+            link.abort(code);
+        }
+    }
+
+    fn others(&self) -> Option<&dyn Link> {
+        self.link.as_deref().filter(|link| link.size() > 1)
+    }
+
+    /// Times an operation that moves `bytes`.
+    fn counted<R>(&self, bytes: usize, operation: impl FnOnce() -> R) -> R {
+        let start = Instant::now();
+        let result = operation();
+        let Traffic { bytes: before, seconds } = self.traffic.get();
+        let seconds = seconds + start.elapsed().as_secs_f64();
+        self.traffic.set(Traffic { bytes: before + bytes as u64, seconds });
+        result
+    }
+
+    /// Rank r knows `values[part(r)]`; afterwards everybody knows all. Parts follow each other in the
+    /// order of the ranks and cover everything.
+    pub fn complete<T: Pod>(&self, values: &mut [T], part: impl Fn(usize) -> Range<usize>) {
+        let Some(link) = self.others() else { return };
+        let mine = bytemuck::cast_slice::<T, u8>(&values[part(link.rank())]).to_vec();
+        let counts: Vec<usize> =
+            (0..link.size()).map(|rank| part(rank).len() * size_of::<T>()).collect();
+        let all = bytemuck::cast_slice_mut::<T, u8>(values);
+        // Sent to and received from every other rank, in the least.
+        let moved = all.len() - mine.len() + mine.len() * (link.size() - 1);
+        self.counted(moved, || {
+            if all.len() <= MOST_BYTES {
+                return link.all_gather(&mine, &counts, all);
+            }
+            let mut rest = all;
+            for (root, &count) in counts.iter().enumerate() {
+                let (part, after) = rest.split_at_mut(count);
+                part.chunks_mut(MOST_BYTES).for_each(|piece| link.broadcast(root, piece));
+                rest = after;
+            }
+        });
+    }
+
+    /// Sends `sent[r]` to rank r and returns what came from each, `counts[r]` numbers from rank r.
+    pub fn exchange<T: Pod>(&self, sent: &[Vec<T>], counts: &[usize]) -> Vec<Vec<T>> {
+        let Some(link) = self.others() else { return sent.to_vec() };
+        let unit = size_of::<T>();
+        let all = sent.concat();
+        let sent_counts: Vec<usize> = sent.iter().map(|part| part.len() * unit).collect();
+        let mut received = vec![T::zeroed(); counts.iter().sum()];
+        let byte_counts: Vec<usize> = counts.iter().map(|count| count * unit).collect();
+        let stays = sent_counts[link.rank()];
+        let moved = (all.len() + received.len()) * unit - 2 * stays;
+        self.counted(moved, || {
+            let received = bytemuck::cast_slice_mut(&mut received);
+            link.exchange(bytemuck::cast_slice(&all), &sent_counts, received, &byte_counts);
+        });
+        let mut rest = received.as_slice();
+        let mut take = |&count: &usize| {
+            let (part, after) = rest.split_at(count);
+            rest = after;
+            part.to_vec()
+        };
+        counts.iter().map(&mut take).collect()
+    }
+
+    /// A number of every rank, in their order.
+    pub fn all_say(&self, mine: u64) -> Vec<u64> {
+        let mut all = vec![mine; self.size()];
+        self.complete(&mut all, |rank| rank..rank + 1);
+        all
+    }
+
+    /// `bytes` of rank `root`, on all ranks.
+    fn spread(&self, root: usize, bytes: Vec<u8>) -> Vec<u8> {
+        let Some(link) = self.others() else { return bytes };
+        let mut length = [bytes.len() as u64];
+        link.broadcast(root, bytemuck::cast_slice_mut(&mut length));
+        let mut all = if link.rank() == root { bytes } else { vec![0; length[0] as usize] };
+        self.counted(all.len(), || {
+            all.chunks_mut(MOST_BYTES).for_each(|piece| link.broadcast(root, piece));
+        });
+        all
+    }
+
+    /// What rank 0 finds by `work`, on all ranks; an error there is everybody's.
+    ///
+    /// # Errors
+    /// That of `work`.
+    pub fn from_leader<E: Shared>(
+        &self,
+        work: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Vec<u8>, E> {
+        let found = if self.leads() { work() } else { Ok(Vec::new()) };
+        let bytes = self.agree(found)?;
+        Ok(self.spread(0, bytes))
+    }
+
+    /// `result`, if no rank has an error; otherwise this rank's own error or, if it has none, that of the
+    /// first rank that has.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn agree<T, E: Shared>(&self, result: Result<T, E>) -> Result<T, E> {
+        let said =
+            self.all_say(result.as_ref().err().map_or(0, |error| 1 + u64::from(error.kind())));
+        let Some(first) = said.iter().position(|&word| word != 0) else { return result };
+        let words = result.as_ref().err().map_or(String::new(), Shared::words);
+        let words = self.spread(first, words.into_bytes());
+        result.and_then(|_| {
+            let words = String::from_utf8_lossy(&words);
+            Err(E::elsewhere((said[first] - 1) as u8, format!("on rank {first}: {words}")))
+        })
+    }
+
+    /// Does `work` on every one of `items`, split over ranks and threads; everybody gets all results in
+    /// order.
+    ///
+    /// # Errors
+    /// The error of a rank is that of all, as by [`agree`](Self::agree).
+    pub fn map<E: Shared>(
+        &self,
+        items: usize,
+        work: impl Fn(usize) -> Result<Vec<f64>, E> + Sync,
+    ) -> Result<Vec<Vec<f64>>, E> {
+        Ok(self.map_and_keep(items, |item| Ok((work(item)?, ())))?.0)
+    }
+
+    /// As [`map`](Self::map), and what `work` keeps besides stays on the rank that made it: the kept
+    /// values of this rank's [`block`](Self::block).
+    ///
+    /// # Errors
+    /// As for [`map`](Self::map).
+    pub fn map_and_keep<K: Send, E: Shared>(
+        &self,
+        items: usize,
+        work: impl Fn(usize) -> Result<(Vec<f64>, K), E> + Sync,
+    ) -> Result<(Vec<Vec<f64>>, Vec<K>), E> {
+        let done = self.block(items).into_par_iter().map(&work).collect::<Result<Vec<_>, E>>();
+        if self.is_alone() {
+            return done.map(|done| done.into_iter().unzip());
+        }
+        let (results, kept): (Vec<Vec<f64>>, Vec<K>) = self.agree(done)?.into_iter().unzip();
+        let lengths: Vec<u64> = results.iter().map(|result| result.len() as u64).collect();
+        let mut all_lengths = vec![0; items];
+        all_lengths[self.block(items)].copy_from_slice(&lengths);
+        self.complete(&mut all_lengths, |rank| self.block_of(rank, items));
+        let mut ends = vec![0];
+        ends.extend(all_lengths.iter().scan(0, |end, &length| {
+            *end += length as usize;
+            Some(*end)
+        }));
+        let part = |rank| {
+            let block = self.block_of(rank, items);
+            ends[block.start]..ends[block.end]
+        };
+        let mut values = vec![0.0; ends[items]];
+        values[part(self.rank())].copy_from_slice(&results.concat());
+        self.complete(&mut values, part);
+        let all = ends.windows(2).map(|end| values[end[0]..end[1]].to_vec()).collect();
+        Ok((all, kept))
+    }
+}
+
+/// An error that can be told to other ranks.
+pub trait Shared: Send {
+    /// Which kind, below 255.
+    fn kind(&self) -> u8;
+    /// What is told.
+    fn words(&self) -> String;
+    /// The same error on a rank that did not have it.
+    fn elsewhere(kind: u8, words: String) -> Self;
+}
+
+impl Shared for EvaluationError {
+    fn kind(&self) -> u8 {
+        u8::from(matches!(self, Self::Recoverable(_)))
+    }
+
+    fn words(&self) -> String {
+        let (Self::Recoverable(words) | Self::Fatal(words)) = self;
+        words.clone()
+    }
+
+    fn elsewhere(kind: u8, words: String) -> Self {
+        if kind == 1 {
+            Self::Recoverable(words)
+        } else {
+            Self::Fatal(words)
+        }
+    }
+}
+
+/// The kind of an [`Error::Evaluation`]; others are told by their exit code.
+const FATAL: u8 = 100;
+
+impl Shared for Error {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Evaluation(_) => FATAL,
+            other => other.exit_code(),
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Evaluation(error) => error.words(),
+            other => other.to_string(),
+        }
+    }
+
+    fn elsewhere(kind: u8, message: String) -> Self {
+        match kind {
+            FATAL => Self::Evaluation(EvaluationError::Fatal(message)),
+            exit_code => Self::Elsewhere { exit_code, message },
+        }
+    }
+}
