@@ -1,6 +1,7 @@
 //! A run that is cut short and resumed ends as one that never stopped, byte for byte, on any number
 //! of threads, also when it diverges on the way.
 
+mod recipes;
 mod traces;
 
 use std::fs;
@@ -12,89 +13,12 @@ use boltzflow::config::{Recipe, Registry};
 use boltzflow::error::{Error, EvaluationError};
 use boltzflow::potential::Potential;
 use boltzflow::run::{
-    read_metrics, train, write_samples, Checkpoint, Ending, EvaluationOptions, RunFolder, Samples,
-    SessionOptions,
+    read_metrics, train, Checkpoint, Ending, EvaluationOptions, RunFolder, SessionOptions,
 };
 use boltzflow::system::System;
 use boltzflow::train::{StepReport, TrainingState};
+use recipes::{recipe, FLOW, OBJECTIVES};
 use traces::traces;
-
-const FLOW: &str = r#"
-format = 1
-target = "dw4"
-seed = 3
-[flow]
-augmentation_scale = 0.3
-base_scale = 2.0
-[[flow.layers]]
-coupling = "pairwise"
-repeat = 1
-width = 4
-basis = 4
-"#;
-
-const OBJECTIVES: [(&str, &str); 4] = [
-    (
-        "fab",
-        r#"
-[train]
-objective = "fab"
-steps = 8
-batch_size = 32
-[train.fab]
-updates_per_annealing = 2
-[train.fab.buffer]
-min_batches = 2
-max_batches = 4
-"#,
-    ),
-    (
-        "fab on walkers",
-        r#"
-[train]
-objective = "fab"
-steps = 8
-batch_size = 32
-[train.fab]
-updates_per_annealing = 2
-[train.fab.buffer]
-min_batches = 2
-max_batches = 4
-[train.fab.walkers]
-count = 100
-from_step = 3
-"#,
-    ),
-    (
-        "reverse_kl",
-        r#"
-[train]
-objective = "reverse_kl"
-steps = 8
-batch_size = 32
-"#,
-    ),
-    (
-        "max_likelihood",
-        r#"
-[train]
-objective = "max_likelihood"
-steps = 8
-batch_size = 32
-[train.max_likelihood]
-data = "DATA"
-"#,
-    ),
-];
-
-/// A recipe, with the data of maximum likelihood in `place`.
-fn recipe(place: &Path, objective: &str) -> String {
-    let data = place.join("data.npy");
-    let system = System::new(4, 2).unwrap();
-    let positions = (0..100 * 8).map(|k| 2.0 * (k as f64 * 0.7).sin()).collect();
-    write_samples(&data, system, 100, [Ok(Samples { positions, ..Samples::default() })]).unwrap();
-    format!("{FLOW}{objective}").replace("DATA", &data.display().to_string())
-}
 
 /// A potential that is gone after so many configurations.
 struct Mortal(Arc<dyn Potential>, AtomicU64);

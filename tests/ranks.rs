@@ -1,0 +1,213 @@
+//! Any number of ranks leaves the bytes of one, also when a training goes on with another number, and
+//! an error of one rank is everybody's. Ranks are threads here; `tests/mpi` has the same with MPI.
+
+mod recipes;
+mod traces;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+
+use boltzflow::config::{Recipe, Registry};
+use boltzflow::error::{Error, EvaluationError};
+use boltzflow::parallel::{run_in_threads, team};
+use boltzflow::potential::Potential;
+use boltzflow::run::{train, Checkpoint, Ending, EvaluationOptions, RunFolder, SessionOptions};
+use boltzflow::sampling::{sample_reference, ReferenceOptions};
+use boltzflow::system::System;
+use recipes::{recipe, OBJECTIVES};
+use traces::traces;
+
+/// A potential that is gone after so many configurations.
+struct Mortal(Arc<dyn Potential>, AtomicU64);
+
+impl Potential for Mortal {
+    fn system(&self) -> System {
+        self.0.system()
+    }
+
+    fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
+        let one_less = |left: u64| left.checked_sub(1);
+        match self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
+            Ok(_) => self.0.energy_and_gradient(x, gradient),
+            Err(_) => Err(EvaluationError::Fatal("the licence server is gone".into())),
+        }
+    }
+}
+
+/// One rank's training in `folder` until `stop_after`, from a checkpoint if there is one; its potential
+/// lives for `life` configurations.
+fn rank(folder: &Path, text: &str, stop_after: u64, life: u64) -> Result<Ending, Error> {
+    let recipe = Recipe::from_text(text, Path::new("recipe.toml")).unwrap();
+    let target = Registry::builtin().load(&recipe.target).unwrap();
+    let problem = recipe.problem(Arc::new(Mortal(target.potential, life.into()))).unwrap();
+    let trainer = recipe.trainer(problem.flow.system()).unwrap();
+    let resume = Checkpoint::load(folder, &trainer.start(&problem)).unwrap().0;
+    let folder = match &resume {
+        _ if !team().leads() => RunFolder::elsewhere("/nowhere"),
+        Some(_) => RunFolder::open(folder).unwrap(),
+        None => RunFolder::create(folder).unwrap(),
+    };
+    let options = SessionOptions {
+        steps: recipe.train.steps as u64,
+        evaluate_every: 3,
+        evaluation: EvaluationOptions {
+            samples: 150,
+            draws: 2,
+            annealed_samples: 40,
+            intermediate_distributions: 2,
+            step: 0,
+        },
+        checkpoint_seconds: 1e9,
+        recipe: text.to_string(),
+    };
+    let reference: Vec<f64> = (0..100 * 8).map(|k| 2.0 * (k as f64 * 0.3).cos()).collect();
+    let stop = AtomicBool::new(false);
+    let last = team().size() - 1;
+    // Only the last rank hears the signal.
+    let hears = team().rank() == last && stop_after < u64::MAX;
+    stop.store(hears && last > 0, Ordering::Relaxed);
+    let mut observe = |progress: boltzflow::run::Progress<'_>| {
+        stop.store(hears && progress.state.step >= stop_after, Ordering::Relaxed);
+    };
+    let reference = Some(reference.as_slice());
+    train(&folder, &problem, trainer.as_ref(), &options, reference, resume, &stop, &mut observe)
+}
+
+/// Four tiles and a bit a batch, so that blocks are uneven.
+fn uneven(place: &Path, objective: &str) -> String {
+    recipe(place, objective).replace("batch_size = 32", "batch_size = 72")
+}
+
+#[test]
+fn the_number_of_ranks_changes_nothing() {
+    for (name, objective) in OBJECTIVES {
+        let place = tempfile::tempdir().unwrap();
+        let text = uneven(place.path(), objective);
+        let on = |ranks: usize, text: &str| {
+            let folder = place.path().join(format!("{ranks}-{}", text.contains("seed = 4")));
+            let endings =
+                run_in_threads(ranks, || rank(&folder, text, u64::MAX, u64::MAX).unwrap());
+            let states: Vec<_> = endings
+                .into_iter()
+                .map(|ending| match ending {
+                    Ending::Finished(state, _) => state.theta,
+                    Ending::Stopped(step) => panic!("stopped after step {step}"),
+                })
+                .collect();
+            assert!(states.iter().all(|theta| *theta == states[0]), "{name}: ranks differ");
+            traces(&folder)
+        };
+        let one = on(1, &text);
+        for ranks in [2, 3, 4, 7] {
+            assert_eq!(on(ranks, &text), one, "{name} on {ranks} ranks");
+        }
+        // Planted: another seed.
+        assert_ne!(on(2, &text.replace("seed = 3", "seed = 4")), one, "{name}");
+    }
+}
+
+#[test]
+fn a_training_goes_on_with_another_number_of_ranks() {
+    for (name, objective) in OBJECTIVES {
+        let place = tempfile::tempdir().unwrap();
+        let text = uneven(place.path(), objective);
+        let (straight, parts) = (place.path().join("straight"), place.path().join("parts"));
+        rank(&straight, &text, u64::MAX, u64::MAX).unwrap();
+        // A signal to the last rank stops all after the next step.
+        for ranks in [3, 1, 2, 5] {
+            let endings = run_in_threads(ranks, || rank(&parts, &text, 0, u64::MAX).unwrap());
+            let steps = endings.iter().map(|ending| match ending {
+                Ending::Stopped(step) => *step,
+                Ending::Finished(..) => panic!("{name}: not stopped"),
+            });
+            let steps: Vec<u64> = steps.collect();
+            assert!(steps.iter().all(|step| *step == steps[0]), "{name}: {steps:?}");
+        }
+        run_in_threads(4, || rank(&parts, &text, u64::MAX, u64::MAX).map(|_| ()).unwrap());
+        assert_eq!(traces(&parts), traces(&straight), "{name}");
+    }
+}
+
+#[test]
+fn a_potential_that_fails_for_good_on_one_rank_stops_all_and_loses_nothing() {
+    for (name, objective) in OBJECTIVES {
+        let place = tempfile::tempdir().unwrap();
+        let text = uneven(place.path(), objective);
+        let (straight, parts) = (place.path().join("straight"), place.path().join("parts"));
+        rank(&straight, &text, u64::MAX, u64::MAX).unwrap();
+        let mut failures = 0;
+        for life in (1..).map(|life| 120 * life) {
+            let results = run_in_threads(3, || {
+                let life = if team().rank() == 2 { life } else { u64::MAX };
+                rank(&parts, &text, u64::MAX, life).map(|_| ())
+            });
+            if results.iter().all(Result::is_ok) {
+                break;
+            }
+            failures += 1;
+            let step = Checkpoint::peek(&parts).unwrap().1;
+            for (rank, result) in results.into_iter().enumerate() {
+                let error = result.unwrap_err();
+                let message = error.to_string();
+                assert_eq!(error.exit_code(), 3, "{message}");
+                assert!(message.contains(&format!("checkpoint of step {step} ")), "{message}");
+                assert!(message.contains("the licence server is gone"), "{message}");
+                assert_eq!(message.contains("on rank 2"), rank != 2, "{message}");
+            }
+        }
+        assert!(failures > 1, "{name}: {failures}");
+        assert_eq!(traces(&parts), traces(&straight), "{name}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_stops_all() {
+    let place = tempfile::tempdir().unwrap();
+    let text = uneven(place.path(), OBJECTIVES[0].1);
+    let folder = place.path().join("run");
+    std::fs::create_dir_all(folder.join("metrics.csv")).unwrap();
+    let results = run_in_threads(3, || {
+        let recipe = Recipe::from_text(&text, Path::new("recipe.toml")).unwrap();
+        let target = Registry::builtin().load(&recipe.target).unwrap();
+        let problem = recipe.problem(target.potential).unwrap();
+        let trainer = recipe.trainer(problem.flow.system()).unwrap();
+        let options = SessionOptions {
+            steps: 8,
+            evaluate_every: 3,
+            evaluation: EvaluationOptions {
+                samples: 10,
+                draws: 1,
+                annealed_samples: 0,
+                intermediate_distributions: 0,
+                step: 0,
+            },
+            checkpoint_seconds: 1e9,
+            recipe: text.clone(),
+        };
+        let folder = RunFolder::read_only(&folder).unwrap();
+        let stop = AtomicBool::new(false);
+        let trainer = trainer.as_ref();
+        train(&folder, &problem, trainer, &options, None, None, &stop, &mut |_| {}).map(|_| ())
+    });
+    for result in results {
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains("cannot write") && message.contains("metrics.csv"), "{message}");
+    }
+}
+
+#[test]
+fn the_reference_sampler_is_the_same_on_any_number_of_ranks() {
+    let options = ReferenceOptions { samples: 50, chains: 64, transitions: 5, seed: 2 };
+    let on = |ranks| {
+        run_in_threads(ranks, || {
+            let potential = Registry::builtin().load("dw4").unwrap().potential;
+            let found = sample_reference(potential, options).unwrap();
+            (found.samples, found.energies, found.report.log_z, found.report.effort.evaluations)
+        })
+    };
+    let one = on(1).remove(0);
+    for ranks in [2, 3] {
+        assert!(on(ranks).iter().all(|found| *found == one), "{ranks} ranks");
+    }
+}

@@ -1,0 +1,83 @@
+//! A recipe of seconds for every objective.
+
+use std::path::Path;
+
+use boltzflow::run::{write_samples, Samples};
+use boltzflow::system::System;
+
+pub const FLOW: &str = r#"
+format = 1
+target = "dw4"
+seed = 3
+[flow]
+augmentation_scale = 0.3
+base_scale = 2.0
+[[flow.layers]]
+coupling = "pairwise"
+repeat = 1
+width = 4
+basis = 4
+"#;
+
+pub const OBJECTIVES: [(&str, &str); 4] = [
+    (
+        "fab",
+        r#"
+[train]
+objective = "fab"
+steps = 8
+batch_size = 32
+[train.fab]
+updates_per_annealing = 2
+[train.fab.buffer]
+min_batches = 2
+max_batches = 4
+"#,
+    ),
+    (
+        "fab on walkers",
+        r#"
+[train]
+objective = "fab"
+steps = 8
+batch_size = 32
+[train.fab]
+updates_per_annealing = 2
+[train.fab.buffer]
+min_batches = 2
+max_batches = 4
+[train.fab.walkers]
+count = 100
+from_step = 3
+"#,
+    ),
+    (
+        "reverse_kl",
+        r#"
+[train]
+objective = "reverse_kl"
+steps = 8
+batch_size = 32
+"#,
+    ),
+    (
+        "max_likelihood",
+        r#"
+[train]
+objective = "max_likelihood"
+steps = 8
+batch_size = 32
+[train.max_likelihood]
+data = "DATA"
+"#,
+    ),
+];
+
+/// A recipe, with the data of maximum likelihood in `place`.
+pub fn recipe(place: &Path, objective: &str) -> String {
+    let data = place.join("data.npy");
+    let system = System::new(4, 2).unwrap();
+    let positions = (0..100 * 8).map(|k| 2.0 * (k as f64 * 0.7).sin()).collect();
+    write_samples(&data, system, 100, [Ok(Samples { positions, ..Samples::default() })]).unwrap();
+    format!("{FLOW}{objective}").replace("DATA", &data.display().to_string())
+}
