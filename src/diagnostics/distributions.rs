@@ -100,7 +100,7 @@ pub fn total_variation(values: &[f64], reference: &[f64]) -> f64 {
         return f64::NAN;
     }
     // The largest value belongs to the last bin.
-    let width = (high - low).max(f64::MIN_POSITIVE) * (1.0 + 1e-9) / BINS as f64;
+    let width = (high - low).max(1e-9 * (1.0 + low.abs())) * (1.0 + 1e-9) / BINS as f64;
     let shares = |values: &[f64]| {
         let bins = histogram(values, None, [low, low + width * BINS as f64], BINS).density;
         let mut shares: Vec<f64> = bins.iter().map(|density| density * width).collect();

@@ -85,11 +85,13 @@ pub(super) fn read_xyz(
             }
             let symbol = cells[columns.species];
             match symbols.get(atom) {
-                Some(known) if known != symbol => return Err(here(format!(
+                Some(known) if known != symbol => {
+                    return Err(here(format!(
                     "is `{}` and was `{known}` in frame 0: the order of atoms must be the same in \
                          all frames",
                     shown(symbol)
-                ))),
+                )))
+                }
                 Some(_) => {}
                 None => {
                     check_species(atom, symbol, &symbols, species).map_err(here)?;
