@@ -218,6 +218,20 @@ fn damaged_files_are_refused_by_name_without_a_panic_or_much_memory() {
         let found = tally(&path, damaged, || read_samples(&path, system, &[]));
         assert!(found.refused >= least && found.other <= other, "{name}: {found:?}");
     }
+    let path = file("data.xyz");
+    let frames = samples(count, system).positions;
+    let text: String = frames
+        .chunks_exact(8)
+        .map(|x| {
+            let atoms = x.chunks_exact(2).map(|x| format!("Ar {} {}\n", x[0], x[1]));
+            format!("4\nProperties=species:S:1:pos:R:2\n{}", atoms.collect::<String>())
+        })
+        .collect();
+    fs::write(&path, &text).unwrap();
+    let good = text.as_bytes();
+    let damaged = flipped(good, 120).into_iter().chain(mangled(good, 40));
+    let found = tally(&path, damaged, || read_samples(&path, system, &[]));
+    assert!(found.refused >= 80, "{found:?}");
     // A header that claims far more than there is.
     let path = file("data.npy");
     let good = fs::read(&path).unwrap();
