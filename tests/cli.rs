@@ -253,6 +253,7 @@ fn evaluate_adds_distances_and_weights_on_x_alone_and_compare_reads_what_it_save
     assert!(found["marginal_reverse_ess"].is_number());
     let saved = fs::read_to_string(folder.path().join("tiny/evaluation.json")).unwrap();
     assert_eq!(json(&saved), found);
+    succeed(folder.path(), &["train", "plain.toml"]);
     refuse(folder.path(), &["evaluate", "plain", "--distances"], 2, &["--reference FILE"]);
 
     // The same run under another name is a second seed.

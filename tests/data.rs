@@ -134,10 +134,11 @@ fn the_model_of_the_best_validation_is_kept_and_its_data_are_not_trained_on() {
     let recipe = recipe(&data, "validation = 0.25");
     let problem = problem(&recipe);
     let trainer = recipe.trainer(&problem).unwrap();
+    let same = |x: &[f64], y: &[f64]| x.iter().zip(y).all(|(x, y)| (x - y).abs() < 1e-12);
     // Five of the twenty, the same ones again, others for another seed.
     let held_back = trainer.validation();
     assert_eq!(held_back.len(), 5 * 8);
-    assert!(held_back.chunks_exact(8).all(|x| all.chunks_exact(8).any(|y| x == y)));
+    assert!(held_back.chunks_exact(8).all(|x| all.chunks_exact(8).any(|y| same(x, y))));
     assert_eq!(recipe.trainer(&problem).unwrap().validation(), held_back);
     let other = Problem { seed: 1, flow: problem.flow.clone(), target: problem.target.clone() };
     assert_ne!(recipe.trainer(&other).unwrap().validation(), held_back);
@@ -219,12 +220,12 @@ impl Potential for Springs {
 
 #[test]
 fn weights_on_x_alone_forget_what_the_copies_cost() {
-    // The flow at its start is a Gaussian: right in x, too wide in a.
+    // The flow at its start is a Gaussian: right in x, too narrow in a.
     let system = System::new(3, 2).unwrap();
     let options = FlowOptions {
         augmented_copies: 1,
         base_scale: 1.0,
-        augmentation_scale: 0.26,
+        augmentation_scale: 0.17,
         layers: vec![CouplingOptions::Pairwise(PairwiseOptions {
             width: 4,
             basis: 4,
@@ -274,6 +275,6 @@ fn weights_on_x_alone_forget_what_the_copies_cost() {
     let found = found.unwrap();
     let (flow, floor) = (&found.flow, &found.floor);
     assert!(ratio(flow.geometric_w2, floor.geometric_w2) > 1.5, "{found:?}");
-    assert!(ratio(flow.distance_tv, floor.distance_tv) > 2.5, "{found:?}");
-    assert!(ratio(flow.energy_w2, floor.energy_w2) > 3.0, "{found:?}");
+    assert!(ratio(flow.distance_tv, floor.distance_tv) > 1.3, "{found:?}");
+    assert!(ratio(flow.energy_w2, floor.energy_w2) > 2.0, "{found:?}");
 }
