@@ -171,7 +171,7 @@ fn the_model_of_the_best_validation_is_kept() {
     assert_eq!(likelihood(&problem, &state.average, held_back, 4, 0).0, last);
     let kept: Evaluation = folder.read_evaluation().unwrap();
     assert_eq!(kept.validation_nll, Some(best.1));
-    assert_eq!(reported, kept);
+    assert_eq!(*reported, kept);
 }
 
 #[test]

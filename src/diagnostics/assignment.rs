@@ -69,11 +69,11 @@ impl Assignment {
                 let costs = &cost[at * size..(at + 1) * size];
                 let base = length - self.row_price[at];
                 let (mut next, mut least) = (NONE, f64::INFINITY);
-                for j in 0..size {
+                for (j, cost) in costs.iter().enumerate() {
                     if self.reached[j] {
                         continue;
                     }
-                    let way = base + costs[j] - self.column_price[j];
+                    let way = base + cost - self.column_price[j];
                     if way < self.distance[j] {
                         self.distance[j] = way;
                         self.from[j] = column;

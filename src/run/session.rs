@@ -45,7 +45,7 @@ pub struct Progress<'a> {
 /// How a session ended.
 pub enum Ending {
     /// All steps are done.
-    Finished(Box<TrainingState>, Evaluation),
+    Finished(Box<TrainingState>, Box<Evaluation>),
     /// It was told to stop, after this step; a checkpoint holds the rest.
     Stopped(u64),
 }
@@ -177,7 +177,7 @@ pub fn train(
         match evaluated {
             Some(evaluation) if last => {
                 let evaluation = if is_kept { evaluation } else { folder.read_evaluation()? };
-                return Ok(Ending::Finished(Box::new(state), evaluation));
+                return Ok(Ending::Finished(Box::new(state), Box::new(evaluation)));
             }
             _ if stopping => return Ok(Ending::Stopped(state.step)),
             _ => {}
