@@ -11,7 +11,7 @@ use crate::parallel::{team, Traffic};
 use crate::train::{Problem, StepReport, Trainer, TrainingState};
 
 use super::checkpoint::{Checkpoint, SessionTotals};
-use super::evaluate::{evaluate, Evaluation, EvaluationOptions};
+use super::evaluate::{evaluate, likelihood, Evaluation, EvaluationOptions};
 use super::{save_model, MetricsRow, MetricsWriter, ModelMetadata, RunFolder};
 
 /// What a training session does besides its steps.
@@ -49,13 +49,13 @@ pub struct Progress<'a> {
 /// How a session ended.
 pub enum Ending {
     /// All steps are done.
-    Finished(Box<TrainingState>, Evaluation),
+    Finished(Box<TrainingState>, Box<Evaluation>),
     /// It was told to stop, after this step; a checkpoint holds the rest.
     Stopped(u64),
 }
 
-/// Runs all steps from the start or from a checkpoint; writes `metrics.csv` as it goes, the model at
-/// every evaluation, and checkpoints at intervals of time, at the end and when `stop` turns true.
+/// Runs all steps from the start or from a checkpoint; writes `metrics.csv` as it goes, the model and its figures
+/// at every evaluation (where the trainer has validation data, at those that are the best so far), and checkpoints at intervals of time, at the end and when `stop` turns true.
 /// `reference` are unbiased samples of the target for the forward figures; they do not enter the
 /// training.
 ///
@@ -125,9 +125,14 @@ pub fn train(
             let step_sizes = Some(&state.step_sizes);
             match evaluate(problem, &state.average, reference, step_sizes, evaluation) {
                 Ok((evaluation, _)) => {
+                    // The same draws each time, so that models differ by themselves alone.
+                    let draws = evaluation.draws.max(1);
+                    let nll = |x| likelihood(problem, &state.average, x, draws, 0).0;
+                    let held_back = Some(trainer.validation()).filter(|x| !x.is_empty());
                     evaluated = Some(Evaluation {
                         energy_evaluations: state.energy_evaluations,
                         train_seconds: totals.train_seconds,
+                        validation_nll: held_back.map(nll),
                         ..evaluation
                     });
                 }
@@ -147,6 +152,7 @@ pub fn train(
             written = metrics.as_mut().map_or(Ok(()), |metrics| metrics.append(&row));
             (totals.loss, totals.gradient_norm, totals.steps) = (0.0, 0.0, 0.0);
         }
+        let mut is_kept = false;
         if team.leads() && written.is_ok() {
             observe(Progress {
                 report: &report,
@@ -155,7 +161,15 @@ pub fn train(
                 evaluation: evaluated.as_ref(),
                 rollback: rollback.as_deref(),
             });
-            if let Some(evaluation) = &evaluated {
+            let best = totals.best_validation;
+            let kept = evaluated.as_ref().filter(|evaluation| {
+                let (now, best) = (evaluation.validation_nll, best.unwrap_or(f64::INFINITY));
+                // The first one is kept whatever it is, so that there is a model.
+                now.is_none_or(|now| now < best) || !folder.model().exists()
+            });
+            if let Some(evaluation) = kept {
+                is_kept = true;
+                totals.best_validation = evaluation.validation_nll.filter(|nll| nll.is_finite());
                 written = write_model(folder, problem, options, &state, evaluation);
             }
         }
@@ -179,7 +193,11 @@ pub fn train(
             saved = Instant::now();
         }
         match evaluated {
-            Some(evaluation) if last => return Ok(Ending::Finished(Box::new(state), evaluation)),
+            Some(evaluation) if last => {
+                let known = is_kept || !team.leads();
+                let evaluation = if known { evaluation } else { folder.read_evaluation()? };
+                return Ok(Ending::Finished(Box::new(state), Box::new(evaluation)));
+            }
             _ if stopping => return Ok(Ending::Stopped(state.step)),
             _ => {}
         }
@@ -304,6 +322,7 @@ fn row(
         row.log_z_error = Some(evaluation.log_z_error);
         row.nll = evaluation.nll;
         row.nll_error = evaluation.nll_error;
+        row.validation_nll = evaluation.validation_nll;
         row.largest_weight_share = Some(evaluation.largest_weight_share);
         row.pareto_k = evaluation.pareto_k;
         row.samples_per_second = Some(evaluation.samples_per_second);

@@ -92,6 +92,27 @@ pub struct Annealed {
     pub effort: [Effort; 2],
 }
 
+impl Annealed {
+    /// x of all samples, the first `coordinates` numbers of each configuration. A collective operation.
+    pub fn positions(&self, coordinates: usize) -> Vec<f64> {
+        let team = team();
+        let place = |rank: usize| {
+            let share = &self.shares[rank];
+            share.start * coordinates..share.end * coordinates
+        };
+        let samples = self.log_weights.len();
+        let own = place(team.rank());
+        let width = self.joint.len() * coordinates / own.len().max(1);
+        let mut positions = vec![0.0; samples * coordinates];
+        let rows = self.joint.chunks_exact(width.max(1));
+        for (x, row) in positions[own].chunks_exact_mut(coordinates).zip(rows) {
+            x.copy_from_slice(&row[..coordinates]);
+        }
+        team.complete(&mut positions, place);
+        positions
+    }
+}
+
 /// Annealed importance sampling between two densities.
 #[derive(Clone, Copy)]
 pub struct AnnealedImportanceSampling<'a> {

@@ -95,19 +95,8 @@ impl Walkers {
             resample_systematically(&annealed.log_weights, rng.gen()).ok_or_else(|| {
                 Error::Run("no walker could start: no annealed sample has a finite weight".into())
             })?;
-        let (width, coordinates) = (problem.flow.width(), problem.flow.system().coordinates());
-        let mut positions = vec![0.0; count * coordinates];
-        let shares = &annealed.shares;
-        let own = shares[team().rank()].clone();
-        for (x, row) in positions[own.start * coordinates..own.end * coordinates]
-            .chunks_exact_mut(coordinates)
-            .zip(annealed.joint.chunks_exact(width))
-        {
-            x.copy_from_slice(&row[..coordinates]);
-        }
-        team().complete(&mut positions, |rank| {
-            shares[rank].start * coordinates..shares[rank].end * coordinates
-        });
+        let coordinates = problem.flow.system().coordinates();
+        let positions = annealed.positions(coordinates);
         self.positions = chosen
             .into_iter()
             .flat_map(|index| &positions[index * coordinates..(index + 1) * coordinates])
