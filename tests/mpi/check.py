@@ -221,20 +221,19 @@ def stop(binary, work):
 def kill(binary, work, times=10):
     """kill -9 of a random rank at a random moment."""
     want = untouched(binary, work, every_seconds=1e-6)
-    begin = time.time()
-    run(binary, 3, ["train", "recipe.toml", "-o", "timed"], work)
-    duration = time.time() - begin
     chance = random.Random(9)
     met = 0
     for number in range(times):
         name = f"run-{number}"
         train = ["train", "recipe.toml", "-o", name]
         job = launch(binary, 3, train, work)
-        time.sleep(0.2 * duration + 0.6 * duration * chance.random())
+        # Some step, since on a busy machine no time is sure to meet the training; then a moment within it.
+        wait_for_step(work / name, chance.randrange(30), job)
+        time.sleep(0.05 * chance.random())
         victim = chance.randrange(3)
         ranks = processes(job)
         if job.poll() is not None or len(ranks) < 3:
-            sys.exit(f"kill {number}: the job was not running (adjust the moments)")
+            sys.exit(f"kill {number}: the job was not running")
         os.kill(ranks[victim], signal.SIGKILL)
         output, _ = job.communicate(timeout=60)
         if job.returncode == 0 or "signal 9" not in output.lower():
