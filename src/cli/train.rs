@@ -46,6 +46,10 @@ pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
     let wanted = Wanted { recipe: &text, target: &target.text, steps: recipe.train.steps as u64 };
     let (folder, resumes) = super::folder::choose(args, &path, &wanted)?;
     let run = Run { folder: &folder, recipe: &recipe, target: &target, problem: &problem };
+    if let Some(address) = args.serve {
+        let serving = super::report::live(address, &folder, &recipe, &target, &problem)?;
+        say!("live at http://{}/", serving.address)?;
+    }
     match run.go(trainer.as_ref(), text, resumes) {
         // The session keeps what a failed potential leaves; before it, there is nothing to keep.
         Err(error)
