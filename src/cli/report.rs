@@ -42,8 +42,10 @@ fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
     });
     let distances = |x: &[f64]| pair_distances(system, x);
     let pictures = Pictures::new(&drawn, &chosen, reference, system.coordinates(), distances)?;
-    let facts =
-        Facts { trained_by: metadata.boltzflow_version, ..facts(&folder, &recipe, &target, &problem)? };
+    let facts = Facts {
+        trained_by: metadata.boltzflow_version,
+        ..facts(&folder, &recipe, &target, &problem)?
+    };
     let evaluation =
         if folder.evaluation().exists() { Some(folder.read_evaluation()?) } else { None };
     RunReport::read(&folder, facts, evaluation, Some(pictures))

@@ -39,11 +39,8 @@ pub fn distribution_figure(
         ("flow", flow, Color::Orange, Stroke::Line),
         ("flow, reweighted", reweighted, Color::Blue, Stroke::Line),
     ];
-    let curves = curves.into_iter().zip(beyond).map(|((label, points, color, stroke), beyond)| Curve {
-        label: with_share_beyond(label, beyond),
-        color,
-        stroke,
-        points,
+    let curves = curves.into_iter().zip(beyond).map(|((label, points, color, stroke), beyond)| {
+        Curve { label: with_share_beyond(label, beyond), color, stroke, points }
     });
     let panel = density_panel(label, range, curves.collect());
     save(

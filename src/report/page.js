@@ -37,13 +37,15 @@
   const toggle = (label, pressed, act) => make("button", { type: "button", "aria-pressed": pressed, text: label, onclick: act });
 
   // A chart: series of [x, y] points over common axes; the pointer or the arrow keys show the values.
-  function chart({ title, x, y, series, log = false, form = short, fill = null, top = null }) {
+  function chart({ title, x, y, series, log = false, form = short, fill = null, top = null, wide = false }) {
     const figure = make("figure", { tabindex: 0, role: "img", "aria-label": `${title}: ${y} against ${x}` });
     const shown = series.filter(s => s.points.length);
     const good = v => v !== null && (!log || v > 0);
     const all = shown.flatMap(s => s.points.filter(p => good(p[1])));
     if (!all.length) { figure.append(make("p", { class: "note", text: "Nothing to show yet." })); return figure; }
-    const W = 560, H = 300, L = 58, R = 12, T = 10, B = 42;
+    // One unit is one pixel, so that the text is as large as all other.
+    const room = document.getElementById("main").clientWidth - 34;
+    const W = Math.max(280, wide || room < 800 ? room : (room - 16) / 2), H = wide ? 340 : 280, L = 68, R = 12, T = 10, B = 42;
     let x0 = Infinity, x1 = -Infinity, y0 = Infinity, y1 = -Infinity;
     for (const [a, b] of all) { x0 = Math.min(x0, a); x1 = Math.max(x1, a); y0 = Math.min(y0, b); y1 = Math.max(y1, b); }
     if (fill === null && !log && y0 > 0 && y0 < y1 / 2) y0 = 0;
@@ -55,14 +57,14 @@
     const f = log ? Math.log10 : v => v;
     const py = v => H - B - (f(v) - f(y0)) / (f(y1) - f(y0)) * (H - T - B);
     const svg = shape("svg", { viewBox: `0 0 ${W} ${H}`, "aria-hidden": true });
-    for (const t of ticks(x0, x1, 5)) {
+    for (const t of ticks(x0, x1, W > 420 ? 5 : 3)) {
       svg.append(shape("line", { class: "axis", x1: px(t), x2: px(t), y1: T, y2: H - B }));
       svg.append(shape("text", { x: px(t), y: H - B + 16, "text-anchor": "middle" }, short(t)));
     }
     const marks = log ? ticks(f(y0), f(y1), 4).filter(Number.isInteger).map(t => 10 ** t) : ticks(y0, y1, 5);
     for (const t of marks) {
       svg.append(shape("line", { class: "axis", x1: L, x2: W - R, y1: py(t), y2: py(t) }));
-      svg.append(shape("text", { x: L - 6, y: py(t) + 4, "text-anchor": "end" }, form(t)));
+      svg.append(shape("text", { x: L - 6, y: py(t) + 4, "text-anchor": "end" }, form === percent ? `${short(100 * t)} %` : form(t)));
     }
     svg.append(shape("text", { x: (L + W - R) / 2, y: H - 6, "text-anchor": "middle" }, x));
     svg.append(shape("text", { x: 12, y: (T + H - B) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(T + H - B) / 2})` }, y));
@@ -144,7 +146,7 @@
           ...Object.entries({ step: "steps", time: "time", energy: "energy evaluations" }).map(([key, text]) =>
             toggle(text, state.x === key, () => { state.x = key; draw(); })),
           toggle("logarithmic", state.log, () => { state.log = !state.log; draw(); })),
-        chart({ title: "effective sample size", x: label, y: "effective sample size", series, log: state.log, form: percent, top: 1 }),
+        chart({ title: "effective sample size", x: label, y: "effective sample size", series, log: state.log, form: percent, top: 1, wide: true }),
         legend(series),
         make("p", { class: "note", text: "Reverse: of samples of the flow. Forward: of reference samples, which also sees what the flow misses. Point at a curve, or use the arrow keys on it, for values." }),
         make("div", { class: "grid" }, extra("Loss", "loss", "loss"), extra("Acceptance of Hamiltonian moves", "acceptance", "acceptance", percent),
@@ -158,7 +160,7 @@
     const rows = runs.map(run => {
       const last = key => { const c = run.curves[key]; return c.length ? c[c.length - 1] || 0 : 0; };
       const parts = ["flow", "potential", "overhead"].map(last), sum = parts.reduce((a, b) => a + b, 0);
-      return sum > 0 && make("tr", {}, make("th", { scope: "row", text: run.facts.name }), ...parts.map(p => make("td", { text: percent(p / sum) })));
+      return sum > 0 && make("tr", {}, make("th", { scope: "row", text: run.facts.name }), ...parts.map((p, i) => make("td", { text: i === 2 && p === 0 ? "not recorded" : percent(p / sum) })));
     }).filter(Boolean);
     return rows.length && make("div", { class: "scroll" }, make("h3", { text: "Where the time went" }), make("table", {},
       make("tr", {}, ...["run", "flow and gradients", "potential", "all else"].map(t => make("th", { scope: "col", text: t }))), ...rows));
@@ -280,14 +282,17 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", mark);
 
   const report = JSON.parse(document.getElementById("data").textContent);
-  render(report);
+  let shown = report, width = innerWidth;
+  const draw = news => { shown = news; render(news); };
+  draw(report);
   mark();
+  addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; draw(shown); } });
   if (report.live) {
     let known = JSON.stringify(report);
     setInterval(async () => {
       try {
         const text = await (await fetch("data.json")).text();
-        if (text !== known) { known = text; render(JSON.parse(text)); }
+        if (text !== known) { known = text; draw(JSON.parse(text)); }
       } catch { document.getElementById("footer").textContent = "The training does not answer any more; what is shown is its last state."; }
     }, 3000);
   }

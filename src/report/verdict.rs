@@ -67,7 +67,8 @@ pub(super) fn verdict(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
         )),
         _ => {}
     }
-    if let (Some(joint), Some(marginal)) = (evaluation.forward_ess, evaluation.marginal_forward_ess) {
+    if let (Some(joint), Some(marginal)) = (evaluation.forward_ess, evaluation.marginal_forward_ess)
+    {
         if marginal > joint + 0.02 {
             say.push(format!(
                 "With the augmented copies averaged out the forward figure is {}: part of what is lost \
