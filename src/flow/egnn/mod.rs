@@ -13,6 +13,10 @@ use super::species::SpeciesFeatures;
 use super::{Block, Initial, ParameterLayout};
 use crate::engine::{exp, Arena, Lane, Real, Vector};
 
+/// Products on edges are kept for the way back where all of a network's come to no more lanes than
+/// this, 8 MiB in f32: more would wait for memory longer than computing them again takes.
+const MOST_MEMORY: usize = 1 << 17;
+
 /// Sizes of the networks.
 pub(super) struct Sizes<'a> {
     pub blocks: usize,
@@ -109,7 +113,12 @@ impl Egnn {
             embedding: layout.vector("embedding", 1, Initial::Normal(1.0)),
             lift: Linear::new(layout, "lift", f, 1, 1.0),
             species: SpeciesFeatures::new(layout, "species", f, species, Initial::Normal(1.0)),
-            blocks: (0..sizes.blocks).map(|b| Layers::new(layout, b, &shape, sizes)).collect(),
+            blocks: (0..sizes.blocks)
+                .map(|b| {
+                    let alike = b == 0 && species.iter().all(|&s| s == species[0]);
+                    Layers::new(layout, b, &shape, sizes, alike)
+                })
+                .collect(),
             readout: Linear::new(layout, "readout", f, f, 1.0),
             head: Mlp::new(layout, "head", f, sizes.head_hidden, Some((sizes.outputs, 0.0))),
             shape,
@@ -130,7 +139,29 @@ impl Egnn {
     /// its states, or works in when it does not.
     pub fn tape_lanes(&self, keep: bool) -> usize {
         let copies = if keep { self.blocks.len() + 1 } else { 1 };
-        self.state_lanes() * copies + self.readout_lanes()
+        let memory = if keep { self.memory_lanes() } else { 0 };
+        memory + self.state_lanes() * copies + self.readout_lanes()
+    }
+
+    /// Lanes of the blocks' memories; none where that would be more than [`MOST_MEMORY`].
+    fn memory_lanes(&self) -> usize {
+        let lanes = self.blocks.iter().map(|block| block.memory_lanes(&self.shape)).sum();
+        if lanes > MOST_MEMORY {
+            0
+        } else {
+            lanes
+        }
+    }
+
+    /// The part of the memory that belongs to a block.
+    fn memory_of(&self, number: usize) -> std::ops::Range<usize> {
+        if self.memory_lanes() == 0 {
+            return 0..0;
+        }
+        let of = |blocks: &[Layers]| -> usize {
+            blocks.iter().map(|block| block.memory_lanes(&self.shape)).sum()
+        };
+        of(&self.blocks[..number])..of(&self.blocks[..=number])
     }
 
     pub fn forward_scratch(&self) -> usize {
@@ -169,7 +200,8 @@ impl Egnn {
     ) {
         let shape = &self.shape;
         let (n, lanes) = (shape.particles, self.state_lanes());
-        let stride = if keep { lanes } else { 0 };
+        let (stride, memory) = if keep { (lanes, self.memory_lanes()) } else { (0, 0) };
+        let (memory, tape) = tape.split_at_mut(memory);
         let state = State::of(&mut tape[..lanes], &self.blocks[0], shape);
         self.start::<V>(theta, positions, state.features, state.positions, scratch);
         vectors.copy_from_slice(state.positions);
@@ -181,7 +213,8 @@ impl Egnn {
             }
             let (before, rest) = tape.split_at_mut(from + stride);
             let mut state = State::of(&mut rest[..lanes], block, shape);
-            block.forward::<V>(shape, theta, &mut state, scratch);
+            let memory = if keep { &mut memory[self.memory_of(number)] } else { &mut [] };
+            block.forward::<V>(shape, theta, &mut state, memory, scratch);
             if keep {
                 let earlier = State::<V::Scalar>::of(&mut before[from..], block, shape);
                 earlier.sums.copy_from_slice(state.sums);
@@ -225,6 +258,7 @@ impl Egnn {
     ) {
         let shape = &self.shape;
         let (n, lanes) = (shape.particles, self.state_lanes());
+        let (memory, tape) = tape.split_at_mut(self.memory_lanes());
         let (states, readout) = tape.split_at_mut((self.blocks.len() + 1) * lanes);
         let mut readout = Arena::new(readout);
         let softmax = readout.take(shape.features * n);
@@ -257,6 +291,7 @@ impl Egnn {
                 shape,
                 theta,
                 state: State::of(&mut states[number * lanes..][..lanes], block, shape),
+                memory: &memory[self.memory_of(number)],
                 cotangents: StateCotangents { features, positions: moved },
                 gradient: gradient.as_deref_mut(),
             };
