@@ -12,8 +12,20 @@ const VARIANCE_FLOOR: f64 = 1e-5;
 
 /// Arithmetic of one SiLU with its derivative: the exponential's polynomial and what surrounds it.
 pub(super) const SILU_OPERATIONS: f64 = 26.0;
-/// Arithmetic of one entry of a normalisation.
-const NORMALIZATION_OPERATIONS: f64 = 6.0;
+/// Arithmetic of one entry of a normalisation, and of its adjoint.
+const NORMALIZATION_OPERATIONS: (f64, f64) = (6.0, 7.0);
+
+/// Counted arithmetic of a network.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operations {
+    /// Products with weights. The way back has as many for its inputs' cotangents, and as many again
+    /// for the weights' gradients.
+    pub products: f64,
+    /// Everything else on the way there.
+    pub rest: f64,
+    /// Everything else on the way back.
+    pub back: f64,
+}
 
 /// An affine map of features.
 #[derive(Debug, Clone, Copy)]
@@ -249,20 +261,21 @@ impl Mlp {
         V::call(Backward { mlp: self, theta, tape, cotangents, gradient, scratch, items });
     }
 
-    /// Arithmetic per item: of the products without the first map's, and of everything else.
-    pub fn operations(&self) -> (f64, f64) {
-        let mut products = 0.0;
-        let mut rest = self.first.outputs() as f64 * SILU_OPERATIONS;
+    /// Arithmetic per item, without the first map's products.
+    pub fn operations(&self) -> Operations {
+        let entry = self.first.outputs() as f64;
+        let mut count = Operations { products: 0.0, rest: entry * SILU_OPERATIONS, back: entry };
         for layer in &self.further {
-            products += layer.operations();
-            rest += layer.outputs() as f64 * (SILU_OPERATIONS + 1.0)
-                + layer.inputs() as f64 * NORMALIZATION_OPERATIONS;
+            let (inputs, outputs) = (layer.inputs() as f64, layer.outputs() as f64);
+            count.products += layer.operations();
+            count.rest += outputs * (SILU_OPERATIONS + 1.0) + inputs * NORMALIZATION_OPERATIONS.0;
+            count.back += outputs + inputs * NORMALIZATION_OPERATIONS.1;
         }
         if let Some(output) = self.output {
-            products += output.operations();
-            rest += output.outputs() as f64;
+            count.products += output.operations();
+            count.rest += output.outputs() as f64;
         }
-        (products, rest)
+        count
     }
 }
 

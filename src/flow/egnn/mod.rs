@@ -4,6 +4,8 @@
 mod block;
 mod edges;
 mod reverse;
+#[cfg(test)]
+mod tests;
 
 use block::{Layers, State};
 use reverse::{Reverse, StateCotangents};
@@ -96,6 +98,8 @@ pub(super) struct Egnn {
     blocks: Vec<Layers>,
     readout: Linear,
     head: Mlp,
+    /// Whether products on edges are kept for the way back; it makes no difference to the result.
+    keeps: bool,
 }
 
 impl Egnn {
@@ -109,7 +113,7 @@ impl Egnn {
     ) -> Self {
         let shape = Shape::new(particles, dimension, sizes.features, sizes.channels);
         let f = sizes.features;
-        Self {
+        let mut network = Self {
             embedding: layout.vector("embedding", 1, Initial::Normal(1.0)),
             lift: Linear::new(layout, "lift", f, 1, 1.0),
             species: SpeciesFeatures::new(layout, "species", f, species, Initial::Normal(1.0)),
@@ -122,7 +126,10 @@ impl Egnn {
             readout: Linear::new(layout, "readout", f, f, 1.0),
             head: Mlp::new(layout, "head", f, sizes.head_hidden, Some((sizes.outputs, 0.0))),
             shape,
-        }
+            keeps: true,
+        };
+        network.keeps = network.memory_lanes() <= MOST_MEMORY;
+        network
     }
 
     /// Lanes of the vectors.
@@ -143,25 +150,20 @@ impl Egnn {
         memory + self.state_lanes() * copies + self.readout_lanes()
     }
 
-    /// Lanes of the blocks' memories; none where that would be more than [`MOST_MEMORY`].
+    /// Lanes of the blocks' memories.
     fn memory_lanes(&self) -> usize {
-        let lanes = self.blocks.iter().map(|block| block.memory_lanes(&self.shape)).sum();
-        if lanes > MOST_MEMORY {
-            0
-        } else {
-            lanes
-        }
+        self.memory_before(self.blocks.len())
     }
 
     /// The part of the memory that belongs to a block.
     fn memory_of(&self, number: usize) -> std::ops::Range<usize> {
-        if self.memory_lanes() == 0 {
-            return 0..0;
-        }
-        let of = |blocks: &[Layers]| -> usize {
-            blocks.iter().map(|block| block.memory_lanes(&self.shape)).sum()
-        };
-        of(&self.blocks[..number])..of(&self.blocks[..=number])
+        self.memory_before(number)..self.memory_before(number + 1)
+    }
+
+    /// Lanes of the memories of the first blocks.
+    fn memory_before(&self, number: usize) -> usize {
+        let first = self.blocks[..number].iter().filter(|_| self.keeps);
+        first.map(|block| block.memory_lanes(&self.shape)).sum()
     }
 
     pub fn forward_scratch(&self) -> usize {
@@ -369,19 +371,24 @@ impl Egnn {
         }
     }
 
-    /// Arithmetic of the products, and of everything else, per sample.
-    pub fn operations(&self) -> (f64, f64) {
+    /// Arithmetic per sample of [`forward`](Self::forward), and of [`backward`](Self::backward) without
+    /// and with gradients of parameters.
+    pub fn operations(&self) -> [f64; 3] {
         let n = self.shape.particles as f64;
         let f = self.shape.features as f64;
         let head = self.head.operations();
-        let mut products = n * (2.0 * f * f + 2.0 * f * self.head.first.outputs() as f64 + head.0);
-        let mut rest = n * (f * 20.0 + head.1);
+        let products =
+            n * (2.0 * f * f + 2.0 * f * self.head.first.outputs() as f64 + head.products);
+        // The softmax and its adjoint are 20 and 4 for each feature.
+        let forward = products + n * (f * 20.0 + head.rest);
+        let back = products + n * (f * 4.0 + head.back);
+        let mut total = [forward, back, back + products];
         for block in &self.blocks {
-            let (p, r) = block.operations(&self.shape);
-            products += p;
-            rest += r;
+            for (total, block) in total.iter_mut().zip(block.operations(&self.shape, self.keeps)) {
+                *total += block;
+            }
         }
-        (products, rest)
+        total
     }
 }
 
