@@ -42,6 +42,9 @@ pub mod run;
 pub mod plot;
 
 #[forbid(unsafe_code)]
+pub mod report;
+
+#[forbid(unsafe_code)]
 pub mod config;
 
 #[forbid(unsafe_code)]

@@ -198,15 +198,14 @@ impl<T: Real> Coupling<T> for VectorCoupling {
         T::dispatch(Pullback { coupling: self, call, record, scratch });
     }
 
-    /// Counted: `apply` is the conditioner's products and element-wise work and the splines. The
-    /// vector-Jacobian product runs it, runs the conditioner again, and goes back through it at the
-    /// price of one more pass; the gradient of the weights is one more pass of the products.
+    /// Counted: `apply` runs the conditioner and the splines. The vector-Jacobian product runs the
+    /// conditioner, unless it finds a record of that, and goes back through it, whereby the parts on
+    /// edges are computed again but for the products that were kept.
     fn operations(&self) -> [f64; 4] {
-        let (products, rest) = self.conditioner.operations();
+        let [there, back, back_with_parameters] = self.conditioner.operations();
         let (forward, backward) = self.inner.operations();
-        let apply = products + rest + forward;
-        let vjp = 3.0 * (products + rest) + backward;
-        [apply, vjp, vjp + products, products + rest]
+        let around = there + backward;
+        [there + forward, around + back, around + back_with_parameters, there]
     }
 }
 
