@@ -41,7 +41,7 @@ fn rank(folder: &Path, text: &str, stop_after: u64, life: u64) -> Result<Ending,
     let recipe = Recipe::from_text(text, Path::new("recipe.toml")).unwrap();
     let target = Registry::builtin().load(&recipe.target).unwrap();
     let problem = recipe.problem(Arc::new(Mortal(target.potential, life.into()))).unwrap();
-    let trainer = recipe.trainer(problem.flow.system()).unwrap();
+    let trainer = recipe.trainer(&problem).unwrap();
     let resume = Checkpoint::load(folder, &trainer.start(&problem)).unwrap().0;
     let folder = match &resume {
         _ if !team().leads() => RunFolder::elsewhere("/nowhere"),
@@ -56,7 +56,7 @@ fn rank(folder: &Path, text: &str, stop_after: u64, life: u64) -> Result<Ending,
             draws: 2,
             annealed_samples: 40,
             intermediate_distributions: 2,
-            step: 0,
+            ..EvaluationOptions::default()
         },
         checkpoint_seconds: 1e9,
         recipe: text.to_string(),
@@ -70,8 +70,8 @@ fn rank(folder: &Path, text: &str, stop_after: u64, life: u64) -> Result<Ending,
     let mut observe = |progress: boltzflow::run::Progress<'_>| {
         stop.store(hears && progress.state.step >= stop_after, Ordering::Relaxed);
     };
-    let reference = Some(reference.as_slice());
-    train(&folder, &problem, trainer.as_ref(), &options, reference, resume, &stop, &mut observe)
+    let reference = || Ok(Some(reference.as_slice()));
+    train(&folder, &problem, trainer.as_ref(), &options, &reference, resume, &stop, &mut observe)
 }
 
 /// Four tiles and a bit a batch, so that blocks are uneven.
@@ -171,7 +171,7 @@ fn a_folder_that_cannot_be_written_stops_all() {
         let recipe = Recipe::from_text(&text, Path::new("recipe.toml")).unwrap();
         let target = Registry::builtin().load(&recipe.target).unwrap();
         let problem = recipe.problem(target.potential).unwrap();
-        let trainer = recipe.trainer(problem.flow.system()).unwrap();
+        let trainer = recipe.trainer(&problem).unwrap();
         let options = SessionOptions {
             steps: 8,
             evaluate_every: 3,
@@ -180,7 +180,7 @@ fn a_folder_that_cannot_be_written_stops_all() {
                 draws: 1,
                 annealed_samples: 0,
                 intermediate_distributions: 0,
-                step: 0,
+                ..EvaluationOptions::default()
             },
             checkpoint_seconds: 1e9,
             recipe: text.clone(),
@@ -188,7 +188,8 @@ fn a_folder_that_cannot_be_written_stops_all() {
         let folder = RunFolder::read_only(&folder).unwrap();
         let stop = AtomicBool::new(false);
         let trainer = trainer.as_ref();
-        train(&folder, &problem, trainer, &options, None, None, &stop, &mut |_| {}).map(|_| ())
+        train(&folder, &problem, trainer, &options, &|| Ok(None), None, &stop, &mut |_| {})
+            .map(|_| ())
     });
     for result in results {
         let message = result.unwrap_err().to_string();

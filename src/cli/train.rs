@@ -56,7 +56,7 @@ pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
         (RunFolder::elsewhere(&path), team().all_say(0).contains(&1))
     };
     let run = Run { folder: &folder, recipe: &recipe, target: &target, problem: &problem };
-    if let Some(address) = args.serve {
+    if let Some(address) = args.serve.filter(|_| team().leads()) {
         let serving = super::report::live(address, &folder, &recipe, &target, &problem)?;
         say!("live at http://{}/", serving.address)?;
     }

@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn nodes_of_any_blocks_climb_to_the_bytes_of_one_rank() {
         // Sums of these depend on the order.
-        let leaf = |index: usize| vec![(index as f32 + 0.1).sin() * 10f32.powi(index as i32 % 7)];
+        let entry = |index: usize| (index as f32 + 0.1).sin() * 10f32.powi(index as i32 % 7);
+        let leaf = |index: usize| (0..16).map(|k| entry(16 * index + k)).collect::<Vec<f32>>();
         for leaves in 1..40 {
             let whole = sum_node(0..leaves, &leaf);
             for ranks in 1..6 {
