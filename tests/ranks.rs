@@ -76,7 +76,9 @@ fn rank(folder: &Path, text: &str, stop_after: u64, life: u64) -> Result<Ending,
 
 /// Four tiles and a bit a batch, so that blocks are uneven.
 fn uneven(place: &Path, objective: &str) -> String {
-    recipe(place, objective).replace("batch_size = 32", "batch_size = 72")
+    recipe(place, objective)
+        .replace("batch_size = 32", "batch_size = 72")
+        .replace("count = 100", "count = 200")
 }
 
 #[test]
