@@ -2,10 +2,12 @@
 //! and samples.
 
 mod distributions;
+mod observables;
 mod pareto;
 mod weights;
 
 pub use distributions::{energy_wasserstein, histogram, pair_distances, Histogram};
+pub use observables::{free_energy_difference, reweighted, reweighted_variance, WeightedHistogram};
 pub use pareto::{pareto_k, rests_on_few};
 pub use weights::{
     effective_sample_size, forward_effective_sample_size, largest_weight_share, log_mean_exp,
