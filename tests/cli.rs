@@ -162,8 +162,17 @@ fn help_and_targets_are_printed() {
         .filter(|name| *name != "help")
         .collect();
     for command in [
-        "train", "evaluate", "sample", "estimate", "plot", "reference", "check", "targets", "bench",
-        "new", "completions",
+        "train",
+        "evaluate",
+        "sample",
+        "estimate",
+        "plot",
+        "reference",
+        "check",
+        "targets",
+        "bench",
+        "new",
+        "completions",
     ] {
         assert!(commands.contains(&command), "{command}");
     }
@@ -508,7 +517,7 @@ fn a_model_knows_the_species_it_was_trained_for() {
 fn sample_resamples_and_anneals_and_writes_extended_xyz() {
     let folder = with_trained();
     let draw = |name: &str, extra: &[&str]| {
-        let arguments = [&["sample", "tiny", "-n", "400", "-o", name], extra].concat();
+        let arguments = [&["sample", "tiny", "-n", "400", "-o", name][..], extra].concat();
         (succeed(folder.path(), &arguments), folder.path().join(name))
     };
     let (said, path) = draw("equal.xyz", &["--resample", "50"]);
@@ -539,8 +548,21 @@ fn estimate_gives_averages_as_text_and_json_and_histograms_as_csv() {
     let said = succeed(folder.path(), &["estimate", "tiny", "-n", "2000"]);
     assert!(said.contains("over pair") && said.contains("energy") && said.contains('±'), "{said}");
     let arguments = [
-        "estimate", "tiny", "-n", "2000", "--observable", "pair: r^2", "--observable",
-        "pair_distances", "--bins", "20", "--temperature", "1.5", "--json", "-o", "r.csv",
+        "estimate",
+        "tiny",
+        "-n",
+        "2000",
+        "--observable",
+        "pair: r^2",
+        "--observable",
+        "pair_distances",
+        "--bins",
+        "20",
+        "--temperature",
+        "1.5",
+        "--json",
+        "-o",
+        "r.csv",
     ];
     let found = json(&succeed(folder.path(), &arguments));
     assert_eq!(found["averages"][0]["observable"], "pair: r^2");
@@ -558,10 +580,10 @@ fn estimate_gives_averages_as_text_and_json_and_histograms_as_csv() {
         (&["--observable", "enery"][..], &["--observable", "energy"][..]),
         (&["--observable", "pair: r +"], &["--observable", "pair"]),
         (&["--target", "dw4"], &["--target", "4 particles"]),
-        (&["--temperature", "-1"], &["--temperature"]),
+        (&["--temperature", "0"], &["--temperature", "over 0"]),
         (&["-o", "r2.csv"], &["--output", "pair_distances"]),
     ] {
-        let arguments = [&["estimate", "tiny"], arguments].concat();
+        let arguments = [&["estimate", "tiny"][..], arguments].concat();
         refuse(folder.path(), &arguments, 2, words);
     }
 }
@@ -570,8 +592,16 @@ fn estimate_gives_averages_as_text_and_json_and_histograms_as_csv() {
 fn set_changes_keys_and_the_resolved_recipe_says_so() {
     let folder = workplace();
     let arguments = [
-        "train", "plain.toml", "-o", "run", "--set", "train.steps=2", "--set",
-        "flow.layers.0.repeat=2", "--set", "evaluate.every_steps=1",
+        "train",
+        "plain.toml",
+        "-o",
+        "run",
+        "--set",
+        "train.steps=2",
+        "--set",
+        "flow.layers.0.repeat=2",
+        "--set",
+        "evaluate.every_steps=1",
     ];
     succeed(folder.path(), &arguments);
     let text = fs::read_to_string(folder.path().join("run/config.toml")).unwrap();
@@ -603,7 +633,12 @@ fn seeds_train_one_after_the_other_and_finished_ones_are_passed_over() {
     for range in ["3..1", "1", "a..b", "..3"] {
         refuse(folder.path(), &["train", "plain.toml", "--seeds", range], 2, &["--seeds"]);
     }
-    refuse(folder.path(), &["train", "plain.toml", "--seeds", "0..2", "--seed", "1"], 2, &["--seed"]);
+    refuse(
+        folder.path(),
+        &["train", "plain.toml", "--seeds", "0..2", "--seed", "1"],
+        2,
+        &["--seed"],
+    );
 }
 
 #[test]

@@ -133,8 +133,8 @@ fn histograms_have_the_density_and_the_spread_that_they_state() {
     // independent would state an error √2 too small.
     let repeats = 400;
     let samples = 500;
-    let mut covered = 0;
-    let mut bins = 0;
+    let mut covered = 0u32;
+    let mut bins = 0u32;
     for number in 0..repeats {
         let mut rng = stream(9, Purpose::Evaluation, number, 0);
         let mut histogram = WeightedHistogram::new([0.0, 1.0], 5);
@@ -146,7 +146,7 @@ fn histograms_have_the_density_and_the_spread_that_they_state() {
         // The first sample weighs nothing beside the others.
         for (centre, density, error) in histogram.bins() {
             bins += 1;
-            covered += usize::from((density - 2.0 * centre).abs() < 2.0 * error);
+            covered += u32::from((density - 2.0 * centre).abs() < 2.0 * error);
         }
         let integral: f64 = histogram.bins().iter().map(|b| b.1 * histogram.bin_width()).sum();
         assert!((integral - 1.0).abs() < 1e-12);
