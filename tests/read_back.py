@@ -1,7 +1,7 @@
 """Reads the sample files of one draw by ASE and NumPy, and compares them with each other.
 
 usage: read_back.py BOLTZFLOW RUN FOLDER ELEMENTS
-ELEMENTS are the chemical symbols that the frames must have, such as XXXX.
+ELEMENTS are the chemical symbols that the frames must have, such as X4.
 """
 
 import csv
