@@ -61,7 +61,7 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
         write_atomically(path, |file| {
             writeln!(file, "r,density,error")?;
             rows(profile)
-                .try_for_each(|(r, density, error)| writeln!(file, "{r},{density},{error}"))
+                .try_for_each(|(r, density, error)| writeln!(file, "{r:e},{density:e},{error:e}"))
         })?;
     }
     if args.json {
