@@ -156,11 +156,32 @@ fn json(text: &str) -> Value {
 fn help_and_targets_are_printed() {
     let folder = workplace();
     let help = succeed(folder.path(), &["--help"]);
-    for command in
-        ["train", "evaluate", "sample", "plot", "compare", "reference", "check", "targets"]
-    {
-        assert!(help.contains(command));
-        assert!(succeed(folder.path(), &[command, "--help"]).contains("Usage"));
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<&str> = commands
+        .map_while(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    for command in [
+        "train",
+        "evaluate",
+        "sample",
+        "estimate",
+        "plot",
+        "reference",
+        "check",
+        "targets",
+        "bench",
+        "new",
+        "completions",
+        "compare",
+        "report",
+    ] {
+        assert!(commands.contains(&command), "{command}");
+    }
+    for command in commands {
+        let text = succeed(folder.path(), &[command, "--help"]);
+        assert!(text.contains("Usage") && text.contains("Example"), "{command}: {text}");
+        assert!(text.contains(&format!("boltzflow {command}")), "{command}: {text}");
     }
     let targets = succeed(folder.path(), &["targets"]);
     for name in ["dw4", "harmonic", "lj13_eps2", "three_species"] {
@@ -534,4 +555,169 @@ fn a_model_knows_the_species_it_was_trained_for() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains("particles of species [0, 1] and the target has []"), "{error}");
+}
+
+#[test]
+fn sample_resamples_and_anneals_and_writes_extended_xyz() {
+    let folder = with_trained();
+    let draw = |name: &str, extra: &[&str]| {
+        let arguments = [&["sample", "tiny", "-n", "400", "-o", name][..], extra].concat();
+        (succeed(folder.path(), &arguments), folder.path().join(name))
+    };
+    let (said, path) = draw("equal.xyz", &["--resample", "50"]);
+    assert!(said.contains("50 equally weighted samples") && said.contains("out of 400"), "{said}");
+    let text = fs::read_to_string(path).unwrap();
+    assert_eq!(text.matches("energy=").count(), 50);
+    assert!(!text.contains("log_weight"));
+    let (_, path) = draw("annealed.npz", &["--ais"]);
+    let annealed = read_samples(&path, system(), &[]).unwrap();
+    let plain = read_samples(draw("plain.npz", &[]).1, system(), &[]).unwrap();
+    assert_eq!(annealed.count(system()), 400);
+    assert_ne!(annealed.positions, plain.positions);
+    // Annealing raises the effective sample size, and the energies are those of the positions.
+    let ess = |samples: &Samples| {
+        boltzflow::diagnostics::effective_sample_size(samples.log_weights.as_ref().unwrap()).count
+    };
+    assert!(ess(&annealed) > ess(&plain), "{} {}", ess(&annealed), ess(&plain));
+    for (x, energy) in annealed.positions.chunks(4).zip(annealed.energies.unwrap()) {
+        let r = ((x[0] - x[2]).powi(2) + (x[1] - x[3]).powi(2)).sqrt() - 2.0;
+        assert!((energy - (-r * r + 0.5 * r.powi(4))).abs() < 1e-9 * (1.0 + energy.abs()));
+    }
+    refuse(folder.path(), &["sample", "tiny", "-n", "5", "-o", "a.pdb"], 2, &["a.pdb", ".xyz"]);
+}
+
+#[test]
+fn estimate_gives_averages_as_text_and_json_and_histograms_as_csv() {
+    let folder = with_trained();
+    let said = succeed(folder.path(), &["estimate", "tiny", "-n", "2000"]);
+    assert!(said.contains("over pair") && said.contains("energy") && said.contains('±'), "{said}");
+    let arguments = [
+        "estimate",
+        "tiny",
+        "-n",
+        "2000",
+        "--observable",
+        "pair: r^2",
+        "--observable",
+        "pair_distances",
+        "--bins",
+        "20",
+        "--temperature",
+        "1.5",
+        "--json",
+        "-o",
+        "r.csv",
+    ];
+    let found = json(&succeed(folder.path(), &arguments));
+    assert_eq!(found["averages"][0]["observable"], "pair: r^2");
+    assert!(found["free_energy"]["error"].as_f64().unwrap() > 0.0);
+    assert_eq!(found["profiles"][0]["density"].as_array().unwrap().len(), 20);
+    let text = fs::read_to_string(folder.path().join("r.csv")).unwrap();
+    assert!(text.starts_with("r,density,error\n") && text.lines().count() == 21);
+    let hotter = TARGET.replace("temperature = 1.0", "temperature = 1.5");
+    fs::write(folder.path().join("hot.toml"), hotter).unwrap();
+    let arguments = ["estimate", "tiny", "-n", "2000", "--target", "hot.toml", "--json"];
+    let other = json(&succeed(folder.path(), &arguments));
+    let difference = |value: &Value| value["free_energy"]["difference"].as_f64().unwrap();
+    assert!((difference(&other) - difference(&found)).abs() < 1e-9);
+    for (arguments, words) in [
+        (&["--observable", "enery"][..], &["--observable", "energy"][..]),
+        (&["--observable", "pair: r +"], &["--observable", "pair"]),
+        (&["--target", "dw4"], &["--target", "4 particles"]),
+        (&["--temperature", "0"], &["--temperature", "over 0"]),
+        (&["-o", "r2.csv"], &["--output", "pair_distances"]),
+    ] {
+        let arguments = [&["estimate", "tiny"][..], arguments].concat();
+        refuse(folder.path(), &arguments, 2, words);
+    }
+}
+
+#[test]
+fn set_changes_keys_and_the_resolved_recipe_says_so() {
+    let folder = workplace();
+    let arguments = [
+        "train",
+        "plain.toml",
+        "-o",
+        "run",
+        "--set",
+        "train.steps=2",
+        "--set",
+        "flow.layers.0.repeat=2",
+        "--set",
+        "evaluate.every_steps=1",
+    ];
+    succeed(folder.path(), &arguments);
+    let text = fs::read_to_string(folder.path().join("run/config.toml")).unwrap();
+    assert!(text.contains("steps = 2") && text.contains("repeat = 2"), "{text}");
+    for (setting, words) in [
+        ("train.stpes=2", &["train.stpes", "did you mean `steps`"][..]),
+        ("train.steps=-2", &["train.steps"]),
+        ("train.steps", &["--set", "KEY=VALUE"]),
+        ("flow.layers.7.repeat=2", &["flow.layers.7.repeat", "1 entries"]),
+    ] {
+        refuse(folder.path(), &["train", "plain.toml", "--set", setting], 2, words);
+    }
+}
+
+#[test]
+fn seeds_train_one_after_the_other_and_finished_ones_are_passed_over() {
+    let folder = workplace();
+    succeed(folder.path(), &["train", "plain.toml", "--seeds", "1..3"]);
+    let model = |seed: u64| {
+        fs::read(folder.path().join(format!("plain_seed{seed}/model.safetensors"))).unwrap()
+    };
+    assert_ne!(model(1), model(2));
+    assert!(!folder.path().join("plain_seed3").exists());
+    let before = [model(1), model(2)];
+    let said = succeed(folder.path(), &["train", "plain.toml", "--seeds", "1..=3"]);
+    assert_eq!(said.matches("is finished").count(), 2, "{said}");
+    assert_eq!(before, [model(1), model(2)]);
+    assert!(folder.path().join("plain_seed3/evaluation.json").exists());
+    for range in ["3..1", "1", "a..b", "..3"] {
+        refuse(folder.path(), &["train", "plain.toml", "--seeds", range], 2, &["--seeds"]);
+    }
+    refuse(
+        folder.path(),
+        &["train", "plain.toml", "--seeds", "0..2", "--seed", "1"],
+        2,
+        &["--seed"],
+    );
+}
+
+#[test]
+fn a_dry_run_prints_a_recipe_memory_and_time_and_leaves_nothing() {
+    let folder = workplace();
+    let before = files(folder.path());
+    let said = succeed(folder.path(), &["train", "tiny.toml", "--dry-run", "--set", "seed=5"]);
+    assert!(said.contains("# memory:") && said.contains("# time: about"), "{said}");
+    assert_eq!(files(folder.path()), before);
+    // What it prints is a recipe.
+    let recipe = boltzflow::config::Recipe::from_text(&said, Path::new("said.toml")).unwrap();
+    assert_eq!((recipe.seed, recipe.train.steps), (5, 4));
+}
+
+#[test]
+fn new_writes_a_recipe_and_a_target_that_work_and_overwrites_nothing() {
+    let folder = workplace();
+    succeed(folder.path(), &["new", "mine"]);
+    assert!(succeed(folder.path(), &["check", "mine_target.toml"]).contains("ready for training"));
+    succeed(folder.path(), &["train", "mine.toml", "--dry-run"]);
+    refuse(folder.path(), &["new", "mine"], 2, &["mine_target.toml", "already"]);
+    succeed(folder.path(), &["new", "other", "--target", "dw4"]);
+    assert!(!folder.path().join("other_target.toml").exists());
+    let text = fs::read_to_string(folder.path().join("other.toml")).unwrap();
+    assert!(text.contains("target = \"dw4\""));
+    refuse(folder.path(), &["new", "third", "--target", "dw5"], 2, &["dw5", "dw4"]);
+    refuse(folder.path(), &["new", "a\"b"], 2, &["NAME"]);
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    let folder = workplace();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = succeed(folder.path(), &["completions", shell]);
+        assert!(script.contains("estimate") && script.contains("boltzflow"), "{shell}");
+    }
+    refuse(folder.path(), &["completions", "bsh"], 2, &["bash"]);
 }

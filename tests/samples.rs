@@ -3,9 +3,11 @@
 use std::fs;
 
 use boltzflow::error::Error;
-use boltzflow::run::{read_samples, write_samples, Samples};
+use boltzflow::random::{stream, Purpose};
+use boltzflow::run::{read_samples, resample, write_samples, write_samples_of, Samples};
 use boltzflow::system::System;
 use npyz::WriterBuilder;
+use rand::Rng;
 
 fn batch(samples: usize, start: f64) -> Samples {
     Samples {
@@ -48,7 +50,7 @@ fn samples_in_batches_come_back_exactly_in_every_format() {
 fn samples_that_fail_midway_leave_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let system = System::new(4, 2).unwrap();
-    for name in ["samples.npz", "samples.csv", "samples.npy"] {
+    for name in ["samples.npz", "samples.csv", "samples.npy", "samples.xyz"] {
         let path = folder.path().join(name);
         let failure = Err(Error::Run("the potential broke".into()));
         let error = write_samples(&path, system, 5, [Ok(batch(3, 0.1)), failure]).unwrap_err();
@@ -201,4 +203,101 @@ fn bad_tables_say_what_is_wrong() {
         assert!(message.contains(expected) && message.contains("a.csv"), "{message}");
     }
     assert!(read_samples(folder.path().join("b.csv"), system, &[]).is_err());
+}
+
+#[test]
+fn extended_xyz_has_a_frame_per_sample_with_species_energy_and_log_weight() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("frames.extxyz");
+    let written = |d: usize, labels: &[&str]| {
+        let system = System::new(2, d).unwrap();
+        let batch = Samples {
+            positions: (0..4 * d).map(|i| 1.0 / 3.0 - i as f64).collect(),
+            log_weights: Some(vec![-0.25, f64::NEG_INFINITY]),
+            energies: Some(vec![1e-7, f64::INFINITY]),
+        };
+        let labels: Vec<String> = labels.iter().map(|l| l.to_string()).collect();
+        write_samples_of(&path, system, &labels, 2, [Ok(batch)]).unwrap();
+        fs::read_to_string(&path).unwrap()
+    };
+    let plane = written(2, &[]);
+    let third = 1.0f64 / 3.0;
+    assert_eq!(
+        plane,
+        format!(
+            "2\nProperties=species:S:1:pos:R:3 energy=0.0000001 log_weight=-0.25 pbc=\"F F F\"\n\
+             X {third} {} 0.0\nX {} {} 0.0\n\
+             2\nProperties=species:S:1:pos:R:3 energy=inf log_weight=-inf pbc=\"F F F\"\n\
+             X {} {} 0.0\nX {} {} 0.0\n",
+            third - 1.0,
+            third - 2.0,
+            third - 3.0,
+            third - 4.0,
+            third - 5.0,
+            third - 6.0,
+            third - 7.0
+        )
+    );
+    let elements = written(3, &["Ar", "Ne"]);
+    assert!(elements.contains("\nAr 0.33") && elements.contains("\nNe -2.6"), "{elements}");
+    assert!(!elements.contains("label"));
+    // Names that are no elements get stand-ins, and stay beside them.
+    let named = written(3, &["A", "B"]);
+    assert!(named.contains("pos:R:3:label:S:1 energy"), "{named}");
+    assert!(named.contains("\nH 0.33") && named.contains(" A\nHe -2.6"), "{named}");
+}
+
+/// Weights with an effective sample size of 40 %, on positions and energies that say who they are.
+fn weighted(count: usize) -> Samples {
+    let weight =
+        |i: usize| -3.0 * (i as f64 * 0.618).fract() + if i.is_multiple_of(7) { 1.0 } else { 0.0 };
+    Samples {
+        positions: (0..count).flat_map(|i| [i as f64, 0.5, 0.0, -0.5]).collect(),
+        log_weights: Some((0..count).map(weight).collect()),
+        energies: Some((0..count).map(|i| -(i as f64)).collect()),
+    }
+}
+
+#[test]
+fn resampling_a_stream_gives_each_sample_its_share_and_leaves_no_temporary_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("equal.npz");
+    let system = System::new(2, 2).unwrap();
+    let all = weighted(3000);
+    let logs = all.log_weights.clone().unwrap();
+    let total: f64 = logs.iter().map(|w| w.exp()).sum();
+    let halves = || {
+        let part = |rows: std::ops::Range<usize>| {
+            Ok(Samples {
+                positions: all.positions[4 * rows.start..4 * rows.end].to_vec(),
+                log_weights: Some(logs[rows.clone()].to_vec()),
+                energies: all.energies.as_ref().map(|e| e[rows].to_vec()),
+            })
+        };
+        [part(0..1000), part(1000..3000)]
+    };
+    for places in [100, 3000, 20_000] {
+        let offset = stream(1, Purpose::Sampling, u64::MAX, places as u64).gen();
+        let mut resampled = resample(&path, system, places, offset, halves()).unwrap();
+        write_samples(&path, system, places, &mut resampled).unwrap();
+        let distinct = resampled.distinct();
+        drop(resampled);
+        let found = read_samples(&path, system, &[]).unwrap();
+        assert_eq!(found.count(system), places);
+        assert_eq!(found.log_weights, None);
+        let mut counts = vec![0usize; 3000];
+        for (x, energy) in found.positions.chunks(4).zip(found.energies.unwrap()) {
+            assert_eq!(energy, -x[0], "energies stay with their positions");
+            counts[x[0] as usize] += 1;
+        }
+        assert_eq!(counts.iter().filter(|c| **c > 0).count(), distinct);
+        for (count, log_weight) in counts.iter().zip(&logs) {
+            let expected = places as f64 * log_weight.exp() / total;
+            assert!((*count as f64 - expected).abs() < 1.0 + 1e-9, "{count} {expected}");
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    let none = Samples { log_weights: Some(vec![f64::NEG_INFINITY; 3000]), ..weighted(3000) };
+    let error = resample(&path, system, 5, 0.5, [Ok(none)]).err().unwrap().to_string();
+    assert!(error.contains("no sample has a finite weight"), "{error}");
 }

@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand};
 #[command(
     version,
     about,
-    after_help = "Without a command, trains DW4 with FAB: the recipe runs/dw4_fab.toml."
+    after_help = "Without a command, trains DW4 with FAB: the recipe runs/dw4_fab.toml.\nExample: \
+                  boltzflow train runs/dw4_fab.toml"
 )]
 pub(super) struct Cli {
     #[command(subcommand)]
@@ -31,8 +32,11 @@ pub(super) enum Command {
     /// Evaluate a trained flow: ESS, log Z, likelihood, distances
     #[command(after_help = "Example: boltzflow evaluate runs/dw4_fab --distances --marginal")]
     Evaluate(EvaluateArgs),
-    /// Draw weighted samples from a trained flow
-    #[command(after_help = "Example: boltzflow sample runs/dw4_fab -n 10000 -o samples.npz")]
+    /// Draw weighted samples from a trained flow, or equally weighted ones
+    #[command(
+        after_help = "Examples: boltzflow sample runs/dw4_fab -n 10000 -o samples.npz\n          \
+                            boltzflow sample runs/lj13_fab -n 10000 --resample 2000 -o frames.xyz"
+    )]
     Sample(SampleArgs),
     /// One table and one figure of several runs; the seeds of one recipe are one line
     #[command(after_help = "Example: boltzflow compare runs/dw4_* --csv dw4.csv -o dw4.svg")]
@@ -40,6 +44,19 @@ pub(super) enum Command {
     /// One HTML page about runs: verdict, curves, distributions, configurations
     #[command(after_help = "Example: boltzflow report runs/dw4_fab -o dw4.html")]
     Report(ReportArgs),
+    /// Averages over the target with their errors, from a trained flow
+    #[command(
+        after_help = "Examples: boltzflow estimate runs/dw4_fab\n          boltzflow estimate \
+                      runs/dw4_fab --observable 'pair: exp(-r)' --temperature 1.1"
+    )]
+    Estimate(EstimateArgs),
+    /// Write a commented recipe, and a target to fill in
+    #[command(after_help = "Example: boltzflow new mine")]
+    New(NewArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example: boltzflow completions bash > \
+                      ~/.local/share/bash-completion/completions/boltzflow")]
+    Completions(CompletionsArgs),
     /// Draw the figures of a run
     #[command(after_help = "Example: boltzflow plot runs/dw4_fab")]
     Plot(PlotArgs),
@@ -53,6 +70,7 @@ pub(super) enum Command {
     #[command(after_help = "Example: boltzflow check targets/mine.toml")]
     Check(CheckArgs),
     /// List the built-in targets
+    #[command(after_help = "Example: boltzflow targets")]
     Targets,
 }
 
@@ -62,7 +80,30 @@ impl Default for Command {
     }
 }
 
-#[derive(Debug, Default, Args)]
+/// A range of seeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seeds(pub std::ops::Range<u64>);
+
+impl std::str::FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "use FIRST..END, without END, or FIRST..=LAST".to_string();
+        let (first, end) = text.split_once("..").ok_or_else(wrong)?;
+        let number = |text: &str| text.trim().parse::<u64>().ok().filter(|n| *n < 1 << 63);
+        let end = match end.strip_prefix('=') {
+            Some(last) => number(last).map(|last| last + 1),
+            None => number(end),
+        };
+        match (number(first), end) {
+            (Some(first), Some(end)) if first < end => Ok(Self(first..end)),
+            (Some(_), Some(_)) => Err("is an empty range".to_string()),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+#[derive(Debug, Default, Clone, Args)]
 pub(super) struct TrainArgs {
     /// The recipe [default: runs/dw4_fab.toml]
     pub recipe: Option<PathBuf>,
@@ -72,6 +113,17 @@ pub(super) struct TrainArgs {
     /// Seed, instead of the recipe's; below 2⁶³, since a recipe must be able to hold it
     #[arg(long, value_parser = clap::value_parser!(u64).range(..1 << 63))]
     pub seed: Option<u64>,
+    /// Seeds one after the other, 0..3 for 0, 1, 2 and 0..=3 for one more, in folders NAME_seed0, …;
+    /// finished ones are passed over, so that the same command goes on
+    #[arg(long, value_name = "RANGE", conflicts_with_all = ["seed", "resume", "force"])]
+    pub seeds: Option<Seeds>,
+    /// Change a key of the recipe, such as train.steps=100 or flow.layers.0.repeat=4; may be given
+    /// several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Only print the resolved recipe, and how much memory and time the training will take
+    #[arg(long)]
+    pub dry_run: bool,
     /// Insist on resuming; an unfinished run of the same recipe resumes by itself
     #[arg(long)]
     pub resume: bool,
@@ -138,15 +190,78 @@ pub(super) struct CompareArgs {
 pub(super) struct SampleArgs {
     /// Folder of the run
     pub run: PathBuf,
-    /// Number of samples
+    /// Weighted samples to draw; any number, they never are all in memory
     #[arg(short = 'n', long, value_name = "N")]
     pub samples: NonZeroUsize,
-    /// File to write: .npz (positions, log_weights, energies), .npy (positions) or .csv
+    /// File to write: .xyz or .extxyz (a frame each, with energy and log_weight), .npz (positions,
+    /// log_weights, energies), .npy (positions) or .csv
     #[arg(short, long)]
     pub output: PathBuf,
+    /// Write N configurations of equal weight instead, chosen from the weighted ones by systematic
+    /// resampling: one of weight w comes N·w/Σw times, rounded up or down, its copies one after the
+    /// other. The weighted samples wait in a temporary file until their total weight is known. N well
+    /// below the effective sample size has few copies
+    #[arg(long, value_name = "N")]
+    pub resample: Option<NonZeroUsize>,
+    /// Refine by annealed importance sampling from the flow to the target: a higher effective
+    /// sample size for about twenty times the work
+    #[arg(long)]
+    pub ais: bool,
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EstimateArgs {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// What to average; may be given several times [default: energy and heat_capacity]: energy
+    /// (U/kT), heat_capacity (variance of U/kT, the configurational part in units of k),
+    /// radius_of_gyration, pair_distances (a histogram), "pair: FORMULA" (sum over pairs, in the
+    /// distance r) or "external: FORMULA" (sum over particles, in x, y, z and r_com from the centre of
+    /// mass), both written as in target files
+    #[arg(long, value_name = "WHAT")]
+    pub observable: Vec<String>,
+    /// Weighted samples to draw
+    #[arg(short = 'n', long, value_name = "N", default_value = "100000")]
+    pub samples: NonZeroUsize,
+    /// Reweight to this target of the same particles, and tell the free-energy difference
+    #[arg(long, value_name = "TARGET", conflicts_with = "temperature")]
+    pub target: Option<String>,
+    /// Reweight to so many times the temperature, and tell the free-energy difference
+    #[arg(long, value_name = "RATIO")]
+    pub temperature: Option<f64>,
+    /// Refine by annealed importance sampling first
+    #[arg(long)]
+    pub ais: bool,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Bins of a histogram
+    #[arg(long, value_name = "N", default_value = "60")]
+    pub bins: NonZeroUsize,
+    /// File for the histogram: CSV with r, density, error
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewArgs {
+    /// Name: writes NAME.toml, and NAME_target.toml unless --target is given
+    pub name: String,
+    /// Start from this target, built in or a file, instead of a new formula
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]

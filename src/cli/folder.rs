@@ -73,6 +73,13 @@ pub(super) fn choose(
     Err(Error::parameter("--output", "is needed: every numbered folder is taken"))
 }
 
+/// Whether the run in `path` is this very one, and at its end.
+pub(super) fn is_finished(path: &Path, wanted: &Wanted<'_>) -> bool {
+    Checkpoint::peek(path).is_some_and(|(recipe, step)| {
+        recipe == wanted.recipe && step >= wanted.steps && figures::are_drawn(path)
+    })
+}
+
 /// Whether the unfinished run in `path`, by the recipe `old`, may go on as `wanted`.
 fn check_changes(
     args: &TrainArgs,

@@ -23,6 +23,11 @@ pub(super) fn check_training(recipe: &Recipe, problem: &Problem) -> Result<(), E
     available().map_or(Ok(()), |available| compare(&training(recipe, problem), available))
 }
 
+/// Bytes that a training needs at the worst moment, and how many there are.
+pub(super) fn of_training(recipe: &Recipe, problem: &Problem) -> (u128, Option<u64>) {
+    (training(recipe, problem).iter().map(|need| need.bytes).sum(), available())
+}
+
 /// Refuses an evaluation that needs more memory than there is.
 ///
 /// # Errors

@@ -4,10 +4,13 @@ mod args;
 mod bench;
 mod check;
 mod compare;
+mod dry_run;
+mod estimate;
 mod evaluate;
 mod figures;
 mod folder;
 mod memory;
+mod new;
 mod output;
 mod progress;
 mod reference;
@@ -19,7 +22,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::config::Registry;
 use crate::error::Error;
@@ -103,7 +106,16 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
         Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args, registry),
         Command::Targets => targets(),
+        Command::Estimate(args) => estimate::run(&args, registry),
+        Command::New(args) => new::run(&args, registry),
+        Command::Completions(args) => completions(args.shell),
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "boltzflow", &mut script);
+    say!("{}", String::from_utf8_lossy(&script))
 }
 
 fn targets() -> Result<(), Error> {

@@ -83,7 +83,7 @@ impl ProgressLine {
 }
 
 /// 75 → "1 min 15 s".
-fn time(seconds: f64) -> String {
+pub(super) fn time(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),

@@ -1,14 +1,19 @@
 //! `boltzflow sample`.
 
+use rand::Rng;
+
 use crate::config::Registry;
 use crate::error::Error;
 use crate::parallel::team;
-use crate::random::Purpose;
-use crate::run::{check_destination, draw_weighted, write_samples, Samples};
+use crate::random::{stream, Purpose};
+use crate::run::{
+    check_destination, draw_weighted, resample, write_samples_of, AnnealedDraws, Samples, Weighted,
+};
 
 use super::args::SampleArgs;
-use super::evaluate::open;
-use super::output::say;
+use super::evaluate::{open, Trained};
+use super::output::{say, warn};
+use super::train::evaluation_options;
 
 /// Samples in memory at a time, for each rank.
 const BATCH: usize = 4096;
@@ -17,25 +22,63 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     check_destination(&args.output)?;
     let mut trained = open(&args.run, registry)?;
     trained.problem.seed = args.seed;
-    let count = args.samples.get();
-    let most = BATCH * team().size();
-    let batches = (0..count.div_ceil(most)).map(|batch| {
-        let first = batch * most;
-        let streams = (Purpose::Sampling, 0);
-        let samples = most.min(count - first);
-        let drawn =
-            draw_weighted(&trained.problem, &trained.theta, streams, first as u64, samples)?;
-        Ok(Samples {
-            positions: drawn.positions,
-            log_weights: Some(drawn.log_weights),
-            energies: Some(drawn.energies),
-        })
-    });
-    if team().leads() {
-        write_samples(&args.output, trained.problem.flow.system(), count, batches)?;
-    } else {
-        batches.map(|batch| batch.map(|_| ())).collect::<Result<(), Error>>()?;
+    let (system, labels) = (trained.problem.flow.system(), trained.target.labels());
+    let place = args.output.display();
+    let drawn = args.samples.get();
+    if team().size() > 1 && (args.ais || args.resample.is_some()) {
+        return Err(Error::parameter(
+            "--ais and --resample",
+            "work on one rank: start without mpirun, or draw without them",
+        ));
     }
-    say!("{count} samples with log weights and energies in {}", args.output.display())?;
+    let batches = weighted_batches(&trained, drawn, args.ais)?.map(|batch| {
+        let Weighted { positions, log_weights, energies } = batch?;
+        Ok(Samples { positions, log_weights: Some(log_weights), energies: Some(energies) })
+    });
+    let Some(places) = args.resample else {
+        if team().leads() {
+            write_samples_of(&args.output, system, &labels, drawn, batches)?;
+        } else {
+            for batch in batches {
+                batch?;
+            }
+        }
+        return say!("{drawn} samples with log weights and energies in {place}");
+    };
+    let places = places.get();
+    let offset = stream(args.seed, Purpose::Sampling, u64::MAX, 0).gen();
+    let mut resampled = resample(&args.output, system, places, offset, batches)?;
+    write_samples_of(&args.output, system, &labels, places, &mut resampled)?;
+    let distinct = resampled.distinct();
+    say!("{places} equally weighted samples in {place}, {distinct} of them different, out of {drawn}")?;
+    if 2 * distinct < places {
+        warn("most are copies: draw more by -n, refine by --ais, or resample fewer");
+    }
     Ok(())
+}
+
+/// `count` weighted samples of a trained flow, batch after batch.
+pub(super) fn weighted_batches(
+    trained: &Trained,
+    count: usize,
+    annealed: bool,
+) -> Result<impl Iterator<Item = Result<Weighted, Error>> + '_, Error> {
+    let (problem, theta) = (&trained.problem, trained.theta.as_slice());
+    let levels = evaluation_options(&trained.recipe).intermediate_distributions;
+    let annealed = match annealed {
+        true => Some(AnnealedDraws::new(problem, theta, levels)?),
+        false => None,
+    };
+    let most = BATCH * team().size();
+    Ok((0..count.div_ceil(most)).map(move |batch| {
+        let first = batch * most;
+        let samples = most.min(count - first);
+        match &annealed {
+            Some(draws) => draws.draw(batch as u64, samples),
+            None => {
+                let streams = (Purpose::Sampling, 0);
+                draw_weighted(problem, theta, streams, first as u64, samples)
+            }
+        }
+    }))
 }

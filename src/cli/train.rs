@@ -1,7 +1,7 @@
 //! `boltzflow train`.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::run::{
 use crate::sampling::{sample_reference, ReferenceOptions};
 use crate::train::{Problem, Trainer};
 
-use super::args::TrainArgs;
+use super::args::{Seeds, TrainArgs};
 use super::folder::Wanted;
 use super::output::{say, warn};
 use super::{figures, progress::ProgressLine};
@@ -24,14 +24,35 @@ use super::{figures, progress::ProgressLine};
 const DEFAULT_RECIPE: (&str, &str) = ("runs/dw4_fab.toml", include_str!("../../runs/dw4_fab.toml"));
 
 pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
+    let Some(Seeds(seeds)) = &args.seeds else { return run_one(args, registry, 1) };
+    let path = args.recipe.clone().unwrap_or_else(|| DEFAULT_RECIPE.0.into());
+    let base = args.output.clone().unwrap_or_else(|| path.with_extension(""));
+    for seed in seeds.clone() {
+        let output = PathBuf::from(format!("{}_seed{seed}", base.display()));
+        let one = TrainArgs { seed: Some(seed), output: Some(output), ..args.clone() };
+        run_one(&one, registry, seeds.end - seeds.start)?;
+        if args.dry_run {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// One training, of `runs` in all.
+fn run_one(args: &TrainArgs, registry: &Registry, runs: u64) -> Result<(), Error> {
+    let load = |path: &Path, text: &str| Recipe::from_text_with(text, path, &args.set);
+    let read = |path: &Path| {
+        std::fs::read_to_string(path)
+            .map_err(|source| Error::Read { path: path.to_path_buf(), source })
+    };
     let (path, mut recipe) = match &args.recipe {
-        Some(path) => (path.clone(), Recipe::load(path)?),
+        Some(path) => (path.clone(), load(path, &read(path)?)?),
         None => {
             let path = PathBuf::from(DEFAULT_RECIPE.0);
             let recipe = if path.exists() {
-                Recipe::load(&path)?
+                load(&path, &read(&path)?)?
             } else {
-                Recipe::from_text(DEFAULT_RECIPE.1, &path)?
+                load(&path, DEFAULT_RECIPE.1)?
             };
             (path, recipe)
         }
@@ -41,12 +62,20 @@ pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
     }
     let target = registry.load(&recipe.target)?;
     let problem = recipe.problem(target.potential.clone())?;
+    if args.dry_run {
+        return super::dry_run::run(&recipe, &problem, runs);
+    }
     super::memory::check_training(&recipe, &problem)?;
     let trainer = recipe.trainer(&problem)?;
     // Whatever can be wrong with the input is found before there is a folder.
     let text = recipe.to_toml()?;
     same_on_all_ranks(&[&text, &target.text])?;
     let wanted = Wanted { recipe: &text, target: &target.text, steps: recipe.train.steps as u64 };
+    if let (Some(_), Some(folder)) = (&args.seeds, &args.output) {
+        if super::folder::is_finished(folder, &wanted) {
+            return say!("{} is finished", folder.display());
+        }
+    }
     let (folder, resumes) = if team().leads() {
         let chosen = team().agree(super::folder::choose(args, &path, &wanted))?;
         team().all_say(chosen.1.into());

@@ -201,9 +201,21 @@ impl Recipe {
     /// # Errors
     /// [`Error::Config`] with the key and what would be right.
     pub fn from_text(text: &str, file: &Path) -> Result<Self, Error> {
-        let recipe: Self = parse_table(text)
-            .and_then(|table| from_table(table, &["format"]))
-            .map_err(|e| config_error(file, e))?;
+        Self::from_text_with(text, file, &[])
+    }
+
+    /// The checked recipe in `text` with `settings` of the form `key=value` on top, such as
+    /// `train.steps=100` or `flow.layers.0.repeat=4`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] as for [`from_text`](Self::from_text), [`Error::Parameter`] for a setting
+    /// that leads nowhere.
+    pub fn from_text_with(text: &str, file: &Path, settings: &[String]) -> Result<Self, Error> {
+        let mut table = parse_table(text).map_err(|e| config_error(file, e))?;
+        for setting in settings {
+            super::overrides::apply(&mut table, setting)?;
+        }
+        let recipe: Self = from_table(table, &["format"]).map_err(|e| config_error(file, e))?;
         recipe.validate().map_err(|e| in_file(file, e))?;
         Ok(recipe)
     }

@@ -4,6 +4,7 @@
 mod alignment;
 mod assignment;
 mod distributions;
+mod observables;
 mod pareto;
 mod weights;
 
@@ -12,6 +13,7 @@ pub use distributions::{
     energy_wasserstein, geometric_wasserstein, histogram, pair_distances, total_variation,
     Histogram,
 };
+pub use observables::{free_energy_difference, reweighted, reweighted_variance, WeightedHistogram};
 pub use pareto::{pareto_k, rests_on_few};
 pub use weights::{
     effective_sample_size, forward_effective_sample_size, largest_weight_share, log_mean_exp,

@@ -73,6 +73,11 @@ impl AtomicFile {
         Ok(())
     }
 
+    /// Where its bytes are until then.
+    pub(super) fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
     fn writer(&mut self) -> io::Result<&mut BufWriter<File>> {
         self.file.as_mut().ok_or_else(|| io::Error::other("the file is closed"))
     }

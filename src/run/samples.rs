@@ -1,10 +1,11 @@
-//! Samples to and from files: `.npz`, `.npy` or `.csv`, chosen by the extension.
+//! Samples to and from files: `.npz`, `.npy`, `.csv`, or extended XYZ, chosen by the extension.
 //!
 //! | extension | holds |
 //! |---|---|
 //! | `.npz` | `positions` [samples, particles, dimension]; `log_weights` and `energies` [samples] where known |
 //! | `.npy` | positions alone |
 //! | `.csv` | a row per sample: `x0,y0,z0,x1,…`, then `log_weight` and `energy` where known |
+//! | `.xyz`, `.extxyz` | a frame per sample: `species`, `pos` (z = 0 in the plane); `energy` and `log_weight` where known |
 //!
 //! Extended `.xyz` is read, too.
 //!
@@ -19,7 +20,9 @@ use npyz::zip::{read::ZipFile, write::FileOptions, CompressionMethod, DateTime};
 use npyz::{WriteOptions, WriterBuilder};
 
 use super::atomic::AtomicFile;
+use super::frames::Frames;
 use super::npy::read_array;
+use super::spool::Spool;
 use super::xyz::read_xyz;
 use crate::error::Error;
 use crate::system::System;
@@ -46,6 +49,7 @@ enum Format {
     Npz,
     Npy,
     Csv,
+    Xyz,
 }
 
 impl Format {
@@ -54,9 +58,10 @@ impl Format {
             Some("npz") => Ok(Self::Npz),
             Some("npy") => Ok(Self::Npy),
             Some("csv") => Ok(Self::Csv),
+            Some("xyz" | "extxyz") => Ok(Self::Xyz),
             _ => Err(Error::parameter(
                 path.display().to_string(),
-                "does not say a format for samples: let the name end in .npz, .npy or .csv",
+                "does not say a format for samples: let the name end in .xyz, .extxyz, .npz, .npy or .csv",
             )),
         }
     }
@@ -79,15 +84,30 @@ pub fn check_destination(path: impl AsRef<Path>) -> Result<(), Error> {
     }
 }
 
+/// [`write_samples_of`] particles that are all alike.
+///
+/// # Errors
+/// Those of [`write_samples_of`].
+pub fn write_samples(
+    path: impl AsRef<Path>,
+    system: System,
+    count: usize,
+    batches: impl IntoIterator<Item = Result<Samples, Error>>,
+) -> Result<(), Error> {
+    write_samples_of(path, system, &[], count, batches)
+}
+
 /// Writes `count` samples that come in `batches`, such as those that a flow draws one after the
-/// other; positions are never all in memory. The file appears only when everything is in it.
+/// other; one batch is in memory. The file appears only when everything is in it. `labels` names the
+/// species of each particle for extended XYZ; none when all are alike.
 ///
 /// # Errors
 /// The first error of a batch; [`Error::Parameter`] when the extension is unknown, a batch does not
 /// fit the system or the first batch, or there are not `count` samples; [`Error::Write`].
-pub fn write_samples(
+pub fn write_samples_of(
     path: impl AsRef<Path>,
     system: System,
+    labels: &[String],
     count: usize,
     batches: impl IntoIterator<Item = Result<Samples, Error>>,
 ) -> Result<(), Error> {
@@ -137,7 +157,8 @@ pub fn write_samples(
         }
         Format::Npz => {
             let mut archive = NpzWriter::new(&mut file);
-            let (mut log_weights, mut energies) = (Vec::new(), Vec::new());
+            // An archive takes one array after the other, and all come at once.
+            let (mut log_weights, mut energies) = (Spool::beside(path)?, Spool::beside(path)?);
             let mut array = archive
                 .array("positions", entry_options())
                 .and_then(|entry| entry.default_dtype().shape(&shape).begin_nd())
@@ -145,20 +166,21 @@ pub fn write_samples(
             for batch in &mut checked {
                 let batch = batch?;
                 array.extend(batch.positions).map_err(failed)?;
-                log_weights.extend(batch.log_weights.into_iter().flatten());
-                energies.extend(batch.energies.into_iter().flatten());
+                log_weights.push(batch.log_weights.as_deref().unwrap_or_default())?;
+                energies.push(batch.energies.as_deref().unwrap_or_default())?;
             }
             drop(array);
-            for (name, known, values) in
-                [("log_weights", weighted, log_weights), ("energies", with_energies, energies)]
-            {
+            for (name, known, spool) in [
+                ("log_weights", weighted, &mut log_weights),
+                ("energies", with_energies, &mut energies),
+            ] {
                 if known {
-                    let shape = [values.len() as u64];
+                    let (mut values, mut failure) = (spool.read()?, None);
                     archive
                         .array(name, entry_options())
-                        .and_then(|entry| entry.default_dtype().shape(&shape).begin_nd())
-                        .and_then(|mut array| array.extend(values))
-                        .map_err(failed)?;
+                        .and_then(|entry| entry.default_dtype().shape(&shape[..1]).begin_nd())
+                        .and_then(|mut array| array.extend(values.rest(count, &mut failure)))
+                        .map_err(|source| failure.take().unwrap_or_else(|| failed(source)))?;
                 }
             }
             archive.zip_writer().finish().map_err(|e| failed(e.into()))?;
@@ -177,6 +199,12 @@ pub fn write_samples(
                 }
             }
             writer.flush().map_err(failed)?;
+        }
+        Format::Xyz => {
+            let mut frames = Frames::new(system, labels);
+            for batch in &mut checked {
+                frames.write(&batch?, &mut file).map_err(failed)?;
+            }
         }
     }
     drop(checked);
@@ -224,16 +252,15 @@ pub fn read_samples(
     species: &[usize],
 ) -> Result<Samples, Error> {
     let path = path.as_ref();
-    let is_xyz = path.extension().is_some_and(|e| e == "xyz" || e == "extxyz");
-    let format = if is_xyz { None } else { Some(Format::of(path)?) };
+    let format = Format::of(path)?;
     let unreadable = |source| Error::Read { path: path.to_path_buf(), source };
     let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
     let samples = match format {
-        None => read_xyz(&mut reader, system, species),
-        Some(Format::Npy) => read_positions(&mut reader, system)
+        Format::Xyz => read_xyz(&mut reader, system, species),
+        Format::Npy => read_positions(&mut reader, system)
             .map(|positions| Samples { positions, ..Samples::default() }),
-        Some(Format::Npz) => read_npz(&mut reader, system),
-        Some(Format::Csv) => read_csv(&mut reader, system),
+        Format::Npz => read_npz(&mut reader, system),
+        Format::Csv => read_csv(&mut reader, system),
     };
     samples
         .and_then(|samples| check_numbers(&samples, system).map(|()| samples))

@@ -14,4 +14,4 @@ pub use flow_density::FlowDensity;
 pub use gaussian::Gaussian;
 pub use hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace};
 pub use reference::{sample_reference, Reference, ReferenceOptions, ReferenceReport};
-pub use resampling::resample_systematically;
+pub use resampling::{resample_systematically, Systematic};

@@ -1,0 +1,49 @@
+//! `boltzflow train --dry-run`: what a training would take, from a few small steps of it.
+
+use std::time::Instant;
+
+use crate::config::Recipe;
+use crate::engine::LANES;
+use crate::error::Error;
+use crate::train::Problem;
+
+use super::output::say;
+use super::progress::time;
+
+/// Steps are timed for about this long, but at least two of them.
+const SECONDS: f64 = 2.0;
+
+/// Prints the resolved recipe, then memory and time; `runs` trainings like it.
+pub(super) fn run(recipe: &Recipe, problem: &Problem, runs: u64) -> Result<(), Error> {
+    say!("{}", recipe.to_toml()?)?;
+    let (needed, available) = super::memory::of_training(recipe, problem);
+    let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
+    let free = available.map_or(String::new(), |a| format!(" of {:.1} GiB free", gib(a.into())));
+    say!("# memory: at most {:.2} GiB{free}", gib(needed))?;
+    // Small batches of full lanes on every thread cost in proportion.
+    let mut trial = recipe.clone();
+    let full = recipe.train.batch_size;
+    trial.train.batch_size = full.min(2 * LANES * rayon::current_num_threads());
+    let trainer = trial.trainer(problem)?;
+    let mut state = trainer.start(problem);
+    // The first step also fills the replay buffer.
+    let start = Instant::now();
+    trainer.step(problem, &mut state)?;
+    let scale = full as f64 / trial.train.batch_size as f64;
+    let first = scale * start.elapsed().as_secs_f64();
+    let (start, mut steps) = (Instant::now(), 0.0);
+    while steps < 2.0 || start.elapsed().as_secs_f64() < SECONDS {
+        trainer.step(problem, &mut state)?;
+        steps += 1.0;
+    }
+    let step = scale * start.elapsed().as_secs_f64() / steps;
+    let total = first + step * recipe.train.steps as f64;
+    let times = if runs > 1 { format!(", {runs} times") } else { String::new() };
+    say!(
+        "# time: about {}{times}, for {} steps of {step:.3} s on {} threads as they are now; \
+         evaluations and reference samples come on top",
+        time(total),
+        recipe.train.steps,
+        rayon::current_num_threads(),
+    )
+}

@@ -1,0 +1,140 @@
+//! `boltzflow estimate`.
+
+use std::io::Write;
+
+use crate::config::Registry;
+use crate::error::Error;
+use crate::potential::Potential;
+use crate::run::{estimate, write_atomically, Estimates, Observable, Profile, Weighted};
+
+use super::args::EstimateArgs;
+use super::evaluate::open;
+use super::output::say;
+use super::sample::weighted_batches;
+
+pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error> {
+    let mut observables =
+        args.observable.iter().map(|text| text.parse()).collect::<Result<Vec<Observable>, _>>()?;
+    if observables.is_empty() {
+        observables = vec![Observable::Energy, Observable::HeatCapacity];
+    }
+    let has_profile = observables.contains(&Observable::PairDistances);
+    if args.output.is_some() && !has_profile {
+        let problem = "is for a histogram: add --observable pair_distances, or use --json";
+        return Err(Error::parameter("--output", problem));
+    }
+    if let Some(ratio) = args.temperature.filter(|t| !(t.is_finite() && *t > 0.0)) {
+        let problem = format!("is {ratio}: use a ratio over 0, such as 1.1 for a tenth hotter");
+        return Err(Error::parameter("--temperature", problem));
+    }
+    let mut trained = open(&args.run, registry)?;
+    trained.problem.seed = args.seed;
+    let system = trained.problem.flow.system();
+    for observable in &observables {
+        observable.formula(system)?;
+    }
+    let other = args.target.as_deref().map(|name| registry.load(name)).transpose()?;
+    if let Some(other) = &other {
+        let theirs = other.potential.system();
+        if theirs != system {
+            let problem = format!(
+                "has {} particles in {} dimensions, and the run's target {} in {}: give one of the \
+                 same particles",
+                theirs.particles(),
+                theirs.dimension(),
+                system.particles(),
+                system.dimension()
+            );
+            return Err(Error::parameter("--target", problem));
+        }
+    }
+    let batches = weighted_batches(&trained, args.samples.get(), args.ais)?;
+    let mut energies = |batch: &Weighted| match (&other, args.temperature) {
+        (Some(other), _) => energies_of(&*other.potential, &batch.positions),
+        (None, ratio) => Ok(batch.energies.iter().map(|u| u / ratio.unwrap_or(1.0)).collect()),
+    };
+    let elsewhere = other.is_some() || args.temperature.is_some();
+    let change: Option<&mut dyn FnMut(&Weighted) -> _> =
+        if elsewhere { Some(&mut energies) } else { None };
+    let found = estimate(system, &observables, args.bins.get(), change, batches)?;
+    if let (Some(path), Some(profile)) = (&args.output, found.profiles.first()) {
+        write_atomically(path, |file| {
+            writeln!(file, "r,density,error")?;
+            rows(profile)
+                .try_for_each(|(r, density, error)| writeln!(file, "{r:e},{density:e},{error:e}"))
+        })?;
+    }
+    if args.json {
+        let text = serde_json::to_string_pretty(&found)
+            .map_err(|e| Error::Run(format!("the estimates have no JSON form: {e}")))?;
+        return say!("{text}");
+    }
+    let where_ = match (&other, args.temperature) {
+        (Some(other), _) => format!("{}, reweighted from {}", other.name, trained.target.name),
+        (None, Some(ratio)) => format!("{} at {ratio} times the temperature", trained.target.name),
+        (None, None) => trained.target.name.clone(),
+    };
+    print(&found, &where_, args)
+}
+
+/// Energies of `x` on all threads.
+fn energies_of(potential: &dyn Potential, x: &[f64]) -> Result<Vec<f64>, Error> {
+    use rayon::prelude::*;
+    const PART: usize = 64;
+    let coordinates = potential.system().coordinates();
+    let mut energies = vec![0.0; x.len() / coordinates];
+    x.par_chunks(PART * coordinates).zip(energies.par_chunks_mut(PART)).try_for_each(
+        |(x, energies)| {
+            let mut gradients = vec![0.0; x.len()];
+            potential.energies_and_gradients(x, energies, &mut gradients).map(|_| ())
+        },
+    )?;
+    Ok(energies)
+}
+
+fn rows(profile: &Profile) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
+    let values = profile.r.iter().zip(&profile.density).zip(&profile.error);
+    values.map(|((r, density), error)| (*r, *density, *error))
+}
+
+fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Error> {
+    let mark = if found.rests_on_few_samples { "  (!)" } else { "" };
+    say!("over {target}")?;
+    say!("ESS {:.0} of {} samples{mark}", found.effective_samples, found.samples)?;
+    if let Some(free) = &found.free_energy {
+        say!("{:<24} {}{mark}", "free energy / kT", with_error(free.difference, free.error))?;
+    }
+    for average in &found.averages {
+        let text = with_error(average.mean, average.error);
+        let left_out = match average.undefined {
+            0 => String::new(),
+            count => format!("  without {count} samples where it is no number"),
+        };
+        say!("{:<24} {text}{left_out}{mark}", average.observable)?;
+    }
+    match (found.profiles.first(), &args.output) {
+        (Some(_), Some(path)) => say!("pair_distances in {}", path.display())?,
+        (Some(profile), None) => {
+            say!("pair_distances: r, density")?;
+            let seen = |row: &(f64, f64, f64)| row.1 > 0.0;
+            rows(profile).filter(seen).try_for_each(|(r, density, error)| {
+                say!("{r:>10.4}  {density:.4} ± {error:.4}{mark}")
+            })?;
+        }
+        (None, _) => {}
+    }
+    if found.rests_on_few_samples {
+        say!("(!) rests on few samples with large weights: do not rely on it")?;
+    }
+    Ok(())
+}
+
+/// Two digits of the error and as many places of the value.
+fn with_error(value: f64, error: f64) -> String {
+    let digits = if error > 0.0 && error.is_finite() {
+        (1.0 - error.log10().floor()).clamp(0.0, 12.0) as usize
+    } else {
+        6
+    };
+    format!("{value:.digits$} ± {error:.digits$}")
+}
