@@ -1,16 +1,15 @@
 //! TOML files to objects: targets, and the recipes of runs.
 
 mod build;
+mod layers;
 mod read;
 mod recipe;
 mod target;
 mod train;
 mod validate;
 
-pub use recipe::{
-    CheckpointOptions, EvaluateOptions, FlowOptions, LayerGroup, PairwiseLayers, Recipe,
-    VectorLayers,
-};
+pub use layers::{BendName, LayerGroup, NonequivariantLayers, PairwiseLayers, ProjectedLayers};
+pub use recipe::{CheckpointOptions, EvaluateOptions, FlowOptions, Recipe};
 pub use target::{builtin_targets, load_target, parameters, Known, Registry, Target};
 pub use train::{
     BufferOptions, CoreSchedule, Estimator, FabOptions, GradientClip, LearningRate,

@@ -123,9 +123,12 @@ impl Fab {
         let mut rng = stream(problem.seed, Purpose::Buffer, state.step, 0);
         let chosen = state.buffer.draw(self.options.updates_per_annealing * batch, &mut rng);
         let mut means = Means::default();
-        for chosen in chosen.chunks(batch) {
-            let joint: Vec<f64> =
+        for (number, chosen) in chosen.chunks(batch).enumerate() {
+            let mut joint: Vec<f64> =
                 chosen.iter().flat_map(|&index| state.buffer.joint(index)).copied().collect();
+            // A rotated sample has the weight towards g that the ratio of its new and its old density
+            // gives it, like any other: p does not change, and all rotations are as likely.
+            problem.turn(&mut joint, state.step, number * batch);
             let old: Vec<f64> = chosen.iter().map(|&index| state.buffer.log_q(index)).collect();
             let adjustment = |log_q: f32, old: f64| self.log_adjustment(f64::from(log_q), old);
             let (descent, new) = self.update(problem, state, &joint, |log_q| {
@@ -162,8 +165,9 @@ impl Fab {
         // The averaged weights make the better proposals.
         let theta = &state.average;
         let (leapfrog, step) = (options.leapfrog_steps, state.step);
-        let visit = walkers.visit(problem, theta, leapfrog, samples, updates, step)?;
+        let mut visit = walkers.visit(problem, theta, leapfrog, samples, updates, step)?;
         effort += visit.effort;
+        problem.turn(&mut visit.joint, step, 0);
 
         if !state.walkers.started() {
             state.health.forget();
