@@ -172,7 +172,7 @@ const TABLE: [Row; 15] = {
         Row { species: UNLIKE, ..row("nonequivariant, unlike", nonequivariant, 0.3, Neither) },
         Row { copies: 2, ..row("pairwise, three copies", pairwise, 0.15, Both) },
         Row { copies: 2, ..row("vector, three copies", vector, 0.3, Both) },
-        Row { copies: 2, ..row("Cartesian, three copies", affine, 0.3, RotationsOnly) },
+        Row { copies: 2, ..row("Cartesian, three copies", cartesian, 0.3, RotationsOnly) },
         Row { copies: 2, ..row("spherical, three copies", spherical, 0.3, RotationsOnly) },
         Row { copies: 2, ..row("nonequivariant, three copies", nonequivariant, 0.3, Neither) },
     ]
@@ -193,8 +193,12 @@ fn lanes(count: usize, seed: u64, scale: f64) -> Vec<Lane<f64>> {
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for Row { name, build, scale, species, copies, symmetry } in TABLE {
-        // The same code with one more parameter: a single size will do for unlike particles.
-        let sizes = if species.is_empty() { &[(4, 2), (5, 3)][..] } else { &[(4, 2)] };
+        // The same code with more of the same: a single size will do.
+        let sizes = match (species.len(), copies) {
+            (0, 1) => &[(4, 2), (5, 3)][..],
+            (0, _) => &[(4, 3)],
+            _ => &[(4, 2)],
+        };
         for &(particles, dimension) in sizes {
             let shape = HalfShape { copies, particles, dimension };
             let mut layout = ParameterLayout::default();
