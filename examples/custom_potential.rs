@@ -47,7 +47,7 @@ fn main() -> Result<ExitCode, Error> {
         fab.buffer = { min_batches = 8, max_batches = 32 }";
     let recipe = Recipe::from_text(recipe, "recipe".as_ref())?;
     let problem = recipe.problem(Arc::new(Morse(System::new(3, 2)?, 4.0)))?;
-    let trainer = recipe.trainer(problem.flow.system())?;
+    let trainer = recipe.trainer(&problem)?;
     let mut state = trainer.start(&problem);
     for _ in 0..recipe.train.steps {
         trainer.step(&problem, &mut state)?;

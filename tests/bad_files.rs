@@ -147,7 +147,7 @@ fn damaged_files_are_refused_by_name_without_a_panic_or_much_memory() {
     let recipe = Recipe::from_text(text, Path::new("recipe.toml")).unwrap();
     let text = recipe.to_toml().unwrap();
     let problem = problem(&recipe);
-    let trainer = recipe.trainer(problem.flow.system()).unwrap();
+    let trainer = recipe.trainer(&problem).unwrap();
     let start = trainer.start(&problem);
 
     // Checkpoints: arrays and head. Whatever is not the same is refused.
@@ -215,9 +215,23 @@ fn damaged_files_are_refused_by_name_without_a_panic_or_much_memory() {
         write_samples(&path, system, count, [Ok(written)]).unwrap();
         let good = fs::read(&path).unwrap();
         let damaged = flipped(&good, 120).into_iter().chain(mangled(&good, 40));
-        let found = tally(&path, damaged, || read_samples(&path, system));
+        let found = tally(&path, damaged, || read_samples(&path, system, &[]));
         assert!(found.refused >= least && found.other <= other, "{name}: {found:?}");
     }
+    let path = file("data.xyz");
+    let frames = samples(count, system).positions;
+    let text: String = frames
+        .chunks_exact(8)
+        .map(|x| {
+            let atoms = x.chunks_exact(2).map(|x| format!("Ar {} {}\n", x[0], x[1]));
+            format!("4\nProperties=species:S:1:pos:R:2\n{}", atoms.collect::<String>())
+        })
+        .collect();
+    fs::write(&path, &text).unwrap();
+    let good = text.as_bytes();
+    let damaged = flipped(good, 120).into_iter().chain(mangled(good, 40));
+    let found = tally(&path, damaged, || read_samples(&path, system, &[]));
+    assert!(found.refused >= 80, "{found:?}");
     // A header that claims far more than there is.
     let path = file("data.npy");
     let good = fs::read(&path).unwrap();
@@ -226,7 +240,7 @@ fn damaged_files_are_refused_by_name_without_a_panic_or_much_memory() {
         let header = format!("{:<117}\n", header.trim_end());
         [&good[..10], header.as_bytes(), &good[128..]].concat()
     });
-    let found = tally(&path, claims, || read_samples(&path, system));
+    let found = tally(&path, claims, || read_samples(&path, system, &[]));
     assert_eq!(found.refused, 3);
 
     // Planted: a reader that believes a size is caught by the measure of memory.

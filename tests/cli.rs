@@ -156,7 +156,9 @@ fn json(text: &str) -> Value {
 fn help_and_targets_are_printed() {
     let folder = workplace();
     let help = succeed(folder.path(), &["--help"]);
-    for command in ["train", "evaluate", "sample", "plot", "reference", "check", "targets"] {
+    for command in
+        ["train", "evaluate", "sample", "plot", "compare", "reference", "check", "targets"]
+    {
         assert!(help.contains(command));
         assert!(succeed(folder.path(), &[command, "--help"]).contains("Usage"));
     }
@@ -238,6 +240,48 @@ fn evaluate_prints_one_json_object_with_the_figures_of_the_training() {
 }
 
 #[test]
+fn evaluate_adds_distances_and_weights_on_x_alone_and_compare_reads_what_it_saved() {
+    let folder = with_trained();
+    let arguments = ["evaluate", "tiny", "--distances", "20", "--marginal", "--save", "--json"];
+    let found = json(&succeed(folder.path(), &arguments));
+    assert_eq!(found["distances"]["samples"], 20);
+    for set in ["flow", "reweighted", "annealed", "floor"] {
+        for figure in ["energy_w2", "geometric_w2", "distance_w2", "distance_tv"] {
+            assert!(found["distances"][set][figure].as_f64().unwrap() > 0.0, "{set} {figure}");
+        }
+    }
+    assert!(found["marginal_reverse_ess"].is_number());
+    let saved = fs::read_to_string(folder.path().join("tiny/evaluation.json")).unwrap();
+    assert_eq!(json(&saved), found);
+    succeed(folder.path(), &["train", "plain.toml"]);
+    refuse(folder.path(), &["evaluate", "plain", "--distances"], 2, &["--reference FILE"]);
+
+    // The same run under another name is a second seed.
+    fs::create_dir(folder.path().join("again")).unwrap();
+    for entry in fs::read_dir(folder.path().join("tiny")).unwrap() {
+        let from = entry.unwrap().path();
+        fs::copy(&from, folder.path().join("again").join(from.file_name().unwrap())).unwrap();
+    }
+    let arguments = ["compare", "tiny", "plain", "again", "--csv", "t.csv", "-o", "f.svg"];
+    let said = succeed(folder.path(), &arguments);
+    let line = |name: &str| said.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(line("| tiny").starts_with("| tiny | 2 |"), "{said}");
+    assert!(line("| plain").contains("| – |"), "{said}");
+    let ess = format!("{:.2}", 100.0 * found["reverse_ess"].as_f64().unwrap());
+    assert!(line("| tiny").contains(&ess) && line("| tiny").contains("| 300 |"), "{said}");
+    let table = fs::read_to_string(folder.path().join("t.csv")).unwrap();
+    assert_eq!(table.lines().count(), 3);
+    assert!(table.starts_with("recipe,seeds,parameters,"), "{table}");
+    for file in ["f.svg", "f.png"] {
+        assert!(fs::metadata(folder.path().join(file)).unwrap().len() > 1000);
+    }
+    fs::remove_file(folder.path().join("again/evaluation.json")).unwrap();
+    refuse(folder.path(), &["compare", "tiny", "again"], 2, &["boltzflow evaluate again --save"]);
+    refuse(folder.path(), &["compare", "tiny", "-o", "f.pdf"], 2, &[".svg or .png"]);
+    refuse(folder.path(), &["compare", "nowhere"], 2, &["nowhere"]);
+}
+
+#[test]
 fn evaluate_has_null_for_what_it_cannot_compute() {
     let folder = workplace();
     succeed(folder.path(), &["train", "plain.toml"]);
@@ -284,16 +328,16 @@ fn sample_writes_every_format() {
         succeed(folder.path(), &["sample", "tiny", "-n", "50", "-o", name, "--seed", seed]);
         folder.path().join(name)
     };
-    let full = read_samples(draw("a.npz", "1"), system()).unwrap();
+    let full = read_samples(draw("a.npz", "1"), system(), &[]).unwrap();
     assert_eq!(full.count(system()), 50);
     assert_eq!(full.log_weights.as_ref().unwrap().len(), 50);
     assert_eq!(full.energies.as_ref().unwrap().len(), 50);
-    let bare = read_samples(draw("a.npy", "1"), system()).unwrap();
+    let bare = read_samples(draw("a.npy", "1"), system(), &[]).unwrap();
     assert_eq!(bare.positions, full.positions);
     let text = fs::read_to_string(draw("a.csv", "1")).unwrap();
     assert_eq!(text.lines().count(), 51);
     assert!(text.starts_with("x0,y0,x1,y1,log_weight,energy"));
-    let other = read_samples(draw("b.npy", "2"), system()).unwrap();
+    let other = read_samples(draw("b.npy", "2"), system(), &[]).unwrap();
     assert_ne!(other.positions, bare.positions);
 }
 
@@ -313,7 +357,7 @@ fn reference_reports_and_writes_samples() {
     let arguments = ["reference", "pair.toml", "-n", "64", "--chains", "256", "-o", "r.npz"];
     let said = succeed(folder.path(), &arguments);
     assert!(said.contains("log Z") && said.contains("virial"));
-    let samples = read_samples(folder.path().join("r.npz"), system()).unwrap();
+    let samples = read_samples(folder.path().join("r.npz"), system(), &[]).unwrap();
     assert_eq!(samples.count(system()), 64);
     assert_eq!(samples.energies.unwrap().len(), 64);
     let arguments = ["reference", "pair.toml", "-n", "64", "--chains", "256", "--json"];

@@ -99,6 +99,7 @@ fn a_missing_file_is_named() {
 fn resolved_recipes_load_to_the_identical_recipe() {
     let recipes = files("runs")
         .into_iter()
+        .chain(files("runs/paper"))
         .chain(files("tests/config/good"))
         .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with("target_"));
     for path in recipes {

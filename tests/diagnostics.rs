@@ -134,3 +134,146 @@ fn energy_wasserstein_is_the_shift_whatever_the_order_and_size() {
     close(energy_wasserstein(&[1.0, 0.0], &[3.0, 0.0, 0.0]), expected);
     assert!(energy_wasserstein(&[], &[1.0]).is_nan());
 }
+
+/// `count` configurations of Gaussian particles with zero centre of mass.
+fn clouds(system: System, count: usize, sample: u64) -> Vec<f64> {
+    let mut x = normals(count * system.coordinates(), sample);
+    x.chunks_exact_mut(system.coordinates()).for_each(|x| system.remove_center_of_mass(x));
+    x
+}
+
+fn mirror(x: &mut [f64], dimension: usize) {
+    x.chunks_exact_mut(dimension).for_each(|row| row[0] = -row[0]);
+}
+
+#[test]
+fn permuted_turned_and_mirrored_copies_are_at_distance_zero() {
+    let rng = &mut stream(5, Purpose::Evaluation, 0, 0);
+    let half = [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0];
+    for (n, d, species) in
+        [(4, 2, &[][..]), (13, 3, &[]), (13, 3, &half), (13, 2, &half), (55, 3, &[])]
+    {
+        let system = System::new(n, d).unwrap();
+        let count = if n == 55 { 6 } else { 20 };
+        let x = clouds(system, count, n as u64);
+        // In another order, too.
+        let copy = |mirrored: bool, permute: &[usize], rng: &mut _| {
+            let copies = x.chunks_exact(n * d).rev().flat_map(|x| {
+                let order = system.random_permutation_within(permute, rng);
+                let mut y = system.permute(&order, x);
+                system.rotate(&system.random_rotation(rng), &mut y);
+                if mirrored {
+                    mirror(&mut y, d);
+                }
+                y
+            });
+            copies.collect::<Vec<f64>>()
+        };
+        let distance = |y: &[f64], reflections| {
+            geometric_wasserstein(Symmetries { system, species, reflections }, &x, y)
+        };
+        let turned = copy(false, species, rng);
+        assert!(distance(&turned, false) < 1e-6 && distance(&turned, true) < 1e-6);
+        let mirrored = copy(true, species, rng);
+        assert!(distance(&mirrored, true) < 1e-6, "{}", distance(&mirrored, true));
+        // Planted: a mirror image where it counts, exchanged unlike particles, a moved particle.
+        assert!(distance(&mirrored, false) > 0.1, "{n} {d}: {}", distance(&mirrored, false));
+        if !species.is_empty() {
+            assert!(distance(&copy(false, &[], rng), true) > 0.1);
+        }
+        let mut moved = turned.clone();
+        moved[0] += 0.5;
+        let moved_by = distance(&moved, true);
+        let at_most = 0.5 / (count as f64).sqrt();
+        assert!((1e-3..=at_most + 1e-9).contains(&moved_by), "{moved_by} {at_most}");
+    }
+}
+
+#[test]
+fn aligned_distances_are_those_of_all_permutations_and_angles() {
+    // Four particles in a plane: 24 permutations, the best angle of each in closed form.
+    let system = System::new(4, 2).unwrap();
+    let (x, y) = (clouds(system, 60, 11), clouds(system, 60, 12));
+    let mut orders = vec![vec![]];
+    for _ in 0..4 {
+        orders = orders
+            .iter()
+            .flat_map(|order: &Vec<usize>| {
+                let rest = (0..4).filter(|p| !order.contains(p));
+                rest.map(|p| [&order[..], &[p]].concat()).collect::<Vec<_>>()
+            })
+            .collect();
+    }
+    assert_eq!(orders.len(), 24);
+    let mut aligner = Aligner::new(Symmetries { system, species: &[], reflections: false }, 16);
+    let (mut worst, mut plain) = (0.0f64, 0.0f64);
+    for (x, y) in x.chunks_exact(8).zip(y.chunks_exact(8)) {
+        let squares: f64 = x.iter().chain(y).map(|v| v * v).sum();
+        let best = |order: &Vec<usize>| {
+            let y = system.permute(order, y);
+            let pairs = || x.chunks_exact(2).zip(y.chunks_exact(2));
+            let dot: f64 = pairs().map(|(x, y)| x[0] * y[0] + x[1] * y[1]).sum();
+            let cross: f64 = pairs().map(|(x, y)| x[1] * y[0] - x[0] * y[1]).sum();
+            squares - 2.0 * dot.hypot(cross)
+        };
+        let exact = orders.iter().map(best).fold(f64::INFINITY, f64::min);
+        let found = aligner.squared_distance(x, y);
+        assert!(found > exact - 1e-9, "{found} is less than the least, {exact}");
+        worst = worst.max(found - exact);
+        plain += (x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum::<f64>() - exact) / 60.0;
+    }
+    assert!(worst < 1e-9, "{worst}");
+    // Planted: without alignment they are far apart.
+    assert!(plain > 1.0, "{plain}");
+}
+
+#[test]
+fn distances_of_gaussians_are_near_their_known_values_and_their_floor_is_below() {
+    // N(0, 1) and N(1, 2²): W2² = 1 + 1.
+    let count = 20_000;
+    let (first, other) = (normals(count, 21), normals(count, 22));
+    let second: Vec<f64> = normals(count, 23).iter().map(|z| 1.0 + 2.0 * z).collect();
+    let found = energy_wasserstein(&first, &second);
+    assert!((found - 2f64.sqrt()).abs() < 0.05, "{found}");
+    assert!(energy_wasserstein(&first, &other) < 0.05);
+    // N(0, 1) and N(1, 1): TV = 2 Φ(1/2) − 1 = 0.38292. Noise of the bins adds a little.
+    let shifted: Vec<f64> = other.iter().map(|z| z + 1.0).collect();
+    let found = total_variation(&shifted, &first);
+    assert!((0.38..0.40).contains(&found), "{found}");
+    let floor = total_variation(&other, &first);
+    assert!((0.01..0.06).contains(&floor), "{floor}");
+    // Apart altogether, and the same.
+    assert!((total_variation(&[5.0; 3], &first) - 1.0).abs() < 1e-6);
+    assert!(total_variation(&first, &first).abs() < 1e-6);
+    assert!(total_variation(&[2.0; 3], &[2.0; 5]).abs() < 1e-6);
+    assert!(total_variation(&[], &first).is_nan());
+    assert!((total_variation(&[f64::INFINITY, 0.1], &[0.1, 0.1]) - 0.5).abs() < 1e-6);
+    assert!((total_variation(&[0.3], &[0.1, 0.1]) - 1.0).abs() < 1e-6);
+
+    // Dumbbells of length r: after alignment each particle is off by |r − r'|/2, so that the distance is that of
+    // r in one dimension over √2.
+    let system = System::new(2, 3).unwrap();
+    let dumbbells = |mean: f64, sample| {
+        let rng = &mut stream(9, Purpose::Evaluation, 1, sample);
+        let mut lengths = Vec::new();
+        let mut x = Vec::new();
+        for z in normals(200, sample) {
+            let r = mean + 0.1 * z;
+            let mut dumbbell = vec![r / 2.0, 0.0, 0.0, -r / 2.0, 0.0, 0.0];
+            system.rotate(&system.random_rotation(rng), &mut dumbbell);
+            lengths.push(r);
+            x.extend(dumbbell);
+        }
+        (lengths, x)
+    };
+    let ((r, x), (s, y)) = (dumbbells(2.0, 31), dumbbells(3.0, 32));
+    let symmetries = Symmetries { system, species: &[], reflections: false };
+    let found = geometric_wasserstein(symmetries, &x, &y);
+    let expected = energy_wasserstein(&r, &s) / 2f64.sqrt();
+    assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    // Planted: unlike ends. A dumbbell turned by half a turn is still the same one.
+    let unlike = Symmetries { system, species: &[0, 1], reflections: false };
+    assert!((geometric_wasserstein(unlike, &x, &y) - expected).abs() < 1e-6);
+    assert!(geometric_wasserstein(symmetries, &x, &y[6..]).is_nan());
+    assert!(geometric_wasserstein(symmetries, &[f64::NAN; 6], &y[..6]).is_nan());
+}

@@ -129,7 +129,7 @@ fn mortal_session(
     let target = Registry::builtin().load(&recipe.target).unwrap();
     let mortal = Mortal(target.potential, evaluations.into());
     let problem = recipe.problem(Arc::new(mortal)).unwrap();
-    let trainer = recipe.trainer(problem.flow.system()).unwrap();
+    let trainer = recipe.trainer(&problem).unwrap();
     let resume = Checkpoint::load(folder, &trainer.start(&problem)).unwrap().0;
     let folder = if resume.is_some() {
         RunFolder::open(folder).unwrap()
@@ -144,7 +144,7 @@ fn mortal_session(
             draws: 2,
             annealed_samples: 16,
             intermediate_distributions: 2,
-            step: 0,
+            ..EvaluationOptions::default()
         },
         checkpoint_seconds: 1e9,
         recipe: text.to_string(),
@@ -245,7 +245,7 @@ fn watched(losses: impl IntoIterator<Item = f64>) -> (Vec<(u64, f32)>, Option<St
     let recipe = Recipe::from_text(&format!("{FLOW}{WILD}"), Path::new("recipe.toml")).unwrap();
     let target = Registry::builtin().load(&recipe.target).unwrap();
     let problem = recipe.problem(target.potential).unwrap();
-    let mut state = recipe.trainer(problem.flow.system()).unwrap().start(&problem);
+    let mut state = recipe.trainer(&problem).unwrap().start(&problem);
     state.theta[0] = 0.0;
     state.health.good.iter_mut().for_each(|good| good.theta[0] = 0.0);
     let healthy = (0..40).map(|k| -3.0 + 0.3 * f64::from(k).sin());
@@ -327,7 +327,7 @@ fn a_damaged_checkpoint_falls_back_on_the_one_before() {
     let recipe = Recipe::from_text(&text, Path::new("recipe.toml")).unwrap();
     let target = Registry::builtin().load(&recipe.target).unwrap();
     let problem = recipe.problem(target.potential.clone()).unwrap();
-    let start = recipe.trainer(problem.flow.system()).unwrap().start(&problem);
+    let start = recipe.trainer(&problem).unwrap().start(&problem);
     let arrays = |step: u64| folder.join(format!("checkpoint-{step:010}.safetensors"));
     assert!(!arrays(2).exists(), "more than two checkpoints are kept");
 

@@ -30,7 +30,7 @@ fn samples_in_batches_come_back_exactly_in_every_format() {
     for name in ["samples.npz", "samples.csv", "samples.npy"] {
         let path = folder.path().join(name);
         write_samples(&path, system, 5, [Ok(batch(3, 0.1)), Ok(batch(2, -5.0))]).unwrap();
-        let samples = read_samples(&path, system).unwrap();
+        let samples = read_samples(&path, system, &[]).unwrap();
         if name.ends_with("npy") {
             assert_eq!(samples, Samples { positions: joined().positions, ..Samples::default() });
         } else {
@@ -103,7 +103,7 @@ fn reference_arrays_of_every_layout_read_the_same() {
         npy("<f8", true, "(2, 2, 3)", &flat(&columns, f8)),
     ] {
         fs::write(&path, bytes).unwrap();
-        assert_eq!(read_samples(&path, system).unwrap().positions, values);
+        assert_eq!(read_samples(&path, system, &[]).unwrap().positions, values);
     }
 }
 
@@ -134,7 +134,7 @@ fn bad_reference_arrays_say_what_is_wrong() {
         (b"\x93NUMPY\x09\x00\xff\xff\xff\xff{".to_vec(), "version 9"),
     ] {
         fs::write(&path, bytes).unwrap();
-        let message = read_samples(&path, system).unwrap_err().to_string();
+        let message = read_samples(&path, system, &[]).unwrap_err().to_string();
         assert!(message.contains(expected) && message.contains("reference.npy"), "{message}");
     }
 }
@@ -144,7 +144,7 @@ fn bad_archives_say_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.npz");
     let system = System::new(4, 2).unwrap();
-    let message = |system| read_samples(&path, system).unwrap_err().to_string();
+    let message = |system| read_samples(&path, system, &[]).unwrap_err().to_string();
 
     write_samples(&path, system, 3, [Ok(batch(3, 0.1))]).unwrap();
     let other = message(System::new(3, 2).unwrap());
@@ -157,7 +157,7 @@ fn bad_archives_say_what_is_wrong() {
         let mut bytes = good.clone();
         bytes[place] ^= 0x2b;
         fs::write(&path, bytes).unwrap();
-        let _ = read_samples(&path, system);
+        let _ = read_samples(&path, system, &[]);
     }
 
     for (name, len, expected) in
@@ -190,12 +190,15 @@ fn bad_tables_say_what_is_wrong() {
         (header, "no samples"),
         (&format!("{header}1,2,3,4,5,6,7,8,9\n1,2,3,4,5,6,7,eight,9\n"), "sample 1 has `eight`"),
         (&format!("{header}1,2,3,4,5,6,7,8\n"), "fields"),
-        (&format!("{header}1,2,3,4,5,6,inf,8,9\n"), "sample 0 (counted from 0) has a coordinate"),
+        (
+            &format!("{header}1,2,3,4,5,6,inf,8,9\n"),
+            "sample 0 (counted from 0) has at atom 3 the coordinate inf",
+        ),
         (&format!("{header}1,2,3,4,5,6,7,8,NaN\n"), "the energy NaN"),
     ] {
         fs::write(&path, text).unwrap();
-        let message = read_samples(&path, system).unwrap_err().to_string();
+        let message = read_samples(&path, system, &[]).unwrap_err().to_string();
         assert!(message.contains(expected) && message.contains("a.csv"), "{message}");
     }
-    assert!(read_samples(folder.path().join("b.csv"), system).is_err());
+    assert!(read_samples(folder.path().join("b.csv"), system, &[]).is_err());
 }

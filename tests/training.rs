@@ -185,7 +185,7 @@ fn evaluation(problem: &Problem, theta: &[f32], samples: usize) -> Evaluation {
         draws: 1,
         annealed_samples: 0,
         intermediate_distributions: 0,
-        step: 0,
+        ..EvaluationOptions::default()
     };
     evaluate(problem, theta, None, None, options).unwrap().0
 }

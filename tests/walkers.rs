@@ -183,7 +183,7 @@ fn training_on_walkers_raises_the_effective_sample_size_on_any_number_of_threads
             draws: 1,
             annealed_samples: 0,
             intermediate_distributions: 0,
-            step: 0,
+            ..EvaluationOptions::default()
         };
         evaluate(&problem, &state.average, None, None, options).unwrap().0.reverse_ess
     };

@@ -28,12 +28,15 @@ pub(super) enum Command {
     /// Train a flow by a recipe
     #[command(after_help = "Example: boltzflow train runs/dw4_fab.toml")]
     Train(TrainArgs),
-    /// Evaluate a trained flow: ESS, log Z, likelihood
-    #[command(after_help = "Example: boltzflow evaluate runs/dw4_fab --json")]
+    /// Evaluate a trained flow: ESS, log Z, likelihood, distances
+    #[command(after_help = "Example: boltzflow evaluate runs/dw4_fab --distances --marginal")]
     Evaluate(EvaluateArgs),
     /// Draw weighted samples from a trained flow
     #[command(after_help = "Example: boltzflow sample runs/dw4_fab -n 10000 -o samples.npz")]
     Sample(SampleArgs),
+    /// One table and one figure of several runs; the seeds of one recipe are one line
+    #[command(after_help = "Example: boltzflow compare runs/dw4_* --csv dw4.csv -o dw4.svg")]
+    Compare(CompareArgs),
     /// Draw the figures of a run
     #[command(after_help = "Example: boltzflow plot runs/dw4_fab")]
     Plot(PlotArgs),
@@ -81,12 +84,36 @@ pub(super) struct EvaluateArgs {
     /// Joint samples of the flow [default: the recipe's]
     #[arg(short = 'n', long, value_name = "N")]
     pub samples: Option<NonZeroUsize>,
-    /// Your own unbiased reference samples, .npy or .npz, [samples, particles, dimensions]
+    /// Your own unbiased reference samples: .npz, .npy, .csv or extended .xyz
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,
+    /// Also Wasserstein-2 and total variation distances of N samples from N reference samples, beside the
+    /// floor that 2 N reference samples give; N is 1000 if not said
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000",
+          value_parser = clap::value_parser!(u64).range(2..=5000))]
+    pub distances: Option<u64>,
+    /// Also the effective sample sizes of the weights on x alone, the augmented copies averaged out
+    #[arg(long)]
+    pub marginal: bool,
+    /// Also write the figures to the run's evaluation.json
+    #[arg(long)]
+    pub save: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// Folders of the runs
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// File for the table as CSV, with every number in full
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// File for the figure, .svg or .png: ESS against training time and energy evaluations
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -61,15 +61,25 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
         recipe.evaluate.samples = samples.get();
         options.annealed_samples = samples.get().div_ceil(10);
     }
+    options.distances = args.distances.map_or(0, |n| usize::try_from(n).unwrap_or(0));
+    options.annealed_samples = options.annealed_samples.max(options.distances);
+    options.marginal = args.marginal;
     super::memory::check_evaluation(&recipe, &problem)?;
     let system = problem.flow.system();
     let reference = match &args.reference {
         Some(file) => {
-            let mut samples = read_samples(file, system)?;
+            let mut samples = read_samples(file, system, problem.flow.species())?;
             for x in samples.positions.chunks_exact_mut(system.coordinates()) {
                 system.remove_center_of_mass(x);
             }
             Some(samples)
+        }
+        None if args.distances.is_some() && recipe.evaluate.reference_samples == 0 => {
+            return Err(Error::parameter(
+                "--distances",
+                "needs reference samples and the recipe has none: give --reference FILE, such as one of \
+                 boltzflow reference",
+            ));
         }
         None => reference_samples(&folder, &target, &recipe, args.json)?,
     };
@@ -80,6 +90,9 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
         train_seconds: metadata.train_seconds,
         ..evaluation
     };
+    if args.save {
+        RunFolder::open(folder.path())?.write_evaluation(&evaluation)?;
+    }
     if args.json {
         let text = serde_json::to_string_pretty(&evaluation)
             .map_err(|e| Error::Run(format!("the evaluation has no JSON form: {e}")))?;

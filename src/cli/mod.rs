@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod check;
+mod compare;
 mod evaluate;
 mod figures;
 mod folder;
@@ -63,6 +64,7 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
         Command::Train(args) => train::run(&args, registry),
         Command::Evaluate(args) => evaluate::run(&args, registry),
         Command::Sample(args) => sample::run(&args, registry),
+        Command::Compare(args) => compare::run(&args, registry),
         Command::Plot(args) => figures::run(&args, registry),
         Command::Reference(args) => reference::run(&args, registry),
         Command::Bench(args) => bench::run(&args),

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
-use crate::config::{Objective, Recipe, Registry, Target};
+use crate::config::{MaxLikelihoodOptions, Objective, Recipe, Registry, Target};
 use crate::error::Error;
 use crate::run::{
-    self, train, Checkpoint, Ending, Evaluation, EvaluationOptions, Progress, RunFolder, Samples,
-    SessionOptions,
+    self, train, Checkpoint, Distances, Ending, Evaluation, EvaluationOptions, Progress, RunFolder,
+    Samples, SessionOptions,
 };
 use crate::sampling::{sample_reference, ReferenceOptions};
 use crate::train::{Problem, Trainer};
@@ -40,7 +40,7 @@ pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
     let target = registry.load(&recipe.target)?;
     let problem = recipe.problem(target.potential.clone())?;
     super::memory::check_training(&recipe, &problem)?;
-    let trainer = recipe.trainer(problem.flow.system())?;
+    let trainer = recipe.trainer(&problem)?;
     // Whatever can be wrong with the input is found before there is a folder.
     let text = recipe.to_toml()?;
     let wanted = Wanted { recipe: &text, target: &target.text, steps: recipe.train.steps as u64 };
@@ -170,7 +170,7 @@ pub(super) fn evaluation_options(recipe: &Recipe) -> EvaluationOptions {
         draws: recipe.evaluate.draws,
         annealed_samples: recipe.evaluate.samples.div_ceil(10),
         intermediate_distributions,
-        step: 0,
+        ..EvaluationOptions::default()
     }
 }
 
@@ -181,14 +181,23 @@ pub(super) fn reference_samples(
     recipe: &Recipe,
     quiet: bool,
 ) -> Result<Option<Samples>, Error> {
+    let (system, species) = (target.potential.system(), target.potential.species());
+    if let Objective::MaxLikelihood(MaxLikelihoodOptions { test_data: Some(file), .. }) =
+        &recipe.train.objective
+    {
+        let mut samples = run::read_samples(file, system, species)?;
+        for x in samples.positions.chunks_exact_mut(system.coordinates()) {
+            system.remove_center_of_mass(x);
+        }
+        return Ok(Some(samples));
+    }
     let samples = recipe.evaluate.reference_samples;
     if samples == 0 {
         return Ok(None);
     }
-    let system = target.potential.system();
     let file = folder.reference();
     if file.exists() {
-        return run::read_samples(&file, system).map(Some);
+        return run::read_samples(&file, system, species).map(Some);
     }
     if !quiet {
         say!("drawing {samples} reference samples, for the forward figures only")?;
@@ -235,6 +244,25 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
             mark("forward_ess"),
         )?;
     }
+    let marginal = [
+        ("reverse", evaluation.marginal_reverse_ess, evaluation.samples, "marginal_reverse_ess"),
+        (
+            "forward",
+            evaluation.marginal_forward_ess,
+            evaluation.reference_samples,
+            "marginal_forward_ess",
+        ),
+    ];
+    for (name, ess, samples, figure) in marginal {
+        if let Some(ess) = ess {
+            say!(
+                "  on x alone, {name}  {} of {samples}, copies averaged out with K = {}{}",
+                percent(ess),
+                evaluation.draws,
+                mark(figure),
+            )?;
+        }
+    }
     if let Some(ais) = evaluation.ais_ess {
         let samples = evaluation.annealed_samples;
         say!("AIS ESS      {} of {samples} annealed samples{}", percent(ais), mark("ais_ess"))?;
@@ -247,6 +275,9 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
             target.known.entropy.map_or(String::new(), |s| format!("  (lowest possible: {s:.3})"));
         say!("NLL          {nll:.4} ± {error:.4}, K = {}{known}", evaluation.draws)?;
     }
+    if let Some(distances) = &evaluation.distances {
+        print_distances(distances)?;
+    }
     say!(
         "training     {:.0} s, {:.3e} energy evaluations; drawing {:.0} samples/s with log q",
         evaluation.train_seconds,
@@ -258,6 +289,26 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
     }
     if !evaluation.resting_on_few_samples.is_empty() {
         say!("(!) rests on few samples with large weights: do not rely on it")?;
+    }
+    Ok(())
+}
+
+fn print_distances(distances: &Distances) -> Result<(), Error> {
+    let n = distances.samples;
+    say!("distances    of N = {n} samples from {n} reference samples")?;
+    say!("             energy W2   geometric W2   pair-distance W2   pair-distance TV")?;
+    let text = |value: Option<f64>| value.map_or("infinite".to_string(), |v| format!("{v:.4}"));
+    for (name, set) in [
+        ("flow", Some(&distances.flow)),
+        ("reweighted", distances.reweighted.as_ref()),
+        ("after AIS", distances.annealed.as_ref()),
+        ("floor", Some(&distances.floor)),
+    ] {
+        if let Some(set) = set {
+            let [e, g, d, tv] =
+                [set.energy_w2, set.geometric_w2, set.distance_w2, set.distance_tv].map(text);
+            say!("  {name:<10} {e:>9} {g:>14} {d:>18} {tv:>18}")?;
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Recipes to the objects that do the work: one line of registration a coupling and a trainer.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{
@@ -10,9 +11,9 @@ use crate::flow::{self, Flow};
 use crate::potential::Potential;
 use crate::run::read_samples;
 use crate::sampling::AugmentedTarget;
-use crate::system::System;
 use crate::train::{
-    self, DescentOptions, Fab, GuardOptions, MaxLikelihood, Problem, ReverseKl, Schedule, Trainer,
+    self, DescentOptions, Fab, GuardOptions, HeldBack, MaxLikelihood, Problem, ReverseKl, Schedule,
+    Trainer,
 };
 
 impl FlowOptions {
@@ -50,11 +51,11 @@ impl Recipe {
         Ok(Problem { flow, target, seed: self.seed })
     }
 
-    /// The trainer of this recipe, for a target of `system`.
+    /// The trainer of this recipe, for the problem that it makes.
     ///
     /// # Errors
     /// Those of reading the data of maximum likelihood.
-    pub fn trainer(&self, system: System) -> Result<Box<dyn Trainer>, Error> {
+    pub fn trainer(&self, problem: &Problem) -> Result<Box<dyn Trainer>, Error> {
         let train = &self.train;
         let descent = DescentOptions {
             batch_size: train.batch_size,
@@ -95,11 +96,30 @@ impl Recipe {
                 Box::new(ReverseKl { descent, options: options.resolve() })
             }
             Objective::MaxLikelihood(options) => {
-                let data = read_samples(&options.data, system)?;
-                Box::new(MaxLikelihood::new(descent, system, data.positions)?)
+                let read = |file: &Path| unweighted_samples(file, problem);
+                let data = read(&options.data)?;
+                let held_back = match &options.validation_data {
+                    Some(file) => HeldBack::Samples(read(file)?),
+                    None => HeldBack::Share(options.validation),
+                };
+                Box::new(MaxLikelihood::new(descent, problem, data, held_back)?)
             }
         })
     }
+}
+
+/// Samples of the problem's particles for training.
+fn unweighted_samples(file: &Path, problem: &Problem) -> Result<Vec<f64>, Error> {
+    let samples = read_samples(file, problem.flow.system(), problem.flow.species())?;
+    if samples.log_weights.is_some() {
+        return Err(Error::Data {
+            file: file.to_path_buf(),
+            problem: "has log weights, and likelihood is taken over samples of one weight: resample them \
+                      first, or save the positions alone if the weights do not matter"
+                .to_string(),
+        });
+    }
+    Ok(samples.positions)
 }
 
 impl ReverseKlOptions {

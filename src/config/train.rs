@@ -191,8 +191,43 @@ pub struct CoreSchedule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaxLikelihoodOptions {
-    /// Training samples, .npy or .npz, [samples, particles, dimensions].
+    /// Training samples, all of one weight: .npz, .npy, .csv or extended .xyz.
     pub data: PathBuf,
+    /// Share of them, drawn by the seed, that is held back to decide which model is kept: the one with the least
+    /// negative log-likelihood there (default 0: the last model is kept).
+    #[serde(default)]
+    pub validation: f64,
+    /// Samples for that from a file of their own.
+    pub validation_data: Option<PathBuf>,
+    /// Samples for the forward figures and the likelihood of evaluations, in place of
+    /// `evaluate.reference_samples`; they decide nothing.
+    pub test_data: Option<PathBuf>,
+}
+
+impl MaxLikelihoodOptions {
+    fn validate(&self) -> Result<(), Error> {
+        if self.data.as_os_str().is_empty() {
+            return Err(Error::parameter(
+                "train.max_likelihood.data",
+                "is empty: name a file of samples",
+            ));
+        }
+        number("train.max_likelihood.validation", self.validation, 0.0..=0.9)?;
+        if self.validation > 0.0 && self.validation_data.is_some() {
+            return Err(Error::parameter(
+                "train.max_likelihood.validation",
+                "is a share of the data and `validation_data` names a file: keep one of them",
+            ));
+        }
+        let others = [("validation_data", &self.validation_data), ("test_data", &self.test_data)];
+        match others.into_iter().find(|(_, file)| file.as_ref() == Some(&self.data)) {
+            Some((key, _)) => Err(Error::parameter(
+                format!("train.max_likelihood.{key}"),
+                "is the training data, which cannot judge itself: name another file",
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for TrainOptions {
@@ -226,10 +261,7 @@ impl TrainOptions {
         match &self.objective {
             Objective::Fab(fab) => fab.validate(self.batch_size),
             Objective::ReverseKl(options) => options.validate(),
-            Objective::MaxLikelihood(options) if options.data.as_os_str().is_empty() => {
-                Err(Error::parameter("train.max_likelihood.data", "is empty: name a .npy file"))
-            }
-            Objective::MaxLikelihood(_) => Ok(()),
+            Objective::MaxLikelihood(options) => options.validate(),
         }
     }
 }
@@ -329,8 +361,8 @@ impl TryFrom<Section> for TrainOptions {
             }
             ObjectiveName::MaxLikelihood => {
                 Objective::MaxLikelihood(section.max_likelihood.ok_or(
-                    "\"max_likelihood\" needs a section [train.max_likelihood] with `data`, a .npy \
-                     file of samples",
+                    "\"max_likelihood\" needs a section [train.max_likelihood] with `data`, a file \
+                     of samples",
                 )?)
             }
         };

@@ -1,11 +1,17 @@
 //! Effective sample sizes, log Z, likelihoods, distances and histograms: pure functions of weights
 //! and samples.
 
+mod alignment;
+mod assignment;
 mod distributions;
 mod pareto;
 mod weights;
 
-pub use distributions::{energy_wasserstein, histogram, pair_distances, Histogram};
+pub use alignment::{Aligner, Symmetries};
+pub use distributions::{
+    energy_wasserstein, geometric_wasserstein, histogram, pair_distances, total_variation,
+    Histogram,
+};
 pub use pareto::{pareto_k, rests_on_few};
 pub use weights::{
     effective_sample_size, forward_effective_sample_size, largest_weight_share, log_mean_exp,

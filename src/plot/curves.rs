@@ -17,22 +17,7 @@ const MARKED: usize = 40;
 /// # Errors
 /// [`Error::Write`]; [`Error::Run`] when the drawing itself fails.
 pub fn ess_figure(rows: &[MetricsRow], title: &str, path: impl AsRef<Path>) -> Result<(), Error> {
-    let longest = rows.iter().map(|row| row.train_seconds).fold(0.0, f64::max);
-    let (unit, seconds) = match longest {
-        s if s < 180.0 => ("s", 1.0),
-        s if s < 3.0 * 3600.0 => ("min", 60.0),
-        _ => ("h", 3600.0),
-    };
-    let abscissas: [(String, Ticks, Abscissa); 3] = [
-        ("training steps".into(), Ticks::Thousands, Box::new(|row| row.step as f64)),
-        (
-            format!("training time / {unit}"),
-            Ticks::Plain,
-            Box::new(move |row| row.train_seconds / seconds),
-        ),
-        ("energy evaluations".into(), Ticks::Thousands, Box::new(|r| r.energy_evaluations as f64)),
-    ];
-    let panels = abscissas
+    let panels = abscissas(rows)
         .into_iter()
         .map(|(label, ticks, x)| {
             let curves = vec![
@@ -49,9 +34,15 @@ pub fn ess_figure(rows: &[MetricsRow], title: &str, path: impl AsRef<Path>) -> R
             }
         })
         .collect();
+    let note = sizes(rows);
+    save(&Sheet { title: title.to_string(), note, panels }, path.as_ref())
+}
+
+/// N of the reverse effective sample sizes, in words.
+fn sizes(rows: &[MetricsRow]) -> String {
     let mut sizes: Vec<u64> = rows.iter().filter_map(|row| row.ess_samples).collect();
     sizes.sort_unstable();
-    let note = match (sizes.first(), sizes.last()) {
+    match (sizes.first(), sizes.last()) {
         (Some(first), Some(last)) if first == last => {
             format!("reverse: N = {} samples", count(*first))
         }
@@ -59,11 +50,76 @@ pub fn ess_figure(rows: &[MetricsRow], title: &str, path: impl AsRef<Path>) -> R
             format!("reverse: N = {} to {} samples", count(*first), count(*last))
         }
         _ => String::new(),
-    };
-    save(&Sheet { title: title.to_string(), note, panels }, path.as_ref())
+    }
 }
 
 type Abscissa = Box<dyn Fn(&MetricsRow) -> f64>;
+
+/// Training steps, time in a unit that suits these rows, and energy evaluations.
+fn abscissas(rows: &[MetricsRow]) -> [(String, Ticks, Abscissa); 3] {
+    let longest = rows.iter().map(|row| row.train_seconds).fold(0.0, f64::max);
+    let (unit, seconds) = match longest {
+        s if s < 180.0 => ("s", 1.0),
+        s if s < 3.0 * 3600.0 => ("min", 60.0),
+        _ => ("h", 3600.0),
+    };
+    [
+        ("training steps".into(), Ticks::Thousands, Box::new(|row| row.step as f64)),
+        (
+            format!("training time / {unit}"),
+            Ticks::Plain,
+            Box::new(move |row| row.train_seconds / seconds),
+        ),
+        ("energy evaluations".into(), Ticks::Thousands, Box::new(|r| r.energy_evaluations as f64)),
+    ]
+}
+
+/// Reverse (solid) and forward (dashed) effective sample size of several runs against training steps, training
+/// time and energy evaluations. Runs of the same name have one colour and one place in the legend.
+///
+/// # Errors
+/// [`Error::Write`]; [`Error::Run`] when the drawing itself fails.
+pub fn comparison_figure(
+    runs: &[(&str, &[MetricsRow])],
+    title: &str,
+    path: impl AsRef<Path>,
+) -> Result<(), Error> {
+    const COLORS: [Color; 5] =
+        [Color::Blue, Color::Vermillion, Color::Green, Color::Orange, Color::Black];
+    let mut names: Vec<&str> = runs.iter().map(|(name, _)| *name).collect();
+    names.dedup();
+    let color = |name: &str| {
+        let place = names.iter().position(|known| *known == name).unwrap_or(0);
+        COLORS[place % COLORS.len()]
+    };
+    let all: Vec<MetricsRow> = runs.iter().flat_map(|(_, rows)| rows.iter().cloned()).collect();
+    let panels = abscissas(&all).into_iter().map(|(label, ticks, x)| {
+        let curve =
+            |name: &str, rows: &[MetricsRow], kind, stroke, y: fn(&MetricsRow) -> _| Curve {
+                label: format!("{name}, {kind}"),
+                color: color(name),
+                stroke,
+                points: points(rows, &x, y),
+            };
+        let curves = runs.iter().rev().flat_map(|(name, rows)| {
+            [
+                curve(name, rows, "forward", Stroke::Dashed, |row| row.forward_ess),
+                curve(name, rows, "reverse", Stroke::Line, |row| row.reverse_ess),
+            ]
+        });
+        let end = all.iter().map(&x).filter(|x| x.is_finite()).fold(0.0, f64::max);
+        Panel {
+            curves: curves.collect(),
+            x: Axis::new(label, (0.0, if end > 0.0 { 1.02 * end } else { 1.0 }), ticks),
+            y: Axis::new("effective sample size", (0.0, 1.0), Ticks::Percent),
+            empty: "not evaluated yet",
+        }
+    });
+    save(
+        &Sheet { title: title.to_string(), note: sizes(&all), panels: panels.collect() },
+        path.as_ref(),
+    )
+}
 
 fn ess_curve(
     label: &str,

@@ -12,5 +12,5 @@ mod draw;
 mod histogram;
 mod sheet;
 
-pub use curves::{ess_figure, loss_figure};
+pub use curves::{comparison_figure, ess_figure, loss_figure};
 pub use distribution::{distribution_figure, log_weight_figure, Distribution};

@@ -4,17 +4,21 @@ use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::distances::{distances, Distances};
 use crate::diagnostics::{
-    effective_sample_size, forward_effective_sample_size, largest_weight_share, log_z_and_error,
-    negative_log_likelihood, pareto_k, rests_on_few,
+    effective_sample_size, forward_effective_sample_size, largest_weight_share, log_mean_exp,
+    log_z_and_error, negative_log_likelihood, pareto_k, rests_on_few,
 };
 use crate::error::Error;
 use crate::random::{stream, Purpose};
 use crate::sampling::{AnnealedImportanceSampling, Annealing, FlowDensity, StepSizes, Streams};
 use crate::train::Problem;
 
+/// Samples of a task.
+const PART: usize = 64;
+
 /// How much an evaluation does.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct EvaluationOptions {
     /// Joint samples N of the flow.
     pub samples: usize,
@@ -26,6 +30,11 @@ pub struct EvaluationOptions {
     pub intermediate_distributions: usize,
     /// Which random numbers: an evaluation at another step uses others.
     pub step: u64,
+    /// Samples N whose distances from as many reference samples are computed; 0 does without.
+    pub distances: usize,
+    /// Whether the weights on x alone are computed for the flow's samples, at the cost of K − 1 densities
+    /// each; for reference samples they come with the likelihood.
+    pub marginal: bool,
 }
 
 /// The figures of an evaluation; fractions, nats and counts. `None` where not computed.
@@ -56,12 +65,23 @@ pub struct Evaluation {
     pub nll: Option<f64>,
     /// Its standard error.
     pub nll_error: Option<f64>,
+    /// −⟨log q(x)⟩ over validation data, by which this model was chosen.
+    pub validation_nll: Option<f64>,
     /// Draws K.
     pub draws: usize,
+    /// Reverse effective sample size of the weights on x alone, w = p(x)/q̂(x), where q̂(x) is the mean of
+    /// q(x, a_k)/π(a_k|x) over K draws: the a that x came with, and K − 1 of π(a|x). These are exact weights
+    /// (they average to Z for every K) of x and all a_k together; their effective sample size grows with
+    /// K towards that of p(x)/q(x), so it is never too high on average.
+    pub marginal_reverse_ess: Option<f64>,
+    /// Forward effective sample size of the same weights, over reference samples with K draws of π(a|x).
+    pub marginal_forward_ess: Option<f64>,
     /// Samples annealed from the flow to the target.
     pub annealed_samples: usize,
     /// Their effective sample size.
     pub ais_ess: Option<f64>,
+    /// Distances from reference samples.
+    pub distances: Option<Distances>,
     /// Samples with log-density drawn a second, on this machine.
     pub samples_per_second: f64,
     /// Energy evaluations of the training.
@@ -106,18 +126,7 @@ pub fn draw_weighted(
     flow.sample_and_log_prob(theta, &noise, &mut joint, &mut log_q);
     let positions: Vec<f64> =
         joint.chunks_exact(width).flat_map(|row| &row[..coordinates]).copied().collect();
-    let mut energies = vec![0.0; count];
-    const PART: usize = 64;
-    positions.par_chunks(PART * coordinates).zip(energies.par_chunks_mut(PART)).try_for_each(
-        |(x, energies)| {
-            let mut gradients = vec![0.0; x.len()];
-            problem
-                .target
-                .potential()
-                .energies_and_gradients(x, energies, &mut gradients)
-                .map(|_| ())
-        },
-    )?;
+    let energies = energies(problem, &positions)?;
     let log_weights = joint
         .chunks_exact(width)
         .zip(&energies)
@@ -132,6 +141,23 @@ pub fn draw_weighted(
         })
         .collect();
     Ok(Weighted { positions, log_weights, energies })
+}
+
+/// U/kT of `positions` ([samples, particles, dimension]); +∞ where there is none.
+pub(super) fn energies(problem: &Problem, positions: &[f64]) -> Result<Vec<f64>, Error> {
+    let coordinates = problem.flow.system().coordinates();
+    let mut energies = vec![0.0; positions.len() / coordinates];
+    positions.par_chunks(PART * coordinates).zip(energies.par_chunks_mut(PART)).try_for_each(
+        |(x, energies)| {
+            let mut gradients = vec![0.0; x.len()];
+            problem
+                .target
+                .potential()
+                .energies_and_gradients(x, energies, &mut gradients)
+                .map(|_| ())
+        },
+    )?;
+    Ok(energies)
 }
 
 /// Evaluates the flow with parameters `theta`; `reference` are unbiased samples of the target,
@@ -166,9 +192,13 @@ pub fn evaluate(
         forward_ess: None,
         nll: None,
         nll_error: None,
+        validation_nll: None,
         draws: options.draws,
+        marginal_reverse_ess: None,
+        marginal_forward_ess: None,
         annealed_samples: 0,
         ais_ess: None,
+        distances: None,
         samples_per_second: options.samples as f64 / seconds,
         energy_evaluations: 0,
         train_seconds: 0.0,
@@ -178,15 +208,36 @@ pub fn evaluate(
         few.extend(["reverse_ess", "log_z"]);
     }
     if let Some(reference) = reference.filter(|r| !r.is_empty()) {
-        let likelihood = reference_weights(problem, theta, reference, options)?;
-        evaluation.reference_samples = likelihood.forward.len();
-        evaluation.forward_ess = Some(forward_effective_sample_size(&likelihood.forward).fraction);
-        if rests_on_few(&likelihood.forward) {
+        let draws = options.draws.max(1);
+        // Far from the streams of the flow's samples at this step.
+        let streams = (options.step, 1 << 40);
+        let ratios = density_ratios(problem, theta, reference, draws, streams);
+        // A sample whose energy the potential did not give now says nothing.
+        let energies = energies(problem, reference)?;
+        let known =
+            || energies.iter().zip(ratios.chunks_exact(draws)).filter(|(u, _)| u.is_finite());
+        let forward: Vec<f64> = known().map(|(u, ratios)| -u - ratios[0]).collect();
+        let marginal: Vec<f64> = known().map(|(u, ratios)| -u - log_mean_exp(ratios)).collect();
+        evaluation.reference_samples = forward.len();
+        evaluation.forward_ess = Some(forward_effective_sample_size(&forward).fraction);
+        evaluation.marginal_forward_ess = Some(forward_effective_sample_size(&marginal).fraction);
+        if rests_on_few(&forward) {
             few.push("forward_ess");
         }
-        let (nll, error) = negative_log_likelihood(&likelihood.ratios, options.draws);
+        if rests_on_few(&marginal) {
+            few.push("marginal_forward_ess");
+        }
+        let (nll, error) = negative_log_likelihood(&ratios, draws);
         (evaluation.nll, evaluation.nll_error) = (Some(nll), Some(error));
     }
+    if options.marginal {
+        let marginal = marginal_log_weights(problem, theta, &drawn, options);
+        evaluation.marginal_reverse_ess = Some(effective_sample_size(&marginal).fraction);
+        if rests_on_few(&marginal) {
+            few.push("marginal_reverse_ess");
+        }
+    }
+    let mut annealed_set = None;
     if options.annealed_samples > 0 {
         let levels = options.intermediate_distributions;
         let flow = FlowDensity { flow: &problem.flow, theta };
@@ -215,58 +266,92 @@ pub fn evaluate(
         if rests_on_few(&annealed.log_weights) {
             few.push("ais_ess");
         }
+        if options.distances > 0 {
+            let coordinates = problem.flow.system().coordinates();
+            let rows = annealed.joint.chunks_exact(problem.flow.width());
+            let positions: Vec<f64> = rows.flat_map(|row| &row[..coordinates]).copied().collect();
+            let energies = energies(problem, &positions)?;
+            let log_weights = annealed.log_weights;
+            annealed_set = Some(Weighted { positions, log_weights, energies });
+        }
+    }
+    if let (Some(reference), 1..) = (reference, options.distances) {
+        evaluation.distances =
+            distances(problem, &drawn, annealed_set.as_ref(), reference, options.distances)?;
     }
     evaluation.resting_on_few_samples = few.into_iter().map(str::to_string).collect();
     Ok((evaluation, drawn))
 }
 
-struct ReferenceWeights {
-    /// log p(x) π(a|x) − log q(x, a) for one draw of a each.
-    forward: Vec<f64>,
-    /// log q(x, a) − log π(a|x), [samples, draws]: their mean exponential is q(x).
-    ratios: Vec<f64>,
-}
-
-fn reference_weights(
+/// Mean of −log q(x) over `x` ([samples, particles, dimension]) with K = `draws` draws of the augmented copies
+/// each, and its standard error; the draws are those of `step`.
+pub fn likelihood(
     problem: &Problem,
     theta: &[f32],
-    reference: &[f64],
+    x: &[f64],
+    draws: usize,
+    step: u64,
+) -> (f64, f64) {
+    let ratios = density_ratios(problem, theta, x, draws, (step, 3 << 40));
+    negative_log_likelihood(&ratios, draws)
+}
+
+/// log p(x)/q̂(x) of samples of the flow; see [`Evaluation::marginal_reverse_ess`].
+fn marginal_log_weights(
+    problem: &Problem,
+    theta: &[f32],
+    drawn: &Weighted,
     options: EvaluationOptions,
-) -> Result<ReferenceWeights, Error> {
+) -> Vec<f64> {
+    let others = options.draws.max(1) - 1;
+    let streams = (options.step, 2 << 40);
+    let ratios = density_ratios(problem, theta, &drawn.positions, others, streams);
+    let joint = drawn.energies.iter().zip(&drawn.log_weights).enumerate();
+    joint
+        .map(|(sample, (energy, log_weight))| {
+            if !log_weight.is_finite() {
+                return f64::NEG_INFINITY;
+            }
+            // log q(x, a) − log π(a|x) for the a that x came with.
+            let mut all = vec![-energy - log_weight];
+            all.extend(&ratios[sample * others..(sample + 1) * others]);
+            -energy - log_mean_exp(&all)
+        })
+        .collect()
+}
+
+/// log q(x, a_k) − log π(a_k|x), [samples, draws], for draws a_k ~ π(a|x): their mean exponential is q(x).
+/// `streams` are the step and the number of the first sample's stream.
+fn density_ratios(
+    problem: &Problem,
+    theta: &[f32],
+    x: &[f64],
+    draws: usize,
+    (step, first): (u64, u64),
+) -> Vec<f64> {
     let flow = &problem.flow;
     let (width, coordinates) = (flow.width(), flow.system().coordinates());
-    let draws = options.draws.max(1);
-    const PART: usize = 64;
-    let parts: Vec<(Vec<f64>, Vec<f64>)> = reference
-        .par_chunks(PART * coordinates)
-        .enumerate()
-        .map(|(part, x)| {
-            let samples = x.len() / coordinates;
-            let (mut energies, mut gradients) = (vec![0.0; samples], vec![0.0; x.len()]);
-            problem.target.potential().energies_and_gradients(x, &mut energies, &mut gradients)?;
-            let mut rngs: Vec<_> = (0..samples)
-                .map(|s| {
-                    let sample = (part * PART + s) as u64;
-                    // Far from the streams of the flow's samples at this step.
-                    stream(problem.seed, Purpose::Evaluation, options.step, (1 << 40) + sample)
-                })
-                .collect();
-            let mut joint = vec![0.0; samples * width];
-            let mut log_q = vec![0.0; samples];
-            let mut ratios = vec![0.0; samples * draws];
-            for draw in 0..draws {
-                problem.target.augment(x, &mut rngs, &mut joint);
-                flow.log_prob(theta, &joint, &mut log_q);
-                for (s, (row, log_q)) in joint.chunks_exact(width).zip(&log_q).enumerate() {
-                    ratios[s * draws + draw] = log_q - problem.target.log_conditional(row);
-                }
+    let mut ratios = vec![0.0; x.len() / coordinates * draws];
+    if draws == 0 {
+        return ratios;
+    }
+    let parts = x.par_chunks(PART * coordinates).zip(ratios.par_chunks_mut(PART * draws));
+    parts.enumerate().for_each(|(part, (x, ratios))| {
+        let samples = x.len() / coordinates;
+        let mut rngs: Vec<_> = (0..samples)
+            .map(|s| {
+                let sample = (part * PART + s) as u64;
+                stream(problem.seed, Purpose::Evaluation, step, first + sample)
+            })
+            .collect();
+        let (mut joint, mut log_q) = (vec![0.0; samples * width], vec![0.0; samples]);
+        for draw in 0..draws {
+            problem.target.augment(x, &mut rngs, &mut joint);
+            flow.log_prob(theta, &joint, &mut log_q);
+            for (s, (row, log_q)) in joint.chunks_exact(width).zip(&log_q).enumerate() {
+                ratios[s * draws + draw] = log_q - problem.target.log_conditional(row);
             }
-            // A sample whose energy the potential did not give now says nothing.
-            let known = energies.iter().enumerate().filter(|(_, u)| u.is_finite());
-            let forward = known.map(|(s, u)| -u - ratios[s * draws]);
-            Ok((forward.collect(), ratios))
-        })
-        .collect::<Result<_, Error>>()?;
-    let (forward, ratios): (Vec<Vec<f64>>, Vec<Vec<f64>>) = parts.into_iter().unzip();
-    Ok(ReferenceWeights { forward: forward.concat(), ratios: ratios.concat() })
+        }
+    });
+    ratios
 }

@@ -81,6 +81,8 @@ metrics! {
     flow_acceptance: Option<f64> = "Share of the flow's draws that walkers accepted as their next place.",
     #[unit = "s"]
     overhead_seconds: f64 = "Time so far in neither flow nor energy, summed over threads: buffer, optimizer, waiting.",
+    #[unit = "nat"]
+    validation_nll: Option<f64> = "Mean of −log q(x) over validation data; the model with the least is kept.",
 }
 
 /// Columns of the first files; a file may end with these, and later ones have their defaults.

@@ -4,6 +4,7 @@
 mod atomic;
 pub mod benchmark;
 mod checkpoint;
+mod distances;
 mod evaluate;
 #[cfg(test)]
 mod faults;
@@ -13,10 +14,12 @@ mod model;
 mod npy;
 mod samples;
 mod session;
+mod xyz;
 
 pub use atomic::{write_atomically, AtomicFile};
 pub use checkpoint::{Checkpoint, SessionTotals};
-pub use evaluate::{draw_weighted, evaluate, Evaluation, EvaluationOptions, Weighted};
+pub use distances::{Distances, SetDistances};
+pub use evaluate::{draw_weighted, evaluate, likelihood, Evaluation, EvaluationOptions, Weighted};
 pub use folder::RunFolder;
 pub use metrics::{
     metrics_columns, read_metrics, truncate_metrics, MetricsColumn, MetricsRow, MetricsWriter,

@@ -6,6 +6,8 @@
 //! | `.npy` | positions alone |
 //! | `.csv` | a row per sample: `x0,y0,z0,x1,…`, then `log_weight` and `energy` where known |
 //!
+//! Extended `.xyz` is read, too.
+//!
 //! Numbers are written as f64. Positions are in the target's unit of length, energies in kT.
 
 use std::fs::File;
@@ -18,6 +20,7 @@ use npyz::{WriteOptions, WriterBuilder};
 
 use super::atomic::AtomicFile;
 use super::npy::read_array;
+use super::xyz::read_xyz;
 use crate::error::Error;
 use crate::system::System;
 
@@ -203,7 +206,9 @@ fn column_names(system: System, weighted: bool, with_energies: bool) -> Vec<Stri
         .collect()
 }
 
-/// Reads samples of `system`, such as a user's reference samples.
+/// Reads samples of `system`, such as a user's reference samples. `species` has a number for each
+/// particle, none when all are alike; of the formats only extended `.xyz` says what its particles are, and is held
+/// to it.
 ///
 /// Arrays may be f32 or f64 of either byte order, row-major or Fortran-ordered, and positions may
 /// have the shape [samples, particles, dimension] or [samples, particles · dimension]. The centre of
@@ -211,17 +216,24 @@ fn column_names(system: System, weighted: bool, with_energies: bool) -> Vec<Stri
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Parameter`] for an unknown extension; [`Error::Data`] when shapes do
-/// not fit the system, a file is cut off, or a number is not finite (with the sample's index).
-pub fn read_samples(path: impl AsRef<Path>, system: System) -> Result<Samples, Error> {
+/// not fit the system, a file is cut off, a number is not finite or atoms change their order (with the
+/// sample's and the particle's index).
+pub fn read_samples(
+    path: impl AsRef<Path>,
+    system: System,
+    species: &[usize],
+) -> Result<Samples, Error> {
     let path = path.as_ref();
-    let format = Format::of(path)?;
+    let is_xyz = path.extension().is_some_and(|e| e == "xyz" || e == "extxyz");
+    let format = if is_xyz { None } else { Some(Format::of(path)?) };
     let unreadable = |source| Error::Read { path: path.to_path_buf(), source };
     let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
     let samples = match format {
-        Format::Npy => read_positions(&mut reader, system)
+        None => read_xyz(&mut reader, system, species),
+        Some(Format::Npy) => read_positions(&mut reader, system)
             .map(|positions| Samples { positions, ..Samples::default() }),
-        Format::Npz => read_npz(&mut reader, system),
-        Format::Csv => read_csv(&mut reader, system),
+        Some(Format::Npz) => read_npz(&mut reader, system),
+        Some(Format::Csv) => read_csv(&mut reader, system),
     };
     samples
         .and_then(|samples| check_numbers(&samples, system).map(|()| samples))
@@ -315,8 +327,9 @@ fn check_numbers(samples: &Samples, system: System) -> Result<(), String> {
         Err(format!("sample {index} (counted from 0) has {what} {value}: remove or mend it"))
     };
     for (index, x) in samples.positions.chunks_exact(system.coordinates()).enumerate() {
-        if let Some(&value) = x.iter().find(|value| !value.is_finite()) {
-            return bad(index, "a coordinate", value);
+        if let Some(place) = x.iter().position(|value| !value.is_finite()) {
+            let atom = place / system.dimension();
+            return bad(index, &format!("at atom {atom} the coordinate"), x[place]);
         }
     }
     for (index, &value) in samples.log_weights.iter().flatten().enumerate() {

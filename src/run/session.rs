@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::train::{Problem, StepReport, Trainer, TrainingState};
 
 use super::checkpoint::{Checkpoint, SessionTotals};
-use super::evaluate::{evaluate, Evaluation, EvaluationOptions};
+use super::evaluate::{evaluate, likelihood, Evaluation, EvaluationOptions};
 use super::{save_model, MetricsRow, MetricsWriter, ModelMetadata, RunFolder};
 
 /// What a training session does besides its steps.
@@ -45,13 +45,13 @@ pub struct Progress<'a> {
 /// How a session ended.
 pub enum Ending {
     /// All steps are done.
-    Finished(Box<TrainingState>, Evaluation),
+    Finished(Box<TrainingState>, Box<Evaluation>),
     /// It was told to stop, after this step; a checkpoint holds the rest.
     Stopped(u64),
 }
 
-/// Runs all steps from the start or from a checkpoint; writes `metrics.csv` as it goes, the model at
-/// every evaluation, and checkpoints at intervals of time, at the end and when `stop` turns true.
+/// Runs all steps from the start or from a checkpoint; writes `metrics.csv` as it goes, the model and its figures
+/// at every evaluation (where the trainer has validation data, at those that are the best so far), and checkpoints at intervals of time, at the end and when `stop` turns true.
 /// `reference` are unbiased samples of the target for the forward figures; they do not enter the
 /// training.
 ///
@@ -117,9 +117,14 @@ pub fn train(
             let step_sizes = Some(&state.step_sizes);
             match evaluate(problem, &state.average, reference, step_sizes, evaluation) {
                 Ok((evaluation, _)) => {
+                    // The same draws each time, so that models differ by themselves alone.
+                    let draws = evaluation.draws.max(1);
+                    let nll = |x| likelihood(problem, &state.average, x, draws, 0).0;
+                    let held_back = Some(trainer.validation()).filter(|x| !x.is_empty());
                     evaluated = Some(Evaluation {
                         energy_evaluations: state.energy_evaluations,
                         train_seconds: totals.train_seconds,
+                        validation_nll: held_back.map(nll),
                         ..evaluation
                     });
                 }
@@ -139,7 +144,15 @@ pub fn train(
             evaluation: evaluated.as_ref(),
             rollback: rollback.as_deref(),
         });
-        if let Some(evaluation) = &evaluated {
+        let best = totals.best_validation;
+        let kept = evaluated.as_ref().filter(|evaluation| {
+            let (now, best) = (evaluation.validation_nll, best.unwrap_or(f64::INFINITY));
+            // The first one is kept whatever it is, so that there is a model.
+            now.is_none_or(|now| now < best) || !folder.model().exists()
+        });
+        let is_kept = kept.is_some();
+        if let Some(evaluation) = kept {
+            totals.best_validation = evaluation.validation_nll.filter(|nll| nll.is_finite());
             let metadata = ModelMetadata {
                 recipe: options.recipe.clone(),
                 seed: problem.seed,
@@ -162,7 +175,10 @@ pub fn train(
             saved = Instant::now();
         }
         match evaluated {
-            Some(evaluation) if last => return Ok(Ending::Finished(Box::new(state), evaluation)),
+            Some(evaluation) if last => {
+                let evaluation = if is_kept { evaluation } else { folder.read_evaluation()? };
+                return Ok(Ending::Finished(Box::new(state), Box::new(evaluation)));
+            }
             _ if stopping => return Ok(Ending::Stopped(state.step)),
             _ => {}
         }
@@ -230,6 +246,7 @@ fn row(
         row.log_z_error = Some(evaluation.log_z_error);
         row.nll = evaluation.nll;
         row.nll_error = evaluation.nll_error;
+        row.validation_nll = evaluation.validation_nll;
         row.largest_weight_share = Some(evaluation.largest_weight_share);
         row.pareto_k = evaluation.pareto_k;
         row.samples_per_second = Some(evaluation.samples_per_second);

@@ -1,6 +1,7 @@
 //! Maximum likelihood: −E[log q_θ(x, a)] over given configurations x, with fresh a ~ π(a|x).
 
 use dfdx::prelude::*;
+use rand::seq::SliceRandom;
 use rand::Rng;
 
 use crate::error::Error;
@@ -16,31 +17,79 @@ pub struct MaxLikelihood {
     pub descent: DescentOptions,
     /// Configurations with zero centre of mass, [samples, particles, dimension].
     data: Vec<f64>,
+    /// Configurations that the training does not see.
+    validation: Vec<f64>,
+}
+
+/// What decides which model of a training is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HeldBack {
+    /// This share of the data, drawn by the seed; 0 for nothing.
+    Share(f64),
+    /// These samples.
+    Samples(Vec<f64>),
 }
 
 impl MaxLikelihood {
     /// A trainer on `data`, [samples, particles, dimension]; centres of mass are removed.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if there is no sample.
+    /// [`Error::Parameter`] if there is no sample, or none in one of the parts.
     pub fn new(
         descent: DescentOptions,
-        system: crate::system::System,
+        problem: &Problem,
         mut data: Vec<f64>,
+        held_back: HeldBack,
     ) -> Result<Self, Error> {
-        if data.len() < system.coordinates() {
+        let system = problem.flow.system();
+        let width = system.coordinates();
+        let samples = data.len() / width;
+        let mut validation = match held_back {
+            HeldBack::Samples(samples) => samples,
+            HeldBack::Share(share) => {
+                let count = (share * samples as f64).round() as usize;
+                if share > 0.0 && (count == 0 || count >= samples) {
+                    let problem = format!("of {samples} samples leaves a part without any");
+                    return Err(Error::parameter("train.max_likelihood.validation", problem));
+                }
+                // Its own step, far from those of the training.
+                let mut order: Vec<usize> = (0..samples).collect();
+                order.shuffle(&mut stream(problem.seed, Purpose::Data, u64::MAX, 0));
+                let rows = |chosen: &[usize]| -> Vec<f64> {
+                    chosen
+                        .iter()
+                        .flat_map(|&i| &data[i * width..(i + 1) * width])
+                        .copied()
+                        .collect()
+                };
+                if count > 0 {
+                    let (held, kept) = order.split_at_mut(count);
+                    kept.sort_unstable();
+                    let held = rows(held);
+                    data = rows(kept);
+                    held
+                } else {
+                    Vec::new()
+                }
+            }
+        };
+        if data.len() < width {
             return Err(Error::parameter("train.max_likelihood.data", "has no sample"));
         }
-        for x in data.chunks_exact_mut(system.coordinates()) {
+        for x in data.chunks_exact_mut(width).chain(validation.chunks_exact_mut(width)) {
             system.remove_center_of_mass(x);
         }
-        Ok(Self { descent, data })
+        Ok(Self { descent, data, validation })
     }
 }
 
 impl Trainer for MaxLikelihood {
     fn objective(&self) -> &'static str {
         "max_likelihood"
+    }
+
+    fn validation(&self) -> &[f64] {
+        &self.validation
     }
 
     fn start(&self, problem: &Problem) -> TrainingState {

@@ -12,7 +12,7 @@ mod walkers;
 pub use buffer::ReplayBuffer;
 pub use fab::{Fab, FabOptions};
 pub use health::{GoodState, Health, Rollback};
-pub use max_likelihood::MaxLikelihood;
+pub use max_likelihood::{HeldBack, MaxLikelihood};
 pub use optimizer::{Adam, GradientGuard, GuardOptions, Outcome, Schedule};
 pub use reverse_kl::{CoreSchedule, Estimator, ReverseKl, ReverseKlOptions};
 pub use state::{Descent, DescentOptions, Problem, StepReport, TrainingState};
@@ -29,6 +29,12 @@ use crate::error::Error;
 pub trait Trainer: Send + Sync {
     /// The name that recipes use.
     fn objective(&self) -> &'static str;
+
+    /// Configurations, [samples, particles, dimension], on which the model with the least negative
+    /// log-likelihood is kept; none, the default, to keep the last model.
+    fn validation(&self) -> &[f64] {
+        &[]
+    }
 
     /// The state before the first step.
     fn start(&self, problem: &Problem) -> TrainingState;

@@ -324,7 +324,7 @@ fn trained(start: impl Fn(&str)) -> TrainingState {
     let server = server();
     start(server.address());
     let problem = recipe.problem(Arc::new(server)).unwrap();
-    let trainer = recipe.trainer(problem.flow.system()).unwrap();
+    let trainer = recipe.trainer(&problem).unwrap();
     let mut state = trainer.start(&problem);
     for _ in 0..recipe.train.steps {
         trainer.step(&problem, &mut state).unwrap();

@@ -45,10 +45,11 @@ impl Client {
     pub fn evaluate(&mut self, positions: &[f64]) -> Result<Answer, Fault> {
         protocol::positions(CELL, positions, &mut self.message);
         self.send()?;
-        // A message of its own: some clients read names with a single call.
+        // Messages of their own: some clients read names with a single call. The forces are asked for
+        // before the client says that it has them, which saves one way there and back.
         self.ask()?;
-        expect(protocol::read_status(&mut self.stream)?, Status::HaveData, "HAVEDATA")?;
         self.say("GETFORCE")?;
+        expect(protocol::read_status(&mut self.stream)?, Status::HaveData, "HAVEDATA")?;
         protocol::read_forces(&mut self.stream, positions.len() / 3)
     }
 

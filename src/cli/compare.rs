@@ -1,0 +1,228 @@
+//! `boltzflow compare`: one table and one figure of several runs.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::Registry;
+use crate::diagnostics::mean_and_error;
+use crate::error::Error;
+use crate::plot::comparison_figure;
+use crate::run::{read_metrics, write_atomically, Evaluation, MetricsRow, RunFolder};
+
+use super::args::CompareArgs;
+use super::evaluate::open;
+use super::output::say;
+
+/// A run, as far as it is compared.
+struct Run {
+    name: String,
+    /// The resolved recipe without its seed: what the seeds of a recipe share.
+    recipe: String,
+    parameters: usize,
+    evaluation: Evaluation,
+    rows: Vec<MetricsRow>,
+}
+
+/// A figure of one run, or the mean over seeds, with its standard error.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Value {
+    mean: f64,
+    error: Option<f64>,
+}
+
+/// A column: its name in the CSV, its head in the table, a run's value with its own error, and the text of a
+/// value.
+struct Column {
+    name: &'static str,
+    head: &'static str,
+    of: fn(&Run) -> (Option<f64>, Option<f64>),
+    text: fn(f64) -> String,
+}
+
+const COLUMNS: [Column; 10] = [
+    Column {
+        name: "parameters",
+        head: "parameters",
+        of: |run| (Some(run.parameters as f64), None),
+        text: |v| format!("{v:.0}"),
+    },
+    Column {
+        name: "train_seconds",
+        head: "training / s",
+        of: |run| (Some(run.evaluation.train_seconds), None),
+        text: |v| format!("{v:.0}"),
+    },
+    Column {
+        name: "energy_evaluations",
+        head: "energy evaluations",
+        of: |run| (Some(run.evaluation.energy_evaluations as f64), None),
+        text: |v| if v == 0.0 { "0".to_string() } else { format!("{v:.2e}") },
+    },
+    Column {
+        name: "reverse_ess",
+        head: "reverse ESS / %",
+        of: |run| (Some(run.evaluation.reverse_ess), None),
+        text: percent,
+    },
+    Column {
+        name: "reverse_samples",
+        head: "its N",
+        of: |run| (Some(run.evaluation.samples as f64), None),
+        text: |v| format!("{v:.0}"),
+    },
+    Column {
+        name: "forward_ess",
+        head: "forward ESS / %",
+        of: |run| (run.evaluation.forward_ess, None),
+        text: percent,
+    },
+    Column {
+        name: "forward_samples",
+        head: "its N",
+        of: |run| {
+            let samples = run.evaluation.reference_samples as f64;
+            (run.evaluation.forward_ess.map(|_| samples), None)
+        },
+        text: |v| format!("{v:.0}"),
+    },
+    Column {
+        name: "log_z",
+        head: "log Z",
+        of: |run| (Some(run.evaluation.log_z), Some(run.evaluation.log_z_error)),
+        text: |v| format!("{v:.4}"),
+    },
+    Column {
+        name: "nll",
+        head: "NLL",
+        of: |run| (run.evaluation.nll, run.evaluation.nll_error),
+        text: |v| format!("{v:.3}"),
+    },
+    Column {
+        name: "samples_per_second",
+        head: "samples/s",
+        of: |run| (Some(run.evaluation.samples_per_second), None),
+        text: |v| format!("{v:.0}"),
+    },
+];
+
+pub(super) fn run(args: &CompareArgs, registry: &Registry) -> Result<(), Error> {
+    let figure = args.output.as_deref().map(figure_path).transpose()?;
+    let runs = args.runs.iter().map(|path| read(path, registry)).collect::<Result<Vec<_>, _>>()?;
+    let groups = grouped(&runs);
+    table(&groups)?;
+    if let Some(path) = &args.csv {
+        write_csv(&groups, path)?;
+        say!("\ntable in {}", path.display())?;
+    }
+    if let Some(path) = figure {
+        let curves: Vec<(&str, &[MetricsRow])> = groups
+            .iter()
+            .flat_map(|group| group.iter().map(|run| (group[0].name.as_str(), &run.rows[..])))
+            .collect();
+        comparison_figure(&curves, "effective sample size", &path)?;
+        say!("\nfigure in {0}.svg and {0}.png", path.display())?;
+    }
+    Ok(())
+}
+
+fn percent(fraction: f64) -> String {
+    format!("{:.2}", 100.0 * fraction)
+}
+
+/// The figure's path without its extension.
+fn figure_path(path: &Path) -> Result<PathBuf, Error> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("svg" | "png") => Ok(path.with_extension("")),
+        _ => Err(Error::parameter("--output", "names no figure: let it end in .svg or .png")),
+    }
+}
+
+fn read(path: &Path, registry: &Registry) -> Result<Run, Error> {
+    let trained = open(path, registry)?;
+    let folder = RunFolder::read_only(path)?;
+    if !folder.evaluation().exists() {
+        return Err(Error::Data {
+            file: folder.evaluation(),
+            problem: format!("is missing: boltzflow evaluate {} --save", path.display()),
+        });
+    }
+    let name = folder.path().canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let recipe = trained.metadata.recipe.lines().filter(|line| !line.starts_with("seed = "));
+    Ok(Run {
+        name: name.file_name().map_or(String::new(), |n| n.to_string_lossy().into()),
+        recipe: recipe.collect::<Vec<_>>().join("\n"),
+        parameters: trained.problem.flow.layout().total(),
+        evaluation: folder.read_evaluation()?,
+        rows: read_metrics(folder.metrics())?,
+    })
+}
+
+/// Runs of one recipe together, in the order of the first of each.
+fn grouped(runs: &[Run]) -> Vec<Vec<&Run>> {
+    let mut groups: Vec<Vec<&Run>> = Vec::new();
+    for run in runs {
+        match groups.iter_mut().find(|group| group[0].recipe == run.recipe) {
+            Some(group) => group.push(run),
+            None => groups.push(vec![run]),
+        }
+    }
+    groups
+}
+
+/// One run's value with its own error; the mean over several with the standard error of the mean. `None` if a
+/// run has none.
+fn value(column: &Column, group: &[&Run]) -> Option<Value> {
+    if let [run] = group {
+        let (mean, error) = (column.of)(run);
+        return Some(Value { mean: mean?, error });
+    }
+    let values: Vec<f64> = group.iter().map(|run| (column.of)(run).0).collect::<Option<_>>()?;
+    let (mean, error) = mean_and_error(&values);
+    Some(Value { mean, error: (error != 0.0).then_some(error) })
+}
+
+fn table(groups: &[Vec<&Run>]) -> Result<(), Error> {
+    let heads: Vec<&str> = COLUMNS.iter().map(|column| column.head).collect();
+    say!("| recipe | seeds | {} |", heads.join(" | "))?;
+    say!("|---|---{}|", "|---".repeat(COLUMNS.len()))?;
+    for group in groups {
+        let cell = |column: &Column| match value(column, group) {
+            Some(Value { mean, error: Some(error) }) => {
+                format!("{} ± {}", (column.text)(mean), (column.text)(error))
+            }
+            Some(Value { mean, error: None }) => (column.text)(mean),
+            None => "–".to_string(),
+        };
+        let cells: Vec<String> = COLUMNS.iter().map(cell).collect();
+        say!("| {} | {} | {} |", group[0].name, group.len(), cells.join(" | "))?;
+    }
+    if groups.iter().any(|group| group.len() > 1) {
+        say!("\nSeveral seeds: mean ± standard error of the mean over them.")?;
+    }
+    let few = groups.iter().flatten().filter(|r| !r.evaluation.resting_on_few_samples.is_empty());
+    for run in few {
+        let figures = run.evaluation.resting_on_few_samples.join(", ");
+        say!("\nCaution: {} of {} rests on few samples.", figures, run.name)?;
+    }
+    Ok(())
+}
+
+fn write_csv(groups: &[Vec<&Run>], path: &Path) -> Result<(), Error> {
+    let mut head = vec!["recipe".to_string(), "seeds".to_string()];
+    for column in &COLUMNS {
+        head.extend([column.name.to_string(), format!("{}_error", column.name)]);
+    }
+    write_atomically(path, |file| {
+        let mut writer = csv::Writer::from_writer(file);
+        writer.write_record(&head)?;
+        for group in groups {
+            let text = |number: Option<f64>| number.map_or(String::new(), |v| v.to_string());
+            let mut row = vec![group[0].name.clone(), group.len().to_string()];
+            for column in &COLUMNS {
+                let value = value(column, group);
+                row.extend([text(value.map(|v| v.mean)), text(value.and_then(|v| v.error))]);
+            }
+            writer.write_record(&row)?;
+        }
+        writer.flush()
+    })
+}
