@@ -40,6 +40,9 @@ pub mod run;
 pub mod plot;
 
 #[forbid(unsafe_code)]
+pub mod report;
+
+#[forbid(unsafe_code)]
 pub mod config;
 
 #[forbid(unsafe_code)]

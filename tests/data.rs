@@ -152,8 +152,16 @@ fn the_model_of_the_best_validation_is_kept() {
         recipe: recipe.to_toml().unwrap(),
     };
     let stop = AtomicBool::new(false);
-    let ending =
-        train(&folder, &problem, trainer.as_ref(), &options, None, None, &stop, &mut |_| {});
+    let ending = train(
+        &folder,
+        &problem,
+        trainer.as_ref(),
+        &options,
+        &|| Ok(None),
+        None,
+        &stop,
+        &mut |_| {},
+    );
     let Ok(Ending::Finished(state, reported)) = ending else { panic!("did not finish") };
     let curve: Vec<(u64, f64)> = read_metrics(folder.metrics())
         .unwrap()

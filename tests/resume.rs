@@ -150,7 +150,8 @@ fn mortal_session(
         recipe: text.to_string(),
     };
     let stop = AtomicBool::new(false);
-    train(&folder, &problem, trainer.as_ref(), &options, None, resume, &stop, &mut |progress| {
+    let (trainer, none) = (trainer.as_ref(), || Ok(None));
+    train(&folder, &problem, trainer, &options, &none, resume, &stop, &mut |progress| {
         stop.store(progress.state.step >= stop_after, Ordering::Relaxed);
     })
 }

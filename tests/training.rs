@@ -136,7 +136,7 @@ fn samples_are_turned_where_the_flow_does_not_know_rotations() {
         })],
     };
     let target = AugmentedTarget::new(Arc::new(wells()), 2, AUGMENTATION_SCALE).unwrap();
-    let system = target.system();
+    let system = wells().system();
     let baseline =
         Problem { flow: Arc::new(Flow::new(system, &options).unwrap()), target, seed: 3 };
     assert!(plain.flow.knows_rotations() && !baseline.flow.knows_rotations());

@@ -37,6 +37,9 @@ pub(super) enum Command {
     /// One table and one figure of several runs; the seeds of one recipe are one line
     #[command(after_help = "Example: boltzflow compare runs/dw4_* --csv dw4.csv -o dw4.svg")]
     Compare(CompareArgs),
+    /// One HTML page about runs: verdict, curves, distributions, configurations
+    #[command(after_help = "Example: boltzflow report runs/dw4_fab -o dw4.html")]
+    Report(ReportArgs),
     /// Draw the figures of a run
     #[command(after_help = "Example: boltzflow plot runs/dw4_fab")]
     Plot(PlotArgs),
@@ -75,6 +78,21 @@ pub(super) struct TrainArgs {
     /// With --resume: go on although the recipe has changed in what a run can take: steps, learning rate, evaluation
     #[arg(long, requires = "resume")]
     pub force: bool,
+    /// Show a page that updates while it trains, at this address, such as --serve=127.0.0.1:8000; a free
+    /// port of this machine if not said
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true,
+          default_missing_value = "127.0.0.1:0")]
+    pub serve: Option<std::net::SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// Folders of the runs
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// The page to write
+    #[arg(long, short, value_name = "FILE", default_value = "report.html")]
+    pub output: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod memory;
 mod output;
 mod progress;
 mod reference;
+mod report;
 mod sample;
 mod train;
 
@@ -65,6 +66,7 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
         Command::Evaluate(args) => evaluate::run(&args, registry),
         Command::Sample(args) => sample::run(&args, registry),
         Command::Compare(args) => compare::run(&args, registry),
+        Command::Report(args) => report::run(&args, registry),
         Command::Plot(args) => figures::run(&args, registry),
         Command::Reference(args) => reference::run(&args, registry),
         Command::Bench(args) => bench::run(&args),

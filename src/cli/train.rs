@@ -1,5 +1,6 @@
 //! `boltzflow train`.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
@@ -46,6 +47,10 @@ pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
     let wanted = Wanted { recipe: &text, target: &target.text, steps: recipe.train.steps as u64 };
     let (folder, resumes) = super::folder::choose(args, &path, &wanted)?;
     let run = Run { folder: &folder, recipe: &recipe, target: &target, problem: &problem };
+    if let Some(address) = args.serve {
+        let serving = super::report::live(address, &folder, &recipe, &target, &problem)?;
+        say!("live at http://{}/", serving.address)?;
+    }
     match run.go(trainer.as_ref(), text, resumes) {
         // The session keeps what a failed potential leaves; before it, there is nothing to keep.
         Err(error)
@@ -99,7 +104,25 @@ impl Run<'_> {
                 return self.finish(&folder.read_evaluation()?);
             }
         }
-        let reference = reference_samples(folder, target, recipe, false)?;
+        // What is there is read at once and refused at once; drawing waits for the first evaluation.
+        let samples: OnceCell<Option<Samples>> = OnceCell::new();
+        let reference = || {
+            let samples = match samples.get() {
+                Some(samples) => samples,
+                None => {
+                    let found = reference_samples(folder, target, recipe, false)?;
+                    samples.get_or_init(|| found)
+                }
+            };
+            Ok(samples.as_ref().map(|samples| samples.positions.as_slice()))
+        };
+        let of_data = matches!(
+            &recipe.train.objective,
+            Objective::MaxLikelihood(MaxLikelihoodOptions { test_data: Some(_), .. })
+        );
+        if of_data || folder.reference().exists() {
+            reference()?;
+        }
 
         let options = SessionOptions {
             steps: recipe.train.steps as u64,
@@ -111,9 +134,8 @@ impl Run<'_> {
         let stop = stop_on_signals()?;
         let mut line = ProgressLine::new(options.steps, recipe.train.batch_size);
         let mut observe = |progress: Progress<'_>| line.update(&progress);
-        let reference = reference.as_ref().map(|r| r.positions.as_slice());
         let ending =
-            train(folder, problem, trainer, &options, reference, resume, &stop, &mut observe)?;
+            train(folder, problem, trainer, &options, &reference, resume, &stop, &mut observe)?;
         line.finish();
         match ending {
             Ending::Finished(_, evaluation) => self.finish(&evaluation),

@@ -306,35 +306,48 @@ impl<T: Real> Outer<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Portable, LANES};
+    use crate::engine::vector::on_every_set;
+    use crate::engine::LANES;
     use proptest::prelude::*;
 
-    struct Both {
+    /// A product and an outer product with some columns of a matrix of parameters.
+    #[derive(Debug, Clone, Copy)]
+    struct Products {
         m: usize,
         k: usize,
         items: usize,
+        /// Columns of the parameters on either side of those that are used.
+        margins: (usize, usize),
         transpose: bool,
+        accumulate: bool,
+        /// Added to one parameter.
+        planted: f64,
     }
 
     fn number(seed: usize) -> f64 {
         ((seed as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / f64::from(1 << 24) - 0.5
     }
 
-    impl<T: Real> Kernel<T> for Both {
+    impl<T: Real> Kernel<T> for Products {
         type Output = (Vec<f64>, Vec<f64>);
 
         #[inline(always)]
         fn run<V: Vector<Scalar = T>>(self) -> Self::Output {
-            let Self { m, k, items, transpose } = self;
-            let a: Vec<T> = (0..m * k).map(|i| T::of(number(i + 1))).collect();
+            let Self { m, k, items, margins: (from, after), .. } = self;
+            let all = from + k + after;
+            let mut a: Vec<T> = (0..m * all).map(|i| T::of(number(i + 1))).collect();
+            a[if self.transpose { from * m } else { from }] += T::of(self.planted);
             let lane = |s: usize| Lane(std::array::from_fn(|l| T::of(number(s * LANES + l + 7))));
             let b: Vec<Lane<T>> = (0..k * items).map(lane).collect();
             let mut c: Vec<Lane<T>> = (0..m * items).map(|i| lane(i + 1000)).collect();
-            let a =
-                if transpose { Matrix::new(&a, k, m).transposed() } else { Matrix::new(&a, m, k) };
-            matrix_product::<V>(a, &b, &mut c, items, true);
-            let mut gradient = vec![T::ZERO; m * k];
-            outer_product::<V>(&c, &b, &mut gradient, k, items);
+            let a = if self.transpose {
+                Matrix::new(&a, all, m).transposed()
+            } else {
+                Matrix::new(&a, m, all)
+            };
+            matrix_product::<V>(a.columns(from, k), &b, &mut c, items, self.accumulate);
+            let mut gradient: Vec<T> = (0..m * all).map(|i| T::of(number(i + 5))).collect();
+            outer_product::<V>(&c, &b, &mut gradient[from..], all, items);
             (
                 c.iter().flat_map(|l| l.0.map(Real::to_f64)).collect(),
                 gradient.iter().map(|g| g.to_f64()).collect(),
@@ -342,26 +355,29 @@ mod tests {
         }
     }
 
+    /// To 1e-5, relative to the terms of the sums.
+    fn agree(got: &(Vec<f64>, Vec<f64>), want: &(Vec<f64>, Vec<f64>), items: usize) -> bool {
+        let within = |got: &[f64], want: &[f64], scale: f64| {
+            got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-5 * (scale + w.abs()))
+        };
+        within(&got.0, &want.0, 1.0) && within(&got.1, &want.1, items as f64)
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
         #[test]
         fn every_path_agrees_with_the_f64_reference(
-            m in 1usize..40, k in 1usize..40, items in 1usize..14, transpose: bool,
+            m in 1usize..40, k in 1usize..40, items in 1usize..14,
+            margins in (0usize..3, 0usize..3), transpose: bool, accumulate: bool,
         ) {
-            let both = || Both { m, k, items, transpose };
-            let reference = f64::dispatch(both());
-            let mut paths = vec![Portable::<f32>::call(both()), f32::dispatch(both())];
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                paths.push(super::super::x86::Avx2::call(both()));
+            let products =
+                Products { m, k, items, margins, transpose, accumulate, planted: 0.0 };
+            let reference = f64::dispatch(products);
+            for (set, got) in on_every_set(|| products) {
+                prop_assert!(agree(&got, &reference, items), "{set:?}");
             }
-            for path in paths {
-                for (got, want) in path.0.iter().zip(&reference.0) {
-                    prop_assert!((got - want).abs() < 1e-5 * (1.0 + want.abs()));
-                }
-                for (got, want) in path.1.iter().zip(&reference.1) {
-                    prop_assert!((got - want).abs() < 1e-5 * (items as f64 + want.abs()));
-                }
+            for (set, got) in on_every_set(|| Products { planted: 1e-2, ..products }) {
+                prop_assert!(!agree(&got, &reference, items), "{set:?} with a planted error");
             }
         }
     }

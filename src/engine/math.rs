@@ -102,3 +102,78 @@ pub(super) fn ln_polynomial<V: Float32>(x: V) -> V {
     let y = z.mul_add(c(-0.5), y);
     e.mul_add(c(0.693_359_4), f.add(y))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::vector::on_every_set;
+    use crate::engine::{Kernel, Lane, Real, LANES};
+    use proptest::prelude::*;
+
+    /// Every elementary function of sixteen numbers, and their sums.
+    #[derive(Clone, Copy)]
+    struct Functions([f32; LANES]);
+
+    impl<T: Real> Kernel<T> for Functions {
+        type Output = Vec<[f64; LANES]>;
+
+        #[inline(always)]
+        fn run<V: Vector<Scalar = T>>(self) -> Self::Output {
+            let x = V::load(&Lane(self.0.map(|x| T::of(x.into()))));
+            let (y, slope) = silu_and_derivative(x);
+            // Sixteen vectors at once are summed by another way than one is.
+            let rows = V::sums(std::array::from_fn(|i| x.mul(V::constant(i as f64 - 7.0))));
+            let all = [
+                exp(x),
+                ln(x.abs().add(V::constant(1e-3))),
+                sigmoid(x),
+                silu(x),
+                y,
+                slope,
+                tanh(x),
+                V::splat(x.sum()),
+            ];
+            let stored = all.map(|v| {
+                let mut lane = Lane::zero();
+                v.store(&mut lane);
+                lane.0.map(Real::to_f64)
+            });
+            stored.into_iter().chain([rows.map(Real::to_f64)]).collect()
+        }
+    }
+
+    /// To 1e-5 relative; what is a difference of larger numbers, relative to those.
+    fn bound(function: usize, want: f64, x: [f32; LANES]) -> f64 {
+        let sum: f64 = x.iter().map(|x| f64::from(x.abs())).sum();
+        let larger = [0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, sum, 8.0 * sum];
+        1e-5 * (larger[function] + want.abs())
+    }
+
+    fn agree(got: &[[f64; LANES]], want: &[[f64; LANES]], x: [f32; LANES]) -> bool {
+        got.iter().zip(want).enumerate().all(|(function, (got, want))| {
+            got.iter().zip(want).all(|(g, w)| (g - w).abs() <= bound(function, *w, x))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn every_path_agrees_with_the_f64_reference(
+            x in prop_oneof![
+                prop::array::uniform16(-86.0f32..86.0),
+                prop::array::uniform16(-4.0f32..4.0),
+                prop::array::uniform16(-1e-3f32..1e-3),
+            ],
+        ) {
+            let reference = f64::dispatch(Functions(x));
+            for (set, got) in on_every_set(|| Functions(x)) {
+                prop_assert!(agree(&got, &reference, x), "{set:?} at {x:?}: {got:?}");
+                for function in 0..got.len() {
+                    let mut planted = got.clone();
+                    planted[function] = planted[function].map(|v| v + 10.0 * bound(function, v, x));
+                    prop_assert!(!agree(&planted, &reference, x), "{set:?}: function {function}");
+                }
+            }
+        }
+    }
+}

@@ -21,7 +21,7 @@ mod x86;
 
 pub use circle::{angle, sin_cos};
 pub use gemm::{matrix_product, outer_product, Matrix};
-pub use math::{angle, exp, ln, sigmoid, silu, silu_and_derivative, sin_cos, tanh};
+pub use math::{exp, ln, sigmoid, silu, silu_and_derivative, tanh};
 pub use portable::Portable;
 pub use vector::{instruction_set, InstructionSet, Kernel, Real, Vector};
 pub use workspace::{with_workspace, Arena};

@@ -219,3 +219,21 @@ impl Real for f64 {
         super::workspace::borrow(&SPACE, lanes, body)
     }
 }
+
+/// What a kernel makes on every instruction set that this CPU has.
+#[cfg(test)]
+pub(super) fn on_every_set<K: Kernel<f32>>(
+    kernel: impl Fn() -> K,
+) -> Vec<(InstructionSet, K::Output)> {
+    let mut made = vec![(InstructionSet::Portable, Portable::<f32>::call(kernel()))];
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            made.push((InstructionSet::Avx2, super::x86::Avx2::call(kernel())));
+        }
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
+            made.push((InstructionSet::Avx512, super::x86::Avx512::call(kernel())));
+        }
+    }
+    made
+}

@@ -430,20 +430,28 @@ impl Transformer {
         mlp.first.transposed_product::<V>(theta, 0, entry, inputs_cotangent, n, false);
     }
 
-    /// Arithmetic of the products, and of everything else, per sample.
-    pub fn operations(&self) -> (f64, f64) {
+    /// Arithmetic per sample of [`forward`](Self::forward), and of [`backward`](Self::backward) without
+    /// and with gradients of parameters.
+    pub fn operations(&self) -> [f64; 3] {
         let n = self.half.particles as f64;
         let f = self.features as f64;
-        let (head, rest) = self.head.operations();
-        let mut products = n * (self.embed.operations() + self.head.first.operations() + head);
-        let mut rest = n * rest;
+        let head = self.head.operations();
+        let mut products = self.embed.operations() + self.head.first.operations() + head.products;
+        let (mut rest, mut back) = (head.rest, head.back);
+        // Products of pairs, which have two on the way back for each on the way there, and no weights.
+        let mut pairs = 0.0;
         for block in &self.blocks {
-            let (feed, around) = block.feed.operations();
+            let feed = block.feed.operations();
             let maps = [&block.projections, &block.mix, &block.feed.first].map(|l| l.operations());
-            products += n * (maps.iter().sum::<f64>() + feed);
-            // Scores and sums, the softmax, two normalisations.
-            rest += n * (around + 12.0 * f + n * (4.0 * f + 22.0 * self.heads as f64));
+            products += maps.iter().sum::<f64>() + feed.products;
+            pairs += 4.0 * f * n;
+            // The softmax and its adjoint are 22 and 5 for each head; two normalisations.
+            let heads = n * self.heads as f64;
+            rest += feed.rest + 12.0 * f + 22.0 * heads;
+            back += feed.back + 14.0 * f + 5.0 * heads;
         }
-        (products, rest)
+        let forward = n * (products + pairs + rest);
+        let backward = n * (products + 2.0 * pairs + back);
+        [forward, backward, backward + n * products]
     }
 }

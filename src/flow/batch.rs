@@ -189,7 +189,8 @@ impl<T: Real> Flow<T> {
     pub fn batch_memory(&self, samples: usize) -> usize {
         let tiles = samples.div_ceil(LANES);
         let tile = self.trajectory_lanes() * size_of::<Lane<T>>();
-        let workspace = tile + (self.scratch_lanes() + self.width()) * size_of::<Lane<T>>();
+        let own = self.record_lanes() + self.scratch_lanes() + self.width();
+        let workspace = tile + own * size_of::<Lane<T>>();
         let sums = tiles.min(MOST_PARTS) * self.layout().total() * size_of::<T>();
         tiles * tile + rayon::current_num_threads() * workspace + sums
     }

@@ -12,8 +12,20 @@ const VARIANCE_FLOOR: f64 = 1e-5;
 
 /// Arithmetic of one SiLU with its derivative: the exponential's polynomial and what surrounds it.
 pub(super) const SILU_OPERATIONS: f64 = 26.0;
-/// Arithmetic of one entry of a normalisation.
-const NORMALIZATION_OPERATIONS: f64 = 6.0;
+/// Arithmetic of one entry of a normalisation, and of its adjoint.
+const NORMALIZATION_OPERATIONS: (f64, f64) = (6.0, 7.0);
+
+/// Counted arithmetic of a network.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operations {
+    /// Products with weights. The way back has as many for its inputs' cotangents, and as many again
+    /// for the weights' gradients.
+    pub products: f64,
+    /// Everything else on the way there.
+    pub rest: f64,
+    /// Everything else on the way back.
+    pub back: f64,
+}
 
 /// An affine map of features.
 #[derive(Debug, Clone, Copy)]
@@ -193,6 +205,11 @@ impl Mlp {
         3 * self.widest() * items
     }
 
+    /// Lanes of the results of all products but the first map's: see [`Memory`].
+    pub fn memory_lanes(&self, items: usize) -> usize {
+        self.further.iter().chain(&self.output).map(Linear::outputs).sum::<usize>() * items
+    }
+
     /// Where the caller puts the first map's outputs, without its bias.
     #[inline(always)]
     pub fn entry<'a, T>(&self, tape: &'a mut [Lane<T>], items: usize) -> &'a mut [Lane<T>] {
@@ -214,7 +231,19 @@ impl Mlp {
         tape: &mut [Lane<V::Scalar>],
         items: usize,
     ) {
-        V::call(Forward { mlp: self, theta, tape, items });
+        self.forward_with::<V>(theta, tape, items, &mut Memory::None);
+    }
+
+    /// [`forward`](Self::forward), with the products' results saved or taken from `memory`.
+    #[inline(always)]
+    pub fn forward_with<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        tape: &mut [Lane<V::Scalar>],
+        items: usize,
+        memory: &mut Memory<'_, V::Scalar>,
+    ) {
+        V::call(Forward { mlp: self, theta, tape, items, memory });
     }
 
     /// From the outputs' cotangent to the cotangent of the first map's outputs, with the gradients of
@@ -232,20 +261,21 @@ impl Mlp {
         V::call(Backward { mlp: self, theta, tape, cotangents, gradient, scratch, items });
     }
 
-    /// Arithmetic per item: of the products without the first map's, and of everything else.
-    pub fn operations(&self) -> (f64, f64) {
-        let mut products = 0.0;
-        let mut rest = self.first.outputs() as f64 * SILU_OPERATIONS;
+    /// Arithmetic per item, without the first map's products.
+    pub fn operations(&self) -> Operations {
+        let entry = self.first.outputs() as f64;
+        let mut count = Operations { products: 0.0, rest: entry * SILU_OPERATIONS, back: entry };
         for layer in &self.further {
-            products += layer.operations();
-            rest += layer.outputs() as f64 * (SILU_OPERATIONS + 1.0)
-                + layer.inputs() as f64 * NORMALIZATION_OPERATIONS;
+            let (inputs, outputs) = (layer.inputs() as f64, layer.outputs() as f64);
+            count.products += layer.operations();
+            count.rest += outputs * (SILU_OPERATIONS + 1.0) + inputs * NORMALIZATION_OPERATIONS.0;
+            count.back += outputs + inputs * NORMALIZATION_OPERATIONS.1;
         }
         if let Some(output) = self.output {
-            products += output.operations();
-            rest += output.outputs() as f64;
+            count.products += output.operations();
+            count.rest += output.outputs() as f64;
         }
-        (products, rest)
+        count
     }
 }
 
@@ -255,24 +285,57 @@ pub(super) struct Cotangents<'a, T> {
     pub entry: &'a mut [Lane<T>],
 }
 
+/// Where the results of products are written to, or taken from instead of computing them again: what
+/// is taken has the bytes that were written, so that it makes no difference to the result.
+pub(super) enum Memory<'a, T> {
+    /// Products are computed and not kept.
+    None,
+    /// Products are computed and written to the front of this.
+    Save(&'a mut [Lane<T>]),
+    /// Products are taken from the front of this.
+    Restore(&'a [Lane<T>]),
+}
+
+impl<T: Real> Memory<'_, T> {
+    /// Fills `result` by `compute`, or from memory.
+    #[inline(always)]
+    pub fn product(&mut self, result: &mut [Lane<T>], compute: impl FnOnce(&mut [Lane<T>])) {
+        match self {
+            Self::None => compute(result),
+            Self::Save(space) => {
+                compute(result);
+                let (own, rest) = std::mem::take(space).split_at_mut(result.len());
+                own.copy_from_slice(result);
+                *space = rest;
+            }
+            Self::Restore(space) => {
+                let (own, rest) = space.split_at(result.len());
+                result.copy_from_slice(own);
+                *space = rest;
+            }
+        }
+    }
+}
+
 /// Normalised inputs, 1/deviation, slopes, and values of one further layer.
 fn layer_lanes(layer: &Linear, items: usize) -> usize {
     (layer.inputs() + 1 + 2 * layer.outputs()) * items
 }
 
-struct Forward<'a, T> {
+struct Forward<'a, 'm, T> {
     mlp: &'a Mlp,
     theta: &'a [T],
     tape: &'a mut [Lane<T>],
     items: usize,
+    memory: &'a mut Memory<'m, T>,
 }
 
-impl<T: Real> Kernel<T> for Forward<'_, T> {
+impl<T: Real> Kernel<T> for Forward<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { mlp, theta, tape, items } = self;
+        let Self { mlp, theta, tape, items, memory } = self;
         let mut tape = Arena::new(tape);
         let first = mlp.first.outputs() * items;
         let slope = tape.take(first);
@@ -284,14 +347,16 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
             normalize::<V>(value, normal, inverse_deviation);
             let slope = tape.take(layer.outputs() * items);
             let next = tape.take(layer.outputs() * items);
-            layer.product::<V>(theta, 0, normal, slope, items, false);
+            memory.product(slope, |slope| {
+                layer.product::<V>(theta, 0, normal, slope, items, false);
+            });
             let skip = (layer.inputs() == layer.outputs()).then_some(&*value);
             activate::<V>(layer.bias(theta), slope, next, skip, items);
             value = next;
         }
         if let Some(output) = mlp.output {
             let out = tape.take(output.outputs() * items);
-            output.product::<V>(theta, 0, value, out, items, false);
+            memory.product(out, |out| output.product::<V>(theta, 0, value, out, items, false));
             output.add_bias::<V>(theta, out, items);
         }
     }

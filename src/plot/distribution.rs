@@ -33,6 +33,44 @@ pub fn distribution_figure(
     title: &str,
     path: impl AsRef<Path>,
 ) -> Result<(), Error> {
+    let Outlines { range, beyond, reference, flow, reweighted } = outlines(observable)?;
+    let curves = [
+        ("reference", reference, Color::Black, Stroke::Area),
+        ("flow", flow, Color::Orange, Stroke::Line),
+        ("flow, reweighted", reweighted, Color::Blue, Stroke::Line),
+    ];
+    let curves = curves.into_iter().zip(beyond).map(|((label, points, color, stroke), beyond)| {
+        Curve { label: with_share_beyond(label, beyond), color, stroke, points }
+    });
+    let panel = density_panel(label, range, curves.collect());
+    save(
+        &Sheet { title: title.to_string(), note: String::new(), panels: vec![panel] },
+        path.as_ref(),
+    )
+}
+
+/// Outlines of an observable's histograms over one range with one set of bins: (value, density). What has no
+/// finite value has no points.
+#[derive(Debug, Clone)]
+pub struct Outlines {
+    /// The axis: the bulk of the reweighted and of the reference values, and the flow's as far as they do not
+    /// squash those.
+    pub range: (f64, f64),
+    /// The shares outside the range: reference, flow, flow reweighted.
+    pub beyond: [f64; 3],
+    /// Over reference samples.
+    pub reference: Vec<(f64, f64)>,
+    /// Over flow samples.
+    pub flow: Vec<(f64, f64)>,
+    /// Over flow samples by weight.
+    pub reweighted: Vec<(f64, f64)>,
+}
+
+/// The histograms of [`distribution_figure`].
+///
+/// # Errors
+/// [`Error::Parameter`] when values are not a multiple of weights.
+pub fn outlines(observable: &Distribution<'_>) -> Result<Outlines, Error> {
     let Distribution { flow, log_weights, reference } = *observable;
     if !flow.len().is_multiple_of(log_weights.len()) || flow.is_empty() != log_weights.is_empty() {
         return Err(Error::parameter(
@@ -44,26 +82,24 @@ pub fn distribution_figure(
     let reweighted = Weighted::new(flow, Some(&weights(log_weights)));
     let reference = Weighted::new(reference.unwrap_or_default(), None);
     let range = shared_range(&plain, &[&reweighted, &reference]);
-
     // One set of bins, as fine as the smallest set of values bears.
-    let all = [&plain, &reweighted, &reference];
+    let all = [&reference, &plain, &reweighted];
     let bins = bins(all.iter().map(|v| v.len()).filter(|len| *len > 0).min().unwrap_or(0));
-    let curves = [
-        ("reference", &reference, Color::Black, Stroke::Area),
-        ("flow", &plain, Color::Orange, Stroke::Line),
-        ("flow, reweighted", &reweighted, Color::Blue, Stroke::Line),
-    ]
-    .map(|(label, values, color, stroke)| Curve {
-        label: with_share_beyond(label, values, range),
-        color,
-        stroke,
-        points: values.outline(bins, range),
-    });
-    let panel = density_panel(label, range, curves.to_vec());
-    save(
-        &Sheet { title: title.to_string(), note: String::new(), panels: vec![panel] },
-        path.as_ref(),
-    )
+    let beyond = all.map(|values| values.outside(range));
+    let [reference, flow, reweighted] = all.map(|values| values.outline(bins, range));
+    Ok(Outlines { range, beyond, reference, flow, reweighted })
+}
+
+/// The outline of the log weights' histogram, of which the lowest in 500 are left out.
+pub fn log_weight_outline(log_weights: &[f64]) -> Vec<(f64, f64)> {
+    let values = Weighted::new(log_weights, None);
+    values.outline(bins(values.len()), log_weight_range(&values))
+}
+
+fn log_weight_range(values: &Weighted) -> (f64, f64) {
+    let (low, high) = (values.quantile(0.002), values.quantile(1.0));
+    let margin = 0.05 * (high - low);
+    Axis::new("", (low - margin, high + margin), Ticks::Plain).range
 }
 
 /// The distribution of the flow samples' log weights, with log Z and the effective sample size.
@@ -76,15 +112,12 @@ pub fn log_weight_figure(
     path: impl AsRef<Path>,
 ) -> Result<(), Error> {
     let values = Weighted::new(log_weights, None);
-    let (low, high) = (values.quantile(0.002), values.quantile(1.0));
-    let margin = 0.05 * (high - low);
-    let range = Axis::new("", (low - margin, high + margin), Ticks::Plain).range;
-
+    let range = log_weight_range(&values);
     let mut curves = vec![Curve {
-        label: with_share_beyond("flow samples", &values, range),
+        label: with_share_beyond("flow samples", values.outside(range)),
         color: Color::Blue,
         stroke: Stroke::Area,
-        points: values.outline(bins(values.len()), range),
+        points: log_weight_outline(log_weights),
     }];
     let mut note = String::new();
     if !values.is_empty() {
@@ -162,8 +195,8 @@ fn shared_range(flow: &Weighted, target: &[&Weighted]) -> (f64, f64) {
     Axis::new("", (low - 0.04 * width, high + 0.04 * width), Ticks::Plain).range
 }
 
-fn with_share_beyond(label: &str, values: &Weighted, range: (f64, f64)) -> String {
-    match 100.0 * values.outside(range) {
+fn with_share_beyond(label: &str, beyond: f64) -> String {
+    match 100.0 * beyond {
         share if share >= 0.5 => format!("{label} ({share:.0} % beyond the axis)"),
         _ => label.to_string(),
     }

@@ -13,4 +13,6 @@ mod histogram;
 mod sheet;
 
 pub use curves::{comparison_figure, ess_figure, loss_figure};
-pub use distribution::{distribution_figure, log_weight_figure, Distribution};
+pub use distribution::{
+    distribution_figure, log_weight_figure, log_weight_outline, outlines, Distribution, Outlines,
+};

@@ -52,20 +52,20 @@ pub enum Ending {
 
 /// Runs all steps from the start or from a checkpoint; writes `metrics.csv` as it goes, the model and its figures
 /// at every evaluation (where the trainer has validation data, at those that are the best so far), and checkpoints at intervals of time, at the end and when `stop` turns true.
-/// `reference` are unbiased samples of the target for the forward figures; they do not enter the
-/// training.
+/// `reference` gives unbiased samples of the target for the forward figures, which do not enter the
+/// training; it is asked at evaluations only, so that drawing them delays no step before.
 ///
 /// # Errors
 /// When the potential fails for good, which leaves a checkpoint from before that step; when the
 /// folder cannot be written, or the training has stopped making sense. The last model written stays.
 // The session is where everything meets; a struct of these would be read once.
 #[allow(clippy::too_many_arguments)]
-pub fn train(
+pub fn train<'r>(
     folder: &RunFolder,
     problem: &Problem,
     trainer: &dyn Trainer,
     options: &SessionOptions,
-    reference: Option<&[f64]>,
+    reference: &dyn Fn() -> Result<Option<&'r [f64]>, Error>,
     resume: Option<Checkpoint>,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Progress<'_>),
@@ -115,7 +115,9 @@ pub fn train(
         if let Some((state_before, totals_before)) = before.filter(|_| evaluates) {
             let evaluation = EvaluationOptions { step: state.step, ..options.evaluation };
             let step_sizes = Some(&state.step_sizes);
-            match evaluate(problem, &state.average, reference, step_sizes, evaluation) {
+            match reference().and_then(|reference| {
+                evaluate(problem, &state.average, reference, step_sizes, evaluation)
+            }) {
                 Ok((evaluation, _)) => {
                     // The same draws each time, so that models differ by themselves alone.
                     let draws = evaluation.draws.max(1);

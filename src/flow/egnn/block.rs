@@ -3,7 +3,7 @@
 use super::edges::{falloff_of, Edges, EDGES};
 use super::{Shape, Sizes};
 use crate::engine::{sigmoid, Arena, Lane, Real, Vector};
-use crate::flow::mlp::{Linear, Mlp, SILU_OPERATIONS};
+use crate::flow::mlp::{Linear, Memory, Mlp, SILU_OPERATIONS};
 use crate::flow::ParameterLayout;
 
 /// Variance of the last weights of what moves positions, relative to the others'.
@@ -27,6 +27,9 @@ pub(super) struct Layers {
     pub(super) shift: Mlp,
     pub(super) cross: Mlp,
     pub(super) update: Mlp,
+    /// Whether all nodes and channels come in alike, as into the first block where particles are alike:
+    /// the messages of an edge and of its opposite are then the same.
+    pub(super) alike: bool,
 }
 
 /// What a block reads and changes, and the sums over its messages.
@@ -58,6 +61,7 @@ impl Layers {
         block: usize,
         shape: &Shape,
         sizes: &Sizes<'_>,
+        alike: bool,
     ) -> Self {
         let width = sizes.edge_hidden[sizes.edge_hidden.len() - 1];
         let name = |part: &str| format!("block.{block}.{part}");
@@ -78,7 +82,24 @@ impl Layers {
                 sizes.node_hidden,
                 update,
             ),
+            alike,
         }
+    }
+
+    /// Lanes of a [`Memory`] for the results of all products on edges but the first map's, whose
+    /// inputs are too few to matter.
+    pub fn memory_lanes(&self, shape: &Shape) -> usize {
+        self.edge_memory() * Edges::total(shape.particles, self.alike)
+    }
+
+    fn edge_memory(&self) -> usize {
+        self.message.memory_lanes(1) + self.shift.first.outputs() + self.shift.memory_lanes(1)
+    }
+
+    /// The part of a block's memory that belongs to a chunk of edges; nothing of nothing.
+    pub fn memory_of(&self, edges: &Edges, lanes: usize) -> std::ops::Range<usize> {
+        let per_edge = if lanes == 0 { 0 } else { self.edge_memory() };
+        per_edge * edges.first..per_edge * (edges.first + edges.count)
     }
 
     pub fn state_lanes(&self, shape: &Shape) -> usize {
@@ -112,13 +133,14 @@ impl Layers {
         own * n + chunk.max(node(&self.cross)).max(node(&self.update))
     }
 
-    /// Runs the block in place.
+    /// Runs the block in place, and fills `memory` unless it is empty.
     #[inline(always)]
     pub fn forward<V: Vector>(
         &self,
         shape: &Shape,
         theta: &[V::Scalar],
         state: &mut State<'_, V::Scalar>,
+        memory: &mut [Lane<V::Scalar>],
         scratch: &mut [Lane<V::Scalar>],
     ) {
         let n = shape.particles;
@@ -131,9 +153,15 @@ impl Layers {
         let per_edge = V::constant(1.0 / shape.neighbours());
         let per_gated = V::constant(1.0 / shape.neighbours().sqrt());
 
-        for edges in Edges::chunks(n) {
+        for edges in Edges::chunks(n, self.alike) {
             let mut inner = Arena::new(arena.rest());
-            let chunk = self.chunk::<V>(shape, theta, &node, state.positions, &edges, &mut inner);
+            let own = self.memory_of(&edges, memory.len());
+            let memory = match &mut memory[own] {
+                [] => Memory::None,
+                memory => Memory::Save(memory),
+            };
+            let given = &*state.positions;
+            let chunk = self.chunk::<V>(shape, theta, &node, given, &edges, memory, &mut inner);
             let count = edges.count;
             let message = self.message.value(chunk.message, count);
             for (row, message) in message.chunks_exact(count).enumerate() {
@@ -143,16 +171,27 @@ impl Layers {
                     message.accumulate(&mut sums[row * n + r]);
                     message.mul(V::load(gate)).accumulate(&mut gated[row * n + r]);
                 }
+                if edges.both_ways {
+                    let gates = message.iter().zip(&*chunk.gate);
+                    for ((message, gate), &s) in gates.zip(edges.senders()) {
+                        let message = V::load(message);
+                        message.accumulate(&mut sums[row * n + s]);
+                        message.mul(V::load(gate)).accumulate(&mut gated[row * n + s]);
+                    }
+                }
             }
             let amount = self.shift.value(chunk.shift, count);
             for channel in 0..shape.channels {
-                for (e, &r) in edges.receivers().iter().enumerate() {
+                for (e, (&r, &s)) in edges.receivers().iter().zip(edges.senders()).enumerate() {
                     let at = channel * count + e;
                     let (_, falloff) = falloff_of(V::load(&chunk.squares[at]));
                     let c = V::load(&amount[at]).mul(falloff).mul(per_edge);
                     for axis in shape.axes_of(channel) {
-                        c.mul(V::load(&chunk.vectors[axis * count + e]))
-                            .accumulate(&mut shifts[axis * n + r]);
+                        let shift = c.mul(V::load(&chunk.vectors[axis * count + e]));
+                        shift.accumulate(&mut shifts[axis * n + r]);
+                        if edges.both_ways {
+                            shift.neg().accumulate(&mut shifts[axis * n + s]);
+                        }
                     }
                 }
             }
@@ -211,6 +250,7 @@ impl Layers {
     }
 
     /// Everything about a chunk of edges that the sums and the adjoint need.
+    #[allow(clippy::too_many_arguments)]
     #[inline(always)]
     pub(super) fn chunk<'a, V: Vector>(
         &self,
@@ -219,6 +259,7 @@ impl Layers {
         node: &NodeTerms<'_, V::Scalar>,
         positions: &[Lane<V::Scalar>],
         edges: &Edges,
+        mut memory: Memory<'_, V::Scalar>,
         arena: &mut Arena<'a, V::Scalar>,
     ) -> Chunk<'a, V::Scalar> {
         let count = edges.count;
@@ -231,7 +272,7 @@ impl Layers {
         edges.gather::<V>(node.sender, node.receiver, entry, shape.particles);
         let from = 2 * (shape.features + shape.pairs());
         self.message.first.product::<V>(theta, from, squares, entry, count, true);
-        self.message.forward::<V>(theta, message, count);
+        self.message.forward_with::<V>(theta, message, count, &mut memory);
         let value = self.message.value(message, count);
 
         let gate = arena.take(count);
@@ -243,8 +284,10 @@ impl Layers {
 
         let shift = arena.take(self.shift.tape_lanes(count));
         let entry = self.shift.entry(shift, count);
-        self.shift.first.product::<V>(theta, 0, value, entry, count, false);
-        self.shift.forward::<V>(theta, shift, count);
+        memory.product(entry, |entry| {
+            self.shift.first.product::<V>(theta, 0, value, entry, count, false);
+        });
+        self.shift.forward_with::<V>(theta, shift, count, &mut memory);
         Chunk { vectors, squares, message, gate, shift }
     }
 
@@ -263,27 +306,50 @@ impl Layers {
         self.update.forward::<V>(theta, tape, n);
     }
 
-    /// Arithmetic of the products, and of everything else, per sample.
-    pub fn operations(&self, shape: &Shape) -> (f64, f64) {
+    /// Arithmetic per sample of [`forward`](Self::forward), and of the way back without and with
+    /// gradients of parameters, which repeats all but the sums over messages and the products that are
+    /// kept.
+    pub fn operations(&self, shape: &Shape, kept: bool) -> [f64; 3] {
         let n = shape.particles as f64;
-        let edges = n * (n - 1.0);
+        let edges = Edges::total(shape.particles, self.alike) as f64;
+        let ways = if self.alike { 2.0 } else { 1.0 };
         let (entry, width) = (self.message.first.outputs() as f64, self.message.outputs() as f64);
-        let axes = shape.axes() as f64;
-        let channels = shape.channels as f64;
-        let per_node = 2.0 * entry * 2.0 * (shape.features + shape.pairs()) as f64
-            + 2.0 * (self.update.first.inputs() * self.update.first.outputs()) as f64
-            + 2.0 * width * self.cross.first.outputs() as f64;
-        let per_edge =
-            2.0 * entry * channels + 2.0 * width * (1 + self.shift.first.outputs()) as f64;
+        let [d, axes, channels, pairs] =
+            [shape.dimension, shape.axes(), shape.channels, shape.pairs()].map(|x| x as f64);
         let [message, shift, cross, update] =
             [&self.message, &self.shift, &self.cross, &self.update].map(Mlp::operations);
-        let products =
-            edges * (per_edge + message.0 + shift.0) + n * (per_node + cross.0 + update.0);
-        // Geometry 8 per axis and 6 per channel, the two sums 3 per message entry.
-        let around_edge = entry + 8.0 * axes + 6.0 * channels + 3.0 * width + SILU_OPERATIONS;
-        let rest = edges * (around_edge + message.1 + shift.1)
-            + n * (cross.1 + update.1 + 12.0 * shape.pairs() as f64 * shape.dimension as f64);
-        (products, rest)
+
+        let of_features = 2.0 * 2.0 * entry * (shape.features + shape.pairs()) as f64 // senders, receivers
+                + 2.0 * (shape.features * self.update.first.outputs()) as f64;
+        let on_nodes = of_features
+            + 2.0 * width * (self.update.first.outputs() + self.cross.first.outputs()) as f64
+            + cross.products
+            + update.products;
+        let keepable =
+            message.products + 2.0 * width * self.shift.first.outputs() as f64 + shift.products;
+        let on_edges = keepable + 2.0 * (entry * channels + width);
+        let products = edges * on_edges + n * on_nodes;
+
+        // An edge's vectors and squares, the gathered entry, both perceptrons, and the gate.
+        let chunk = 3.0 * axes + entry + message.rest + shift.rest + SILU_OPERATIONS;
+        // Both sums of messages, and the shifts with their falloff.
+        let sums = ways * 3.0 * width + (1.0 + ways) * axes + 6.0 * channels;
+        let nodes = cross.rest + update.rest + 12.0 * pairs * d;
+        let forward = products + edges * (chunk + sums) + n * nodes;
+
+        let kept = if kept { edges * keepable } else { 0.0 };
+        let again = products - kept + edges * chunk + n * nodes;
+        let back = edges
+            // The adjoints of the shifts, of the sums, of the perceptrons, of the squares.
+            * (11.0 * channels + (6.0 + ways) * axes
+                + (3.0 + 2.0 * ways) * width
+                + message.back + shift.back
+                + channels + 3.0 * axes)
+            + n * (cross.back + update.back + 2.0 * pairs * (11.0 + 7.0 * d));
+        // What goes back to the features of the nodes, where anything does.
+        let to_features = edges * 2.0 * entry + n * 5.0 * pairs * d;
+        let without = if self.alike { -n * of_features } else { to_features };
+        [forward, again + products + back + without, again + 2.0 * products + back + to_features]
     }
 }
 

@@ -11,29 +11,42 @@ pub(super) const EDGES: usize = 12;
 /// Added to squared lengths, so that a length has a derivative at coincidence.
 const LENGTH_FLOOR: f64 = 1e-12;
 
-/// Edges `first .. first + count` in an order by receiver: edge e goes from sender
-/// e mod (n − 1), the receiver left out, to receiver ⌊e/(n − 1)⌋.
+/// Edges `first .. first + count` in an order by receiver, then by sender.
+///
+/// Where the messages of an edge and of its opposite are the same, one stands for both: then edges are
+/// the pairs s > r.
 pub(super) struct Edges {
     pub count: usize,
+    /// Index of the first of them.
+    pub first: usize,
+    /// Whether each stands for its opposite, too.
+    pub both_ways: bool,
     receivers: [usize; EDGES],
     senders: [usize; EDGES],
 }
 
 impl Edges {
+    /// Number of edges of the complete graph of `particles` nodes.
+    pub fn total(particles: usize, both_ways: bool) -> usize {
+        particles * (particles - 1) / if both_ways { 2 } else { 1 }
+    }
+
     /// All chunks of the complete graph of `particles` nodes.
     #[inline(always)]
-    pub fn chunks(particles: usize) -> impl Iterator<Item = Self> {
-        let others = particles - 1;
-        let total = particles * others;
+    pub fn chunks(particles: usize, both_ways: bool) -> impl Iterator<Item = Self> {
+        let total = Self::total(particles, both_ways);
+        let mut pairs = (0..particles).flat_map(move |receiver| {
+            let first = if both_ways { receiver + 1 } else { 0 };
+            (first..particles).filter(move |&s| s != receiver).map(move |s| (receiver, s))
+        });
         (0..total).step_by(EDGES).map(move |first| {
             let count = EDGES.min(total - first);
-            let mut edges = Self { count, receivers: [0; EDGES], senders: [0; EDGES] };
-            for e in 0..count {
-                let (receiver, rank) = ((first + e) / others, (first + e) % others);
-                edges.receivers[e] = receiver;
-                edges.senders[e] = rank + usize::from(rank >= receiver);
+            let (mut receivers, mut senders) = ([0; EDGES], [0; EDGES]);
+            let places = receivers.iter_mut().zip(&mut senders).take(count);
+            for ((receiver, sender), pair) in places.zip(&mut pairs) {
+                (*receiver, *sender) = pair;
             }
-            edges
+            Self { count, first, both_ways, receivers, senders }
         })
     }
 

@@ -4,6 +4,8 @@
 mod block;
 mod edges;
 mod reverse;
+#[cfg(test)]
+mod tests;
 
 use block::{Layers, State};
 use reverse::{Reverse, StateCotangents};
@@ -12,6 +14,10 @@ use super::mlp::{Cotangents, Linear, Mlp};
 use super::species::SpeciesFeatures;
 use super::{Block, Initial, ParameterLayout};
 use crate::engine::{exp, Arena, Lane, Real, Vector};
+
+/// Products on edges are kept for the way back where all of a network's come to no more lanes than
+/// this, 8 MiB in f32: more would wait for memory longer than computing them again takes.
+const MOST_MEMORY: usize = 1 << 17;
 
 /// Sizes of the networks.
 pub(super) struct Sizes<'a> {
@@ -106,6 +112,8 @@ pub(super) struct Egnn {
     blocks: Vec<Layers>,
     readout: Linear,
     head: Mlp,
+    /// Whether products on edges are kept for the way back; it makes no difference to the result.
+    keeps: bool,
 }
 
 impl Egnn {
@@ -119,15 +127,25 @@ impl Egnn {
     ) -> Self {
         let shape = Shape::new(particles, dimension, sizes);
         let f = sizes.features;
-        Self {
+        let mut network = Self {
             embedding: layout.vector("embedding", 1, Initial::Normal(1.0)),
             lift: Linear::new(layout, "lift", f, 1, 1.0),
             species: SpeciesFeatures::new(layout, "species", f, species, Initial::Normal(1.0)),
-            blocks: (0..sizes.blocks).map(|b| Layers::new(layout, b, &shape, sizes)).collect(),
+            blocks: (0..sizes.blocks)
+                .map(|b| {
+                    // With several copies a pair's channels differ between its two ends.
+                    let alike =
+                        b == 0 && sizes.copies == 1 && species.iter().all(|&s| s == species[0]);
+                    Layers::new(layout, b, &shape, sizes, alike)
+                })
+                .collect(),
             readout: Linear::new(layout, "readout", f, f, 1.0),
             head: Mlp::new(layout, "head", f, sizes.head_hidden, Some((sizes.outputs, 0.0))),
             shape,
-        }
+            keeps: true,
+        };
+        network.keeps = network.memory_lanes() <= MOST_MEMORY;
+        network
     }
 
     /// Lanes of the vectors.
@@ -144,7 +162,24 @@ impl Egnn {
     /// its states, or works in when it does not.
     pub fn tape_lanes(&self, keep: bool) -> usize {
         let copies = if keep { self.blocks.len() + 1 } else { 1 };
-        self.state_lanes() * copies + self.readout_lanes()
+        let memory = if keep { self.memory_lanes() } else { 0 };
+        memory + self.state_lanes() * copies + self.readout_lanes()
+    }
+
+    /// Lanes of the blocks' memories.
+    fn memory_lanes(&self) -> usize {
+        self.memory_before(self.blocks.len())
+    }
+
+    /// The part of the memory that belongs to a block.
+    fn memory_of(&self, number: usize) -> std::ops::Range<usize> {
+        self.memory_before(number)..self.memory_before(number + 1)
+    }
+
+    /// Lanes of the memories of the first blocks.
+    fn memory_before(&self, number: usize) -> usize {
+        let first = self.blocks[..number].iter().filter(|_| self.keeps);
+        first.map(|block| block.memory_lanes(&self.shape)).sum()
     }
 
     pub fn forward_scratch(&self) -> usize {
@@ -183,7 +218,8 @@ impl Egnn {
     ) {
         let shape = &self.shape;
         let (n, lanes) = (shape.particles, self.state_lanes());
-        let stride = if keep { lanes } else { 0 };
+        let (stride, memory) = if keep { (lanes, self.memory_lanes()) } else { (0, 0) };
+        let (memory, tape) = tape.split_at_mut(memory);
         let state = State::of(&mut tape[..lanes], &self.blocks[0], shape);
         self.start::<V>(theta, positions, state.features, state.positions, scratch);
         vectors.copy_from_slice(state.positions);
@@ -195,7 +231,8 @@ impl Egnn {
             }
             let (before, rest) = tape.split_at_mut(from + stride);
             let mut state = State::of(&mut rest[..lanes], block, shape);
-            block.forward::<V>(shape, theta, &mut state, scratch);
+            let memory = if keep { &mut memory[self.memory_of(number)] } else { &mut [] };
+            block.forward::<V>(shape, theta, &mut state, memory, scratch);
             if keep {
                 let earlier = State::<V::Scalar>::of(&mut before[from..], block, shape);
                 earlier.sums.copy_from_slice(state.sums);
@@ -239,6 +276,7 @@ impl Egnn {
     ) {
         let shape = &self.shape;
         let (n, lanes) = (shape.particles, self.state_lanes());
+        let (memory, tape) = tape.split_at_mut(self.memory_lanes());
         let (states, readout) = tape.split_at_mut((self.blocks.len() + 1) * lanes);
         let mut readout = Arena::new(readout);
         let softmax = readout.take(shape.features * n);
@@ -271,6 +309,7 @@ impl Egnn {
                 shape,
                 theta,
                 state: State::of(&mut states[number * lanes..][..lanes], block, shape),
+                memory: &memory[self.memory_of(number)],
                 cotangents: StateCotangents { features, positions: moved },
                 gradient: gradient.as_deref_mut(),
             };
@@ -349,19 +388,24 @@ impl Egnn {
         }
     }
 
-    /// Arithmetic of the products, and of everything else, per sample.
-    pub fn operations(&self) -> (f64, f64) {
+    /// Arithmetic per sample of [`forward`](Self::forward), and of [`backward`](Self::backward) without
+    /// and with gradients of parameters.
+    pub fn operations(&self) -> [f64; 3] {
         let n = self.shape.particles as f64;
         let f = self.shape.features as f64;
         let head = self.head.operations();
-        let mut products = n * (2.0 * f * f + 2.0 * f * self.head.first.outputs() as f64 + head.0);
-        let mut rest = n * (f * 20.0 + head.1);
+        let products =
+            n * (2.0 * f * f + 2.0 * f * self.head.first.outputs() as f64 + head.products);
+        // The softmax and its adjoint are 20 and 4 for each feature.
+        let forward = products + n * (f * 20.0 + head.rest);
+        let back = products + n * (f * 4.0 + head.back);
+        let mut total = [forward, back, back + products];
         for block in &self.blocks {
-            let (p, r) = block.operations(&self.shape);
-            products += p;
-            rest += r;
+            for (total, block) in total.iter_mut().zip(block.operations(&self.shape, self.keeps)) {
+                *total += block;
+            }
         }
-        (products, rest)
+        total
     }
 }
 

@@ -1,13 +1,13 @@
 //! The way back through one round of message passing.
 //!
-//! Nothing of an edge is stored on the way there: each chunk of edges is computed again, and its
-//! cotangents are added up at once.
+//! Of an edge, no more is stored on the way there than the results of products, and in a large system
+//! not even those: each chunk of edges is computed again, and its cotangents are added up at once.
 
 use super::block::{cross_vector, scale, Layers, NodeTerms, State};
 use super::edges::{falloff_of, Edges};
 use super::Shape;
 use crate::engine::{Arena, Lane, Real, Vector};
-use crate::flow::mlp::Cotangents;
+use crate::flow::mlp::{Cotangents, Memory};
 
 /// Cotangents of h and x: of what a block left when it starts, of what it was given when it is done.
 pub(super) struct StateCotangents<'a, T> {
@@ -24,6 +24,8 @@ pub(super) struct Reverse<'a, 'b, T> {
     pub theta: &'a [T],
     /// What the block was given, and the sums over messages that it made of it.
     pub state: State<'b, T>,
+    /// What the block wrote to memory; empty if it did not.
+    pub memory: &'b [Lane<T>],
     pub cotangents: StateCotangents<'b, T>,
     pub gradient: Option<&'b mut [T]>,
 }
@@ -52,10 +54,18 @@ impl<T: Real> Reverse<'_, '_, T> {
         let senders = arena.take_zeroed(entry * n);
         let receivers = arena.take_zeroed(entry * n);
         let outer = [&*sums, &*gated, &*shifts];
-        for edges in Edges::chunks(n) {
+        for edges in Edges::chunks(n, layers.alike) {
             self.edges::<V>(&edges, &node, outer, [&mut *senders, &mut *receivers], arena.rest());
         }
-        self.nodes::<V>(&node, senders, receivers, arena.rest());
+        if !self.ends_here() {
+            self.nodes::<V>(&node, senders, receivers, arena.rest());
+        }
+    }
+
+    /// Whether the features that the block was given depend on parameters alone, and those are of no
+    /// interest.
+    fn ends_here(&self) -> bool {
+        self.layers.alike && self.gradient.is_none()
     }
 
     /// φ_h, which sets the cotangent of the gated sums.
@@ -77,9 +87,11 @@ impl<T: Real> Reverse<'_, '_, T> {
             update.first.weight_gradient::<V>(gradient, 0, inside, gated_sums, n);
             update.first.weight_gradient::<V>(gradient, width, inside, features, n);
         }
-        let features = &mut *self.cotangents.features;
         update.first.transposed_product::<V>(theta, 0, inside, gated, n, false);
-        update.first.transposed_product::<V>(theta, width, inside, features, n, true);
+        if !self.ends_here() {
+            let features = &mut *self.cotangents.features;
+            update.first.transposed_product::<V>(theta, width, inside, features, n, true);
+        }
     }
 
     /// Shifts across channels, which set the cotangent of the plain sums.
@@ -137,11 +149,15 @@ impl<T: Real> Reverse<'_, '_, T> {
         scratch: &mut [Lane<T>],
     ) {
         let Self { layers, shape, theta, .. } = *self;
-        let (n, count) = (shape.particles, edges.count);
+        let (n, count, ends_here) = (shape.particles, edges.count, self.ends_here());
         let (entry, width) = (layers.message.first.outputs(), layers.message.outputs());
         let mut arena = Arena::new(scratch);
         let given = &*self.state.positions;
-        let chunk = layers.chunk::<V>(shape, theta, node, given, edges, &mut arena);
+        let memory = match &self.memory[layers.memory_of(edges, self.memory.len())] {
+            [] => Memory::None,
+            memory => Memory::Restore(memory),
+        };
+        let chunk = layers.chunk::<V>(shape, theta, node, given, edges, memory, &mut arena);
         let amounts = arena.take(shape.channels * count);
         let squares = arena.take(shape.channels * count);
         let messages = arena.take(width * count);
@@ -159,6 +175,9 @@ impl<T: Real> Reverse<'_, '_, T> {
                 for (k, axis) in shape.axes_of(channel).enumerate() {
                     vector[k] = V::load(&chunk.vectors[axis * count + e]);
                     outer[k] = V::load(&shifts[axis * n + r]);
+                    if edges.both_ways {
+                        outer[k] = outer[k].sub(V::load(&shifts[axis * n + s]));
+                    }
                 }
                 let square = V::load(&chunk.squares[at]);
                 let (amount, vector) = shift_adjoint(V::load(&given[at]), vector, square, outer);
@@ -175,14 +194,19 @@ impl<T: Real> Reverse<'_, '_, T> {
         first.transposed_product::<V>(theta, 0, shift_inside, messages, count, false);
 
         // The two sums; the cotangent of the gate's logit takes the place of the gate.
-        for (e, (gate, &r)) in chunk.gate.iter_mut().zip(edges.receivers()).enumerate() {
+        for (e, gate) in chunk.gate.iter_mut().enumerate() {
+            let (r, s) = (edges.receivers()[e], edges.senders()[e]);
             let value = V::load(gate);
             let mut slope = V::zero();
             for row in 0..width {
-                let outer = V::load(&gated[row * n + r]);
+                let mut outer = V::load(&gated[row * n + r]);
+                let mut plain = V::load(&sums[row * n + r]);
+                if edges.both_ways {
+                    outer = outer.add(V::load(&gated[row * n + s]));
+                    plain = plain.add(V::load(&sums[row * n + s]));
+                }
                 slope = outer.mul_add(V::load(&message[row * count + e]), slope);
-                let both = outer.mul_add(value, V::load(&sums[row * n + r]));
-                both.accumulate(&mut messages[row * count + e]);
+                outer.mul_add(value, plain).accumulate(&mut messages[row * count + e]);
             }
             slope.mul(value).mul(V::constant(1.0).sub(value)).store(gate);
         }
@@ -197,7 +221,11 @@ impl<T: Real> Reverse<'_, '_, T> {
         let cotangents = Cotangents { value: messages, entry: inside };
         let gradient = self.gradient.as_deref_mut();
         layers.message.backward::<V>(theta, chunk.message, cotangents, gradient, scratch, count);
-        edges.scatter::<V>(inside, senders, receivers, n);
+        // An edge that stands for its opposite gives all to one of them: nodes that are alike need no
+        // more than the sum over all.
+        if !ends_here {
+            edges.scatter::<V>(inside, senders, receivers, n);
+        }
         let first = &layers.message.first;
         let from = 2 * (shape.features + shape.pairs());
         if let Some(gradient) = self.gradient.as_deref_mut() {

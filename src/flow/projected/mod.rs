@@ -301,16 +301,16 @@ impl<T: Real> Coupling<T> for ProjectedCoupling {
         T::dispatch(Pullback { coupling: self, call, record, scratch });
     }
 
-    /// Counted: `apply` is the conditioner's products and element-wise work and the inner transforms. The
-    /// vector-Jacobian product runs it, runs the conditioner again, and goes back through it at the
-    /// price of one more pass; the gradient of the weights is one more pass of the products.
+    /// Counted: `apply` runs the conditioner and the inner transforms. The vector-Jacobian product runs the
+    /// conditioner, unless it finds a record of that, and goes back through it; an equivariant network
+    /// then computes its parts on edges again but for the products that were kept.
     fn operations(&self) -> [f64; 4] {
-        let (products, rest) = with_network!(&self.conditioner, network => network.operations());
+        let [there, back, back_with_parameters] =
+            with_network!(&self.conditioner, network => network.operations());
         let (forward, backward) =
             with_transform!(&self.inner, transform => self.plan.operations(transform));
-        let apply = products + rest + forward;
-        let vjp = 3.0 * (products + rest) + backward;
-        [apply, vjp, vjp + products, products + rest]
+        let around = there + backward;
+        [there + forward, around + back, around + back_with_parameters, there]
     }
 }
 

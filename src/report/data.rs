@@ -1,0 +1,252 @@
+//! What a page shows, as numbers.
+
+use serde::{Serialize, Serializer};
+
+use super::verdict::verdict;
+use crate::error::Error;
+use crate::plot::{log_weight_outline, outlines, Distribution, Outlines};
+use crate::run::{read_metrics, Evaluation, MetricsRow, RunFolder, Weighted};
+
+/// Several runs on one page.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Version of the program that made the page.
+    pub version: &'static str,
+    /// Whether the page asks for news every few seconds.
+    pub live: bool,
+    /// The runs, in the order in which they were named.
+    pub runs: Vec<RunReport>,
+}
+
+/// What a run is, as far as it does not change.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Facts {
+    /// Name of its folder.
+    pub name: String,
+    /// Name of the target, and a line about it.
+    pub target: String,
+    /// See `target`.
+    pub description: String,
+    /// Particles n.
+    pub particles: usize,
+    /// Dimensions d.
+    pub dimension: usize,
+    /// What was minimised.
+    pub objective: String,
+    /// Couplings of the flow.
+    pub couplings: usize,
+    /// Parameters of the flow.
+    pub parameters: usize,
+    /// Training steps of the recipe.
+    pub steps: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Version of the program that trained it.
+    pub trained_by: String,
+    /// The resolved recipe.
+    pub recipe: String,
+    /// log Z of the target, where it is known.
+    pub known_log_z: Option<f64>,
+    /// Entropy of the target, the lowest possible NLL, where it is known.
+    pub known_entropy: Option<f64>,
+}
+
+/// One run.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// What does not change.
+    pub facts: Facts,
+    /// The last evaluation; `None` before the first.
+    pub evaluation: Option<Evaluation>,
+    /// What the evaluation means, in sentences.
+    pub verdict: Vec<String>,
+    /// `metrics.csv` by columns.
+    pub curves: Curves,
+    /// Distributions and configurations; `None` while it is trained.
+    pub pictures: Option<Pictures>,
+}
+
+/// The columns of `metrics.csv` that are drawn; not-a-number where a row has no value.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Curves {
+    step: Vec<u64>,
+    seconds: Vec<Short>,
+    evaluations: Vec<u64>,
+    loss: Vec<Short>,
+    reverse: Vec<Short>,
+    forward: Vec<Short>,
+    annealed: Vec<Short>,
+    acceptance: Vec<Short>,
+    step_size: Vec<Short>,
+    flow: Vec<Short>,
+    potential: Vec<Short>,
+    overhead: Vec<Short>,
+}
+
+/// An observable's distribution; outlines of histograms, densities per unit of the observable.
+#[derive(Debug, Clone, Serialize)]
+pub struct Picture {
+    range: [Short; 2],
+    reference: Vec<[Short; 2]>,
+    flow: Vec<[Short; 2]>,
+    reweighted: Vec<[Short; 2]>,
+}
+
+/// What samples show.
+#[derive(Debug, Clone, Serialize)]
+pub struct Pictures {
+    samples: usize,
+    energy: Picture,
+    distance: Picture,
+    log_weight: Vec<[Short; 2]>,
+    /// Configurations of the flow, drawn by weight, and of the reference: [samples, particles · dimension].
+    drawn: Vec<Vec<Short>>,
+    reference: Vec<Vec<Short>>,
+}
+
+/// Configurations of each kind on a page.
+const SHOWN: usize = 12;
+
+impl RunReport {
+    /// The run in `folder` as it is now; `samples` of the flow and of the target make the pictures.
+    ///
+    /// # Errors
+    /// Those of reading `metrics.csv` and of [`Pictures::new`]. A run without an evaluation is no error.
+    pub fn read(
+        folder: &RunFolder,
+        facts: Facts,
+        evaluation: Option<Evaluation>,
+        pictures: Option<Pictures>,
+    ) -> Result<Self, Error> {
+        let rows = if folder.metrics().exists() { read_metrics(folder.metrics())? } else { vec![] };
+        let verdict = evaluation.as_ref().map_or_else(Vec::new, |e| verdict(e, &facts));
+        Ok(Self { facts, evaluation, verdict, curves: Curves::new(&rows), pictures })
+    }
+}
+
+impl Curves {
+    /// At most this many rows without an evaluation are kept, evenly; more cannot be seen.
+    const MOST_ROWS: usize = 600;
+
+    fn new(rows: &[MetricsRow]) -> Self {
+        let stride = rows.len().div_ceil(Self::MOST_ROWS).max(1);
+        let mut curves = Self::default();
+        for (index, row) in rows.iter().enumerate() {
+            let last = index + 1 == rows.len();
+            if !(index.is_multiple_of(stride) || row.reverse_ess.is_some() || last) {
+                continue;
+            }
+            curves.step.push(row.step);
+            curves.evaluations.push(row.energy_evaluations);
+            for (column, value) in [
+                (&mut curves.seconds, Some(row.train_seconds)),
+                (&mut curves.loss, row.loss),
+                (&mut curves.reverse, row.reverse_ess),
+                (&mut curves.forward, row.forward_ess),
+                (&mut curves.annealed, row.ais_ess),
+                (&mut curves.acceptance, row.acceptance),
+                (&mut curves.step_size, row.hmc_step_size),
+                (&mut curves.flow, Some(row.flow_seconds)),
+                (&mut curves.potential, Some(row.potential_seconds)),
+                (&mut curves.overhead, Some(row.overhead_seconds)),
+            ] {
+                column.push(Short(value.unwrap_or(f64::NAN)));
+            }
+        }
+        curves
+    }
+}
+
+impl Pictures {
+    /// Distributions of the flow's weighted samples beside reference samples (positions
+    /// [samples, particles, dimension] and energies), and the first few configurations of both;
+    /// `chosen` numbers flow samples that were drawn by weight, and `distances` gives all pair distances of
+    /// configurations.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] when energies and weights are not of one number of samples.
+    pub fn new(
+        drawn: &Weighted,
+        chosen: &[usize],
+        reference: Option<(&[f64], &[f64])>,
+        coordinates: usize,
+        distances: impl Fn(&[f64]) -> Vec<f64>,
+    ) -> Result<Self, Error> {
+        let picture = |flow: &[f64], reference: Option<&[f64]>| {
+            let log_weights = &drawn.log_weights;
+            outlines(&Distribution { flow, log_weights, reference }).map(Picture::from)
+        };
+        let reference_distances = reference.map(|(x, _)| distances(x));
+        let rows = |x: &[f64]| -> Vec<Vec<Short>> {
+            let rows = x.chunks_exact(coordinates).take(SHOWN);
+            rows.map(|row| row.iter().map(|v| Short(*v)).collect()).collect()
+        };
+        let own: Vec<f64> = chosen
+            .iter()
+            .take(SHOWN)
+            .flat_map(|&i| &drawn.positions[i * coordinates..(i + 1) * coordinates])
+            .copied()
+            .collect();
+        Ok(Self {
+            samples: drawn.log_weights.len(),
+            energy: picture(&drawn.energies, reference.map(|(_, energies)| energies))?,
+            distance: picture(&distances(&drawn.positions), reference_distances.as_deref())?,
+            log_weight: shortened(&log_weight_outline(&drawn.log_weights)),
+            drawn: rows(&own),
+            reference: rows(reference.map_or(&[], |(x, _)| x)),
+        })
+    }
+}
+
+impl From<Outlines> for Picture {
+    fn from(outlines: Outlines) -> Self {
+        Self {
+            range: [Short(outlines.range.0), Short(outlines.range.1)],
+            reference: shortened(&outlines.reference),
+            flow: shortened(&outlines.flow),
+            reweighted: shortened(&outlines.reweighted),
+        }
+    }
+}
+
+fn shortened(points: &[(f64, f64)]) -> Vec<[Short; 2]> {
+    points.iter().map(|&(x, y)| [Short(x), Short(y)]).collect()
+}
+
+/// A number for the eye: five digits, and null where it is not finite.
+#[derive(Debug, Clone, Copy)]
+struct Short(f64);
+
+impl Serialize for Short {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match format!("{:.4e}", self.0).parse::<f64>() {
+            Ok(value) if value.is_finite() => serializer.serialize_f64(value),
+            _ => serializer.serialize_unit(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_gaps_are_null() {
+        let text = serde_json::to_string(&[Short(1.0 / 3.0), Short(f64::NAN), Short(2.0)]).unwrap();
+        assert_eq!(text, "[0.33333,null,2.0]");
+    }
+
+    #[test]
+    fn thousands_of_rows_are_thinned_but_evaluations_stay() {
+        let rows: Vec<MetricsRow> = (0..10_000)
+            .map(|step| MetricsRow {
+                step,
+                reverse_ess: (step == 4321).then_some(0.5),
+                ..MetricsRow::default()
+            })
+            .collect();
+        let curves = Curves::new(&rows);
+        assert!(curves.step.len() < 700 && curves.step.contains(&4321));
+        assert_eq!(curves.step.last(), Some(&9999));
+    }
+}

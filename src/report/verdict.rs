@@ -1,0 +1,98 @@
+//! The figures of an evaluation in sentences.
+
+use super::Facts;
+use crate::run::Evaluation;
+
+/// What a person should know, the most important first.
+pub(super) fn verdict(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
+    let percent = |fraction: f64| format!("{:.1} %", 100.0 * fraction);
+    let few = |figure: &str| evaluation.resting_on_few_samples.iter().any(|name| name == figure);
+    let n = evaluation.samples;
+    let reverse = evaluation.reverse_ess;
+    let mut say = vec![format!(
+        "{n} weighted samples of the flow are worth about {:.0} independent ones of the target: the \
+         reverse effective sample size is {}.",
+        reverse * n as f64,
+        percent(reverse)
+    )];
+    say.push(match facts.known_log_z {
+        Some(known) => {
+            let sigmas = (evaluation.log_z - known).abs() / evaluation.log_z_error.max(1e-300);
+            format!(
+                "log Z = {:.4} ± {:.4}; an independent calculation gave {known:.3}, {sigmas:.1} standard \
+                 errors away.",
+                evaluation.log_z, evaluation.log_z_error
+            )
+        }
+        None => format!("log Z = {:.4} ± {:.4}.", evaluation.log_z, evaluation.log_z_error),
+    });
+    if let Some(forward) = evaluation.forward_ess {
+        let m = evaluation.reference_samples;
+        say.push(if forward < 0.5 * reverse {
+            format!(
+                "The forward effective sample size, {} of {m} reference samples, is far below the reverse \
+                 one: the flow is too thin where some of the target's samples are. Averages over what it \
+                 draws may miss those; anneal the samples, or train by FAB.",
+                percent(forward)
+            )
+        } else {
+            format!(
+                "Forward and reverse agree ({} of {m} reference samples): nothing that the reference \
+                 knows is missing from the flow.",
+                percent(forward)
+            )
+        });
+    } else {
+        say.push(
+            "There are no reference samples: a part of the target that the flow never visits would not \
+             show in these figures."
+                .to_string(),
+        );
+    }
+    if few("reverse_ess") || few("log_z") {
+        say.push(format!(
+            "Careful: a few samples carry much of the weight (the largest {}). The figures above \
+             rest on them; draw more samples, or train longer.",
+            percent(evaluation.largest_weight_share)
+        ));
+    }
+    match evaluation.pareto_k {
+        Some(k) if k > 0.7 => say.push(format!(
+            "The weights have a heavy tail (Pareto k = {k:.2}, above 0.7): their mean and spread are not \
+             to be relied on, however many samples are drawn."
+        )),
+        Some(k) if k > 0.5 => say.push(format!(
+            "The weights' tail is long (Pareto k = {k:.2}): errors shrink more slowly than with the \
+             square root of the number of samples."
+        )),
+        _ => {}
+    }
+    if let (Some(joint), Some(marginal)) = (evaluation.forward_ess, evaluation.marginal_forward_ess)
+    {
+        if marginal > joint + 0.02 {
+            say.push(format!(
+                "With the augmented copies averaged out the forward figure is {}: part of what is lost \
+                 lies in the copies, not in the configurations.",
+                percent(marginal)
+            ));
+        }
+    }
+    if let (Some(nll), Some(lowest)) = (evaluation.nll, facts.known_entropy) {
+        let above = nll - lowest;
+        say.push(format!(
+            "The negative log-likelihood {nll:.3} is {above:.3} above the lowest possible one."
+        ));
+    }
+    if let Some(annealed) = evaluation.ais_ess.filter(|a| *a > reverse + 0.02) {
+        let samples = evaluation.annealed_samples;
+        say.push(format!(
+            "Annealed importance sampling lifts the effective sample size to {} of {samples}.",
+            percent(annealed)
+        ));
+    }
+    if evaluation.zero_weights > 0 {
+        let zero = evaluation.zero_weights;
+        say.push(format!("{zero} samples had no finite energy and weigh nothing."));
+    }
+    say
+}

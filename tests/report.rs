@@ -1,0 +1,126 @@
+//! The report: one page that stands alone, whatever is in it, and its server.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use boltzflow::report::{page, serve, Curves, Facts, Report, RunReport};
+
+fn boltzflow(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_boltzflow")).args(arguments).output().unwrap()
+}
+
+fn run(name: &str) -> RunReport {
+    let facts = Facts { name: name.to_string(), ..Facts::default() };
+    let curves = Curves::default();
+    RunReport { facts, evaluation: None, verdict: Vec::new(), curves, pictures: None }
+}
+
+fn report(runs: Vec<RunReport>) -> Report {
+    Report { version: "0", live: false, runs }
+}
+
+/// The runs of the repository, without the reference samples that would be drawn anew.
+fn committed(name: &str, to: &Path) -> String {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("runs").join(name);
+    let folder = to.join(name);
+    fs::create_dir(&folder).unwrap();
+    for file in ["target.toml", "metrics.csv", "evaluation.json", "model.safetensors"] {
+        fs::copy(from.join(file), folder.join(file)).unwrap();
+    }
+    folder.to_str().unwrap().to_string()
+}
+
+#[test]
+fn a_page_of_two_runs_stands_alone_and_is_small() {
+    let place = tempfile::tempdir().unwrap();
+    let runs = ["dw4_fab", "three_species"].map(|name| committed(name, place.path()));
+    let file = place.path().join("report.html");
+    let said = boltzflow(&["report", &runs[0], &runs[1], "-o", file.to_str().unwrap()]);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let page = fs::read_to_string(&file).unwrap();
+    assert!(page.len() < 300_000, "{} bytes", page.len());
+    // No word of another place but the name space of SVG, which nobody fetches.
+    let elsewhere = page.replace("http://www.w3.org/2000/svg", "");
+    for sign in ["http://", "https://", "src=", "@import", "url("] {
+        assert!(!elsewhere.contains(sign), "{sign}");
+    }
+    for text in
+        ["\"name\":\"dw4_fab\"", "\"name\":\"three_species\"", "\"reverse_ess\"", "log_weight"]
+    {
+        assert!(page.contains(text), "{text}");
+    }
+    // The same folders give the same bytes.
+    let again = place.path().join("again.html");
+    assert!(boltzflow(&["report", &runs[0], &runs[1], "-o", again.to_str().unwrap()])
+        .status
+        .success());
+    assert_eq!(page, fs::read_to_string(again).unwrap());
+}
+
+#[test]
+fn names_cannot_leave_the_data() {
+    let name = "</script><script>alert(1)</script><!--";
+    let page = page(&report(vec![run(name)])).unwrap();
+    // Planted: the name as it is would end the element.
+    assert!(!page.contains(name) && !page.contains("<!--"));
+    assert_eq!(page.matches("</script>").count(), 2);
+    assert!(page.contains("\\u003c/script>"));
+}
+
+#[test]
+fn a_run_without_metrics_has_a_page_and_a_damaged_one_an_error() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = committed("three_species", place.path());
+    let file = place.path().join("report.html");
+    let file = file.to_str().unwrap();
+    let metrics = Path::new(&folder).join("metrics.csv");
+    let first: Vec<String> =
+        fs::read_to_string(&metrics).unwrap().lines().take(2).map(String::from).collect();
+    fs::write(&metrics, first.join("\n") + "\n").unwrap();
+    assert!(boltzflow(&["report", &folder, "-o", file]).status.success());
+    fs::remove_file(&metrics).unwrap();
+    fs::remove_file(Path::new(&folder).join("evaluation.json")).unwrap();
+    assert!(boltzflow(&["report", &folder, "-o", file]).status.success());
+
+    for (name, text) in [("metrics.csv", "step,nonsense\n1,2\n"), ("evaluation.json", "{")] {
+        let path = Path::new(&folder).join(name);
+        fs::write(&path, text).unwrap();
+        let said = boltzflow(&["report", &folder, "-o", file]);
+        assert_eq!(said.status.code(), Some(2), "{name}");
+        assert!(String::from_utf8_lossy(&said.stderr).contains(name), "{name}");
+        fs::remove_file(path).unwrap();
+    }
+    assert_eq!(boltzflow(&["report", "nowhere", "-o", file]).status.code(), Some(2));
+}
+
+#[test]
+fn the_server_answers_and_survives_who_does_not_behave() {
+    let serving = serve("127.0.0.1:0".parse().unwrap(), || Ok(report(vec![run("live")]))).unwrap();
+    let ask = |request: &[u8]| {
+        let mut stream = TcpStream::connect(serving.address).unwrap();
+        // Who sends too much may be cut off while it sends.
+        let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    // Silent from the start to the end: it costs the next one two seconds.
+    let silent = TcpStream::connect(serving.address).unwrap();
+    let page = ask(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("\"name\":\"live\""), "{page}");
+    drop(silent);
+    let data = ask(b"GET /data.json HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let body = data.split("\r\n\r\n").nth(1).unwrap();
+    assert!(serde_json::from_str::<serde_json::Value>(body).unwrap()["runs"].is_array());
+    let head = ask(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"));
+    let long = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; 9000]].concat();
+    let refused = ask(&long);
+    assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 431"), "{refused}");
+    assert!(ask(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n").starts_with("HTTP/1.1 405"));
+    assert!(ask(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").starts_with("HTTP/1.1 403"));
+    assert!(ask(&[0, 255, 13, 10, 13, 10]).starts_with("HTTP/1.1 405"));
+}
