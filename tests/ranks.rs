@@ -5,35 +5,16 @@ mod recipes;
 mod traces;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use boltzflow::config::{Recipe, Registry};
-use boltzflow::error::{Error, EvaluationError};
+use boltzflow::error::Error;
 use boltzflow::parallel::{run_in_threads, team};
-use boltzflow::potential::Potential;
 use boltzflow::run::{train, Checkpoint, Ending, EvaluationOptions, RunFolder, SessionOptions};
 use boltzflow::sampling::{sample_reference, ReferenceOptions};
-use boltzflow::system::System;
-use recipes::{recipe, OBJECTIVES};
+use recipes::{recipe, Mortal, OBJECTIVES};
 use traces::traces;
-
-/// A potential that is gone after so many configurations.
-struct Mortal(Arc<dyn Potential>, AtomicU64);
-
-impl Potential for Mortal {
-    fn system(&self) -> System {
-        self.0.system()
-    }
-
-    fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
-        let one_less = |left: u64| left.checked_sub(1);
-        match self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
-            Ok(_) => self.0.energy_and_gradient(x, gradient),
-            Err(_) => Err(EvaluationError::Fatal("the licence server is gone".into())),
-        }
-    }
-}
 
 /// One rank's training in `folder` until `stop_after`, from a checkpoint if there is one; its potential
 /// lives for `life` configurations.

@@ -1,7 +1,11 @@
-//! A recipe of seconds for every objective.
+//! A recipe of seconds for every objective, and a potential that dies on the way.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
+use boltzflow::error::EvaluationError;
+use boltzflow::potential::Potential;
 use boltzflow::run::{write_samples, Samples};
 use boltzflow::system::System;
 
@@ -80,4 +84,21 @@ pub fn recipe(place: &Path, objective: &str) -> String {
     let positions = (0..100 * 8).map(|k| 2.0 * (k as f64 * 0.7).sin()).collect();
     write_samples(&data, system, 100, [Ok(Samples { positions, ..Samples::default() })]).unwrap();
     format!("{FLOW}{objective}").replace("DATA", &data.display().to_string())
+}
+
+/// A potential that is gone after so many configurations.
+pub struct Mortal(pub Arc<dyn Potential>, pub AtomicU64);
+
+impl Potential for Mortal {
+    fn system(&self) -> System {
+        self.0.system()
+    }
+
+    fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
+        let one_less = |left: u64| left.checked_sub(1);
+        match self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
+            Ok(_) => self.0.energy_and_gradient(x, gradient),
+            Err(_) => Err(EvaluationError::Fatal("the licence server is gone".into())),
+        }
+    }
 }
