@@ -27,6 +27,8 @@ pub enum Purpose {
     Data,
     /// Markov chains that live as long as a training.
     Walkers,
+    /// Rotations of training samples.
+    Rotations,
 }
 
 /// The stream of `sample` at `step` for `purpose` under `seed`.

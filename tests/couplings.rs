@@ -3,8 +3,8 @@
 
 use boltzflow::engine::{Lane, LANES};
 use boltzflow::flow::{
-    Coupling, Direction, HalfShape, PairwiseCoupling, PairwiseOptions, ParameterLayout,
-    VectorCoupling, VectorOptions, Vjp,
+    Bend, Coupling, Direction, HalfShape, NonequivariantOptions, PairwiseCoupling, PairwiseOptions,
+    ParameterLayout, ProjectedCoupling, ProjectedOptions, Projection, Vjp,
 };
 use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
@@ -18,6 +18,7 @@ struct Case {
     name: String,
     shape: HalfShape,
     species: &'static [usize],
+    symmetry: Symmetry,
     coupling: Box<dyn Coupling<f64>>,
     theta: Vec<f64>,
     conditioning: Vec<Lane<f64>>,
@@ -45,12 +46,14 @@ fn pairwise(
     Box::new(PairwiseCoupling::with_species(shape, species, &options, layout).unwrap())
 }
 
-fn vector(
-    shape: HalfShape,
-    species: &[usize],
-    layout: &mut ParameterLayout,
+fn projected(
+    projection: Projection,
+    transforms: Option<usize>,
+    (shape, species, layout): (HalfShape, &[usize], &mut ParameterLayout),
 ) -> Box<dyn Coupling<f64>> {
-    let options = VectorOptions {
+    let options = ProjectedOptions {
+        projection,
+        transforms,
         bins: 4,
         range: 6.0,
         blocks: 2,
@@ -58,9 +61,56 @@ fn vector(
         edge_hidden: vec![6, 6],
         node_hidden: vec![5, 5],
         head_hidden: vec![6, 6],
-        vector_channels: None,
+        ..ProjectedOptions::default()
     };
-    Box::new(VectorCoupling::with_species(shape, species, &options, layout).unwrap())
+    Box::new(ProjectedCoupling::with_species(shape, species, &options, layout).unwrap())
+}
+
+fn vector(
+    shape: HalfShape,
+    species: &[usize],
+    layout: &mut ParameterLayout,
+) -> Box<dyn Coupling<f64>> {
+    projected(Projection::Vector, None, (shape, species, layout))
+}
+
+fn affine(
+    shape: HalfShape,
+    species: &[usize],
+    layout: &mut ParameterLayout,
+) -> Box<dyn Coupling<f64>> {
+    projected(Projection::Cartesian(Bend::Affine), Some(2), (shape, species, layout))
+}
+
+fn cartesian(
+    shape: HalfShape,
+    species: &[usize],
+    layout: &mut ParameterLayout,
+) -> Box<dyn Coupling<f64>> {
+    projected(Projection::Cartesian(Bend::Spline), None, (shape, species, layout))
+}
+
+fn spherical(
+    shape: HalfShape,
+    species: &[usize],
+    layout: &mut ParameterLayout,
+) -> Box<dyn Coupling<f64>> {
+    projected(Projection::Spherical, None, (shape, species, layout))
+}
+
+fn nonequivariant(
+    shape: HalfShape,
+    species: &[usize],
+    layout: &mut ParameterLayout,
+) -> Box<dyn Coupling<f64>> {
+    let options = NonequivariantOptions {
+        blocks: 2,
+        features: 6,
+        heads: 2,
+        hidden: vec![5, 5],
+        head_hidden: vec![6, 6],
+    };
+    Box::new(ProjectedCoupling::nonequivariant(shape, species, &options, layout).unwrap())
 }
 
 /// Species of four particles, two of them alike.
@@ -84,14 +134,49 @@ fn shrinking(
 
 const SHRINKING: f64 = 0.8;
 
-/// Name, constructor, the scale of the noise on the initial parameters, and species.
-const TABLE: [(&str, Build, f64, &[usize]); 5] = [
-    ("pairwise", pairwise, 0.15, &[]),
-    ("vector", vector, 0.3, &[]),
-    ("shrinking", shrinking, 0.15, &[]),
-    ("pairwise, unlike particles", pairwise, 0.15, UNLIKE),
-    ("vector, unlike particles", vector, 0.3, UNLIKE),
-];
+struct Row {
+    name: &'static str,
+    build: Build,
+    /// Of the noise on the initial parameters.
+    scale: f64,
+    species: &'static [usize],
+    /// Copies in each half: (M + 1)/2.
+    copies: usize,
+    /// What it commutes with besides translations and permutations.
+    symmetry: Symmetry,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Symmetry {
+    RotationsAndReflections,
+    RotationsOnly,
+    Neither,
+}
+
+const fn row(name: &'static str, build: Build, scale: f64, symmetry: Symmetry) -> Row {
+    Row { name, build, scale, species: &[], copies: 1, symmetry }
+}
+
+const TABLE: [Row; 15] = {
+    use Symmetry::{Neither, RotationsAndReflections as Both, RotationsOnly};
+    [
+        row("pairwise", pairwise, 0.15, Both),
+        row("shrinking", shrinking, 0.15, Both),
+        row("vector", vector, 0.3, Both),
+        row("Cartesian, affine", affine, 0.3, RotationsOnly),
+        row("Cartesian, splines", cartesian, 0.3, RotationsOnly),
+        row("spherical", spherical, 0.3, RotationsOnly),
+        row("nonequivariant", nonequivariant, 0.3, Neither),
+        Row { species: UNLIKE, ..row("pairwise, unlike particles", pairwise, 0.15, Both) },
+        Row { species: UNLIKE, ..row("vector, unlike particles", vector, 0.3, Both) },
+        Row { species: UNLIKE, ..row("nonequivariant, unlike", nonequivariant, 0.3, Neither) },
+        Row { copies: 2, ..row("pairwise, three copies", pairwise, 0.15, Both) },
+        Row { copies: 2, ..row("vector, three copies", vector, 0.3, Both) },
+        Row { copies: 2, ..row("Cartesian, three copies", cartesian, 0.3, RotationsOnly) },
+        Row { copies: 2, ..row("spherical, three copies", spherical, 0.3, RotationsOnly) },
+        Row { copies: 2, ..row("nonequivariant, three copies", nonequivariant, 0.3, Neither) },
+    ]
+};
 
 fn lanes(count: usize, seed: u64, scale: f64) -> Vec<Lane<f64>> {
     let mut rng = stream(seed, Purpose::Evaluation, 0, 0);
@@ -107,11 +192,15 @@ fn lanes(count: usize, seed: u64, scale: f64) -> Vec<Lane<f64>> {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (name, build, scale, species) in TABLE {
-        // The same code with one more parameter: a single size will do for unlike particles.
-        let sizes = if species.is_empty() { &[(4, 2), (5, 3)][..] } else { &[(4, 2)] };
+    for Row { name, build, scale, species, copies, symmetry } in TABLE {
+        // The same code with more of the same: a single size will do.
+        let sizes = match (species.len(), copies) {
+            (0, 1) => &[(4, 2), (5, 3)][..],
+            (0, _) => &[(4, 3)],
+            _ => &[(4, 2)],
+        };
         for &(particles, dimension) in sizes {
-            let shape = HalfShape { copies: 1, particles, dimension };
+            let shape = HalfShape { copies, particles, dimension };
             let mut layout = ParameterLayout::default();
             let coupling = build(shape, species, &mut layout);
             let mut rng = stream(11, Purpose::Evaluation, 1, 0);
@@ -133,6 +222,7 @@ fn cases() -> Vec<Case> {
                 name: format!("{name} {particles} x {dimension}"),
                 shape,
                 species,
+                symmetry,
                 coupling,
                 theta,
                 conditioning,
@@ -223,14 +313,20 @@ impl Case {
         error
     }
 
-    /// Largest change of the output, in the transformed frame, when both halves are rotated (and
-    /// reflected), permuted and translated together.
+    /// Largest change of the output, in the transformed frame, when both halves are rotated and
+    /// reflected, if these are symmetries, permuted and translated together.
     fn equivariance_error(&self) -> f64 {
         let HalfShape { particles, dimension, .. } = self.shape;
         let system = System::new(particles, dimension).unwrap();
         let mut rng = stream(2, Purpose::Evaluation, 0, 1);
         let mut rotation = system.random_rotation(&mut rng);
-        rotation[..dimension].iter_mut().for_each(|v| *v = -*v);
+        match self.symmetry {
+            Symmetry::RotationsAndReflections => {
+                rotation[..dimension].iter_mut().for_each(|v| *v = -*v);
+            }
+            Symmetry::RotationsOnly => {}
+            Symmetry::Neither => rotation = diagonal(dimension, 1.0),
+        }
         let permutation = system.random_permutation_within(self.species, &mut rng);
         self.error_under(&permutation, rotation)
     }
@@ -243,12 +339,14 @@ impl Case {
         let shift: Vec<f64> = (0..dimension).map(|_| rng.gen_range(-3.0..3.0)).collect();
         let transform = |half: &[Lane<f64>]| -> Vec<Lane<f64>> {
             let mut out = half.to_vec();
-            for l in 0..LANES {
-                let x: Vec<f64> = half.iter().map(|v| v.0[l]).collect();
-                let mut x = system.permute(permutation, &x);
-                system.rotate(&rotation, &mut x);
-                for (k, v) in x.iter().enumerate() {
-                    out[k].0[l] = v + shift[k % dimension];
+            for copy in out.chunks_exact_mut(particles * dimension) {
+                for l in 0..LANES {
+                    let x: Vec<f64> = copy.iter().map(|v| v.0[l]).collect();
+                    let mut x = system.permute(permutation, &x);
+                    system.rotate(&rotation, &mut x);
+                    for (k, v) in x.iter().enumerate() {
+                        copy[k].0[l] = v + shift[k % dimension];
+                    }
                 }
             }
             out
@@ -303,6 +401,7 @@ impl Case {
                     moved_cotangent,
                     conditioning_cotangent,
                     log_det_cotangent: &log_det_weight,
+                    frame_loss_cotangent: &Lane::zero(),
                     gradient: with,
                 };
                 match record {
@@ -451,13 +550,38 @@ fn both_directions_are_equivariant() {
     }
 }
 
+/// A diagonal matrix of ones, but for its first entry.
+fn diagonal(d: usize, first: f64) -> Vec<f64> {
+    let entry = |k| f64::from(u8::from(k % (d + 1) == 0));
+    (0..d * d).map(|k| if k == 0 { first } else { entry(k) }).collect()
+}
+
+#[test]
+fn reflections_and_rotations_are_symmetries_where_they_should_be_and_nowhere_else() {
+    for case in cases() {
+        let HalfShape { particles, dimension, .. } = case.shape;
+        let order: Vec<usize> = (0..particles).collect();
+        let system = System::new(particles, dimension).unwrap();
+        let rotation = system.random_rotation(&mut stream(3, Purpose::Evaluation, 0, 1));
+        let (turns, reflects) = match case.symmetry {
+            Symmetry::RotationsAndReflections => (true, true),
+            Symmetry::RotationsOnly => (true, false),
+            Symmetry::Neither => (false, false),
+        };
+        for (holds, matrix) in [(turns, rotation), (reflects, diagonal(dimension, -1.0))] {
+            let error = case.error_under(&order, matrix.clone());
+            let fits = if holds { error < 1e-10 } else { error > 1e-2 };
+            assert!(fits, "{} ({:?}) by {matrix:?}: {error:e}", case.name, case.symmetry);
+        }
+    }
+}
+
 /// Exchanging like particles is part of the equivariance above; here it is each pair by itself.
 #[test]
 fn only_like_particles_can_be_exchanged() {
     for case in cases().iter().filter(|case| !case.species.is_empty()) {
         let (n, d) = (case.shape.particles, case.shape.dimension);
-        let identity: Vec<f64> =
-            (0..d * d).map(|k| f64::from(u8::from(k % (d + 1) == 0))).collect();
+        let identity = diagonal(d, 1.0);
         for (i, j) in (0..n).flat_map(|i| (0..i).map(move |j| (i, j))) {
             let mut order: Vec<usize> = (0..n).collect();
             order.swap(i, j);
@@ -481,12 +605,12 @@ fn vector_jacobian_products_agree_with_finite_differences() {
 
 #[test]
 fn couplings_start_as_the_identity() {
-    for (name, build, _, species) in TABLE {
+    for Row { name, build, species, copies, .. } in TABLE {
         for (particles, dimension) in [(4, 2), (5, 3)] {
             if ![0, particles].contains(&species.len()) {
                 continue;
             }
-            let shape = HalfShape { copies: 1, particles, dimension };
+            let shape = HalfShape { copies, particles, dimension };
             let mut layout = ParameterLayout::default();
             let coupling = build(shape, species, &mut layout);
             let theta = layout.initialize::<f64>(0);
@@ -514,9 +638,9 @@ fn couplings_start_as_the_identity() {
 
 #[test]
 fn no_two_parameters_share_a_name() {
-    for (name, build, _, species) in TABLE {
+    for Row { name, build, species, copies, .. } in TABLE {
         let mut layout = ParameterLayout::default();
-        let shape = HalfShape { copies: 1, particles: 4, dimension: 3 };
+        let shape = HalfShape { copies, particles: 4, dimension: 3 };
         build(shape, species, &mut layout);
         let mut names: Vec<_> = layout.tensors().iter().map(|t| t.name.as_str()).collect();
         names.sort_unstable();

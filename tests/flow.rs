@@ -2,7 +2,9 @@
 //! both couplings mixed. Each check is shown to catch a planted error.
 
 use boltzflow::engine::Real;
-use boltzflow::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions, VectorOptions};
+use boltzflow::flow::{
+    Bend, CouplingOptions, Flow, FlowOptions, PairwiseOptions, ProjectedOptions, Projection,
+};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
 use rand_distr::{Distribution, StandardNormal};
@@ -23,8 +25,19 @@ struct Case {
 
 impl Case {
     fn new(particles: usize, dimension: usize) -> Self {
+        Self::with_copies(particles, dimension, 1, &[Projection::Vector])
+    }
+
+    /// M augmented copies, and a layer of each of these projections.
+    fn with_copies(
+        particles: usize,
+        dimension: usize,
+        augmented_copies: usize,
+        projections: &[Projection],
+    ) -> Self {
         let pairwise = PairwiseOptions { width: 6, basis: 5, cutoff: 4.0, ..Default::default() };
-        let vector = VectorOptions {
+        let projected = |projection| ProjectedOptions {
+            projection,
             bins: 4,
             range: 6.0,
             blocks: 1,
@@ -32,15 +45,13 @@ impl Case {
             edge_hidden: vec![5, 5],
             node_hidden: vec![5],
             head_hidden: vec![5],
-            vector_channels: None,
+            ..ProjectedOptions::default()
         };
-        let layers = vec![
-            CouplingOptions::Pairwise(pairwise.clone()),
-            CouplingOptions::Vector(vector),
-            CouplingOptions::Pairwise(pairwise),
-        ];
+        let mut layers = vec![CouplingOptions::Pairwise(pairwise)];
+        layers.extend(projections.iter().map(|&p| CouplingOptions::Projected(projected(p))));
+        layers.push(layers[0].clone());
         let options =
-            FlowOptions { augmented_copies: 1, base_scale: 1.2, augmentation_scale: 0.4, layers };
+            FlowOptions { augmented_copies, base_scale: 1.2, augmentation_scale: 0.4, layers };
         let system = System::new(particles, dimension).unwrap();
         let exact = Flow::<f64>::new(system, &options).unwrap();
         let single = Flow::<f32>::new(system, &options).unwrap();
@@ -80,8 +91,9 @@ impl Case {
     }
 }
 
-fn cases() -> [Case; 2] {
-    [Case::new(4, 2), Case::new(5, 3)]
+fn cases() -> [Case; 3] {
+    let all = [Projection::Vector, Projection::Cartesian(Bend::Affine), Projection::Spherical];
+    [Case::new(4, 2), Case::new(5, 3), Case::with_copies(4, 3, 3, &all)]
 }
 
 fn sample<T: Real>(flow: &Flow<T>, theta: &[T], noise: &[f64]) -> (Vec<f64>, Vec<f64>) {
@@ -225,7 +237,7 @@ fn log_density_does_not_change_under_rotations_and_permutations() {
         let mut permutation = case.system.random_permutation(&mut rng);
         permutation.swap(0, 1);
         let x = case.system.coordinates();
-        // `copies` of the two copies are turned and renumbered.
+        // `copies` of the copies are turned and renumbered.
         let change = |copies: usize, rotate: bool, permute: bool| {
             let mut changed = joint.clone();
             for row in changed.chunks_exact_mut(case.width()) {
@@ -241,7 +253,7 @@ fn log_density_does_not_change_under_rotations_and_permutations() {
             largest_difference(&log_q, &case.log_prob(&changed))
         };
         for (rotate, permute) in [(true, false), (false, true), (true, true)] {
-            assert!(change(2, rotate, permute) < 1e-9);
+            assert!(change(case.exact.copies(), rotate, permute) < 1e-9);
             // Planted: x alone is changed.
             assert!(change(1, rotate, permute) > 0.1);
         }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use boltzflow::diagnostics::mean_and_error;
 use boltzflow::error::{Error, EvaluationError};
-use boltzflow::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions, VectorOptions};
+use boltzflow::flow::{
+    CouplingOptions, Flow, FlowOptions, NonequivariantOptions, PairwiseOptions, ProjectedOptions,
+};
 use boltzflow::potential::{Counted, DoubleWell, DoubleWellParameters, Potential};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::run::{draw_weighted, evaluate, Evaluation, EvaluationOptions};
@@ -94,7 +96,7 @@ const AUGMENTATION_SCALE: f64 = 0.4;
 
 fn problem(potential: impl Potential + 'static, seed: u64) -> Problem {
     let pairwise = PairwiseOptions { width: 6, basis: 5, cutoff: 4.0, ..Default::default() };
-    let vector = VectorOptions {
+    let vector = ProjectedOptions {
         bins: 4,
         range: 6.0,
         blocks: 1,
@@ -102,18 +104,79 @@ fn problem(potential: impl Potential + 'static, seed: u64) -> Problem {
         edge_hidden: vec![5],
         node_hidden: vec![5],
         head_hidden: vec![5],
-        vector_channels: None,
+        ..ProjectedOptions::default()
     };
     let options = FlowOptions {
         augmented_copies: 1,
         base_scale: BASE_SCALE,
         augmentation_scale: AUGMENTATION_SCALE,
-        layers: vec![CouplingOptions::Pairwise(pairwise), CouplingOptions::Vector(vector)],
+        layers: vec![CouplingOptions::Pairwise(pairwise), CouplingOptions::Projected(vector)],
     };
     let flow = Arc::new(Flow::new(potential.system(), &options).unwrap());
     let target =
         AugmentedTarget::new(Arc::new(potential), flow.copies(), AUGMENTATION_SCALE).unwrap();
     Problem { flow, target, seed }
+}
+
+/// A flow that does not know of rotations is trained on samples that are turned as a whole, uniformly;
+/// others get theirs as they are.
+#[test]
+fn samples_are_turned_where_the_flow_does_not_know_rotations() {
+    let plain = problem(wells(), 3);
+    let options = FlowOptions {
+        augmented_copies: 1,
+        base_scale: BASE_SCALE,
+        augmentation_scale: AUGMENTATION_SCALE,
+        layers: vec![CouplingOptions::Nonequivariant(NonequivariantOptions {
+            blocks: 1,
+            features: 4,
+            heads: 2,
+            hidden: vec![4],
+            head_hidden: vec![4],
+        })],
+    };
+    let target = AugmentedTarget::new(Arc::new(wells()), 2, AUGMENTATION_SCALE).unwrap();
+    let system = wells().system();
+    let baseline =
+        Problem { flow: Arc::new(Flow::new(system, &options).unwrap()), target, seed: 3 };
+    assert!(plain.flow.knows_rotations() && !baseline.flow.knows_rotations());
+
+    let width = baseline.flow.width();
+    let samples = 4000;
+    let one: Vec<f64> = (0..width).map(|k| (1.3 * k as f64).sin()).collect();
+    let rows = one.repeat(samples);
+    let mut same = rows.clone();
+    plain.turn(&mut same, 5, 0);
+    assert_eq!(same, rows);
+
+    let mut turned = rows.clone();
+    baseline.turn(&mut turned, 5, 0);
+    let overlap = |row: &[f64], from: usize| -> f64 {
+        let points = row[..width / 2].iter().zip(&row[width / 2..]);
+        points.skip(from).map(|(x, a)| x * a).sum()
+    };
+    for row in turned.chunks_exact(width) {
+        // Both copies turn together.
+        assert!((overlap(row, 0) - overlap(&one, 0)).abs() < 1e-12);
+        assert!((overlap(row, 2) - overlap(&one, 2)).abs() < 1e-12);
+    }
+    // No direction is preferred; planted: a turn that stays under half a circle.
+    let means = |rows: &[f64]| {
+        let rows: Vec<Vec<f64>> = rows.chunks_exact(width).map(<[f64]>::to_vec).collect();
+        worst_deviation(&rows)
+    };
+    assert!(means(&turned) < 4.5, "{}", means(&turned));
+    let half: Vec<f64> = turned
+        .chunks_exact(width)
+        .filter(|row| row[0] * one[0] + row[1] * one[1] > 0.0)
+        .flatten()
+        .copied()
+        .collect();
+    assert!(means(&half) > 9.0);
+    // The next step turns in other ways.
+    let mut other = rows;
+    baseline.turn(&mut other, 6, 0);
+    assert!(other != turned);
 }
 
 fn evaluation(problem: &Problem, theta: &[f32], samples: usize) -> Evaluation {

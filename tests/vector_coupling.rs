@@ -2,7 +2,7 @@
 
 use boltzflow::engine::{Lane, Real, LANES};
 use boltzflow::flow::{
-    Coupling, Direction, HalfShape, ParameterLayout, VectorCoupling, VectorOptions, Vjp,
+    Coupling, Direction, HalfShape, ParameterLayout, ProjectedCoupling, ProjectedOptions, Vjp,
 };
 use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
@@ -42,7 +42,7 @@ enum Fault {
 }
 
 struct Subject {
-    coupling: VectorCoupling,
+    coupling: ProjectedCoupling,
     layout: ParameterLayout,
     half: HalfShape,
     fault: Fault,
@@ -52,7 +52,7 @@ impl Subject {
     /// Narrow networks, with layers that change their width and, in 2D, one channel to spare.
     fn new((particles, dimension): (usize, usize), fault: Fault) -> Self {
         let half = HalfShape { copies: 1, particles, dimension };
-        let options = VectorOptions {
+        let options = ProjectedOptions {
             bins: 5,
             range: 3.0,
             blocks: 2,
@@ -61,10 +61,11 @@ impl Subject {
             node_hidden: vec![5, 8],
             head_hidden: vec![6, 5, 5],
             vector_channels: (dimension == 2).then_some(3),
+            ..ProjectedOptions::default()
         };
         let mut layout = ParameterLayout::default();
         layout.enter("coupling.00");
-        let coupling = VectorCoupling::new(half, &options, &mut layout).unwrap();
+        let coupling = ProjectedCoupling::new(half, &options, &mut layout).unwrap();
         Self { coupling, layout, half, fault }
     }
 
@@ -137,6 +138,7 @@ impl Subject {
             moved_cotangent: &mut moved_cotangent,
             conditioning_cotangent: &mut conditioning_cotangent,
             log_det_cotangent: &log_det[0],
+            frame_loss_cotangent: &Lane::zero(),
             gradient: with_gradient.then_some(&mut gradient[..]),
         };
         self.coupling.vjp(call, &mut self.scratch());
@@ -372,7 +374,7 @@ fn vector_jacobian_products_agree_with_finite_differences() {
 fn the_published_coupling_starts_as_the_identity() {
     let half = HalfShape { copies: 1, particles: 13, dimension: 3 };
     let mut layout = ParameterLayout::default();
-    let coupling = VectorCoupling::new(half, &VectorOptions::default(), &mut layout).unwrap();
+    let coupling = ProjectedCoupling::new(half, &ProjectedOptions::default(), &mut layout).unwrap();
     let mut theta: Vec<f64> = layout.initialize(1);
     let (conditioning, start) = (lanes(1, half.lanes(), 1.0), lanes(2, half.lanes(), 4.0));
     let change = |theta: &[f64]| {
@@ -436,7 +438,7 @@ fn single_precision_agrees_with_double_precision() {
 fn the_default_has_the_published_size() {
     let half = HalfShape { copies: 1, particles: 13, dimension: 3 };
     let mut layout = ParameterLayout::default();
-    let coupling = VectorCoupling::new(half, &VectorOptions::default(), &mut layout).unwrap();
+    let coupling = ProjectedCoupling::new(half, &ProjectedOptions::default(), &mut layout).unwrap();
     close("parameters", layout.total() as f64, 5.44e6 / 24.0, 0.02).unwrap();
     let [apply, vjp, full, _] = Coupling::<f32>::operations(&coupling);
     // The published 788 million per sample, less what 256 inputs of each first edge layer cost at
@@ -447,7 +449,7 @@ fn the_default_has_the_published_size() {
 
     // A larger system keeps no products, and computes nearly everything again on its way back.
     let half = HalfShape { copies: 1, particles: 55, dimension: 3 };
-    let large = VectorCoupling::new(half, &VectorOptions::default(), &mut layout).unwrap();
+    let large = ProjectedCoupling::new(half, &ProjectedOptions::default(), &mut layout).unwrap();
     let [large, large_vjp, ..] = Coupling::<f32>::operations(&large);
     assert!(vjp / apply < 2.5 && large_vjp / large > 2.7, "{} {}", vjp / apply, large_vjp / large);
 }
@@ -457,7 +459,8 @@ fn the_smallest_and_a_large_system_fit_their_scratch_and_come_back() {
     for particles in [2, 110] {
         let half = HalfShape { copies: 1, particles, dimension: 3 };
         let mut layout = ParameterLayout::default();
-        let coupling = VectorCoupling::new(half, &VectorOptions::default(), &mut layout).unwrap();
+        let coupling =
+            ProjectedCoupling::new(half, &ProjectedOptions::default(), &mut layout).unwrap();
         let start: Vec<f32> = layout.initialize(4);
         let noise = normals(6, start.len());
         let theta: Vec<f32> = start.iter().zip(noise).map(|(a, b)| a + 0.05 * b as f32).collect();
@@ -488,6 +491,7 @@ fn the_smallest_and_a_large_system_fit_their_scratch_and_come_back() {
             moved_cotangent: &mut moved_cotangent,
             conditioning_cotangent: &mut conditioning_cotangent,
             log_det_cotangent: &Lane::splat(1.0),
+            frame_loss_cotangent: &Lane::zero(),
             gradient: Some(&mut gradient),
         };
         coupling.vjp(call, &mut scratch);
@@ -499,17 +503,17 @@ fn the_smallest_and_a_large_system_fit_their_scratch_and_come_back() {
 #[test]
 fn sizes_that_make_no_coupling_are_refused_by_name() {
     let half = HalfShape { copies: 1, particles: 4, dimension: 2 };
-    let options = VectorOptions::default();
+    let options = ProjectedOptions::default();
     let all = [
-        ("copies", HalfShape { copies: 2, ..half }, options.clone()),
+        ("particles", HalfShape { particles: 1, ..half }, options.clone()),
         ("dimension", HalfShape { dimension: 4, ..half }, options.clone()),
-        ("bins", half, VectorOptions { bins: 17, ..options.clone() }),
-        ("range", half, VectorOptions { range: -1.0, ..options.clone() }),
-        ("edge_hidden", half, VectorOptions { edge_hidden: vec![], ..options.clone() }),
-        ("vector_channels", half, VectorOptions { vector_channels: Some(1), ..options.clone() }),
+        ("bins", half, ProjectedOptions { bins: 17, ..options.clone() }),
+        ("range", half, ProjectedOptions { range: -1.0, ..options.clone() }),
+        ("edge_hidden", half, ProjectedOptions { edge_hidden: vec![], ..options.clone() }),
+        ("vector_channels", half, ProjectedOptions { vector_channels: Some(1), ..options.clone() }),
     ];
     for (field, half, options) in all {
-        let refused = VectorCoupling::new(half, &options, &mut ParameterLayout::default());
+        let refused = ProjectedCoupling::new(half, &options, &mut ParameterLayout::default());
         let message = refused.unwrap_err().to_string();
         assert!(message.contains(field), "{message}");
     }

@@ -7,7 +7,7 @@ use super::{
     CoreSchedule, Estimator, FlowOptions, LayerGroup, Objective, Recipe, ReverseKlOptions,
 };
 use crate::error::Error;
-use crate::flow::{self, CouplingOptions, Flow, PairwiseOptions, VectorOptions};
+use crate::flow::{self, Flow};
 use crate::potential::Potential;
 use crate::run::read_samples;
 use crate::sampling::AugmentedTarget;
@@ -34,31 +34,6 @@ impl FlowOptions {
             base_scale: self.base_scale,
             augmentation_scale: start,
             layers,
-        }
-    }
-}
-
-impl LayerGroup {
-    fn coupling(&self, noise_factor: f64) -> CouplingOptions {
-        match self {
-            Self::Pairwise(layers) => CouplingOptions::Pairwise(PairwiseOptions {
-                width: layers.width,
-                basis: layers.basis,
-                cutoff: layers.cutoff,
-                message_passes: layers.message_passes,
-                core: layers.core,
-                noise_factor,
-            }),
-            Self::Vector(layers) => CouplingOptions::Vector(VectorOptions {
-                bins: layers.bins,
-                range: layers.range,
-                blocks: layers.blocks,
-                features: layers.features,
-                edge_hidden: layers.edge_hidden.clone(),
-                node_hidden: layers.node_hidden.clone(),
-                head_hidden: layers.head_hidden.clone(),
-                vector_channels: layers.vector_channels,
-            }),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! TOML files to objects: targets, and the recipes of runs.
 
 mod build;
+mod layers;
 mod overrides;
 mod read;
 mod recipe;
@@ -8,10 +9,8 @@ mod target;
 mod train;
 mod validate;
 
-pub use recipe::{
-    CheckpointOptions, EvaluateOptions, FlowOptions, LayerGroup, PairwiseLayers, Recipe,
-    VectorLayers,
-};
+pub use layers::{BendName, LayerGroup, NonequivariantLayers, PairwiseLayers, ProjectedLayers};
+pub use recipe::{CheckpointOptions, EvaluateOptions, FlowOptions, Recipe};
 pub use target::{builtin_targets, load_target, parameters, Known, Registry, Target};
 pub use train::{
     BufferOptions, CoreSchedule, Estimator, FabOptions, GradientClip, LearningRate,

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::layers::{LayerGroup, PairwiseLayers};
 use super::read::{config_error, from_table, in_file, parse_table, read, FORMAT};
 use super::train::TrainOptions;
-use super::validate::{count, layer_widths, number, positive};
+use super::validate::{count, positive};
 use crate::error::Error;
 
 /// A training run: target, flow, training, evaluation. Lengths are in the target's units, energies
@@ -61,92 +62,6 @@ impl Default for FlowOptions {
             base_scale: 1.0,
             augmented_copies: 1,
             layers: vec![LayerGroup::Pairwise(PairwiseLayers::default())],
-        }
-    }
-}
-
-/// `[[flow.layers]]`: layers of one kind; `coupling = "pairwise"` or `"vector"`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "coupling", rename_all = "snake_case", try_from = "toml::Table")]
-pub enum LayerGroup {
-    /// The pairwise matrix exponential with a radial conditioner.
-    Pairwise(PairwiseLayers),
-    /// The vector projection of Midgley et al. (NeurIPS 2023): splines of the distance to an origin,
-    /// with an E(n)-equivariant graph network.
-    Vector(VectorLayers),
-}
-
-impl LayerGroup {
-    /// Number of layers.
-    pub fn repeat(&self) -> usize {
-        match self {
-            Self::Pairwise(layers) => layers.repeat,
-            Self::Vector(layers) => layers.repeat,
-        }
-    }
-}
-
-/// Pairwise layers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PairwiseLayers {
-    /// Number of layers (default 6).
-    pub repeat: usize,
-    /// Hidden features of the conditioner (default 32).
-    pub width: usize,
-    /// Radial basis functions of a pair distance (default 16).
-    pub basis: usize,
-    /// Centre of the last basis function, a length: the largest distance that is resolved
-    /// (default 8).
-    pub cutoff: f64,
-    /// Rounds of message passing (default 1).
-    pub message_passes: usize,
-    /// Length over which pair directions are smoothed at overlap (default 0.1).
-    pub core: f64,
-}
-
-impl Default for PairwiseLayers {
-    fn default() -> Self {
-        Self { repeat: 6, width: 32, basis: 16, cutoff: 8.0, message_passes: 1, core: 0.1 }
-    }
-}
-
-/// Vector layers; the defaults are the published sizes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct VectorLayers {
-    /// Number of layers (default 12).
-    pub repeat: usize,
-    /// Bins of the rational-quadratic spline (default 8).
-    pub bins: usize,
-    /// The spline ends at this distance, beyond which it is the identity (default 10).
-    pub range: f64,
-    /// Message-passing blocks of the network (default 3).
-    pub blocks: usize,
-    /// Features per particle (default 128).
-    pub features: usize,
-    /// Hidden layers of the edge network (default [64, 64]).
-    pub edge_hidden: Vec<usize>,
-    /// Hidden layers of the node network (default [64, 64]).
-    pub node_hidden: Vec<usize>,
-    /// Hidden layers of the network that makes the spline (default [64, 64]).
-    pub head_hidden: Vec<usize>,
-    /// Vectors per particle (default: as many as there are dimensions).
-    pub vector_channels: Option<usize>,
-}
-
-impl Default for VectorLayers {
-    fn default() -> Self {
-        Self {
-            repeat: 12,
-            bins: 8,
-            range: 10.0,
-            blocks: 3,
-            features: 128,
-            edge_hidden: vec![64, 64],
-            node_hidden: vec![64, 64],
-            head_hidden: vec![64, 64],
-            vector_channels: None,
         }
     }
 }
@@ -273,54 +188,8 @@ impl FlowOptions {
         }
         count("flow.layers (number of groups)", self.layers.len(), 1..=1000)?;
         for (index, group) in self.layers.iter().enumerate() {
-            let key = |name: &str| format!("flow.layers[{index}].{name}");
-            count(&key("repeat"), group.repeat(), 1..=1000)?;
-            match group {
-                LayerGroup::Pairwise(layers) => {
-                    count(&key("width"), layers.width, 1..=4096)?;
-                    count(&key("basis"), layers.basis, 2..=1024)?;
-                    positive(&key("cutoff"), layers.cutoff, 1e6)?;
-                    count(&key("message_passes"), layers.message_passes, 0..=16)?;
-                    number(&key("core"), layers.core, 1e-6..=layers.cutoff)?;
-                }
-                LayerGroup::Vector(layers) => {
-                    count(&key("bins"), layers.bins, 2..=256)?;
-                    positive(&key("range"), layers.range, 1e6)?;
-                    count(&key("blocks"), layers.blocks, 1..=64)?;
-                    count(&key("features"), layers.features, 1..=4096)?;
-                    layer_widths(&key("edge_hidden"), &layers.edge_hidden)?;
-                    layer_widths(&key("node_hidden"), &layers.node_hidden)?;
-                    layer_widths(&key("head_hidden"), &layers.head_hidden)?;
-                    if let Some(channels) = layers.vector_channels {
-                        count(&key("vector_channels"), channels, 1..=64)?;
-                    }
-                }
-            }
+            group.validate(index)?;
         }
         Ok(())
-    }
-}
-
-/// By hand, because serde's tagged enums lose the name of an offending key.
-impl TryFrom<toml::Table> for LayerGroup {
-    type Error = String;
-
-    fn try_from(mut table: toml::Table) -> Result<Self, String> {
-        let say = |e: toml::de::Error| e.to_string();
-        match table.remove("coupling") {
-            Some(toml::Value::String(name)) => match name.as_str() {
-                "pairwise" => Ok(Self::Pairwise(table.try_into().map_err(say)?)),
-                "vector" => Ok(Self::Vector(table.try_into().map_err(say)?)),
-                _ => Err(format!(
-                    "unknown variant `{name}`, expected `pairwise` or `vector`\nin `coupling`"
-                )),
-            },
-            Some(other) => {
-                Err(format!("is {other}, expected \"pairwise\" or \"vector\"\nin `coupling`"))
-            }
-            None => {
-                Err("missing field `coupling`, expected \"pairwise\" or \"vector\"".to_string())
-            }
-        }
     }
 }

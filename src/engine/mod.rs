@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 #![deny(clippy::undocumented_unsafe_blocks)]
 
+mod circle;
 mod gemm;
 mod math;
 mod portable;
@@ -18,6 +19,7 @@ mod workspace;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use circle::{angle, sin_cos};
 pub use gemm::{matrix_product, outer_product, Matrix};
 pub use math::{exp, ln, sigmoid, silu, silu_and_derivative, tanh};
 pub use portable::Portable;

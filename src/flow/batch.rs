@@ -75,7 +75,8 @@ impl<T: Real> Flow<T> {
         trajectory
     }
 
-    /// Adds ∂L/∂θ of a recorded batch of draws to `gradient`, from ∂L/∂joint and ∂L/∂log_prob.
+    /// Adds ∂L/∂θ of a recorded batch of draws to `gradient`, from ∂L/∂joint and ∂L/∂log_prob; and that
+    /// of the couplings' frame losses, averaged over the batch, where a coupling has one.
     pub fn sample_vjp(
         &self,
         theta: &[T],
@@ -90,6 +91,7 @@ impl<T: Real> Flow<T> {
             self.with_tile(|_, state, scratch| {
                 let rows = first * width..last * width;
                 self.sample_tile_back(
+                    trajectory.samples,
                     theta,
                     &noise[rows.clone()],
                     self.tile(trajectory, first),
@@ -153,14 +155,15 @@ impl<T: Real> Flow<T> {
             .for_each(|((joint, gradient), log_prob)| {
                 self.with_recorded_tile(|records, states, cotangent, scratch| {
                     self.log_prob_tile(theta, joint, states, records, scratch, log_prob);
-                    let one = Lane::splat(T::ONE);
-                    self.log_prob_tile_back(theta, states, &one, cotangent, None, records, scratch);
+                    let ones = [&Lane::splat(T::ONE), &Lane::zero()];
+                    self.log_prob_tile_back(theta, states, ones, cotangent, None, records, scratch);
                     store_rows(cotangent, width, gradient);
                 });
             });
     }
 
-    /// Adds ∂L/∂θ of a recorded batch to `gradient`, from ∂L/∂log_prob.
+    /// Adds ∂L/∂θ of a recorded batch to `gradient`, from ∂L/∂log_prob; and that of the couplings' frame
+    /// losses, averaged over the batch, where a coupling has one.
     pub fn log_prob_vjp(
         &self,
         theta: &[T],
@@ -171,10 +174,12 @@ impl<T: Real> Flow<T> {
         self.reduce(trajectory.samples, gradient, |first, last, gradient| {
             self.with_tile(|_, state, scratch| {
                 let cotangent = load_scalars(&log_prob_cotangent[first..last]);
+                let losses = share_of_losses(last - first, trajectory.samples);
                 let states = self.tile(trajectory, first);
                 let (gradient, records) = (Some(gradient), &mut [][..]);
+                let cotangents = [&cotangent, &losses];
                 self.log_prob_tile_back(
-                    theta, states, &cotangent, state, gradient, records, scratch,
+                    theta, states, cotangents, state, gradient, records, scratch,
                 );
             });
         });
@@ -259,6 +264,7 @@ impl<T: Real> Flow<T> {
     #[allow(clippy::too_many_arguments)]
     fn sample_tile_back(
         &self,
+        batch: usize,
         theta: &[T],
         noise: &[f64],
         states: &[Lane<T>],
@@ -297,7 +303,7 @@ impl<T: Real> Flow<T> {
             theta,
             states,
             cotangent,
-            &log_det_cotangent,
+            [&log_det_cotangent, &share_of_losses(samples, batch)],
             Some(&mut *gradient),
             &mut [],
             scratch,
@@ -368,7 +374,7 @@ impl<T: Real> Flow<T> {
         &self,
         theta: &[T],
         states: &[Lane<T>],
-        log_prob_cotangent: &Lane<T>,
+        [log_prob_cotangent, frame_loss_cotangent]: [&Lane<T>; 2],
         cotangent: &mut [Lane<T>],
         mut gradient: Option<&mut [T]>,
         records: &mut [Lane<T>],
@@ -412,7 +418,7 @@ impl<T: Real> Flow<T> {
             theta,
             states,
             cotangent,
-            log_prob_cotangent,
+            [log_prob_cotangent, frame_loss_cotangent],
             gradient,
             records,
             scratch,
@@ -442,4 +448,9 @@ impl<T: Real> Flow<T> {
             }
         }
     }
+}
+
+/// 1/batch for each of the `samples` in a tile.
+fn share_of_losses<T: Real>(samples: usize, batch: usize) -> Lane<T> {
+    load_scalars(&[1.0 / batch as f64; LANES][..samples])
 }

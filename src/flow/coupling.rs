@@ -109,6 +109,8 @@ pub struct Vjp<'a, T> {
     pub conditioning_cotangent: &'a mut [Lane<T>],
     /// ∂L/∂log_det.
     pub log_det_cotangent: &'a Lane<T>,
+    /// ∂L/∂(what the coupling adds to the training loss for a sample); zero where nothing is added.
+    pub frame_loss_cotangent: &'a Lane<T>,
     /// ∂L/∂θ, summed over the samples of the tile, is added here; `None` skips that work.
     pub gradient: Option<&'a mut [T]>,
 }

@@ -457,7 +457,7 @@ fn activate<V: Vector>(
 
 /// normal = (x − mean)/deviation over the features of each item.
 #[inline(always)]
-fn normalize<V: Vector>(
+pub(super) fn normalize<V: Vector>(
     x: &[Lane<V::Scalar>],
     normal: &mut [Lane<V::Scalar>],
     inverse_deviation: &mut [Lane<V::Scalar>],
@@ -487,7 +487,7 @@ fn normalize<V: Vector>(
 
 /// x̄ = (n̄ − mean(n̄) − n·mean(n̄·n))/deviation, added to what `x_cotangent` holds or in its place.
 #[inline(always)]
-fn normalize_adjoint<V: Vector>(
+pub(super) fn normalize_adjoint<V: Vector>(
     normal: &[Lane<V::Scalar>],
     inverse_deviation: &[Lane<V::Scalar>],
     normal_cotangent: &[Lane<V::Scalar>],

@@ -1,6 +1,7 @@
 //! The augmented equivariant coupling flow: base density, couplings, and the flow as one fused,
 //! sample-local map with hand-written vector-Jacobian products.
 
+mod attention;
 mod batch;
 mod coupling;
 mod egnn;
@@ -9,15 +10,14 @@ mod model;
 pub mod op;
 mod pairwise;
 mod parameters;
-mod radial;
+mod projected;
 mod reduce;
 mod species;
 mod spline;
-mod vector;
 
 pub use batch::Trajectory;
 pub use coupling::{Coupling, Direction, HalfShape, Vjp};
 pub use model::{CouplingOptions, Flow, FlowOptions};
 pub use pairwise::{PairwiseCoupling, PairwiseOptions};
 pub use parameters::{Block, Initial, ParameterLayout, ParameterTensor};
-pub use vector::{VectorCoupling, VectorOptions};
+pub use projected::{Bend, NonequivariantOptions, ProjectedCoupling, ProjectedOptions, Projection};

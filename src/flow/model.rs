@@ -6,8 +6,8 @@ use crate::system::System;
 
 use super::species::renumbered;
 use super::{
-    Block, Coupling, Direction, HalfShape, Initial, PairwiseCoupling, PairwiseOptions,
-    ParameterLayout, VectorCoupling, VectorOptions, Vjp,
+    Block, Coupling, Direction, HalfShape, Initial, NonequivariantOptions, PairwiseCoupling,
+    PairwiseOptions, ParameterLayout, ProjectedCoupling, ProjectedOptions, Vjp,
 };
 
 /// Which coupling a layer uses, with its sizes.
@@ -15,8 +15,10 @@ use super::{
 pub enum CouplingOptions {
     /// The pairwise matrix-exponential coupling.
     Pairwise(PairwiseOptions),
-    /// The vector projection with splines.
-    Vector(VectorOptions),
+    /// A projection of E-ACF: vector, Cartesian or spherical.
+    Projected(ProjectedOptions),
+    /// Affine maps of Cartesian coordinates, without rotational symmetry.
+    Nonequivariant(NonequivariantOptions),
 }
 
 /// What a flow is made of.
@@ -46,6 +48,7 @@ pub struct Flow<T: Real> {
     log_base_scale: Block,
     log_augmentation_scale: Block,
     couplings: Vec<Box<dyn Coupling<T>>>,
+    knows_rotations: bool,
 }
 
 impl<T: Real> Flow<T> {
@@ -124,7 +127,16 @@ impl<T: Real> Flow<T> {
             log_base_scale,
             log_augmentation_scale,
             couplings,
+            knows_rotations: !options
+                .layers
+                .iter()
+                .any(|layer| matches!(layer, CouplingOptions::Nonequivariant(_))),
         })
+    }
+
+    /// Whether rotated configurations have the same density, whatever the parameters are.
+    pub fn knows_rotations(&self) -> bool {
+        self.knows_rotations
     }
 
     /// Particles and dimensions.
@@ -236,7 +248,7 @@ impl<T: Real> Flow<T> {
         theta: &[T],
         states: &[Lane<T>],
         cotangent: &mut [Lane<T>],
-        log_det_cotangent: &Lane<T>,
+        [log_det_cotangent, frame_loss_cotangent]: [&Lane<T>; 2],
         mut gradient: Option<&mut [T]>,
         records: &mut [Lane<T>],
         scratch: &mut [Lane<T>],
@@ -259,6 +271,7 @@ impl<T: Real> Flow<T> {
                 moved_cotangent,
                 conditioning_cotangent,
                 log_det_cotangent,
+                frame_loss_cotangent,
                 gradient: gradient.as_deref_mut(),
             };
             let coupling = &self.couplings[index];
@@ -333,8 +346,11 @@ fn build<T: Real>(
         CouplingOptions::Pairwise(options) => {
             Box::new(PairwiseCoupling::with_species(shape, species, options, layout)?)
         }
-        CouplingOptions::Vector(options) => {
-            Box::new(VectorCoupling::with_species(shape, species, options, layout)?)
+        CouplingOptions::Projected(options) => {
+            Box::new(ProjectedCoupling::with_species(shape, species, options, layout)?)
+        }
+        CouplingOptions::Nonequivariant(options) => {
+            Box::new(ProjectedCoupling::nonequivariant(shape, species, options, layout)?)
         }
     })
 }

@@ -8,9 +8,9 @@
 //! S′(r) = s² M/D²,                  M = δ₁ ξ² + 2 s q + δ₀ (1 − ξ)²
 //! ```
 //!
-//! The slope at 0 is free, the one at `range` is 1 because the map goes on as the identity. Raw
-//! parameters of zero give the identity.
+//! What holds at 0 and at `range` is a matter of [`Ends`]. Raw parameters of zero give the identity.
 
+use super::Direction;
 use crate::engine::{exp, ln, sigmoid, Vector};
 
 /// The most bins a spline may have.
@@ -20,17 +20,64 @@ const MIN_SHARE: f64 = 1e-3;
 /// The smallest slope at a knot.
 const MIN_SLOPE: f64 = 1e-3;
 
+/// The most raw parameters that a spline may have.
+pub(super) const MAX_RAW: usize = 3 * MAX_BINS + 1;
+
+/// What is known of the slopes at the ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// Free at 0, 1 at `range`, from where on the map is the identity: distances.
+    Ray,
+    /// Both free, and nothing beyond them: polar angles.
+    Segment,
+    /// Free, and the same at both: azimuths.
+    Circle,
+    /// Both 1, and the identity on either side: a window on coordinates.
+    Window,
+}
+
 /// Shape of a spline.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct SplineShape {
     pub bins: usize,
     pub range: f64,
+    pub ends: Ends,
 }
 
 impl SplineShape {
-    /// Raw parameters: `bins` widths, `bins` heights, and the slopes at the first `bins` knots.
+    /// Raw parameters: `bins` widths, `bins` heights, and the free slopes.
     pub fn parameters(&self) -> usize {
-        3 * self.bins
+        let slopes = match self.ends {
+            Ends::Ray | Ends::Circle => self.bins,
+            Ends::Segment => self.bins + 1,
+            Ends::Window => self.bins - 1,
+        };
+        2 * self.bins + slopes
+    }
+
+    /// The raw parameter of the slope at a knot; none where it is 1.
+    #[inline(always)]
+    fn slope_parameter(&self, knot: usize) -> Option<usize> {
+        let last = knot == self.bins;
+        let slope = match self.ends {
+            Ends::Ray => (!last).then_some(knot),
+            Ends::Segment => Some(knot),
+            Ends::Circle => Some(if last { 0 } else { knot }),
+            Ends::Window => (knot > 0 && !last).then(|| knot - 1),
+        };
+        slope.map(|slope| 2 * self.bins + slope)
+    }
+
+    /// Where the map is not the identity.
+    #[inline(always)]
+    fn inside<V: Vector>(&self, r: V) -> V::Mask {
+        match self.ends {
+            Ends::Window => {
+                let half = V::constant(0.5 * self.range);
+                r.sub(half).abs().lt(half)
+            }
+            _ => r.lt(V::constant(self.range)),
+        }
     }
 
     /// Arithmetic of one evaluation with its knots, of one adjoint.
@@ -46,14 +93,15 @@ pub(super) struct Spline<V> {
     shape: SplineShape,
     widths: [V; MAX_BINS],
     heights: [V; MAX_BINS],
-    slopes: [V; MAX_BINS],
+    /// At the knots.
+    slopes: [V; MAX_BINS + 1],
 }
 
-/// A value, the logarithm of the derivative at it, and where it lies.
+/// A value, ln S′, and where it lies.
 #[derive(Clone, Copy)]
 pub(super) struct Evaluation<V: Vector> {
     pub value: V,
-    pub log_slope: V,
+    log_slope: V,
     bin: Bin<V>,
     fraction: V,
     inside: V::Mask,
@@ -111,31 +159,60 @@ fn softmax<V: Vector>(raw: &[V]) -> [V; MAX_BINS] {
 impl<V: Vector> Spline<V> {
     /// From [`SplineShape::parameters`] raw parameters.
     #[inline(always)]
-    pub fn new(shape: SplineShape, raw: &[V; 3 * MAX_BINS]) -> Self {
+    pub fn new(shape: SplineShape, raw: &[V; MAX_RAW]) -> Self {
         let bins = shape.bins;
         let scale = V::constant(softmax_scale(shape));
         let floor = V::constant(shape.range * MIN_SHARE);
         let mut widths = softmax(&raw[..bins]);
         let mut heights = softmax(&raw[bins..2 * bins]);
-        let mut slopes = [V::constant(1.0); MAX_BINS];
+        let mut slopes = [V::constant(1.0); MAX_BINS + 1];
         let offset = V::constant(SLOPE_OFFSET);
         for j in 0..bins {
             widths[j] = widths[j].mul_add(scale, floor);
             heights[j] = heights[j].mul_add(scale, floor);
-            slopes[j] = softplus(raw[2 * bins + j].add(offset)).add(V::constant(MIN_SLOPE));
+        }
+        for (knot, slope) in slopes.iter_mut().enumerate().take(bins + 1) {
+            if let Some(parameter) = shape.slope_parameter(knot) {
+                *slope = softplus(raw[parameter].add(offset)).add(V::constant(MIN_SLOPE));
+            }
         }
         Self { shape, widths, heights, slopes }
     }
 
-    /// S(r) and ln S′(r) for r ≥ 0.
+    /// S or its inverse, with ln S′ at the point of the unbent side.
     #[inline(always)]
-    pub fn forward(&self, r: V) -> Evaluation<V> {
+    pub fn evaluate(&self, direction: Direction, at: V) -> Evaluation<V> {
+        match direction {
+            Direction::Forward => self.forward(at),
+            Direction::Inverse => self.inverse(at),
+        }
+    }
+
+    /// Given the cotangents of the value and of the log-derivative of [`evaluate`](Self::evaluate),
+    /// those of what it was called with and of the raw parameters.
+    #[inline(always)]
+    pub fn adjoint(
+        &self,
+        direction: Direction,
+        at: &Evaluation<V>,
+        [value, log_det]: [V; 2],
+        raw: &[V; MAX_RAW],
+    ) -> (V, [V; MAX_RAW]) {
+        match direction {
+            Direction::Forward => self.forward_adjoint(at, value, log_det, raw),
+            Direction::Inverse => self.inverse_adjoint(at, value, log_det.neg(), raw),
+        }
+    }
+
+    /// S(r) and ln S′(r).
+    #[inline(always)]
+    fn forward(&self, r: V) -> Evaluation<V> {
         let limit = V::constant(self.shape.range);
-        let clamped = r.min(limit);
+        let clamped = r.min(limit).max(V::zero());
         let bin = self.locate(clamped, true);
         let fraction = clamped.sub(bin.x).div(bin.width);
         let (value, log_slope) = bin.evaluate(fraction);
-        let inside = r.lt(limit);
+        let inside = self.shape.inside(r);
         Evaluation {
             value: V::select(inside, value, r),
             log_slope: V::select(inside, log_slope, V::zero()),
@@ -145,15 +222,15 @@ impl<V: Vector> Spline<V> {
         }
     }
 
-    /// r = S⁻¹(y) and ln S′(r) (not that of the inverse) for y ≥ 0.
+    /// r = S⁻¹(y) and ln S′(r) (not that of the inverse).
     #[inline(always)]
-    pub fn inverse(&self, y: V) -> Evaluation<V> {
+    fn inverse(&self, y: V) -> Evaluation<V> {
         let limit = V::constant(self.shape.range);
-        let clamped = y.min(limit);
+        let clamped = y.min(limit).max(V::zero());
         let bin = self.locate(clamped, false);
         let fraction = bin.solve(clamped.sub(bin.y));
         let (_, log_slope) = bin.evaluate(fraction);
-        let inside = y.lt(limit);
+        let inside = self.shape.inside(y);
         Evaluation {
             value: V::select(inside, fraction.mul_add(bin.width, bin.x), y),
             log_slope: V::select(inside, log_slope, V::zero()),
@@ -166,13 +243,13 @@ impl<V: Vector> Spline<V> {
     /// Given the cotangents of S(r) and ln S′(r), those of r and of the raw
     /// parameters.
     #[inline(always)]
-    pub fn forward_adjoint(
+    fn forward_adjoint(
         &self,
         at: &Evaluation<V>,
         value: V,
         log_slope: V,
-        raw: &[V; 3 * MAX_BINS],
-    ) -> (V, [V; 3 * MAX_BINS]) {
+        raw: &[V; MAX_RAW],
+    ) -> (V, [V; MAX_RAW]) {
         let cotangent = at.bin.adjoint(at.fraction, value, log_slope);
         let parameters = self.parameter_cotangents(at, &cotangent.bin, raw);
         (V::select(at.inside, cotangent.r, value), parameters)
@@ -184,13 +261,13 @@ impl<V: Vector> Spline<V> {
     /// dr = (dy − ∂S/∂p dp)/S′(r), so with r̄ the whole cotangent of r that of y is ȳ = r̄/S′, and the
     /// parameters get those of S(r) with cotangent −ȳ.
     #[inline(always)]
-    pub fn inverse_adjoint(
+    fn inverse_adjoint(
         &self,
         at: &Evaluation<V>,
         value: V,
         log_slope: V,
-        raw: &[V; 3 * MAX_BINS],
-    ) -> (V, [V; 3 * MAX_BINS]) {
+        raw: &[V; MAX_RAW],
+    ) -> (V, [V; MAX_RAW]) {
         let through_slope = at.bin.adjoint(at.fraction, V::zero(), log_slope).r;
         let y = value.add(through_slope).mul(exp(at.log_slope.neg()));
         let cotangent = at.bin.adjoint(at.fraction, y.neg(), log_slope);
@@ -202,21 +279,19 @@ impl<V: Vector> Spline<V> {
     #[inline(always)]
     fn locate(&self, at: V, by_x: bool) -> Bin<V> {
         let bins = self.shape.bins;
-        let one = V::constant(1.0);
         let mut bin = Bin {
             index: V::zero(),
             x: V::zero(),
             width: self.widths[0],
             y: V::zero(),
             height: self.heights[0],
-            slopes: [self.slopes[0], if bins > 1 { self.slopes[1] } else { one }],
+            slopes: [self.slopes[0], self.slopes[1]],
         };
         let (mut x, mut y) = (V::zero(), V::zero());
         for j in 1..bins {
             x = x.add(self.widths[j - 1]);
             y = y.add(self.heights[j - 1]);
             let before = at.lt(if by_x { x } else { y });
-            let next = if j + 1 < bins { self.slopes[j + 1] } else { one };
             bin = Bin {
                 index: V::select(before, bin.index, V::constant(j as f64)),
                 x: V::select(before, bin.x, x),
@@ -225,7 +300,7 @@ impl<V: Vector> Spline<V> {
                 height: V::select(before, bin.height, self.heights[j]),
                 slopes: [
                     V::select(before, bin.slopes[0], self.slopes[j]),
-                    V::select(before, bin.slopes[1], next),
+                    V::select(before, bin.slopes[1], self.slopes[j + 1]),
                 ],
             };
         }
@@ -238,9 +313,9 @@ impl<V: Vector> Spline<V> {
         &self,
         at: &Evaluation<V>,
         cotangent: &Bin<V>,
-        raw: &[V; 3 * MAX_BINS],
-    ) -> [V; 3 * MAX_BINS] {
-        let mut parameters = [V::zero(); 3 * MAX_BINS];
+        raw: &[V; MAX_RAW],
+    ) -> [V; MAX_RAW] {
+        let mut parameters = [V::zero(); MAX_RAW];
         let bins = self.shape.bins;
         let zero = V::zero();
         let inside = |g: V| V::select(at.inside, g, zero);
@@ -268,15 +343,27 @@ impl<V: Vector> Spline<V> {
             }
         }
         let [left, right] = cotangent.slopes.map(inside);
-        for j in 0..bins {
-            let knot = V::constant(j as f64);
-            let own = pick(j, zero, left);
-            let next = index.add(V::constant(1.0));
+        let next = index.add(V::constant(1.0));
+        for knot in 0..=bins {
+            let Some(parameter) = self.shape.slope_parameter(knot) else { continue };
+            let own = pick(knot, zero, left);
+            let knot = V::constant(knot as f64);
             let as_right = V::select(knot.lt(next), zero, V::select(next.lt(knot), zero, right));
-            let slope = sigmoid(raw[2 * bins + j].add(V::constant(SLOPE_OFFSET)));
-            parameters[2 * bins + j] = own.add(as_right).mul(slope);
+            let slope = sigmoid(raw[parameter].add(V::constant(SLOPE_OFFSET)));
+            parameters[parameter] = own.add(as_right).mul_add(slope, parameters[parameter]);
         }
         parameters
+    }
+}
+
+impl<V: Vector> Evaluation<V> {
+    /// The logarithm of the derivative of the call.
+    #[inline(always)]
+    pub fn log_det(&self, direction: Direction) -> V {
+        match direction {
+            Direction::Forward => self.log_slope,
+            Direction::Inverse => self.log_slope.neg(),
+        }
     }
 }
 

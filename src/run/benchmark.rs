@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use crate::engine::{matrix_product, Kernel, Lane, Matrix, Real, Vector, LANES};
 use crate::error::Error;
-use crate::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions, VectorOptions};
+use crate::flow::{
+    Bend, CouplingOptions, Flow, FlowOptions, PairwiseOptions, ProjectedOptions, Projection,
+};
 use crate::random::{stream, Purpose};
 use crate::system::System;
 
@@ -91,9 +93,10 @@ const CLUSTERS: [(&str, usize, usize, f64); 4] = [
     ("cluster110", 110, 3, 2.0),
 ];
 
-/// The flow of the published size: 12 layers, each two couplings with the vector projection.
-fn published() -> Vec<CouplingOptions> {
-    vec![CouplingOptions::Vector(VectorOptions::default()); 12]
+/// The flow of the published size with a projection: 12 layers, each two couplings.
+fn published(projection: Projection) -> Vec<CouplingOptions> {
+    let options = ProjectedOptions { projection, ..ProjectedOptions::default() };
+    vec![CouplingOptions::Projected(options); 12]
 }
 
 /// The flow of the recipe for DW4 and LJ13; larger clusters take LJ13's.
@@ -112,7 +115,12 @@ pub fn cases(filter: &str, batch: usize) -> Result<Vec<Case>, Error> {
     let mut found = Vec::new();
     let clusters = if filter.contains("cluster") { &CLUSTERS[..] } else { &[] };
     for &(system, particles, dimension, scale) in SYSTEMS.iter().chain(clusters) {
-        for (flow, layers) in [("published", published()), ("pairwise", pairwise(particles))] {
+        for (flow, layers) in [
+            ("published", published(Projection::Vector)),
+            ("cartesian", published(Projection::Cartesian(Bend::Affine))),
+            ("spherical", published(Projection::Spherical)),
+            ("pairwise", pairwise(particles)),
+        ] {
             let name = format!("{system}-{flow}");
             if name.contains(filter) {
                 let system = System::new(particles, dimension)?;

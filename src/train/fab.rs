@@ -134,11 +134,13 @@ impl Fab {
                 (0..team().size()).flat_map(share)
             })
             .collect();
-        let fetched = state.buffer.fetch(&chosen, &receivers);
+        let mut fetched = state.buffer.fetch(&chosen, &receivers);
+        // A rotated sample has the weight towards g that the ratio of its new and its old density
+        // gives it, like any other: p does not change, and all rotations are as likely.
+        problem.turn(&mut fetched, state.step, 0);
         let mut means = Means::default();
-        for (chosen, joint) in
-            chosen.chunks(batch).zip(fetched.chunks(batch * state.buffer.width()))
-        {
+        let rows = fetched.chunks(batch * state.buffer.width());
+        for (chosen, joint) in chosen.chunks(batch).zip(rows) {
             let old: Vec<f64> = chosen.iter().map(|&index| state.buffer.log_q(index)).collect();
             let adjustment = |log_q: f32, old: f64| self.log_adjustment(f64::from(log_q), old);
             let (descent, new) = self.update(problem, state, joint, |log_q| {
@@ -175,8 +177,9 @@ impl Fab {
         // The averaged weights make the better proposals.
         let theta = &state.average;
         let (leapfrog, step) = (options.leapfrog_steps, state.step);
-        let visit = walkers.visit(problem, theta, leapfrog, samples, updates, step)?;
+        let mut visit = walkers.visit(problem, theta, leapfrog, samples, updates, step)?;
         effort += visit.effort;
+        problem.turn(&mut visit.joint, step, 0);
 
         if !state.walkers.started() {
             state.health.forget();

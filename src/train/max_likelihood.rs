@@ -114,6 +114,7 @@ impl Trainer for MaxLikelihood {
             .collect();
         let mut joint = vec![0.0; batch * problem.flow.width()];
         problem.target.augment(&x, &mut rngs, &mut joint);
+        problem.turn(&mut joint, state.step, 0);
         let descent = state.descend(&self.descent, |theta| {
             Ok(-op::log_prob(&problem.flow, theta, &joint).mean())
         })?;

@@ -7,6 +7,7 @@ use dfdx::prelude::*;
 
 use crate::error::Error;
 use crate::flow::{op, Flow};
+use crate::random::{stream, Purpose};
 use crate::sampling::{AugmentedTarget, StepSizes, Subspace};
 
 use super::health::Health;
@@ -24,6 +25,19 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Turns joint configurations for training at random, each as a whole, if the flow has to learn that
+    /// rotations change nothing; `first` is the number of the first one in the step.
+    pub fn turn(&self, joint: &mut [f64], step: u64, first: usize) {
+        if self.flow.knows_rotations() {
+            return;
+        }
+        let system = self.flow.system();
+        for (row, joint) in joint.chunks_exact_mut(self.flow.width()).enumerate() {
+            let mut rng = stream(self.seed, Purpose::Rotations, step, (first + row) as u64);
+            system.rotate(&system.random_rotation(&mut rng), joint);
+        }
+    }
+
     /// Where joint configurations live.
     pub fn subspace(&self) -> Subspace {
         self.target.subspace()

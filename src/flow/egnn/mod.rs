@@ -23,6 +23,9 @@ const MOST_MEMORY: usize = 1 << 17;
 pub(super) struct Sizes<'a> {
     pub blocks: usize,
     pub features: usize,
+    /// Copies of the positions, each of which starts as many channels.
+    pub copies: usize,
+    /// All position channels.
     pub channels: usize,
     pub edge_hidden: &'a [usize],
     pub node_hidden: &'a [usize],
@@ -36,6 +39,8 @@ struct Shape {
     particles: usize,
     dimension: usize,
     features: usize,
+    /// Copies of the positions; channel v starts as copy ⌊v·copies/channels⌋.
+    copies: usize,
     channels: usize,
     /// Unordered pairs of channels.
     channel_pairs: Vec<(usize, usize)>,
@@ -44,12 +49,14 @@ struct Shape {
 }
 
 impl Shape {
-    fn new(particles: usize, dimension: usize, features: usize, channels: usize) -> Self {
+    fn new(particles: usize, dimension: usize, sizes: &Sizes<'_>) -> Self {
+        let &Sizes { features, copies, channels, .. } = sizes;
         let all = (0..channels).flat_map(|v| (0..channels).map(move |w| (v, w)));
         Self {
             particles,
             dimension,
             features,
+            copies,
             channels,
             channel_pairs: all.clone().filter(|(v, w)| v < w).collect(),
             channel_crosses: all.filter(|(v, w)| v != w).collect(),
@@ -66,6 +73,13 @@ impl Shape {
     #[inline(always)]
     fn axes_of(&self, channel: usize) -> std::ops::Range<usize> {
         channel * self.dimension..(channel + 1) * self.dimension
+    }
+
+    /// Lane of a coordinate of the copy [copies, n, d] that a channel starts as.
+    #[inline(always)]
+    fn input(&self, channel: usize, particle: usize, axis: usize) -> usize {
+        let copy = channel * self.copies / self.channels;
+        (copy * self.particles + particle) * self.dimension + axis
     }
 
     /// Number of unordered pairs of channels.
@@ -111,7 +125,7 @@ impl Egnn {
         species: &[usize],
         sizes: &Sizes<'_>,
     ) -> Self {
-        let shape = Shape::new(particles, dimension, sizes.features, sizes.channels);
+        let shape = Shape::new(particles, dimension, sizes);
         let f = sizes.features;
         let mut network = Self {
             embedding: layout.vector("embedding", 1, Initial::Normal(1.0)),
@@ -119,7 +133,9 @@ impl Egnn {
             species: SpeciesFeatures::new(layout, "species", f, species, Initial::Normal(1.0)),
             blocks: (0..sizes.blocks)
                 .map(|b| {
-                    let alike = b == 0 && species.iter().all(|&s| s == species[0]);
+                    // With several copies a pair's channels differ between its two ends.
+                    let alike =
+                        b == 0 && sizes.copies == 1 && species.iter().all(|&s| s == species[0]);
                     Layers::new(layout, b, &shape, sizes, alike)
                 })
                 .collect(),
@@ -188,7 +204,7 @@ impl Egnn {
         2 * self.shape.features * n + self.head.tape_lanes(n)
     }
 
-    /// From positions [n, d] to vectors [channels · d, n], the displacement of each channel, which
+    /// From positions [copies, n, d] to vectors [channels · d, n], the displacement of each channel, which
     /// are written, and outputs [outputs, n], which are on the tape ([`outputs`](Self::outputs)).
     #[inline(always)]
     pub fn forward<V: Vector>(
@@ -300,7 +316,8 @@ impl Egnn {
             reverse.run::<V>(arena.rest());
         }
 
-        // The vectors are final minus initial positions; those are centred copies of the input.
+        // The vectors are final minus initial positions; those are the input minus the mean of its
+        // first copy.
         for (moved, vector) in moved.iter_mut().zip(vectors_cotangent) {
             V::load(moved).sub(V::load(vector)).store(moved);
         }
@@ -314,11 +331,11 @@ impl Egnn {
             }
             let mean = mean.mul(V::constant(1.0 / n as f64));
             for i in 0..n {
-                let mut sum = mean.neg();
+                mean.neg().accumulate(&mut positions_cotangent[i * d + axis]);
                 for channel in 0..shape.channels {
-                    sum = sum.add(V::load(&moved[(channel * d + axis) * n + i]));
+                    V::load(&moved[(channel * d + axis) * n + i])
+                        .accumulate(&mut positions_cotangent[shape.input(channel, i, axis)]);
                 }
-                sum.accumulate(&mut positions_cotangent[i * d + axis]);
             }
         }
         if let Some(gradient) = gradient {
@@ -338,7 +355,7 @@ impl Egnn {
         }
     }
 
-    /// h and the centred positions, a copy in each channel.
+    /// h and the positions in each channel, all shifted such that the first copy is centred.
     #[inline(always)]
     fn start<V: Vector>(
         &self,
@@ -363,8 +380,8 @@ impl Egnn {
             }
             let mean = mean.mul(V::constant(1.0 / n as f64));
             for i in 0..n {
-                let centred = V::load(&input[i * d + axis]).sub(mean);
                 for channel in 0..self.shape.channels {
+                    let centred = V::load(&input[self.shape.input(channel, i, axis)]).sub(mean);
                     centred.store(&mut positions[(channel * d + axis) * n + i]);
                 }
             }

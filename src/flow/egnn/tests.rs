@@ -14,6 +14,7 @@ fn network() -> (Egnn, Vec<f32>) {
     let sizes = Sizes {
         blocks: 3,
         features: 7,
+        copies: 1,
         channels: 3,
         edge_hidden: &[6, 6],
         node_hidden: &[5, 9],
@@ -102,6 +103,7 @@ fn only_a_small_system_keeps_products() {
     let sizes = Sizes {
         blocks: 3,
         features: 128,
+        copies: 1,
         channels: 3,
         edge_hidden: &hidden,
         node_hidden: &hidden,

@@ -13,6 +13,10 @@
 //!
 //! φ, α, β, g, s are invariant outputs of a light radial conditioner. The map is O(d)- and
 //! permutation-equivariant, has no frames and no singularities.
+//!
+//! With C copies in each half, y is the mean of the conditioning copies, which holds all that they say of
+//! the configuration that they are noise around, and every copy of the moved half takes the place of x:
+//! log |det| = C tr H.
 
 // Matrices come in twos here, one of pairs and one of particles; a name would hide that.
 #![allow(clippy::type_complexity)]
@@ -53,6 +57,8 @@ impl Default for PairwiseOptions {
 /// The pairwise matrix-exponential coupling (see the module's head).
 #[derive(Debug, Clone)]
 pub struct PairwiseCoupling {
+    /// In each half.
+    copies: usize,
     conditioner: RadialConditioner,
 }
 
@@ -73,19 +79,13 @@ impl PairwiseCoupling {
     /// The same for particles of these species, numbered from 0; none given means all alike.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for halves of more than one copy, and for sizes that make no network.
+    /// [`Error::Parameter`] for sizes that make no network.
     pub fn with_species(
         shape: HalfShape,
         species: &[usize],
         options: &PairwiseOptions,
         layout: &mut ParameterLayout,
     ) -> Result<Self, Error> {
-        if shape.copies != 1 {
-            return Err(Error::parameter(
-                "flow.augmented_copies",
-                "must be 1 with the pairwise coupling",
-            ));
-        }
         if options.width == 0 {
             return Err(Error::parameter("flow.layers.width", "must be at least 1"));
         }
@@ -105,9 +105,9 @@ impl PairwiseCoupling {
                 ));
             }
         }
-        let HalfShape { particles, dimension, .. } = shape;
+        let HalfShape { copies, particles, dimension } = shape;
         let conditioner = RadialConditioner::new(particles, dimension, species, options, layout);
-        Ok(Self { conditioner })
+        Ok(Self { copies, conditioner })
     }
 }
 
@@ -123,7 +123,7 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
         let c = &self.conditioner;
         let (n, d, p) = (c.particles, c.dimension, c.pairs);
         let cotangents = PAIR_OUTPUTS * p + NODE_OUTPUTS * n + p * d + n * d;
-        c.scratch() + exponential::scratch::<T>(n, d) + cotangents + 3 * n * d
+        c.scratch() + exponential::scratch::<T>(n, d) + cotangents + 5 * n * d
     }
 
     fn apply(
@@ -135,12 +135,12 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
         log_det: &mut Lane<T>,
         scratch: &mut [Lane<T>],
     ) {
-        let conditioner = &self.conditioner;
-        T::dispatch(Apply { conditioner, direction, theta, conditioning, moved, log_det, scratch });
+        let coupling = self;
+        T::dispatch(Apply { coupling, direction, theta, conditioning, moved, log_det, scratch });
     }
 
     fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]) {
-        T::dispatch(Back { conditioner: &self.conditioner, call, scratch });
+        T::dispatch(Back { coupling: self, call, scratch });
     }
 
     fn operations(&self) -> [f64; 4] {
@@ -150,14 +150,35 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
         // One Taylor step of nine sweeps is the rule; a sweep is one product H z.
         let sweeps = 9.0 * (p * (9.0 * d + 2.0) + 3.0 * n * d);
         let shift = p * (4.0 * d + 4.0) + 6.0 * n * d;
-        let apply = forward + sweeps + shift;
-        let back = forward + 4.0 * sweeps + 3.0 * shift;
+        let copies = self.copies as f64;
+        let apply = forward + copies * (sweeps + shift);
+        let back = forward + copies * (4.0 * sweeps + 3.0 * shift);
         [apply, back + backward, back + with_parameters, 0.0]
     }
 }
 
+/// The mean of the copies in a half.
+#[inline(always)]
+fn mean<V: Vector>(half: &[Lane<V::Scalar>], mean: &mut [Lane<V::Scalar>]) {
+    let width = mean.len();
+    let share = V::constant(width as f64 / half.len() as f64);
+    for (k, mean) in mean.iter_mut().enumerate() {
+        total::<V>(half, k, width).mul(share).store(mean);
+    }
+}
+
+/// The sum over copies, `width` lanes each, of entry k.
+#[inline(always)]
+fn total<V: Vector>(half: &[Lane<V::Scalar>], k: usize, width: usize) -> V {
+    let mut sum = V::zero();
+    for lane in half[k..].iter().step_by(width) {
+        sum = sum.add(V::load(lane));
+    }
+    sum
+}
+
 struct Apply<'a, T> {
-    conditioner: &'a RadialConditioner,
+    coupling: &'a PairwiseCoupling,
     direction: Direction,
     theta: &'a [T],
     conditioning: &'a [Lane<T>],
@@ -171,38 +192,44 @@ impl<T: Real> Kernel<T> for Apply<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { conditioner, direction, theta, conditioning: y, moved, log_det, scratch } = self;
+        let Self { coupling, direction, theta, conditioning, moved, log_det, scratch } = self;
+        let PairwiseCoupling { copies, conditioner } = coupling;
+        let width = conditioning.len() / copies;
         let mut arena = Arena::new(scratch);
+        let y = arena.take(width);
+        mean::<V>(conditioning, y);
         let mut tape = conditioner.tape(&mut arena);
         conditioner.forward::<V>(theta, y, &mut tape);
         let (phi, alpha_beta) = tape.pair_outputs.split_at(conditioner.pairs);
         let (g, s) = tape.node_outputs.split_at(conditioner.particles);
-        let shift = arena.take(y.len());
+        let shift = arena.take(width);
         displacement::<V>(conditioner, (phi, g), tape.direction, tape.centered, shift);
         let matrix = pair_matrix(conditioner, alpha_beta, s, tape.direction);
         let sign = sign(direction);
 
-        for ((z, y), v) in moved.iter_mut().zip(y).zip(shift.iter()) {
-            let difference = V::load(z).sub(V::load(y));
-            match direction {
-                Direction::Forward => difference.store(z),
-                Direction::Inverse => difference.sub(V::load(v)).store(z),
+        for moved in moved.chunks_exact_mut(width) {
+            for ((z, y), v) in moved.iter_mut().zip(&*y).zip(shift.iter()) {
+                let difference = V::load(z).sub(V::load(y));
+                match direction {
+                    Direction::Forward => difference.store(z),
+                    Direction::Inverse => difference.sub(V::load(v)).store(z),
+                }
+            }
+            matrix.exponential::<V>(sign, moved, arena.rest());
+            for ((z, y), v) in moved.iter_mut().zip(&*y).zip(shift.iter()) {
+                let sum = V::load(z).add(V::load(y));
+                match direction {
+                    Direction::Forward => sum.add(V::load(v)).store(z),
+                    Direction::Inverse => sum.store(z),
+                }
             }
         }
-        matrix.exponential::<V>(sign, moved, arena.rest());
-        for ((z, y), v) in moved.iter_mut().zip(y).zip(shift.iter()) {
-            let sum = V::load(z).add(V::load(y));
-            match direction {
-                Direction::Forward => sum.add(V::load(v)).store(z),
-                Direction::Inverse => sum.store(z),
-            }
-        }
-        matrix.trace::<V>().mul(V::constant(sign)).accumulate(log_det);
+        matrix.trace::<V>().mul(V::constant(*copies as f64 * sign)).accumulate(log_det);
     }
 }
 
 struct Back<'a, T> {
-    conditioner: &'a RadialConditioner,
+    coupling: &'a PairwiseCoupling,
     call: Vjp<'a, T>,
     scratch: &'a mut [Lane<T>],
 }
@@ -212,9 +239,13 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { conditioner, call, scratch } = self;
-        let (y, pairs, n) = (call.conditioning, conditioner.pairs, conditioner.particles);
+        let Self { coupling, call, scratch } = self;
+        let PairwiseCoupling { copies, conditioner } = coupling;
+        let (pairs, n) = (conditioner.pairs, conditioner.particles);
+        let width = call.conditioning.len() / copies;
         let mut arena = Arena::new(scratch);
+        let (y, y_cotangent) = (arena.take(width), arena.take(width));
+        mean::<V>(call.conditioning, y);
         let mut tape = conditioner.tape(&mut arena);
         conditioner.forward::<V>(call.theta, y, &mut tape);
         let sign = sign(call.direction);
@@ -222,28 +253,21 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
         let pair_cotangent = arena.take_zeroed(PAIR_OUTPUTS * pairs);
         let node_cotangent = arena.take_zeroed(NODE_OUTPUTS * n);
         let direction_cotangent = arena.take_zeroed(pairs * conditioner.dimension);
-        let centered_cotangent = arena.take_zeroed(y.len());
-        let (noise, shift) = (arena.take(y.len()), arena.take(y.len()));
+        let centered_cotangent = arena.take_zeroed(width);
+        let (noise, shift) = (arena.take(width), arena.take(width));
         let (phi, alpha_beta) = tape.pair_outputs.split_at(pairs);
         let (g, s) = tape.node_outputs.split_at(n);
-
-        // The input of the exponential: x − y, or x′ − y − v.
         let inverse = call.direction == Direction::Inverse;
         if inverse {
             displacement::<V>(conditioner, (phi, g), tape.direction, tape.centered, shift);
         }
-        for (((noise, x), y), v) in noise.iter_mut().zip(call.moved).zip(y).zip(shift.iter()) {
-            let difference = V::load(x).sub(V::load(y));
-            let z = if inverse { difference.sub(V::load(v)) } else { difference };
-            z.store(noise);
-        }
 
         // The output is y + exp(±H)·noise, plus v when forward.
-        for (to, from) in call.conditioning_cotangent.iter_mut().zip(call.moved_cotangent.iter()) {
-            V::load(from).accumulate(to);
+        for (k, y) in y_cotangent.iter_mut().enumerate() {
+            total::<V>(call.moved_cotangent, k, width).store(y);
         }
         if !inverse {
-            shift.copy_from_slice(call.moved_cotangent);
+            shift.copy_from_slice(y_cotangent);
         }
         let matrix = pair_matrix(conditioner, alpha_beta, s, tape.direction);
         let (phi_cotangent, alpha_beta_cotangent) = pair_cotangent.split_at_mut(pairs);
@@ -255,16 +279,24 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
             radial: beta_cotangent,
             direction: direction_cotangent,
         };
-        let log_det = V::load(call.log_det_cotangent).mul(V::constant(sign));
+        let log_det = V::load(call.log_det_cotangent).mul(V::constant(*copies as f64 * sign));
         matrix.trace_vjp::<V>(log_det, &mut to);
-        matrix.exponential_vjp::<V>(sign, noise, call.moved_cotangent, &mut to, arena.rest());
-        for (to, from) in call.conditioning_cotangent.iter_mut().zip(call.moved_cotangent.iter()) {
-            V::load(to).sub(V::load(from)).store(to);
+        let cotangents = call.moved_cotangent.chunks_exact_mut(width);
+        for (moved, cotangent) in call.moved.chunks_exact(width).zip(cotangents) {
+            // The input of the exponential: x − y, or x′ − y − v.
+            for (((noise, x), y), v) in noise.iter_mut().zip(moved).zip(&*y).zip(shift.iter()) {
+                let difference = V::load(x).sub(V::load(y));
+                let z = if inverse { difference.sub(V::load(v)) } else { difference };
+                z.store(noise);
+            }
+            matrix.exponential_vjp::<V>(sign, noise, cotangent, &mut to, arena.rest());
         }
-        // ∂L/∂v: the output's cotangent when forward, minus the noise's when inverse.
-        if inverse {
-            for (v, z) in shift.iter_mut().zip(call.moved_cotangent.iter()) {
-                V::load(z).neg().store(v);
+        for (k, y) in y_cotangent.iter_mut().enumerate() {
+            let noise = total::<V>(call.moved_cotangent, k, width);
+            V::load(y).sub(noise).store(y);
+            // ∂L/∂v: the output's cotangent when forward, minus the noise's when inverse.
+            if inverse {
+                noise.neg().store(&mut shift[k]);
             }
         }
         let to = (phi_cotangent, g_cotangent, &mut *direction_cotangent, &mut *centered_cotangent);
@@ -276,10 +308,16 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
             node_cotangent,
             direction_cotangent,
             centered_cotangent,
-            call.conditioning_cotangent,
+            y_cotangent,
             call.gradient,
             &mut arena,
         );
+        let share = V::constant(1.0 / *copies as f64);
+        for copy in call.conditioning_cotangent.chunks_exact_mut(width) {
+            for (to, y) in copy.iter_mut().zip(&*y_cotangent) {
+                V::load(y).mul(share).accumulate(to);
+            }
+        }
     }
 }
 

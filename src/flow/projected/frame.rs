@@ -1,0 +1,239 @@
+//! Projections on a frame: a node's coordinates about its origin, in a frame of its own that turns with
+//! the configuration, are transformed, and taken back.
+//!
+//! ```text
+//! e1 = v1/‖v1‖,   e2 ∝ v2 − (v2·e1) e1,   e3 = e1 × e2       (2D: e2 is e1 turned by 90°)
+//! c_k = e_k·(z − o),   c′ = f(c),   z′ = o + Σ_k c′_k e_k
+//! ```
+//!
+//! The cross product (2D: the turn) has a handedness: the map commutes with rotations and not with
+//! reflections.
+
+use super::coordinates::{Coordinates, Local};
+use super::radial::SQUARE_FLOOR;
+use super::transform::{ColumnMut, Cotangents, Given, Transform};
+use super::{add_scaled, dot, subtract};
+use crate::engine::Vector;
+
+/// A loss under this is ignored (Midgley et al.).
+const IGNORED_LOSS: f64 = 1e-4;
+/// 1 − |cos| is not taken to be smaller than this, so that slopes stay finite.
+const LEAST_REST: f64 = 1e-6;
+
+/// Coordinates in the node's frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Framed<C>(pub C);
+
+/// The frame and the lengths that its vectors were divided by.
+struct Frame<V> {
+    axes: [[V; 3]; 3],
+    lengths: [V; 2],
+}
+
+#[inline(always)]
+fn length<V: Vector>(v: &[V; 3]) -> V {
+    dot(v, v).add(V::constant(SQUARE_FLOOR)).sqrt()
+}
+
+#[inline(always)]
+fn over<V: Vector>(v: &[V; 3], length: V) -> [V; 3] {
+    let inverse = V::constant(1.0).div(length);
+    [v[0].mul(inverse), v[1].mul(inverse), v[2].mul(inverse)]
+}
+
+#[inline(always)]
+fn cross<V: Vector>(a: &[V; 3], b: &[V; 3]) -> [V; 3] {
+    let component = |i: usize, j: usize| a[i].mul(b[j]).sub(a[j].mul(b[i]));
+    [component(1, 2), component(2, 0), component(0, 1)]
+}
+
+/// v without its part along the unit vector e.
+#[inline(always)]
+fn across<V: Vector>(v: &[V; 3], e: &[V; 3]) -> [V; 3] {
+    let mut out = *v;
+    add_scaled(&mut out, e, dot(v, e).neg());
+    out
+}
+
+impl<V: Vector> Frame<V> {
+    #[inline(always)]
+    fn new(given: &Given<'_, V>) -> Self {
+        let [v1, v2] = &given.axes;
+        let zero = V::zero();
+        let first = length(v1);
+        let e1 = over(v1, first);
+        if given.dimension == 2 {
+            let e2 = [e1[1].neg(), e1[0], zero];
+            return Self { axes: [e1, e2, [zero; 3]], lengths: [first, V::constant(1.0)] };
+        }
+        let w = across(v2, &e1);
+        let second = length(&w);
+        // Again, for what rounding leaves along e1 when v1 and v2 are nearly parallel.
+        let e2 = across(&over(&w, second), &e1);
+        let e2 = over(&e2, length(&e2));
+        Self { axes: [e1, e2, cross(&e1, &e2)], lengths: [first, second] }
+    }
+
+    /// c_k = e_k·u.
+    #[inline(always)]
+    fn project(&self, u: &[V; 3]) -> [V; 3] {
+        [dot(&self.axes[0], u), dot(&self.axes[1], u), dot(&self.axes[2], u)]
+    }
+
+    /// Σ c_k e_k.
+    #[inline(always)]
+    fn assemble(&self, c: &[V; 3]) -> [V; 3] {
+        let mut u = [V::zero(); 3];
+        for (e, &c) in self.axes.iter().zip(c) {
+            add_scaled(&mut u, e, c);
+        }
+        u
+    }
+
+    /// From the cotangents of the frame's vectors to those of v1 and v2.
+    #[inline(always)]
+    fn adjoint(&self, given: &Given<'_, V>, mut axes: [[V; 3]; 3]) -> [[V; 3]; 2] {
+        let [e1, e2, _] = &self.axes;
+        let zero = V::zero();
+        let [first, second] = self.lengths;
+        let mut v2 = [zero; 3];
+        if given.dimension == 2 {
+            axes[0][0] = axes[0][0].add(axes[1][1]);
+            axes[0][1] = axes[0][1].sub(axes[1][0]);
+        } else {
+            let one = V::constant(1.0);
+            let from_third = cross(e2, &axes[2]);
+            add_scaled(&mut axes[0], &from_third, one);
+            let from_third = cross(&axes[2], e1);
+            add_scaled(&mut axes[1], &from_third, one);
+            let w = over(&across(&axes[1], e2), second);
+            v2 = across(&w, e1);
+            add_scaled(&mut axes[0], &given.axes[1], dot(&w, e1).neg());
+            add_scaled(&mut axes[0], &w, dot(&given.axes[1], e1).neg());
+        }
+        [over(&across(&axes[0], e1), first), v2]
+    }
+}
+
+impl<C: Coordinates> Transform for Framed<C> {
+    fn vectors(&self, dimension: usize) -> usize {
+        dimension
+    }
+
+    fn parameters(&self, dimension: usize) -> usize {
+        self.0.parameters(dimension)
+    }
+
+    fn operations(&self, dimension: usize) -> (f64, f64) {
+        let (apply, adjoint) = self.0.operations(dimension);
+        let d = dimension as f64;
+        // The frame, to its coordinates and back.
+        let frame = 30.0 * (d - 1.0) + 4.0 * d * d;
+        (apply + frame, adjoint + 3.0 * frame)
+    }
+
+    #[inline(always)]
+    fn apply<V: Vector>(&self, given: &Given<'_, V>) -> ([V; 3], V) {
+        let frame = Frame::new(given);
+        let c = frame.project(&subtract(&given.position, &given.origin));
+        let (moved, log_det) = self.0.apply(&Local::new(given, c));
+        let mut position = frame.assemble(&moved);
+        add_scaled(&mut position, &given.origin, V::constant(1.0));
+        (position, log_det)
+    }
+
+    #[inline(always)]
+    fn adjoint<V: Vector>(
+        &self,
+        given: &Given<'_, V>,
+        moved: &[V; 3],
+        log_det: V,
+        raw: &mut ColumnMut<'_, V::Scalar>,
+    ) -> Cotangents<V> {
+        let frame = Frame::new(given);
+        let offset = subtract(&given.position, &given.origin);
+        let local = Local::new(given, frame.project(&offset));
+        let moved_coordinates = frame.project(moved);
+        let (after, before) = self.0.adjoint(&local, &moved_coordinates, log_det, raw);
+        let mut axes = [[V::zero(); 3]; 3];
+        for (k, axis) in axes.iter_mut().enumerate() {
+            add_scaled(axis, moved, after[k]);
+            add_scaled(axis, &offset, before[k]);
+        }
+        let position = frame.assemble(&before);
+        Cotangents {
+            position,
+            origin: subtract(moved, &position),
+            axes: frame.adjoint(given, axes),
+        }
+    }
+
+    #[inline(always)]
+    fn keep_apart<V: Vector>(&self, given: &Given<'_, V>, weight: V, cotangents: &mut [[V; 3]; 2]) {
+        if given.dimension == 3 {
+            let [v1, v2] = apart_adjoint(&given.axes, weight);
+            add_scaled(&mut cotangents[0], &v1, V::constant(1.0));
+            add_scaled(&mut cotangents[1], &v2, V::constant(1.0));
+        }
+    }
+}
+
+/// Cotangents of v1 and v2 for `weight` times their loss −ln(1 − |c|), c = cos ∠(v1, v2); none where the
+/// loss is under 1e-4.
+#[inline(always)]
+fn apart_adjoint<V: Vector>([v1, v2]: &[[V; 3]; 2], weight: V) -> [[V; 3]; 2] {
+    let (first, second) = (length(v1), length(v2));
+    let (e1, e2) = (over(v1, first), over(v2, second));
+    let c = dot(&e1, &e2);
+    let rest = V::constant(1.0).sub(c.abs()).max(V::constant(LEAST_REST));
+    let slope = V::select(c.lt(V::zero()), weight.neg(), weight).div(rest);
+    let idle = V::constant((-IGNORED_LOSS).exp()).lt(rest);
+    let slope = V::select(idle, V::zero(), slope);
+    // ∂c/∂v1 = (e2 − c e1)/‖v1‖
+    let turn = |a: &[V; 3], b: &[V; 3], length: V| {
+        let across = across(b, a);
+        let factor = slope.div(length);
+        [across[0].mul(factor), across[1].mul(factor), across[2].mul(factor)]
+    };
+    [turn(&e1, &e2, first), turn(&e2, &e1, second)]
+}
+
+/// Coordinates along the axes of space, about the origin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fixed<C>(pub C);
+
+impl<C: Coordinates> Transform for Fixed<C> {
+    fn vectors(&self, _dimension: usize) -> usize {
+        1
+    }
+
+    fn parameters(&self, dimension: usize) -> usize {
+        self.0.parameters(dimension)
+    }
+
+    fn operations(&self, dimension: usize) -> (f64, f64) {
+        self.0.operations(dimension)
+    }
+
+    #[inline(always)]
+    fn apply<V: Vector>(&self, given: &Given<'_, V>) -> ([V; 3], V) {
+        let c = subtract(&given.position, &given.origin);
+        let (mut position, log_det) = self.0.apply(&Local::new(given, c));
+        add_scaled(&mut position, &given.origin, V::constant(1.0));
+        (position, log_det)
+    }
+
+    #[inline(always)]
+    fn adjoint<V: Vector>(
+        &self,
+        given: &Given<'_, V>,
+        moved: &[V; 3],
+        log_det: V,
+        raw: &mut ColumnMut<'_, V::Scalar>,
+    ) -> Cotangents<V> {
+        let local = Local::new(given, subtract(&given.position, &given.origin));
+        let (_, position) = self.0.adjoint(&local, moved, log_det, raw);
+        let origin = subtract(moved, &position);
+        Cotangents { position, origin, axes: [[V::zero(); 3]; 2] }
+    }
+}

@@ -1,0 +1,104 @@
+//! The vector projection: a node moves along the line from its origin, so that only its distance to it
+//! changes, by a spline.
+//!
+//! ```text
+//! r = ‖z − o‖,   r′ = S(r),   z′ = o + (z − o) r′/r,   log det = ln S′(r) + (d − 1) ln(r′/r)
+//! ```
+
+use super::super::spline::{Evaluation, Spline, SplineShape, MAX_RAW};
+use super::transform::{ColumnMut, Cotangents, Given, Transform};
+use super::{dot, subtract};
+use crate::engine::{ln, Vector};
+
+/// Added to squared distances, so that a distance has a derivative at the origin.
+pub(super) const SQUARE_FLOOR: f64 = 1e-20;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Radial {
+    /// Of the distance.
+    pub spline: SplineShape,
+}
+
+/// The transform at one point.
+struct At<V: Vector> {
+    raw: [V; MAX_RAW],
+    spline: Spline<V>,
+    evaluation: Evaluation<V>,
+    /// z − o.
+    offset: [V; 3],
+    distance: V,
+    /// t = r′/r.
+    stretch: V,
+}
+
+impl Radial {
+    #[inline(always)]
+    fn at<V: Vector>(&self, given: &Given<'_, V>) -> At<V> {
+        let offset = subtract(&given.position, &given.origin);
+        let distance = dot(&offset, &offset).add(V::constant(SQUARE_FLOOR)).sqrt();
+        let raw = given.raw.entries(0, self.spline.parameters());
+        let spline = Spline::new(self.spline, &raw);
+        let evaluation = spline.evaluate(given.direction, distance);
+        let stretch = evaluation.value.div(distance);
+        At { raw, spline, evaluation, offset, distance, stretch }
+    }
+}
+
+/// d − 1.
+#[inline(always)]
+fn across<V: Vector>(given: &Given<'_, V>) -> V {
+    V::constant((given.dimension - 1) as f64)
+}
+
+impl Transform for Radial {
+    fn vectors(&self, _dimension: usize) -> usize {
+        1
+    }
+
+    fn parameters(&self, _dimension: usize) -> usize {
+        self.spline.parameters()
+    }
+
+    fn operations(&self, dimension: usize) -> (f64, f64) {
+        let (evaluation, adjoint) = self.spline.operations();
+        // Distance, stretch, its logarithm, the new position.
+        let around = 6.0 * dimension as f64 + 45.0;
+        (evaluation + around, evaluation + adjoint + 2.0 * around)
+    }
+
+    #[inline(always)]
+    fn apply<V: Vector>(&self, given: &Given<'_, V>) -> ([V; 3], V) {
+        let at = self.at(given);
+        let mut position = given.position;
+        for (position, u) in position.iter_mut().zip(&at.offset) {
+            // o + u·t = z + u·(t − 1)
+            *position = u.mul_add(at.stretch.sub(V::constant(1.0)), *position);
+        }
+        let along = at.evaluation.log_det(given.direction);
+        (position, across(given).mul_add(ln(at.stretch), along))
+    }
+
+    #[inline(always)]
+    fn adjoint<V: Vector>(
+        &self,
+        given: &Given<'_, V>,
+        moved: &[V; 3],
+        log_det: V,
+        raw: &mut ColumnMut<'_, V::Scalar>,
+    ) -> Cotangents<V> {
+        let at = self.at(given);
+        let stretch = across(given).mul(log_det).div(at.stretch).add(dot(moved, &at.offset));
+        // t = r′/r
+        let value = stretch.div(at.distance);
+        let cotangents = [value, log_det];
+        let (through, parameters) =
+            at.spline.adjoint(given.direction, &at.evaluation, cotangents, &at.raw);
+        raw.store(0, self.spline.parameters(), &parameters);
+        let outward = through.sub(value.mul(at.stretch)).div(at.distance);
+        let mut position = [V::zero(); 3];
+        for k in 0..3 {
+            position[k] = moved[k].mul_add(at.stretch, outward.mul(at.offset[k]));
+        }
+        Cotangents { position, origin: subtract(moved, &position), axes: [[V::zero(); 3]; 2] }
+    }
+}
