@@ -302,8 +302,8 @@ pub(super) struct ReferenceArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
-    /// Only flows whose names contain this, such as lj13 or pairwise; "cluster" for clusters of 13 to
-    /// 110 particles
+    /// Only flows whose names contain this, such as lj13 or pairwise, and after ": " only such
+    /// operations, as in "lj13: parameter"; "cluster" for clusters of 13 to 110 particles
     #[arg(default_value = "")]
     pub filter: String,
     /// Samples of a batch; at most 64 for more than 13 particles

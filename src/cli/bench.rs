@@ -7,8 +7,11 @@ use super::args::BenchArgs;
 use super::output::say;
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
-    let found = cases(&args.filter, args.batch.get())?;
-    if found.is_empty() {
+    let (flows, operations) = args.filter.split_once(": ").unwrap_or((&args.filter, ""));
+    let found = cases(flows, args.batch.get())?;
+    let operations: Vec<Operation> =
+        Operation::ALL.into_iter().filter(|o| o.label().contains(operations)).collect();
+    if found.is_empty() || operations.is_empty() {
         let all: Vec<String> = cases("", 1)?.into_iter().map(|case| case.name).collect();
         return Err(Error::parameter(
             "FILTER",
@@ -23,7 +26,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
         if !args.json {
             say!("")?;
         }
-        for operation in Operation::ALL {
+        for &operation in &operations {
             let measurement = case.measure(operation, args.seconds);
             if !args.json {
                 row(&measurement)?;

@@ -124,8 +124,14 @@ pub fn cases(filter: &str, batch: usize) -> Result<Vec<Case>, Error> {
             let name = format!("{system}-{flow}");
             if name.contains(filter) {
                 let system = System::new(particles, dimension)?;
-                // A sample of LJ55 at the published size costs a tenth of a second of a core.
-                let batch = if particles > 13 { batch.min(64) } else { batch };
+                // A sample of LJ55 at the published size costs a tenth of a second of a core, and
+                // the cost grows with the square.
+                let most = if particles > 13 {
+                    (64 * 55 * 55 / particles.pow(2)).clamp(LANES, 64)
+                } else {
+                    batch
+                };
+                let batch = batch.min(most);
                 found.push(case(name, system, layers, scale, batch)?);
             }
         }
