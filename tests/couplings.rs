@@ -374,8 +374,8 @@ impl Case {
 
     /// Largest relative difference between vector-Jacobian products and central finite differences,
     /// along random directions in the moved half, in the conditioning half and in the parameters, and
-    /// for every parameter alone.
-    fn vjp_error(&self) -> f64 {
+    /// for every parameter alone; or the first one beyond `enough`.
+    fn vjp_error(&self, enough: f64) -> f64 {
         let width = self.shape.lanes();
         let weights = lanes(width, 21, 1.0);
         let log_det_weight = lanes(1, 22, 1.0)[0];
@@ -475,6 +475,9 @@ impl Case {
                 }
             }
             for (k, got) in gradient.iter().enumerate() {
+                if error > enough {
+                    return error;
+                }
                 let at = |by: f64| {
                     let mut theta = self.theta.clone();
                     theta[k] += by;
@@ -607,10 +610,10 @@ fn only_like_particles_can_be_exchanged() {
 #[test]
 fn vector_jacobian_products_agree_with_finite_differences() {
     for mut case in cases() {
-        let error = case.vjp_error();
+        let error = case.vjp_error(f64::INFINITY);
         assert!(error < 1e-6, "{}: {error:e}", case.name);
         case.log_det_factor = 1.01;
-        assert!(case.vjp_error() > 1e-4, "{}: a planted factor was not caught", case.name);
+        assert!(case.vjp_error(1e-4) > 1e-4, "{}: a planted factor was not caught", case.name);
     }
 }
 
