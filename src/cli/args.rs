@@ -266,9 +266,11 @@ pub(super) struct CompletionsArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct PlotArgs {
-    /// Folder of the run
-    pub run: PathBuf,
-    /// Folder of the figures [default: plots/NAME beside runs/, else the run's own folder]
+    /// Folders of the runs; of several, their ESS curves are drawn in one figure, too
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Folder of the figures; of several runs, a folder for each in it [default: plots/NAME beside runs/, else
+    /// the run's own folder]
     #[arg(long, short)]
     pub output: Option<PathBuf>,
 }

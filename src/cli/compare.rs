@@ -114,14 +114,24 @@ pub(super) fn run(args: &CompareArgs, registry: &Registry) -> Result<(), Error> 
         say!("\ntable in {}", path.display())?;
     }
     if let Some(path) = figure {
-        let curves: Vec<(&str, &[MetricsRow])> = groups
-            .iter()
-            .flat_map(|group| group.iter().map(|run| (group[0].name.as_str(), &run.rows[..])))
-            .collect();
-        comparison_figure(&curves, "effective sample size", &path)?;
+        draw(&groups, &path)?;
         say!("\nfigure in {0}.svg and {0}.png", path.display())?;
     }
     Ok(())
+}
+
+/// The curves of several runs in one figure, `path` without its extension.
+pub(super) fn figure(paths: &[PathBuf], registry: &Registry, path: &Path) -> Result<(), Error> {
+    let runs = paths.iter().map(|path| read(path, registry)).collect::<Result<Vec<_>, _>>()?;
+    draw(&grouped(&runs), path)
+}
+
+fn draw(groups: &[Vec<&Run>], path: &Path) -> Result<(), Error> {
+    let curves: Vec<(&str, &[MetricsRow])> = groups
+        .iter()
+        .flat_map(|group| group.iter().map(|run| (group[0].name.as_str(), &run.rows[..])))
+        .collect();
+    comparison_figure(&curves, "effective sample size", path)
 }
 
 fn percent(fraction: f64) -> String {

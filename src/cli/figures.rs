@@ -12,6 +12,7 @@ use crate::run::{draw_weighted, load_model, read_metrics, RunFolder};
 use crate::train::Problem;
 
 use super::args::PlotArgs;
+use super::compare;
 use super::evaluate::open;
 use super::output::say;
 use super::train::reference_samples;
@@ -20,9 +21,25 @@ use super::train::reference_samples;
 const LAST: &str = "pair_distances";
 
 pub(super) fn run(args: &PlotArgs, registry: &Registry) -> Result<(), Error> {
-    let trained = open(&args.run, registry)?;
-    let output = folder_for(trained.folder.path(), args.output.as_deref());
-    draw(&trained.folder, &trained.problem, &trained.target, &trained.recipe, &output)
+    for run in &args.runs {
+        let trained = open(run, registry)?;
+        let path = trained.folder.path();
+        let own = args.output.as_deref().map(|output| match path.file_name() {
+            Some(name) if args.runs.len() > 1 => output.join(name),
+            _ => output.to_path_buf(),
+        });
+        let output = folder_for(path, own.as_deref());
+        draw(&trained.folder, &trained.problem, &trained.target, &trained.recipe, &output)?;
+    }
+    if let (Some(first), true) = (args.runs.first(), args.runs.len() > 1) {
+        let beside = || folder_for(first, None).parent().map(Path::to_path_buf).unwrap_or_default();
+        let path = args.output.clone().unwrap_or_else(beside).join("comparison");
+        if team().leads() {
+            compare::figure(&args.runs, registry, &path)?;
+            say!("their ESS curves in {0}.svg and {0}.png", path.display())?;
+        }
+    }
+    Ok(())
 }
 
 /// `plots/NAME` beside a folder `runs/NAME`, else the run's own folder.

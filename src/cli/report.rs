@@ -46,9 +46,7 @@ fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
         trained_by: metadata.boltzflow_version,
         ..facts(&folder, &recipe, &target, &problem)?
     };
-    let evaluation =
-        if folder.evaluation().exists() { Some(folder.read_evaluation()?) } else { None };
-    RunReport::read(&folder, facts, evaluation, Some(pictures))
+    RunReport::read(&folder, facts, Some(pictures))
 }
 
 /// The page of the training in `folder`, at `address` as long as the process lives.
@@ -62,9 +60,7 @@ pub(super) fn live(
     let facts = facts(folder, recipe, target, problem)?;
     let folder = RunFolder::read_only(folder.path())?;
     serve(address, move || {
-        let evaluation =
-            if folder.evaluation().exists() { Some(folder.read_evaluation()?) } else { None };
-        let run = RunReport::read(&folder, facts.clone(), evaluation, None)?;
+        let run = RunReport::read(&folder, facts.clone(), None)?;
         Ok(Report { version: VERSION, live: true, runs: vec![run] })
     })
 }

@@ -75,7 +75,8 @@ fn abscissas(rows: &[MetricsRow]) -> [(String, Ticks, Abscissa); 3] {
 }
 
 /// Reverse (solid) and forward (dashed) effective sample size of several runs against training steps, training
-/// time and energy evaluations. Runs of the same name have one colour and one place in the legend.
+/// time and energy evaluations. Runs of the same name are seeds of one recipe: their median, in a band from the
+/// least to the largest.
 ///
 /// # Errors
 /// [`Error::Write`]; [`Error::Run`] when the drawing itself fails.
@@ -86,26 +87,23 @@ pub fn comparison_figure(
 ) -> Result<(), Error> {
     const COLORS: [Color; 5] =
         [Color::Blue, Color::Vermillion, Color::Green, Color::Orange, Color::Black];
-    let mut names: Vec<&str> = runs.iter().map(|(name, _)| *name).collect();
-    names.dedup();
-    let color = |name: &str| {
-        let place = names.iter().position(|known| *known == name).unwrap_or(0);
-        COLORS[place % COLORS.len()]
-    };
+    let mut recipes: Vec<(&str, Vec<&[MetricsRow]>)> = Vec::new();
+    for &(name, rows) in runs {
+        match recipes.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, seeds)) => seeds.push(rows),
+            None => recipes.push((name, vec![rows])),
+        }
+    }
     let all: Vec<MetricsRow> = runs.iter().flat_map(|(_, rows)| rows.iter().cloned()).collect();
     let panels = abscissas(&all).into_iter().map(|(label, ticks, x)| {
-        let curve =
-            |name: &str, rows: &[MetricsRow], kind, stroke, y: fn(&MetricsRow) -> _| Curve {
-                label: format!("{name}, {kind}"),
-                color: color(name),
-                stroke,
-                points: points(rows, &x, y),
+        let curves = recipes.iter().enumerate().rev().flat_map(|(place, (name, seeds))| {
+            let color = COLORS[place % COLORS.len()];
+            let curves = |kind, stroke, y| {
+                seed_curves(&format!("{name}, {kind}"), (color, stroke), seeds, &x, y)
             };
-        let curves = runs.iter().rev().flat_map(|(name, rows)| {
-            [
-                curve(name, rows, "forward", Stroke::Dashed, |row| row.forward_ess),
-                curve(name, rows, "reverse", Stroke::Line, |row| row.reverse_ess),
-            ]
+            let mut both = curves("forward", Stroke::Dashed, |row| row.forward_ess);
+            both.extend(curves("reverse", Stroke::Line, |row| row.reverse_ess));
+            both
         });
         let end = all.iter().map(&x).filter(|x| x.is_finite()).fold(0.0, f64::max);
         Panel {
@@ -115,10 +113,44 @@ pub fn comparison_figure(
             empty: "not evaluated yet",
         }
     });
-    save(
-        &Sheet { title: title.to_string(), note: sizes(&all), panels: panels.collect() },
-        path.as_ref(),
-    )
+    let mut note = sizes(&all);
+    if recipes.iter().any(|(_, seeds)| seeds.len() > 1) {
+        note += "; bands: from the lowest to the highest seed, with their median";
+    }
+    save(&Sheet { title: title.to_string(), note, panels: panels.collect() }, path.as_ref())
+}
+
+/// The curve of a recipe; of several seeds the median at the steps that all have evaluated, in its band.
+fn seed_curves(
+    label: &str,
+    (color, stroke): (Color, Stroke),
+    seeds: &[&[MetricsRow]],
+    x: &Abscissa,
+    y: fn(&MetricsRow) -> Option<f64>,
+) -> Vec<Curve> {
+    let curve = |stroke, points| Curve { label: label.to_string(), color, stroke, points };
+    let (Some(first), true) = (seeds.first(), seeds.len() > 1) else {
+        return seeds.iter().map(|rows| curve(stroke, points(rows, x, y))).collect();
+    };
+    let (mut low, mut high, mut middle) = (Vec::new(), Vec::new(), Vec::new());
+    for step in first.iter().map(|row| row.step) {
+        let mut met: Vec<(f64, f64)> = seeds
+            .iter()
+            .filter_map(|rows| rows.iter().find(|row| row.step == step))
+            .flat_map(|row| points(std::slice::from_ref(row), x, y))
+            .collect();
+        if met.len() < seeds.len() {
+            continue;
+        }
+        met.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let (last, half) = (met.len() - 1, met.len() / 2);
+        let at = met.iter().map(|point| point.0).sum::<f64>() / met.len() as f64;
+        low.push((at, met[0].1));
+        high.push((at, met[last].1));
+        middle.push((at, 0.5 * (met[half].1 + met[last - half].1)));
+    }
+    high.extend(low.into_iter().rev());
+    vec![curve(Stroke::Band, high), curve(stroke, middle)]
 }
 
 fn ess_curve(
@@ -198,4 +230,34 @@ fn running_median(points: &[(f64, f64)], half: usize) -> Vec<(f64, f64)> {
             (points[at].0, window[window.len() / 2])
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_make_a_band_around_their_median_at_the_steps_that_all_have() {
+        let rows = |shift: f64, steps: &[u64]| -> Vec<MetricsRow> {
+            let row = |&step| MetricsRow {
+                step,
+                train_seconds: 2.0 * step as f64,
+                reverse_ess: Some(0.1 * step as f64 + shift),
+                ..MetricsRow::default()
+            };
+            steps.iter().map(row).collect()
+        };
+        let (one, two, three) = (rows(0.0, &[1, 2, 4]), rows(0.3, &[1, 3, 4]), rows(0.1, &[1, 4]));
+        let time: Abscissa = Box::new(|row| row.train_seconds);
+        let seeds = [&one[..], &two, &three];
+        let style = (Color::Blue, Stroke::Line);
+        let curves = seed_curves("r", style, &seeds, &time, |row| row.reverse_ess);
+        let rounded = |curve: &Curve| -> Vec<(f64, f64)> {
+            curve.points.iter().map(|p| (p.0, (1e6 * p.1).round() / 1e6)).collect()
+        };
+        assert_eq!(rounded(&curves[0]), [(2.0, 0.4), (8.0, 0.7), (8.0, 0.4), (2.0, 0.1)]);
+        assert_eq!(rounded(&curves[1]), [(2.0, 0.2), (8.0, 0.5)]);
+        // One run is a curve through all of its points.
+        assert_eq!(seed_curves("r", style, &seeds[..1], &time, |row| row.reverse_ess).len(), 1);
+    }
 }

@@ -248,6 +248,9 @@ fn draw_stroke<DB: DrawingBackend>(
             area.draw(&Polygon::new(outline, color.mix(0.22).filled())).map_err(text)?;
             line(color.mix(0.8).stroke_width(s))
         }
+        Stroke::Band => {
+            area.draw(&Polygon::new(points.to_vec(), color.mix(0.18).filled())).map_err(text)
+        }
         Stroke::Marked => {
             line(color.stroke_width(2 * s))?;
             points.iter().try_for_each(|&point| {

@@ -57,6 +57,8 @@ pub(super) enum Stroke {
     Area,
     /// A line with its points marked.
     Marked,
+    /// The area that the points go around; has the label of the curve that lies in it.
+    Band,
 }
 
 /// Colours that stay apart for colour-blind readers (Okabe and Ito,

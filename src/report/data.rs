@@ -111,13 +111,14 @@ impl RunReport {
     /// The run in `folder` as it is now; `samples` of the flow and of the target make the pictures.
     ///
     /// # Errors
-    /// Those of reading `metrics.csv` and of [`Pictures::new`]. A run without an evaluation is no error.
+    /// Those of reading `metrics.csv` and `evaluation.json`. A run without an evaluation is no error.
     pub fn read(
         folder: &RunFolder,
         facts: Facts,
-        evaluation: Option<Evaluation>,
         pictures: Option<Pictures>,
     ) -> Result<Self, Error> {
+        let evaluation =
+            if folder.evaluation().exists() { Some(folder.read_evaluation()?) } else { None };
         let rows = if folder.metrics().exists() { read_metrics(folder.metrics())? } else { vec![] };
         let verdict = evaluation.as_ref().map_or_else(Vec::new, |e| verdict(e, &facts));
         Ok(Self { facts, evaluation, verdict, curves: Curves::new(&rows), pictures })

@@ -150,11 +150,22 @@
         legend(series),
         make("p", { class: "note", text: "Reverse: of samples of the flow. Forward: of reference samples, which also sees what the flow misses. Point at a curve, or use the arrow keys on it, for values." }),
         make("div", { class: "grid" }, extra("Loss", "loss", "loss"), extra("Acceptance of Hamiltonian moves", "acceptance", "acceptance", percent),
-          extra("Leapfrog step size", "step_size", "step size (length)")),
+          extra("Leapfrog step size", "step_size", "step size (length)"), ...levels(runs)),
         shares(runs));
     };
     draw();
     return section;
+  }
+  // Hamiltonian transitions from the flow to the target, in the last evaluation.
+  function levels(runs) {
+    const found = runs.filter(run => run.evaluation && (run.evaluation.annealing || []).length);
+    const plot = (title, key, y, form) => {
+      const series = found.map(run => ({ name: runs.length > 1 ? run.facts.name : y, color: color(runs.indexOf(run)),
+        points: run.evaluation.annealing.map((level, i) => [(i + 1) / (run.evaluation.annealing.length + 1), level[key]]) }));
+      return make("div", {}, make("h3", { text: title }), chart({ title, x: "way from the flow (0) to the target (1)", y, series, form }));
+    };
+    return found.length ? [plot("Acceptance along the annealing path", "acceptance", "acceptance", percent),
+      plot("Step sizes along the annealing path", "step_size", "step size (length)")] : [];
   }
   function shares(runs) {
     const rows = runs.map(run => {

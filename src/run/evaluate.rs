@@ -81,6 +81,10 @@ pub struct Evaluation {
     pub annealed_samples: usize,
     /// Their effective sample size.
     pub ais_ess: Option<f64>,
+    /// Hamiltonian transitions at the densities between, from the flow to the target; none in files of
+    /// earlier versions.
+    #[serde(default)]
+    pub annealing: Vec<Level>,
     /// Distances from reference samples.
     pub distances: Option<Distances>,
     /// Samples with log-density drawn a second, on this machine.
@@ -89,6 +93,15 @@ pub struct Evaluation {
     pub energy_evaluations: u64,
     /// Wall time of the training, in seconds.
     pub train_seconds: f64,
+}
+
+/// Hamiltonian transitions at one density of an annealing path.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// Mean acceptance probability.
+    pub acceptance: f64,
+    /// Leapfrog step size, a length.
+    pub step_size: f64,
 }
 
 /// Joint samples of a flow with their log weights.
@@ -212,6 +225,7 @@ pub fn evaluate(
         marginal_reverse_ess: None,
         marginal_forward_ess: None,
         annealed_samples: 0,
+        annealing: Vec::new(),
         ais_ess: None,
         distances: None,
         samples_per_second: options.samples as f64 / seconds,
@@ -275,8 +289,11 @@ pub fn evaluate(
             let samples = options.annealed_samples.div_ceil(128);
             run(&mut step_sizes, samples, u64::MAX - 8 * options.step - round)?;
         }
+        let used: Vec<f64> = step_sizes.0.iter().map(|step| step.get()).collect();
         let annealed = run(&mut step_sizes, options.annealed_samples, u64::MAX / 2 - options.step)?;
         evaluation.annealed_samples = options.annealed_samples;
+        let level = |(&acceptance, step_size)| Level { acceptance, step_size };
+        evaluation.annealing = annealed.acceptance.iter().zip(used).map(level).collect();
         evaluation.ais_ess = Some(effective_sample_size(&annealed.log_weights).fraction);
         if rests_on_few(&annealed.log_weights) {
             few.push("ais_ess");

@@ -27,7 +27,9 @@ pub use atomic::{write_atomically, AtomicFile};
 pub use checkpoint::{Checkpoint, SessionTotals};
 pub use distances::{Distances, SetDistances};
 pub use estimate::{estimate, Average, Estimates, FreeEnergy, Profile};
-pub use evaluate::{draw_weighted, evaluate, likelihood, Evaluation, EvaluationOptions, Weighted};
+pub use evaluate::{
+    draw_weighted, evaluate, likelihood, Evaluation, EvaluationOptions, Level, Weighted,
+};
 pub use folder::RunFolder;
 pub use metrics::{
     metrics_columns, read_metrics, truncate_metrics, MetricsColumn, MetricsRow, MetricsWriter,
