@@ -262,12 +262,21 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
             displacement::<V>(conditioner, (phi, g), tape.direction, tape.centered, shift);
         }
 
+        // The mean of one copy is that copy: sums then go on from its cotangent, in the order that trainings
+        // of that kind have always had.
+        if *copies == 1 {
+            y_cotangent.copy_from_slice(call.conditioning_cotangent);
+            call.conditioning_cotangent.fill(Lane::zero());
+        } else {
+            y_cotangent.fill(Lane::zero());
+        }
         // The output is y + exp(±H)·noise, plus v when forward.
         for (k, y) in y_cotangent.iter_mut().enumerate() {
-            total::<V>(call.moved_cotangent, k, width).store(y);
-        }
-        if !inverse {
-            shift.copy_from_slice(y_cotangent);
+            let output = total::<V>(call.moved_cotangent, k, width);
+            output.accumulate(y);
+            if !inverse {
+                output.store(&mut shift[k]);
+            }
         }
         let matrix = pair_matrix(conditioner, alpha_beta, s, tape.direction);
         let (phi_cotangent, alpha_beta_cotangent) = pair_cotangent.split_at_mut(pairs);
