@@ -10,6 +10,7 @@ use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 
 const BOTH: [Direction; 2] = [Direction::Forward, Direction::Inverse];
 
@@ -609,12 +610,12 @@ fn only_like_particles_can_be_exchanged() {
 
 #[test]
 fn vector_jacobian_products_agree_with_finite_differences() {
-    for mut case in cases() {
+    cases().into_par_iter().for_each(|mut case| {
         let error = case.vjp_error(f64::INFINITY);
         assert!(error < 1e-6, "{}: {error:e}", case.name);
         case.log_det_factor = 1.01;
         assert!(case.vjp_error(1e-4) > 1e-4, "{}: a planted factor was not caught", case.name);
-    }
+    });
 }
 
 #[test]
