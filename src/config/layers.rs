@@ -267,7 +267,7 @@ pub struct NonequivariantLayers {
     pub features: usize,
     /// Heads of the attention (default 4).
     pub heads: usize,
-    /// Hidden layers of the network after the attention (default [128]).
+    /// Hidden layers of the network after the attention (default `[128]`).
     pub hidden: Vec<usize>,
     /// Hidden layers of the network that makes scales and shifts (default [64, 64]).
     pub head_hidden: Vec<usize>,

@@ -20,7 +20,7 @@ pub enum Bend {
     Spline,
 }
 
-/// Sizes of a [`ProjectedCoupling`]; the default is the published vector projection.
+/// Sizes of a [`ProjectedCoupling`](super::ProjectedCoupling); the default is the published vector projection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProjectedOptions {
     /// In which coordinates a node moves.
