@@ -4,6 +4,7 @@ use std::io::Write;
 
 use crate::config::Registry;
 use crate::error::Error;
+use crate::parallel::team;
 use crate::potential::Potential;
 use crate::run::{estimate, write_atomically, Estimates, Observable, Profile, Weighted};
 
@@ -57,7 +58,8 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     let change: Option<&mut dyn FnMut(&Weighted) -> _> =
         if elsewhere { Some(&mut energies) } else { None };
     let found = estimate(system, &observables, args.bins.get(), change, batches)?;
-    if let (Some(path), Some(profile)) = (&args.output, found.profiles.first()) {
+    let output = args.output.as_ref().filter(|_| team().leads());
+    if let (Some(path), Some(profile)) = (output, found.profiles.first()) {
         write_atomically(path, |file| {
             writeln!(file, "r,density,error")?;
             rows(profile)

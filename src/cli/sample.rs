@@ -15,8 +15,9 @@ use super::evaluate::{open, Trained};
 use super::output::{say, warn};
 use super::train::evaluation_options;
 
-/// Samples in memory at a time, for each rank.
-const BATCH: usize = 4096;
+/// Samples in memory at a time. Not more for more ranks: what is drawn and estimated does not depend on their
+/// number.
+const BATCH: usize = 16_384;
 
 pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     check_destination(&args.output)?;
@@ -25,24 +26,16 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     let (system, labels) = (trained.problem.flow.system(), trained.target.labels());
     let place = args.output.display();
     let drawn = args.samples.get();
-    if team().size() > 1 && (args.ais || args.resample.is_some()) {
-        return Err(Error::parameter(
-            "--ais and --resample",
-            "work on one rank: start without mpirun, or draw without them",
-        ));
-    }
-    let batches = weighted_batches(&trained, drawn, args.ais)?.map(|batch| {
+    let mut batches = weighted_batches(&trained, drawn, args.ais)?.map(|batch| {
         let Weighted { positions, log_weights, energies } = batch?;
         Ok(Samples { positions, log_weights: Some(log_weights), energies: Some(energies) })
     });
+    // Every rank takes part in the draws; rank 0 writes.
+    if !team().leads() {
+        return batches.try_for_each(|batch| batch.map(drop));
+    }
     let Some(places) = args.resample else {
-        if team().leads() {
-            write_samples_of(&args.output, system, &labels, drawn, batches)?;
-        } else {
-            for batch in batches {
-                batch?;
-            }
-        }
+        write_samples_of(&args.output, system, &labels, drawn, batches)?;
         return say!("{drawn} samples with log weights and energies in {place}");
     };
     let places = places.get();
@@ -69,10 +62,9 @@ pub(super) fn weighted_batches(
         true => Some(AnnealedDraws::new(problem, theta, levels)?),
         false => None,
     };
-    let most = BATCH * team().size();
-    Ok((0..count.div_ceil(most)).map(move |batch| {
-        let first = batch * most;
-        let samples = most.min(count - first);
+    Ok((0..count.div_ceil(BATCH)).map(move |batch| {
+        let first = batch * BATCH;
+        let samples = BATCH.min(count - first);
         match &annealed {
             Some(draws) => draws.draw(batch as u64, samples),
             None => {

@@ -38,13 +38,13 @@ impl<'a> AnnealedDraws<'a> {
         // Steps 0 and 1 are the plain draws of a user and of the figures.
         let annealed = self.run(count, 2 + part, &mut self.step_sizes.clone())?;
         let target = &self.problem.target;
-        let subspace = target.subspace();
-        let coordinates = subspace.system().coordinates();
-        let rows = || annealed.joint.chunks_exact(subspace.width());
-        let positions = rows().flat_map(|row| &row[..coordinates]).copied().collect();
-        let energies = rows()
+        let coordinates = target.subspace().system().coordinates();
+        let positions = annealed.positions(coordinates);
+        let log_conditional = annealed.of_all(1, |row| vec![target.log_conditional(row)]);
+        let energies = log_conditional
+            .iter()
             .zip(&annealed.log_p)
-            .map(|(row, log_p)| match target.log_conditional(row) - log_p {
+            .map(|(log_conditional, log_p)| match log_conditional - log_p {
                 energy if energy.is_finite() => energy,
                 _ => f64::INFINITY,
             })

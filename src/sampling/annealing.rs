@@ -95,21 +95,22 @@ pub struct Annealed {
 impl Annealed {
     /// x of all samples, the first `coordinates` numbers of each configuration. A collective operation.
     pub fn positions(&self, coordinates: usize) -> Vec<f64> {
+        self.of_all(coordinates, |row| row[..coordinates].to_vec())
+    }
+
+    /// `count` numbers that `what` finds in each joint configuration, of all samples. A collective operation.
+    pub fn of_all(&self, count: usize, what: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
         let team = team();
-        let place = |rank: usize| {
-            let share = &self.shares[rank];
-            share.start * coordinates..share.end * coordinates
-        };
-        let samples = self.log_weights.len();
+        let place = |rank: usize| self.shares[rank].start * count..self.shares[rank].end * count;
         let own = place(team.rank());
-        let width = self.joint.len() * coordinates / own.len().max(1);
-        let mut positions = vec![0.0; samples * coordinates];
+        let width = self.joint.len() / self.shares[team.rank()].len().max(1);
+        let mut found = vec![0.0; self.log_weights.len() * count];
         let rows = self.joint.chunks_exact(width.max(1));
-        for (x, row) in positions[own].chunks_exact_mut(coordinates).zip(rows) {
-            x.copy_from_slice(&row[..coordinates]);
+        for (found, row) in found[own].chunks_exact_mut(count).zip(rows) {
+            found.copy_from_slice(&what(row));
         }
-        team.complete(&mut positions, place);
-        positions
+        team.complete(&mut found, place);
+        found
     }
 }
 

@@ -140,7 +140,7 @@ def recipe(work, name="recipe", target="dw4", base_scale=2.0, steps=40, every_se
 
 
 def equal(binary, work):
-    """1, 2, 3 and 4 ranks: training, evaluation, samples, reference."""
+    """1, 2, 3 and 4 ranks: training, evaluation, samples, estimates, reference."""
     recipe(work)
 
     def everything(ranks, seed=3):
@@ -151,6 +151,12 @@ def equal(binary, work):
         found["evaluate"] = without_clocks(json.loads(evaluation[evaluation.index("{") :]))
         run(binary, ranks, ["sample", name, "-n", "1000", "-o", f"{name}.npz"], work)
         found["samples"] = (work / f"{name}.npz").read_bytes()
+        for extra in (["--ais"], ["--resample", "300"]):
+            output = f"{name}{extra[0]}.npz"
+            run(binary, ranks, ["sample", name, "-n", "5000", *extra, "-o", output], work)
+            found[f"samples {extra[0]}"] = (work / output).read_bytes()
+        told = run(binary, ranks, ["estimate", name, "-n", "6000", "--json"], work)
+        found["estimate"] = json.loads(told[told.index("{") :])
         reference = ["reference", "dw4", "-n", "200", "--chains", "320", "-o", f"{name}-r.npz"]
         run(binary, ranks, [*reference, "--seed", str(seed)], work)
         found["reference"] = (work / f"{name}-r.npz").read_bytes()
