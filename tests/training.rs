@@ -15,8 +15,8 @@ use boltzflow::run::{draw_weighted, evaluate, Evaluation, EvaluationOptions};
 use boltzflow::sampling::AugmentedTarget;
 use boltzflow::system::System;
 use boltzflow::train::{
-    DescentOptions, Estimator, Fab, FabOptions, GuardOptions, Problem, ReplayBuffer, ReverseKl,
-    ReverseKlOptions, Schedule, Trainer, TrainingState,
+    DescentOptions, Estimator, Fab, FabOptions, GuardOptions, Method, Problem, ReplayBuffer,
+    ReverseKl, ReverseKlOptions, Schedule, Trainer, TrainingState,
 };
 use rand_distr::{Distribution, StandardNormal};
 
@@ -25,6 +25,7 @@ use rand_distr::{Distribution, StandardNormal};
 fn descent(batch_size: usize, rate: f64) -> DescentOptions {
     DescentOptions {
         batch_size,
+        method: Method::Adam,
         schedule: Schedule { initial: rate, peak: rate, last: rate, warm_up_steps: 0, steps: 1000 },
         ema_decay: 0.9,
         guard: GuardOptions { window: 100, clip: 1e3, drop: 1e6 },

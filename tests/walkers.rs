@@ -11,8 +11,8 @@ use boltzflow::run::{evaluate, EvaluationOptions};
 use boltzflow::sampling::{Annealing, AugmentedTarget, StepSizes};
 use boltzflow::system::System;
 use boltzflow::train::{
-    DescentOptions, Fab, FabOptions, GuardOptions, Problem, Schedule, Trainer, TrainingState,
-    WalkerOptions, Walkers,
+    DescentOptions, Fab, FabOptions, GuardOptions, Method, Problem, Schedule, Trainer,
+    TrainingState, WalkerOptions, Walkers,
 };
 
 const BASE_SCALE: f64 = 1.3;
@@ -144,6 +144,7 @@ fn trainer(walkers: Option<WalkerOptions>, rate: f64) -> Fab {
     Fab {
         descent: DescentOptions {
             batch_size: 128,
+            method: Method::Adam,
             schedule,
             ema_decay: 0.9,
             guard: GuardOptions { window: 100, clip: 1e3, drop: 1e6 },

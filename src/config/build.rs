@@ -59,6 +59,7 @@ impl Recipe {
         let train = &self.train;
         let descent = DescentOptions {
             batch_size: train.batch_size,
+            method: train.optimizer,
             schedule: Schedule {
                 initial: train.learning_rate.initial,
                 peak: train.learning_rate.peak,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::validate::{count, number, positive};
 use crate::error::Error;
+use crate::train::Method;
 
 /// How the flow is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,7 +19,9 @@ pub struct TrainOptions {
     pub steps: usize,
     /// Samples per gradient step (default 128).
     pub batch_size: usize,
-    /// Step size of Adam.
+    /// How a gradient becomes a step (default "adam").
+    pub optimizer: Method,
+    /// Step size of the optimizer.
     pub learning_rate: LearningRate,
     /// Decay per gradient step of the averaged weights that evaluation uses; 0 uses the weights
     /// themselves (default 0.999).
@@ -236,6 +239,7 @@ impl Default for TrainOptions {
             objective: Objective::Fab(FabOptions::default()),
             steps: 10_000,
             batch_size: 128,
+            optimizer: Method::default(),
             learning_rate: LearningRate::default(),
             ema_decay: 0.999,
             gradient_clip: GradientClip::default(),
@@ -313,6 +317,7 @@ struct Section {
     objective: ObjectiveName,
     steps: usize,
     batch_size: usize,
+    optimizer: Method,
     learning_rate: LearningRate,
     ema_decay: f64,
     gradient_clip: GradientClip,
@@ -342,7 +347,7 @@ impl TryFrom<Section> for TrainOptions {
     type Error = String;
 
     fn try_from(section: Section) -> Result<Self, String> {
-        let Section { objective, steps, batch_size, learning_rate, ema_decay, .. } = section;
+        let Section { objective, steps, batch_size, optimizer, learning_rate, .. } = section;
         let present = [
             ("fab", ObjectiveName::Fab, section.fab.is_some()),
             ("reverse_kl", ObjectiveName::ReverseKl, section.reverse_kl.is_some()),
@@ -366,20 +371,28 @@ impl TryFrom<Section> for TrainOptions {
                 )?)
             }
         };
-        let gradient_clip = section.gradient_clip;
-        Ok(Self { objective, steps, batch_size, learning_rate, ema_decay, gradient_clip })
+        let (ema_decay, gradient_clip) = (section.ema_decay, section.gradient_clip);
+        Ok(Self {
+            objective,
+            steps,
+            batch_size,
+            optimizer,
+            learning_rate,
+            ema_decay,
+            gradient_clip,
+        })
     }
 }
 
 impl From<TrainOptions> for Section {
     fn from(options: TrainOptions) -> Self {
-        let TrainOptions { objective, steps, batch_size, learning_rate, .. } = options;
+        let TrainOptions { objective, steps, batch_size, optimizer, learning_rate, .. } = options;
         let (ema_decay, gradient_clip) = (options.ema_decay, options.gradient_clip);
         let mut section = Self {
             objective: ObjectiveName::Fab,
             steps,
             batch_size,
-
+            optimizer,
             learning_rate,
             ema_decay,
             gradient_clip,

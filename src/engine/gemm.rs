@@ -35,6 +35,12 @@ impl<'a, T> Matrix<'a, T> {
         }
     }
 
+    /// Number of rows.
+    #[inline(always)]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Columns `from .. from + count`.
     #[inline(always)]
     pub fn columns(self, from: usize, count: usize) -> Self {

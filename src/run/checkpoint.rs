@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::parallel::team;
 use crate::sampling::{StepSize, StepSizes};
-use crate::train::{Adam, GradientGuard, Health, ReplayBuffer, TrainingState, Walkers};
+use crate::train::{Adam, GradientGuard, Health, ReplayBuffer, Rotations, TrainingState, Walkers};
 
 use super::atomic::write_atomically;
 
@@ -24,9 +24,9 @@ const FORMAT: u32 = 2;
 /// Checkpoints that stay.
 const KEPT: usize = 2;
 /// Arrays of the good states that a roll-back returns to.
-const GOOD_ARRAYS: [[&str; 4]; 2] = [
-    ["good.0.theta", "good.0.average", "good.0.mean", "good.0.square"],
-    ["good.1.theta", "good.1.average", "good.1.mean", "good.1.square"],
+const GOOD_ARRAYS: [[&str; 5]; 2] = [
+    ["good.0.theta", "good.0.average", "good.0.mean", "good.0.square", "good.0.rotations"],
+    ["good.1.theta", "good.1.average", "good.1.mean", "good.1.square", "good.1.rotations"],
 ];
 
 /// What continues besides the training state.
@@ -122,12 +122,15 @@ impl Checkpoint {
             ("buffer.log_q", Dtype::F64, double(log_q)),
             ("buffer.log_weights", Dtype::F64, double(log_weights)),
             ("optimizer.mean", Dtype::F32, single(&state.optimizer.mean)),
+            ("optimizer.rotations", Dtype::F32, single(&state.optimizer.rotations.numbers())),
             ("optimizer.square", Dtype::F32, single(&state.optimizer.square)),
             ("theta", Dtype::F32, single(&state.theta)),
             ("walkers", Dtype::F64, double(&state.walkers.positions)),
         ];
         for (names, good) in GOOD_ARRAYS.iter().zip(&state.health.good) {
-            let parts = [&good.theta, &good.average, &good.optimizer.mean, &good.optimizer.square];
+            let rotations = good.optimizer.rotations.numbers();
+            let moments = [&good.optimizer.mean, &good.optimizer.square];
+            let parts = [&good.theta, &good.average, moments[0], moments[1], &rotations];
             arrays.extend(names.iter().zip(parts).map(|(name, v)| (*name, Dtype::F32, single(v))));
         }
         let [arrays_path, head_path] = paths(folder, state.step);
@@ -364,10 +367,12 @@ fn decode(
         }
         Ok(view.data().to_vec())
     };
-    let single = |name: &str| -> Result<Vec<f32>, Error> {
+    let floats = |name: &str| -> Result<Vec<f32>, Error> {
         let bytes = array(name, Dtype::F32)?;
-        let values: Vec<f32> =
-            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    };
+    let single = |name: &str| -> Result<Vec<f32>, Error> {
+        let values = floats(name)?;
         if values.len() != start.theta.len() {
             return Err(wrong(format!(
                 "array `{name}` has {} entries and the flow {} parameters",
@@ -377,6 +382,13 @@ fn decode(
         }
         Ok(values)
     };
+    let turned = |name: &str| -> Result<Rotations, Error> {
+        let mut rotations = start.optimizer.rotations.clone();
+        if !rotations.set_numbers(&floats(name)?) {
+            return Err(wrong(format!("array `{name}` is not of this recipe's optimizer")));
+        }
+        Ok(rotations)
+    };
     let double = |name: &str| -> Result<Vec<f64>, Error> {
         Ok(array(name, Dtype::F64)?
             .chunks_exact(8)
@@ -384,11 +396,12 @@ fn decode(
             .collect())
     };
     for (names, good) in GOOD_ARRAYS.iter().zip(&mut head.health.good) {
-        let [theta, average, mean, square] = *names;
+        let [theta, average, mean, square, rotations] = *names;
         good.theta = single(theta)?;
         good.average = single(average)?;
         good.optimizer.mean = single(mean)?;
         good.optimizer.square = single(square)?;
+        good.optimizer.rotations = turned(rotations)?;
     }
     let buffer = ReplayBuffer::from_parts(
         start.buffer.width(),
@@ -412,6 +425,7 @@ fn decode(
             optimizer: Adam {
                 mean: single("optimizer.mean")?,
                 square: single("optimizer.square")?,
+                rotations: turned("optimizer.rotations")?,
                 updates: head.updates,
             },
             guard: head.guard,
@@ -440,6 +454,7 @@ mod tests {
     use crate::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions};
     use crate::potential::{DoubleWell, DoubleWellParameters};
     use crate::sampling::AugmentedTarget;
+    use crate::train::Method;
     use crate::train::Problem;
 
     fn start() -> TrainingState {
@@ -464,7 +479,7 @@ mod tests {
             Arc::new(Flow::new(crate::system::System::new(3, 2).unwrap(), &options).unwrap());
         let target = AugmentedTarget::new(potential, flow.copies(), 0.3).unwrap();
         let problem = Problem { flow, target, seed: 5 };
-        let mut state = TrainingState::new(&problem, 2, 0.1, 900);
+        let mut state = TrainingState::new(&problem, Method::Soap, 2, 0.1, 900);
         let rows = 800;
         let joint: Vec<f64> = (0..rows * 12).map(f64::from).collect();
         state.buffer.push(&joint, &vec![0.5; rows as usize], &vec![-1.5; rows as usize]);

@@ -6,6 +6,7 @@ mod health;
 mod max_likelihood;
 mod optimizer;
 mod reverse_kl;
+mod soap;
 mod state;
 mod walkers;
 
@@ -13,8 +14,9 @@ pub use buffer::ReplayBuffer;
 pub use fab::{Fab, FabOptions};
 pub use health::{GoodState, Health, Rollback};
 pub use max_likelihood::{HeldBack, MaxLikelihood};
-pub use optimizer::{Adam, GradientGuard, GuardOptions, Outcome, Schedule};
+pub use optimizer::{Adam, GradientGuard, GuardOptions, Method, Outcome, Schedule};
 pub use reverse_kl::{CoreSchedule, Estimator, ReverseKl, ReverseKlOptions};
+pub use soap::Rotations;
 pub use state::{Descent, DescentOptions, Problem, StepReport, TrainingState};
 pub use walkers::{WalkerOptions, Walkers};
 

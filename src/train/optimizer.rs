@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::soap::Rotations;
+
 /// A linear warm-up from `initial` to `peak`, then a cosine to `last` at the last step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
@@ -36,47 +38,70 @@ impl Schedule {
     }
 }
 
-/// Adam (Kingma & Ba, arXiv:1412.6980).
+/// How a gradient becomes a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Adam (Kingma & Ba, arXiv:1412.6980).
+    #[default]
+    Adam,
+    /// SOAP: Adam in the eigenbases of each weight matrix's gradients (Vyas et al., arXiv:2409.11321).
+    Soap,
+}
+
+/// Adam (Kingma & Ba, arXiv:1412.6980), in the bases of [`Rotations`] if there are any: SOAP.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Adam {
     /// First moments.
     #[serde(skip)]
     pub mean: Vec<f32>,
-    /// Second moments.
+    /// Second moments, as the bases see them.
     #[serde(skip)]
     pub square: Vec<f32>,
+    /// Bases of the weight matrices.
+    #[serde(skip)]
+    pub rotations: Rotations,
     /// Updates so far.
     pub updates: u64,
 }
 
 impl Adam {
-    const BETA_1: f64 = 0.9;
-    const BETA_2: f64 = 0.999;
+    const BETAS: [f64; 2] = [0.9, 0.999];
+    /// Those of the article on SOAP.
+    const ROTATED_BETAS: [f64; 2] = [0.95, 0.95];
     const EPSILON: f64 = 1e-8;
 
     /// Moments at zero for `len` parameters.
-    pub fn new(len: usize) -> Self {
-        Self { mean: vec![0.0; len], square: vec![0.0; len], updates: 0 }
+    pub fn new(len: usize, rotations: Rotations) -> Self {
+        Self { mean: vec![0.0; len], square: vec![0.0; len], rotations, updates: 0 }
     }
 
     /// One update; `scale` multiplies the gradient first.
     pub fn update(&mut self, theta: &mut [f32], gradient: &[f32], scale: f64, learning_rate: f64) {
         self.updates += 1;
+        let turned = !self.rotations.is_empty();
+        let [beta_1, beta_2] = if turned { Self::ROTATED_BETAS } else { Self::BETAS };
         let time = self.updates.min(i32::MAX as u64) as i32;
-        let correction_1 = 1.0 - Self::BETA_1.powi(time);
-        let correction_2 = 1.0 - Self::BETA_2.powi(time);
+        let correction_1 = 1.0 - beta_1.powi(time);
+        let correction_2 = 1.0 - beta_2.powi(time);
         let step = (learning_rate * correction_2.sqrt() / correction_1) as f32;
         let epsilon = (Self::EPSILON * correction_2.sqrt()) as f32;
-        let (keep_1, keep_2) = (Self::BETA_1 as f32, Self::BETA_2 as f32);
+        let (keep_1, keep_2) = (beta_1 as f32, beta_2 as f32);
         let scale = scale as f32;
-        for (((theta, gradient), mean), square) in
-            theta.iter_mut().zip(gradient).zip(&mut self.mean).zip(&mut self.square)
-        {
-            let g = gradient * scale;
+        let gradient: Vec<f32> = gradient.iter().map(|g| g * scale).collect();
+        for (mean, g) in self.mean.iter_mut().zip(&gradient) {
             *mean = keep_1 * *mean + (1.0 - keep_1) * g;
-            *square = keep_2 * *square + (1.0 - keep_2) * g * g;
-            *theta -= step * *mean / (square.sqrt() + epsilon);
         }
+        let seen = self.rotations.rotated(&gradient);
+        let mut direction = self.rotations.rotated(&self.mean);
+        for ((direction, g), square) in direction.iter_mut().zip(seen).zip(&mut self.square) {
+            *square = keep_2 * *square + (1.0 - keep_2) * g * g;
+            *direction /= square.sqrt() + epsilon;
+        }
+        for (theta, direction) in theta.iter_mut().zip(self.rotations.rotated_back(&direction)) {
+            *theta -= step * direction;
+        }
+        self.rotations.follow(&gradient, self.updates);
     }
 }
 
@@ -172,7 +197,7 @@ mod tests {
     #[test]
     fn adam_finds_the_minimum_of_a_badly_scaled_quadratic() {
         let mut theta = [3.0f32, -2.0];
-        let mut adam = Adam::new(2);
+        let mut adam = Adam::new(2, Rotations::default());
         for _ in 0..3000 {
             let gradient = [200.0 * theta[0], 0.02 * (theta[1] - 1.0)];
             adam.update(&mut theta, &gradient, 1.0, 1e-2);

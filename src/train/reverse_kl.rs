@@ -87,7 +87,7 @@ impl Trainer for ReverseKl {
     }
 
     fn start(&self, problem: &Problem) -> TrainingState {
-        TrainingState::new(problem, 0, 1.0, 0)
+        TrainingState::new(problem, self.descent.method, 0, 1.0, 0)
     }
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {

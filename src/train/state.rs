@@ -11,7 +11,10 @@ use crate::random::{stream, Purpose};
 use crate::sampling::{AugmentedTarget, StepSizes, Subspace};
 
 use super::health::Health;
-use super::optimizer::{update_average, Adam, GradientGuard, GuardOptions, Outcome, Schedule};
+use super::optimizer::{
+    update_average, Adam, GradientGuard, GuardOptions, Method, Outcome, Schedule,
+};
+use super::soap::Rotations;
 use super::{ReplayBuffer, Walkers};
 
 /// A flow and the target that it is trained on.
@@ -49,6 +52,8 @@ impl Problem {
 pub struct DescentOptions {
     /// Samples of a gradient step.
     pub batch_size: usize,
+    /// How a gradient becomes a step.
+    pub method: Method,
     /// Learning rate over training steps.
     pub schedule: Schedule,
     /// Decay per gradient step of the averaged weights.
@@ -127,12 +132,17 @@ impl TrainingState {
     /// zero for objectives without annealing.
     pub fn new(
         problem: &Problem,
+        method: Method,
         intermediate: usize,
         initial_step_size: f64,
         capacity: usize,
     ) -> Self {
         let theta = problem.flow.layout().initialize::<f32>(problem.seed);
-        let optimizer = Adam::new(theta.len());
+        let rotations = match method {
+            Method::Adam => Rotations::default(),
+            Method::Soap => Rotations::new(problem.flow.layout()),
+        };
+        let optimizer = Adam::new(theta.len(), rotations);
         let step_sizes = StepSizes::new(intermediate, initial_step_size);
         Self {
             step: 0,
