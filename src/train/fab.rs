@@ -7,7 +7,7 @@
 
 use dfdx::prelude::*;
 
-use crate::diagnostics::log_sum_exp;
+use crate::diagnostics::{effective_sample_size, log_sum_exp};
 use crate::error::Error;
 use crate::flow::op;
 use crate::parallel::team;
@@ -156,7 +156,7 @@ impl Fab {
     }
 
     /// Gradient steps on what the walkers, distributed as p, find: with weights (p/q)^{α−1} they stand
-    /// for g ∝ p^α q^{1−α}.
+    /// for g ∝ p^α q^{1−α}. While the flow is far from p, the weights are [`tempered`].
     fn learn_from_walkers(
         &self,
         problem: &Problem,
@@ -201,9 +201,7 @@ impl Fab {
                     .zip(log_p)
                     .map(|(&log_q, log_p)| (self.options.alpha - 1.0) * (log_p - f64::from(log_q)))
                     .collect();
-                let finite: Vec<f64> = logs.iter().copied().filter(|w| w.is_finite()).collect();
-                let mean = log_sum_exp(&finite) - (finite.len() as f64).ln();
-                logs.into_iter().map(|log_weight| (log_weight - mean).exp()).collect()
+                tempered(&logs)
             })?;
             means.add(descent);
         }
@@ -218,6 +216,32 @@ impl Fab {
             alpha: self.options.alpha,
         }
     }
+}
+
+/// Weights of mean 1 from their logarithms, each raised to the largest power β ≤ 1 at which they are worth half
+/// of their number.
+///
+/// Of a flow that is far from p, (p/q)^{α−1} leaves one sample of a batch, and its gradient is noise. β = 0 is
+/// maximum likelihood on the walkers, β = 1 the α-divergence, which is reached when the flow comes near p.
+fn tempered(logs: &[f64]) -> Vec<f64> {
+    let finite: Vec<f64> = logs.iter().copied().filter(|w| w.is_finite()).collect();
+    let scaled = |power: f64| finite.iter().map(|log| power * log).collect::<Vec<f64>>();
+    let worth_half =
+        |power: f64| effective_sample_size(&scaled(power)).count >= 0.5 * finite.len() as f64;
+    let mut power = 1.0;
+    if !worth_half(power) {
+        // The effective sample size falls with the power.
+        let mut range = [0.0, 1.0];
+        for _ in 0..20 {
+            power = 0.5 * (range[0] + range[1]);
+            range[usize::from(!worth_half(power))] = power;
+        }
+        power = range[0];
+    }
+    let mean = log_sum_exp(&scaled(power)) - (finite.len() as f64).ln();
+    // What has no number keeps none.
+    let weight = |log: &f64| if log.is_finite() { (power * log - mean).exp() } else { f64::NAN };
+    logs.iter().map(weight).collect()
 }
 
 /// Means over the gradient steps of a training step that have a finite loss.
@@ -255,6 +279,7 @@ impl Trainer for Fab {
     fn start(&self, problem: &Problem) -> TrainingState {
         TrainingState::new(
             problem,
+            self.descent.method,
             self.options.intermediate_distributions,
             self.options.initial_step_size,
             self.options.max_batches * self.descent.batch_size,
@@ -285,5 +310,36 @@ impl Trainer for Fab {
         }
         state.step += 1;
         Ok(report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_tempered_until_they_are_worth_half_of_their_number() {
+        // log p/q of a flow that is near, and of one that is far.
+        for (spread, as_they_are) in [(0.3, true), (30.0, false)] {
+            let logs: Vec<f64> = (0..256).map(|i| spread * (f64::from(i) * 0.77).sin()).collect();
+            let weights = tempered(&logs);
+            let mean = weights.iter().sum::<f64>() / 256.0;
+            assert!((mean - 1.0).abs() < 1e-9, "mean {mean}");
+            let worth = 256.0 / weights.iter().map(|w| w * w).sum::<f64>();
+            let power = (weights[1] / weights[0]).ln() / (logs[1] - logs[0]);
+            if as_they_are {
+                assert!((power - 1.0).abs() < 1e-9 && worth >= 0.5, "power {power}, {worth}");
+            } else {
+                assert!((worth - 0.5).abs() < 1e-3, "power {power} leaves {worth}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sample_without_a_number_keeps_none_and_spoils_no_other() {
+        let weights = tempered(&[0.1, f64::NAN, 0.3, f64::NEG_INFINITY]);
+        assert!(weights[1].is_nan() && weights[3].is_nan());
+        assert!((weights[0] + weights[2] - 2.0).abs() < 1e-9);
+        assert!(tempered(&[f64::NAN]).iter().all(|w| w.is_nan()));
     }
 }
