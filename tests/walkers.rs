@@ -12,7 +12,7 @@ use boltzflow::sampling::{Annealing, AugmentedTarget, StepSizes};
 use boltzflow::system::System;
 use boltzflow::train::{
     DescentOptions, Fab, FabOptions, GuardOptions, Method, Problem, Schedule, Trainer,
-    TrainingState, WalkerOptions, Walkers,
+    TrainingState, WalkerOptions, WalkerStart, Walkers,
 };
 
 const BASE_SCALE: f64 = 1.3;
@@ -94,6 +94,17 @@ fn walkers_start_on_the_target_and_stay_there() {
     assert!(taken > 0.3 && taken < 0.99, "{taken}");
 }
 
+#[test]
+fn walkers_start_on_the_target_without_a_flow() {
+    let mut walkers = Walkers::none(0.3);
+    let effort = walkers.start_by_reference(&problem(), COUNT).unwrap();
+    assert!(effort.evaluations > COUNT as u64);
+    assert!(deviation(&walkers, 2.0) < 4.5);
+    // Planted: coordinates a twentieth too large.
+    walkers.positions.iter_mut().for_each(|x| *x *= 1.05);
+    assert!(deviation(&walkers, 2.0) > 4.5);
+}
+
 /// With a step size of next to nothing only the flow's proposals move the walkers.
 #[test]
 fn proposals_of_the_flow_leave_the_target_invariant() {
@@ -163,8 +174,9 @@ fn trainer(walkers: Option<WalkerOptions>, rate: f64) -> Fab {
     }
 }
 
-fn trained(problem: &Problem, rate: f64, threads: usize) -> TrainingState {
-    let walkers = WalkerOptions { count: 1024, from_step: 2, leapfrog_steps: 3 };
+fn trained(problem: &Problem, rate: f64, threads: usize, start: WalkerStart) -> TrainingState {
+    let from_step = if start == WalkerStart::Flow { 2 } else { 0 };
+    let walkers = WalkerOptions { count: 1024, from_step, leapfrog_steps: 3, start };
     let trainer = trainer(Some(walkers), rate);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
         let mut state = trainer.start(problem);
@@ -188,9 +200,12 @@ fn training_on_walkers_raises_the_effective_sample_size_on_any_number_of_threads
         };
         evaluate(&problem, &state.average, None, None, options).unwrap().0.reverse_ess
     };
-    let state = trained(&problem, 5e-3, 1);
-    assert!(state == trained(&problem, 5e-3, 3), "threads change the result");
-    // Planted: a learning rate of zero trains nothing.
-    let (after, before) = (ess(&state), ess(&trained(&problem, 0.0, 2)));
-    assert!(after > before + 0.5 * (1.0 - before), "{before} to {after}");
+    for start in [WalkerStart::Flow, WalkerStart::Reference] {
+        let state = trained(&problem, 5e-3, 1, start);
+        assert!(state == trained(&problem, 5e-3, 3, start), "threads change the result");
+        assert!(state.energy_evaluations > 20 * 8 * 128, "{start:?} counts its start");
+        // Planted: a learning rate of zero trains nothing.
+        let (after, before) = (ess(&state), ess(&trained(&problem, 0.0, 2, start)));
+        assert!(after > before + 0.5 * (1.0 - before), "{start:?}: {before} to {after}");
+    }
 }

@@ -90,6 +90,7 @@ impl Recipe {
                         count: walkers.count,
                         from_step: walkers.from_step as u64,
                         leapfrog_steps: walkers.leapfrog_steps,
+                        start: walkers.start,
                     }),
                 },
             }),

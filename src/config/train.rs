@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::validate::{count, number, positive};
 use crate::error::Error;
-use crate::train::Method;
+use crate::train::{Method, WalkerStart};
 
 /// How the flow is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -141,8 +141,11 @@ impl Default for BufferOptions {
 pub struct WalkerOptions {
     /// Number of chains (default 4096).
     pub count: usize,
-    /// The training step at which they start, from annealed samples; the flow should by then reach all
-    /// that matters (default 200).
+    /// Where they come from: `"flow"`, annealing from the flow as it is then, or `"reference"`, sequential Monte
+    /// Carlo from a Gaussian, which takes longer and needs no flow (default "flow").
+    pub start: WalkerStart,
+    /// The training step at which they start; from the flow, which should by then reach all that matters, not
+    /// before 1 (default 200).
     pub from_step: usize,
     /// Leapfrog steps each time a chain is used (default 5).
     pub leapfrog_steps: usize,
@@ -150,7 +153,7 @@ pub struct WalkerOptions {
 
 impl Default for WalkerOptions {
     fn default() -> Self {
-        Self { count: 4096, from_step: 200, leapfrog_steps: 5 }
+        Self { count: 4096, start: WalkerStart::Flow, from_step: 200, leapfrog_steps: 5 }
     }
 }
 
@@ -284,7 +287,8 @@ impl FabOptions {
         if let Some(walkers) = &self.walkers {
             let rows = self.updates_per_annealing * batch_size;
             count("train.fab.walkers.count", walkers.count, rows..=100_000_000)?;
-            count("train.fab.walkers.from_step", walkers.from_step, 1..=1_000_000_000)?;
+            let earliest = usize::from(walkers.start == WalkerStart::Flow);
+            count("train.fab.walkers.from_step", walkers.from_step, earliest..=1_000_000_000)?;
             count("train.fab.walkers.leapfrog_steps", walkers.leapfrog_steps, 1..=1000)?;
         }
         let most = (100_000_000 / batch_size).max(self.buffer.min_batches);

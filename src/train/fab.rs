@@ -16,7 +16,10 @@ use crate::sampling::{
     Annealed, AnnealedImportanceSampling, Annealing, Effort, FlowDensity, Streams,
 };
 
-use super::{Descent, DescentOptions, Problem, StepReport, Trainer, TrainingState, WalkerOptions};
+use super::{
+    Descent, DescentOptions, Problem, StepReport, Trainer, TrainingState, WalkerOptions,
+    WalkerStart,
+};
 
 /// Options of FAB.
 #[derive(Debug, Clone, PartialEq)]
@@ -168,9 +171,14 @@ impl Fab {
         let mut walkers = state.walkers.clone();
         let mut effort = Effort::default();
         if !walkers.started() {
-            let annealing = Annealing { alpha: 1.0, ..self.annealing() };
-            let (theta, step_sizes) = (&state.theta, &state.step_sizes);
-            effort += walkers.start(problem, theta, options.count, annealing, step_sizes)?;
+            effort += match options.start {
+                WalkerStart::Flow => {
+                    let annealing = Annealing { alpha: 1.0, ..self.annealing() };
+                    let (theta, step_sizes) = (&state.theta, &state.step_sizes);
+                    walkers.start(problem, theta, options.count, annealing, step_sizes)?
+                }
+                WalkerStart::Reference => walkers.start_by_reference(problem, options.count)?,
+            };
         }
         let (batch, updates) = (self.descent.batch_size, self.options.updates_per_annealing);
         let samples = updates * batch;
@@ -188,6 +196,7 @@ impl Fab {
         state.energy_evaluations += effort.evaluations;
         state.recoverable_failures += effort.failures;
         report.potential_seconds += effort.seconds;
+        report.flow_seconds += visit.flow_seconds;
         report.acceptance = Some(visit.acceptance);
         report.flow_acceptance = Some(visit.flow_acceptance);
         report.hmc_step_size = Some(state.walkers.step_size.get());

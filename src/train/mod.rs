@@ -18,7 +18,7 @@ pub use optimizer::{Adam, GradientGuard, GuardOptions, Method, Outcome, Schedule
 pub use reverse_kl::{CoreSchedule, Estimator, ReverseKl, ReverseKlOptions};
 pub use soap::Rotations;
 pub use state::{Descent, DescentOptions, Problem, StepReport, TrainingState};
-pub use walkers::{WalkerOptions, Walkers};
+pub use walkers::{WalkerOptions, WalkerStart, Walkers};
 
 use crate::error::Error;
 

@@ -189,7 +189,14 @@ impl Rotation {
 
 /// [rows, columns] as [columns, rows].
 fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
-    (0..columns).flat_map(|c| matrix.iter().skip(c).step_by(columns).copied()).collect()
+    let rows = matrix.len() / columns;
+    let mut out = vec![0.0; matrix.len()];
+    for (r, row) in matrix.chunks_exact(columns).enumerate() {
+        for (c, entry) in row.iter().enumerate() {
+            out[c * rows + r] = *entry;
+        }
+    }
+    out
 }
 
 /// A · B for a row-major B of this many columns.
@@ -232,23 +239,24 @@ impl Kernel<f32> for Product<'_> {
     }
 }
 
-/// Gram-Schmidt, twice, on the columns of [n, n]; where a column has nothing left of its own, the one that
+/// Gram-Schmidt on the columns of [n, n]; where a column has nothing left of its own, the one that
 /// `basis` had stays if it can.
 fn orthonormalize(matrix: &[f32], n: usize, basis: &mut [f32]) {
-    let column = |from: &[f32], c: usize| -> Vec<f64> {
-        from.iter().skip(c).step_by(n).map(|x| f64::from(*x)).collect()
-    };
-    let mut done: Vec<Vec<f64>> = Vec::with_capacity(n);
+    let columns =
+        |from: &[f32]| -> Vec<f64> { transpose(from, n).into_iter().map(f64::from).collect() };
+    let (new, old) = (columns(matrix), columns(basis));
+    let mut done: Vec<f64> = Vec::with_capacity(n * n);
     for c in 0..n {
+        let place = c * n..(c + 1) * n;
         let unit = |e: usize| (0..n).map(|i| f64::from(i == e)).collect();
-        let candidates = [column(matrix, c), column(basis, c)].into_iter().chain((0..n).map(unit));
-        let Some(next) = candidates.into_iter().find_map(|v: Vec<f64>| independent(v, &done))
-        else {
+        let candidates = [new[place.clone()].to_vec(), old[place].to_vec()];
+        let mut candidates = candidates.into_iter().chain((0..n).map(unit));
+        let Some(next) = candidates.find_map(|v: Vec<f64>| independent(v, &done)) else {
             return;
         };
-        done.push(next);
+        done.extend(next);
     }
-    for (c, column) in done.iter().enumerate() {
+    for (c, column) in done.chunks_exact(n).enumerate() {
         for (r, value) in column.iter().enumerate() {
             basis[r * n + c] = *value as f32;
         }
@@ -256,21 +264,38 @@ fn orthonormalize(matrix: &[f32], n: usize, basis: &mut [f32]) {
 }
 
 /// What is left of a vector beside orthonormal ones, of length 1; none if that is hardly anything.
-fn independent(mut v: Vec<f64>, others: &[Vec<f64>]) -> Option<Vec<f64>> {
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let before = dot(&v, &v).sqrt();
+fn independent(mut v: Vec<f64>, others: &[f64]) -> Option<Vec<f64>> {
+    let start = dot(&v, &v).sqrt();
+    // Again where rounding has left much of the others: "twice is enough" (Kahan).
     for _ in 0..2 {
-        for other in others {
+        let before = dot(&v, &v).sqrt();
+        for other in others.chunks_exact(v.len()) {
             let along = dot(&v, other);
             v.iter_mut().zip(other).for_each(|(v, o)| *v -= along * o);
         }
+        if dot(&v, &v).sqrt() > 0.1 * before {
+            break;
+        }
     }
-    let after = dot(&v, &v).sqrt();
-    if after.is_nan() || after <= 1e-7 * before || before == 0.0 {
+    let left = dot(&v, &v).sqrt();
+    if left.is_nan() || left <= 1e-7 * start || start == 0.0 {
         return None;
     }
-    v.iter_mut().for_each(|x| *x /= after);
+    v.iter_mut().for_each(|x| *x /= left);
     Some(v)
+}
+
+/// Scalar product, in eight sums that vectors can hold.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (parts_a, parts_b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest = parts_a.remainder().iter().zip(parts_b.remainder()).map(|(a, b)| a * b).sum::<f64>();
+    for (a, b) in parts_a.zip(parts_b) {
+        for k in 0..8 {
+            sums[k] += a[k] * b[k];
+        }
+    }
+    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

@@ -6,22 +6,36 @@
 //! independence Metropolis-Hastings with the flow's own draws (Gabrié, Rotskoff & Vanden-Eijnden,
 //! PNAS 119 (2022), arXiv:2105.12603).
 
+use std::time::Instant;
+
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::LANES;
 use crate::error::{Error, EvaluationError};
 use crate::parallel::team;
 use crate::random::{stream, Purpose};
 use crate::sampling::{
-    resample_systematically, transition, AnnealedImportanceSampling, Annealing, AugmentedTarget,
-    Chains, Effort, FlowDensity, Gaussian, Leapfrog, LogDensity, Path, Proposal, StepSize,
-    StepSizes, Streams, Workspace,
+    resample_systematically, sample_reference, transition, AnnealedImportanceSampling, Annealing,
+    AugmentedTarget, Chains, Effort, FlowDensity, Gaussian, Leapfrog, LogDensity, Path, Proposal,
+    ReferenceOptions, StepSize, StepSizes, Streams, Workspace,
 };
 
 use super::Problem;
 
-/// Rows of a tile of chains.
-const TILE: usize = 64;
+/// Rows of a tile of chains; one in eight of them, a full tile of the flow, gets a proposal by default.
+const TILE: usize = 128;
+
+/// Where walkers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WalkerStart {
+    /// Annealing from the flow as it is then.
+    #[default]
+    Flow,
+    /// The reference sampler: sequential Monte Carlo from a Gaussian, which needs no flow.
+    Reference,
+}
 
 /// How walkers are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +46,8 @@ pub struct WalkerOptions {
     pub from_step: u64,
     /// Leapfrog steps of a transition.
     pub leapfrog_steps: usize,
+    /// Where they come from.
+    pub start: WalkerStart,
 }
 
 /// Where the walkers stand.
@@ -56,6 +72,8 @@ pub struct Visit {
     pub flow_acceptance: f64,
     /// Cost of the potential.
     pub effort: Effort,
+    /// Thread seconds in the flow.
+    pub flow_seconds: f64,
 }
 
 impl Walkers {
@@ -103,6 +121,23 @@ impl Walkers {
             .copied()
             .collect();
         Ok(annealed.effort[1])
+    }
+
+    /// Starts `count` walkers by the reference sampler.
+    ///
+    /// # Errors
+    /// Those of [`sample_reference`].
+    pub fn start_by_reference(&mut self, problem: &Problem, count: usize) -> Result<Effort, Error> {
+        let options = ReferenceOptions {
+            samples: count,
+            chains: count,
+            transitions: 10,
+            // Other chains than those of the evaluations, which would be judged by their like.
+            seed: problem.seed ^ 0x7761_6c6b_6572_7321,
+        };
+        let reference = sample_reference(problem.target.potential().clone(), options)?;
+        self.positions = reference.samples;
+        Ok(reference.report.effort)
     }
 
     /// Moves the next `rows` walkers in turn and returns them with new a; one in `proposals_every` is
@@ -171,12 +206,14 @@ impl Walkers {
                     (visit + visit / count as u64).is_multiple_of(proposals_every as u64)
                 })
                 .collect();
+            let (start, before) = (Instant::now(), effort.seconds);
             let mut taken = 0;
             for rows in offered.chunks(LANES) {
                 taken +=
                     propose(&flow, target, rows, &mut rngs, &mut joint, &mut log_p, &mut effort)?;
             }
-            let counts = [acceptance, offered.len() as f64, taken as f64];
+            let seconds = start.elapsed().as_secs_f64() - (effort.seconds - before);
+            let counts = [acceptance, offered.len() as f64, taken as f64, seconds];
             Ok::<_, Error>([&joint, &log_p, &counts[..], &effort.tell()].concat())
         })?;
 
@@ -186,11 +223,12 @@ impl Walkers {
             let size = TILE.min(rows - tile * TILE);
             let (joint, rest) = told.split_at(size * width);
             let (log_p, rest) = rest.split_at(size);
-            let (counts, effort) = rest.split_at(3);
+            let (counts, effort) = rest.split_at(4);
             visit.joint.extend_from_slice(joint);
             visit.log_p.extend_from_slice(log_p);
             visit.acceptance += counts[0] / rows as f64;
             (offered, taken) = (offered + counts[1] as u64, taken + counts[2] as u64);
+            visit.flow_seconds += counts[3];
             visit.effort += Effort::told(effort);
         }
         visit.flow_acceptance = taken as f64 / offered.max(1) as f64;
@@ -224,8 +262,10 @@ fn propose(
     let (mut proposed_log_q, mut proposed_log_p) = (log_q.clone(), log_q.clone());
     flow.draw(&mut own, &mut proposed, &mut proposed_log_q);
     let mut gradient = vec![0.0; proposed.len()];
+    let start = Instant::now();
     let failures =
         target.log_density_and_gradient(&proposed, &mut proposed_log_p, &mut gradient)?;
+    effort.seconds += start.elapsed().as_secs_f64();
     effort.evaluations += rows.len() as u64;
     effort.failures += failures as u64;
     let mut taken = 0;

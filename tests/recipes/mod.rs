@@ -39,12 +39,13 @@ max_batches = 4
 "#,
     ),
     (
-        "fab on walkers",
+        "fab on walkers by SOAP",
         r#"
 [train]
 objective = "fab"
 steps = 8
 batch_size = 32
+optimizer = "soap"
 [train.fab]
 updates_per_annealing = 2
 [train.fab.buffer]
