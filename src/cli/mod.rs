@@ -101,12 +101,12 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
         Command::Report(args) => report::run(&args, registry),
         Command::Plot(args) => figures::run(&args, registry),
         Command::Reference(args) => reference::run(&args, registry),
+        Command::Estimate(args) => estimate::run(&args, registry),
         // Nothing to share.
         _ if !team.leads() => Ok(()),
         Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args, registry),
         Command::Targets => targets(),
-        Command::Estimate(args) => estimate::run(&args, registry),
         Command::New(args) => new::run(&args, registry),
         Command::Completions(args) => completions(args.shell),
     }
