@@ -44,6 +44,9 @@ pub struct SessionTotals {
     pub flow_seconds: f64,
     /// Thread seconds in the potential so far.
     pub potential_seconds: f64,
+    /// Time of all threads so far, in seconds; sessions may have had different numbers of them.
+    #[serde(default)]
+    pub thread_seconds: f64,
     /// Negative log-likelihood on validation data of the model that is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_validation: Option<f64>,

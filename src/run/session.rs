@@ -109,7 +109,9 @@ pub fn train<'r>(
                 return Err(keep(folder, options, state, totals, error));
             }
         };
-        totals.train_seconds += start.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64();
+        totals.train_seconds += seconds;
+        totals.thread_seconds += seconds * team.threads() as f64;
         totals.flow_seconds += report.flow_seconds;
         totals.potential_seconds += report.potential_seconds;
         if report.loss.is_finite() && report.gradient_norm.is_finite() {
@@ -265,8 +267,7 @@ fn write_model(
 
 /// The threads' time that no evaluation took.
 fn overhead(totals: &SessionTotals) -> f64 {
-    let available = totals.train_seconds * team().threads() as f64;
-    (available - totals.flow_seconds - totals.potential_seconds).max(0.0)
+    (totals.thread_seconds - totals.flow_seconds - totals.potential_seconds).max(0.0)
 }
 
 /// Keeps what a failed potential leaves of a training, and says so.
