@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::config::Recipe;
+use crate::config::{Objective, Recipe};
 use crate::engine::LANES;
 use crate::error::Error;
 use crate::train::Problem;
@@ -24,13 +24,14 @@ pub(super) fn run(recipe: &Recipe, problem: &Problem, runs: u64) -> Result<(), E
     let mut trial = recipe.clone();
     let full = recipe.train.batch_size;
     trial.train.batch_size = full.min(2 * LANES * rayon::current_num_threads());
+    let scale = full as f64 / trial.train.batch_size as f64;
+    let first_scale = fewer_walkers(&mut trial).unwrap_or(scale);
     let trainer = trial.trainer(problem)?;
     let mut state = trainer.start(problem);
-    // The first step also fills the replay buffer.
+    // The first step also fills the replay buffer, or starts the walkers.
     let start = Instant::now();
     trainer.step(problem, &mut state)?;
-    let scale = full as f64 / trial.train.batch_size as f64;
-    let first = scale * start.elapsed().as_secs_f64();
+    let first = first_scale * start.elapsed().as_secs_f64();
     let (start, mut steps) = (Instant::now(), 0.0);
     while steps < 2.0 || start.elapsed().as_secs_f64() < SECONDS {
         trainer.step(problem, &mut state)?;
@@ -46,4 +47,16 @@ pub(super) fn run(recipe: &Recipe, problem: &Problem, runs: u64) -> Result<(), E
         recipe.train.steps,
         rayon::current_num_threads(),
     )
+}
+
+/// Leaves as many walkers as a step needs where they start with the training; by how much that shortens their
+/// start.
+fn fewer_walkers(trial: &mut Recipe) -> Option<f64> {
+    let batch = trial.train.batch_size;
+    let Objective::Fab(fab) = &mut trial.train.objective else { return None };
+    let few = fab.updates_per_annealing * batch;
+    let walkers = fab.walkers.as_mut().filter(|walkers| walkers.from_step == 0)?;
+    let times = walkers.count as f64 / few as f64;
+    walkers.count = few;
+    Some(times)
 }
