@@ -44,9 +44,7 @@ impl Side {
         if len > LONGEST {
             return Self { len, covariance: Vec::new(), basis: Vec::new() };
         }
-        let mut basis = vec![0.0; len * len];
-        basis.iter_mut().step_by(len + 1).for_each(|entry| *entry = 1.0);
-        Self { len, covariance: vec![0.0; len * len], basis }
+        Self { len, covariance: vec![0.0; len * len], basis: identity(len) }
     }
 
     fn basis(&self) -> Option<Matrix<'_, f32>> {
@@ -185,6 +183,13 @@ impl Rotation {
     fn of<'a>(&self, flat: &'a [f32]) -> &'a [f32] {
         &flat[self.offset..self.offset + self.sides[0].len * self.sides[1].len]
     }
+}
+
+/// The standard basis, [n, n].
+fn identity(n: usize) -> Vec<f32> {
+    let mut basis = vec![0.0; n * n];
+    basis.iter_mut().step_by(n + 1).for_each(|entry| *entry = 1.0);
+    basis
 }
 
 /// [rows, columns] as [columns, rows].
@@ -336,8 +341,7 @@ mod tests {
     fn bases_are_orthonormal_and_find_the_directions_of_the_gradients() {
         let (rows, columns) = (5, 19);
         let mut rotations = Rotations::new(&layout(rows, columns));
-        let mut basis = vec![0.0; rows * rows];
-        basis.iter_mut().step_by(rows + 1).for_each(|entry| *entry = 1.0);
+        let mut basis = identity(rows);
         orthonormalize(&noise(rows * rows, 7), rows, &mut basis);
         let directions: Vec<Vec<f32>> =
             (0..rows).map(|c| basis.iter().skip(c).step_by(rows).copied().collect()).collect();
@@ -390,8 +394,7 @@ mod tests {
     fn a_rotated_valley_is_no_obstacle() {
         let n = 8;
         let factor = |number: u64| {
-            let mut basis = vec![0.0; n * n];
-            basis.iter_mut().step_by(n + 1).for_each(|entry| *entry = 1.0);
+            let mut basis = identity(n);
             orthonormalize(&noise(n * n, number), n, &mut basis);
             // Scales times the transposed basis.
             let mut rows = transpose(&basis, n);
