@@ -146,6 +146,8 @@ struct Row {
     copies: usize,
     /// What it commutes with besides translations and permutations.
     symmetry: Symmetry,
+    /// Particles and dimensions. The same code with more of the same: a single size will do.
+    sizes: &'static [(usize, usize)],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -156,27 +158,39 @@ enum Symmetry {
 }
 
 const fn row(name: &'static str, build: Build, scale: f64, symmetry: Symmetry) -> Row {
-    Row { name, build, scale, species: &[], copies: 1, symmetry }
+    Row { name, build, scale, species: &[], copies: 1, symmetry, sizes: &[(4, 2), (5, 3)] }
 }
 
-const TABLE: [Row; 15] = {
+/// A row for particles that are not all alike.
+const fn unlike(row: Row) -> Row {
+    Row { species: UNLIKE, sizes: &[(4, 2)], ..row }
+}
+
+/// A row for three copies.
+const fn copies(row: Row) -> Row {
+    Row { copies: 2, sizes: &[(4, 3)], ..row }
+}
+
+const TABLE: [Row; 16] = {
     use Symmetry::{Neither, RotationsAndReflections as Both, RotationsOnly};
     [
         row("pairwise", pairwise, 0.15, Both),
+        // So many that the pairs are taken in blocks.
+        Row { sizes: &[(18, 3)], ..row("pairwise, in blocks", pairwise, 0.04, Both) },
         row("shrinking", shrinking, 0.15, Both),
         row("vector", vector, 0.3, Both),
         row("Cartesian, affine", affine, 0.3, RotationsOnly),
         row("Cartesian, splines", cartesian, 0.3, RotationsOnly),
         row("spherical", spherical, 0.3, RotationsOnly),
         row("nonequivariant", nonequivariant, 0.3, Neither),
-        Row { species: UNLIKE, ..row("pairwise, unlike particles", pairwise, 0.15, Both) },
-        Row { species: UNLIKE, ..row("vector, unlike particles", vector, 0.3, Both) },
-        Row { species: UNLIKE, ..row("nonequivariant, unlike", nonequivariant, 0.3, Neither) },
-        Row { copies: 2, ..row("pairwise, three copies", pairwise, 0.15, Both) },
-        Row { copies: 2, ..row("vector, three copies", vector, 0.3, Both) },
-        Row { copies: 2, ..row("Cartesian, three copies", cartesian, 0.3, RotationsOnly) },
-        Row { copies: 2, ..row("spherical, three copies", spherical, 0.3, RotationsOnly) },
-        Row { copies: 2, ..row("nonequivariant, three copies", nonequivariant, 0.3, Neither) },
+        unlike(row("pairwise, unlike particles", pairwise, 0.15, Both)),
+        unlike(row("vector, unlike particles", vector, 0.3, Both)),
+        unlike(row("nonequivariant, unlike", nonequivariant, 0.3, Neither)),
+        copies(row("pairwise, three copies", pairwise, 0.15, Both)),
+        copies(row("vector, three copies", vector, 0.3, Both)),
+        copies(row("Cartesian, three copies", cartesian, 0.3, RotationsOnly)),
+        copies(row("spherical, three copies", spherical, 0.3, RotationsOnly)),
+        copies(row("nonequivariant, three copies", nonequivariant, 0.3, Neither)),
     ]
 };
 
@@ -194,13 +208,7 @@ fn lanes(count: usize, seed: u64, scale: f64) -> Vec<Lane<f64>> {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for Row { name, build, scale, species, copies, symmetry } in TABLE {
-        // The same code with more of the same: a single size will do.
-        let sizes = match (species.len(), copies) {
-            (0, 1) => &[(4, 2), (5, 3)][..],
-            (0, _) => &[(4, 3)],
-            _ => &[(4, 2)],
-        };
+    for Row { name, build, scale, species, copies, symmetry, sizes } in TABLE {
         for &(particles, dimension) in sizes {
             let shape = HalfShape { copies, particles, dimension };
             let mut layout = ParameterLayout::default();

@@ -1,6 +1,6 @@
 //! The light radial conditioner: invariant pair and node outputs from smooth distance features.
 //!
-//! With ρ_ij = √(|y_i − y_j|² + c²), u_ij = (y_i − y_j)/ρ_ij and Gaussian features
+//! With ρ_ij = √(|y_i − y_j|² + c²) and Gaussian features
 //! e_k(ρ) = exp(−(γ_k (ρ − μ_k))²), a pair stage is one layer per unordered pair,
 //!
 //! ```text
@@ -11,6 +11,10 @@
 //! h starts from features of the distance to the centre and, where particles are unlike, a column for
 //! the species.
 //! The products with `width` inputs are done per node, never per pair.
+//!
+//! A stage takes the pairs in blocks that go through all of it while they are in the cache. What it leaves of
+//! them for the backward pass is kept where all pairs are one block, and is computed again otherwise, which takes
+//! less time than writing and reading it.
 
 mod backward;
 mod forward;
@@ -19,12 +23,17 @@ use crate::engine::{Arena, Lane, Real};
 use crate::flow::species::SpeciesFeatures;
 use crate::flow::{Block, Initial, ParameterLayout};
 
+use super::pairs::{Blocks, PairBlock};
 use super::PairwiseOptions;
 
 /// Outputs per pair: φ, α, β.
 pub(super) const PAIR_OUTPUTS: usize = 3;
 /// Outputs per node: g, s.
 pub(super) const NODE_OUTPUTS: usize = 2;
+/// As many pairs are one block as take no more bytes than this for all that is kept of them, …
+const KEPT_BYTES: usize = 1 << 20;
+/// … and more are taken in blocks of this size, which stay in a second-level cache of 512 KiB with the weights.
+const BLOCK_BYTES: usize = 1 << 18;
 
 /// A pair stage's parameters.
 #[derive(Debug, Clone, Copy)]
@@ -70,20 +79,18 @@ pub(super) struct RadialConditioner {
 pub(super) struct Tape<'a, T> {
     /// y − ȳ, [particles, dimension].
     pub centered: &'a mut [Lane<T>],
-    /// u_ij, [pairs, dimension].
-    pub direction: &'a mut [Lane<T>],
-    /// φ, α, β: [3, pairs].
+    /// φ/ρ, α, β/ρ²: [3, pairs].
     pub pair_outputs: &'a mut [Lane<T>],
     /// g, s: [2, particles].
     pub node_outputs: &'a mut [Lane<T>],
     /// ρ of pairs, then of nodes to the centre.
     distance: &'a mut [Lane<T>],
-    /// Features [basis, pairs] and [basis, particles].
+    /// Features [basis, pairs of a block] and [basis, particles].
     pair_features: &'a mut [Lane<T>],
     node_features: &'a mut [Lane<T>],
     /// h before every pass and after the last: [passes + 1, width, particles].
     h: &'a mut [Lane<T>],
-    /// t and SiLU' of every pair stage: each [stages, width, pairs].
+    /// t and SiLU' of every pair stage: each [stages, width, pairs of a block].
     activation: &'a mut [Lane<T>],
     slope: &'a mut [Lane<T>],
     /// Σ_j t of every pass: [passes, width, particles].
@@ -92,8 +99,10 @@ pub(super) struct Tape<'a, T> {
     update_slope: &'a mut [Lane<T>],
     node_activation: &'a mut [Lane<T>],
     node_slope: &'a mut [Lane<T>],
-    /// Scratch [width, particles].
+    /// U h of the pair stage that was last: [width, particles].
     per_node: &'a mut [Lane<T>],
+    /// φ, α, β of a block's pairs.
+    block_outputs: &'a mut [Lane<T>],
 }
 
 impl RadialConditioner {
@@ -188,41 +197,63 @@ impl RadialConditioner {
         self.passes.len() + 1
     }
 
+    /// Pairs of a block.
+    fn block_size<T>(&self) -> usize {
+        let lanes = 2 * self.basis + (2 * self.stages() + 1) * self.width;
+        let bytes = lanes * std::mem::size_of::<Lane<T>>();
+        if self.pairs * bytes <= KEPT_BYTES {
+            self.pairs
+        } else {
+            (BLOCK_BYTES / bytes).clamp(1, self.pairs)
+        }
+    }
+
+    #[inline(always)]
+    fn blocks<T>(&self) -> Blocks {
+        PairBlock::all(self.particles, self.block_size::<T>())
+    }
+
+    /// Whether what a stage leaves of its pairs is kept.
+    #[inline(always)]
+    fn keeps<T>(&self) -> bool {
+        self.block_size::<T>() == self.pairs
+    }
+
     /// Lanes of a tape plus the backward pass' scratch.
-    pub fn scratch(&self) -> usize {
+    pub fn scratch<T: Real>(&self) -> usize {
         let (n, d, p, w, f) = (self.particles, self.dimension, self.pairs, self.width, self.basis);
+        let block = self.block_size::<T>();
         let tape = n * d
-            + p * d
-            + PAIR_OUTPUTS * p
+            + PAIR_OUTPUTS * (p + block)
             + NODE_OUTPUTS * n
             + (p + n)
-            + f * (p + n)
-            + self.stages() * (w * n + 2 * w * p + 2 * w * n)
+            + f * (block + n)
+            + self.stages() * (w * n + 2 * w * block + 2 * w * n)
             + 4 * w * n;
-        tape + f * (p + n) + w * p + 3 * w * n
+        tape + f * (block + n) + w * block + p + 3 * w * n
     }
 
     /// A tape in `arena`.
     #[inline(always)]
     pub fn tape<'a, T: Real>(&self, arena: &mut Arena<'a, T>) -> Tape<'a, T> {
         let (n, d, p, w, f) = (self.particles, self.dimension, self.pairs, self.width, self.basis);
-        let stages = self.stages();
+        let (stages, block) = (self.stages(), self.block_size::<T>());
         Tape {
             centered: arena.take(n * d),
-            direction: arena.take(p * d),
             pair_outputs: arena.take(PAIR_OUTPUTS * p),
             node_outputs: arena.take(NODE_OUTPUTS * n),
             distance: arena.take(p + n),
-            pair_features: arena.take(f * p),
+            pair_features: arena.take(f * block),
             node_features: arena.take(f * n),
             h: arena.take(stages * w * n),
-            activation: arena.take(stages * w * p),
-            slope: arena.take(stages * w * p),
+            activation: arena.take(stages * w * block),
+            slope: arena.take(stages * w * block),
             message: arena.take((stages - 1) * w * n),
             update_slope: arena.take((stages - 1) * w * n),
             node_activation: arena.take(w * n),
             node_slope: arena.take(w * n),
             per_node: arena.take(w * n),
+            block_outputs: arena.take(PAIR_OUTPUTS * block),
         }
     }
 
@@ -231,23 +262,26 @@ impl RadialConditioner {
     }
 
     /// Arithmetic per sample of `forward`, and of `backward` without and with parameter gradients.
-    pub fn operations(&self) -> [f64; 3] {
+    pub fn operations<T: Real>(&self) -> [f64; 3] {
         let [n, d, p, w, f] = [self.particles, self.dimension, self.pairs, self.width, self.basis]
             .map(|count| count as f64);
         let (passes, stages) = (self.passes.len() as f64, self.stages() as f64);
-        let products = 2.0
-            * (w * f * n
-                + stages * (w * f * p + w * w * n)
-                + passes * w * w * n
-                + 3.0 * w * p
-                + w * w * n
-                + 2.0 * w * n);
-        let special = f * (p + n) * (EXPONENTIAL + 3.0)
-            + (stages * w * p + (passes + 1.0) * w * n) * (SILU + 2.0);
+        let node_products = 2.0 * (w * f * n + (stages + passes + 1.0) * w * w * n + 2.0 * w * n);
+        let stage_products = 2.0 * stages * w * f * p;
+        let products = node_products + stage_products + 2.0 * 3.0 * w * p;
+        let gaussian = EXPONENTIAL + 3.0;
+        let activation = SILU + 2.0;
+        // What a pair stage does that the backward pass does again where it is not kept.
+        let stage = stage_products + stages * w * p * activation;
+        let features = f * p * gaussian;
+        let uses = if self.keeps::<T>() { 1.0 } else { stages };
+        let special = f * n * gaussian + (passes + 1.0) * w * n * activation;
         let geometry = p * (4.0 * d + 20.0) + n * (3.0 * d + 16.0);
-        let forward = products + special + geometry;
-        let elementwise = f * (p + n) * 8.0 + stages * w * p * 4.0 + p * (10.0 * d + 12.0);
-        [forward, products + elementwise, 2.0 * products + elementwise]
+        let forward =
+            node_products + 2.0 * 3.0 * w * p + stage + uses * features + special + geometry;
+        let again = if self.keeps::<T>() { 0.0 } else { stage + uses * features };
+        let elementwise = f * (uses * p + n) * 8.0 + stages * w * p * 4.0 + p * (5.0 * d + 12.0);
+        [forward, again + products + elementwise, again + 2.0 * products + elementwise]
     }
 }
 

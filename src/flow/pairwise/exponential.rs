@@ -1,19 +1,35 @@
 //! exp(±H)·z for the pairwise matrix H, by Taylor steps, and its vector-Jacobian product.
 //!
-//! (H z)_i = s_i z_i + Σ_j B_ij (z_i − z_j) with B_ij = α_ij I + β_ij u_ij u_ijᵀ. H is symmetric, so
-//! the cotangent travels through the same products. The number of Taylor steps follows from a bound
+//! (H z)_i = s_i z_i + Σ_j B_ij (z_i − z_j) with B_ij = α_ij I + b_ij r_ij r_ijᵀ and r_ij = y_i − y_j. H is
+//! symmetric, so the cotangent travels through the same products. The number of Taylor steps follows from a bound
 //! on ‖H‖ that does not depend on the direction, sample by sample, so that a round trip stays at
 //! rounding whatever the parameters are.
+//!
+//! A product visits every pair and does little for each, so what counts is what it reads: two numbers of a pair, and r from
+//! the particles' positions, which stay in the first-level cache.
 
 use crate::engine::{Arena, Lane, Real, Vector};
 
-/// Terms of one Taylor step: with ‖H/m‖ ≤ 1 the remainder is under 1/(terms + 1)!.
+/// ‖H‖ that one Taylor step goes at most: longer ones lose digits to terms that cancel.
+const LONGEST_STEP: f64 = 2.0;
+
+/// Terms of a Taylor step are as many as bring its remainder ‖H/m‖^(k + 1)/(k + 1)! below 1/(this + 1)!.
 #[inline(always)]
-fn taylor_terms<T: Real>() -> usize {
+fn unit_terms<T: Real>() -> usize {
     if std::mem::size_of::<T>() == 4 {
         9
     } else {
         16
+    }
+}
+
+/// The terms of the longest step.
+#[inline(always)]
+fn most_terms<T: Real>() -> usize {
+    if std::mem::size_of::<T>() == 4 {
+        13
+    } else {
+        22
     }
 }
 
@@ -28,10 +44,10 @@ pub(super) struct PairMatrix<'a, T> {
     pub diagonal: &'a [Lane<T>],
     /// α_ij, [pairs], i < j.
     pub isotropic: &'a [Lane<T>],
-    /// β_ij, [pairs].
+    /// b_ij, [pairs].
     pub radial: &'a [Lane<T>],
-    /// u_ij, [pairs, dimension].
-    pub direction: &'a [Lane<T>],
+    /// y_i up to a shift, [particles, dimension].
+    pub position: &'a [Lane<T>],
 }
 
 /// ∂L/∂(parts of H), added to.
@@ -39,12 +55,12 @@ pub(super) struct PairMatrixCotangent<'a, T> {
     pub diagonal: &'a mut [Lane<T>],
     pub isotropic: &'a mut [Lane<T>],
     pub radial: &'a mut [Lane<T>],
-    pub direction: &'a mut [Lane<T>],
+    pub position: &'a mut [Lane<T>],
 }
 
 /// Lanes of scratch that [`PairMatrix::exponential_vjp`] needs (and `exponential` with it).
 pub(super) fn scratch<T: Real>(particles: usize, dimension: usize) -> usize {
-    (MAX_STEPS + taylor_terms::<T>() + 4) * particles * dimension + 8
+    (MAX_STEPS + 2 * most_terms::<T>() + 4) * particles * dimension + 8
 }
 
 /// How far one Taylor step goes: the same for every use of one H.
@@ -52,28 +68,58 @@ struct Steps<V> {
     /// Steps of each sample, and the largest of them.
     count: V,
     most: usize,
+    /// Terms of each sample's step, and the largest of them.
+    terms: V,
+    most_terms: usize,
     /// sign/steps.
     size: V,
 }
 
+impl<V: Vector> Steps<V> {
+    /// What term `k` of step `step` multiplies H with: nothing for samples that are done.
+    #[inline(always)]
+    fn factor(&self, step: usize, k: usize) -> V {
+        let factor = self.size.mul(V::constant(1.0 / k as f64));
+        let factor = V::select(V::constant(k as f64 - 0.5).lt(self.terms), factor, V::zero());
+        V::select(V::constant(step as f64).lt(self.count), factor, V::zero())
+    }
+}
+
+/// The largest of a tile's numbers.
+#[inline(always)]
+fn largest<V: Vector>(v: V) -> f64 {
+    let mut lanes = Lane::zero();
+    v.store(&mut lanes);
+    lanes.0.iter().fold(0.0, |most: f64, v| most.max(v.to_f64()))
+}
+
 impl<T: Real> PairMatrix<'_, T> {
-    /// tr H = Σ_i d s_i + 2 Σ_{i<j} (d α_ij + β_ij ‖u_ij‖²).
+    /// tr H = Σ_i d s_i + 2 Σ_{i<j} (d α_ij + b_ij ‖r_ij‖²).
     #[inline(always)]
     pub fn trace<V: Vector<Scalar = T>>(&self) -> V {
-        let d = V::constant(self.dimension as f64);
+        match self.dimension {
+            2 => self.trace_in::<V, 2>(),
+            _ => self.trace_in::<V, 3>(),
+        }
+    }
+
+    #[inline(always)]
+    fn trace_in<V: Vector<Scalar = T>, const D: usize>(&self) -> V {
+        let d = V::constant(D as f64);
         let mut nodes = V::zero();
         for s in self.diagonal {
             nodes = nodes.add(V::load(s));
         }
         let (mut isotropic, mut radial) = (V::zero(), V::zero());
-        for (p, u) in self.direction.chunks_exact(self.dimension).enumerate() {
-            isotropic = isotropic.add(V::load(&self.isotropic[p]));
-            let mut square = V::zero();
-            for u in u {
-                let u = V::load(u);
-                square = u.mul_add(u, square);
+        let mut p = 0;
+        for i in 0..self.particles {
+            let here = load::<V, D>(self.position, i);
+            for j in i + 1..self.particles {
+                let r = subtract(here, load::<V, D>(self.position, j));
+                isotropic = isotropic.add(V::load(&self.isotropic[p]));
+                radial = V::load(&self.radial[p]).mul_add(dot(r, r), radial);
+                p += 1;
             }
-            radial = V::load(&self.radial[p]).mul_add(square, radial);
         }
         let pairs = d.mul(isotropic).add(radial);
         d.mul(nodes).add(pairs.add(pairs))
@@ -86,56 +132,89 @@ impl<T: Real> PairMatrix<'_, T> {
         cotangent: V,
         to: &mut PairMatrixCotangent<'_, T>,
     ) {
-        let d = self.dimension;
-        let one = cotangent.mul(V::constant(d as f64));
+        match self.dimension {
+            2 => self.trace_vjp_in::<V, 2>(cotangent, to),
+            _ => self.trace_vjp_in::<V, 3>(cotangent, to),
+        }
+    }
+
+    #[inline(always)]
+    fn trace_vjp_in<V: Vector<Scalar = T>, const D: usize>(
+        &self,
+        cotangent: V,
+        to: &mut PairMatrixCotangent<'_, T>,
+    ) {
+        let one = cotangent.mul(V::constant(D as f64));
         for s in to.diagonal.iter_mut() {
             one.accumulate(s);
         }
         let two = cotangent.add(cotangent);
-        for p in 0..self.isotropic.len() {
-            one.add(one).accumulate(&mut to.isotropic[p]);
-            let factor = two.add(two).mul(V::load(&self.radial[p]));
-            let mut square = V::zero();
-            for axis in p * d..(p + 1) * d {
-                let u = V::load(&self.direction[axis]);
-                square = u.mul_add(u, square);
-                factor.mul(u).accumulate(&mut to.direction[axis]);
+        let mut p = 0;
+        for i in 0..self.particles {
+            let here = load::<V, D>(self.position, i);
+            let mut total = load::<V, D>(to.position, i);
+            for j in i + 1..self.particles {
+                let r = subtract(here, load::<V, D>(self.position, j));
+                one.add(one).accumulate(&mut to.isotropic[p]);
+                two.mul(dot(r, r)).accumulate(&mut to.radial[p]);
+                let factor = two.add(two).mul(V::load(&self.radial[p]));
+                push(scaled(factor, r), &mut total, to.position, j);
+                p += 1;
             }
-            two.mul(square).accumulate(&mut to.radial[p]);
+            store(total, to.position, i);
         }
     }
 
-    /// Steps from ‖H‖ ≤ max|s| + 2 max_i Σ_j (|α_ij| + |β_ij|), because ‖u‖ ≤ 1.
+    /// Steps from ‖H‖ ≤ max|s| + 2 max_i Σ_j (|α_ij| + |b_ij| ‖r_ij‖²).
     #[inline(always)]
     fn steps<V: Vector<Scalar = T>>(&self, sign: f64, rows: &mut [Lane<T>]) -> Steps<V> {
+        match self.dimension {
+            2 => self.bounds::<V, 2>(rows),
+            _ => self.bounds::<V, 3>(rows),
+        }
+        let mut bound = V::zero();
+        for row in rows.iter().take(self.particles) {
+            bound = V::load(row).max(bound);
+        }
+        // The number of steps is the bound over the longest step, rounded up, sample by sample.
+        let mut count = V::constant(1.0);
+        let most = ((largest(bound) / LONGEST_STEP).ceil() as usize).clamp(1, MAX_STEPS);
+        for k in 1..most {
+            let more = V::constant(LONGEST_STEP * k as f64).lt(bound);
+            count = V::select(more, V::constant((k + 1) as f64), count);
+        }
+        let norm = bound.div(count);
+        let (mut terms, mut remainder) = (V::constant(1.0), norm);
+        let enough = (2..=unit_terms::<T>() + 1).fold(1.0, |product, k| product / k as f64);
+        let enough = V::constant(enough);
+        for k in 1..most_terms::<T>() {
+            // ‖H/m‖^(k + 1)/(k + 1)!
+            remainder = remainder.mul(norm).mul(V::constant(1.0 / (k + 1) as f64));
+            terms = V::select(enough.lt(remainder), V::constant((k + 1) as f64), terms);
+        }
+        let most_terms = largest(terms) as usize;
+        Steps { count, most, terms, most_terms, size: V::constant(sign).div(count) }
+    }
+
+    /// Per particle |s_i| + 2 Σ_j (|α_ij| + |b_ij| ‖r_ij‖²).
+    #[inline(always)]
+    fn bounds<V: Vector<Scalar = T>, const D: usize>(&self, rows: &mut [Lane<T>]) {
         for (row, s) in rows.iter_mut().zip(self.diagonal) {
             V::load(s).abs().store(row);
         }
         let mut p = 0;
         for i in 0..self.particles {
+            let here = load::<V, D>(self.position, i);
             for j in i + 1..self.particles {
-                let b = V::load(&self.isotropic[p]).abs().add(V::load(&self.radial[p]).abs());
+                let r = subtract(here, load::<V, D>(self.position, j));
+                let radial = V::load(&self.radial[p]).abs();
+                let b = radial.mul_add(dot(r, r), V::load(&self.isotropic[p]).abs());
                 let b = b.add(b);
                 b.accumulate(&mut rows[i]);
                 b.accumulate(&mut rows[j]);
                 p += 1;
             }
         }
-        let mut bound = V::zero();
-        for row in rows.iter().take(self.particles) {
-            bound = V::load(row).max(bound);
-        }
-        // The number of steps is the bound rounded up, sample by sample.
-        let mut count = V::constant(1.0);
-        let mut lanes = Lane::zero();
-        bound.store(&mut lanes);
-        let largest = lanes.0.iter().fold(0.0, |m: f64, b| m.max(b.to_f64()));
-        let most = (largest.ceil() as usize).clamp(1, MAX_STEPS);
-        for k in 1..most {
-            let more = V::constant(k as f64).lt(bound);
-            count = V::select(more, V::constant((k + 1) as f64), count);
-        }
-        Steps { count, most, size: V::constant(sign).div(count) }
     }
 
     /// `out` = H·z.
@@ -161,20 +240,14 @@ impl<T: Real> PairMatrix<'_, T> {
         }
         let mut p = 0;
         for i in 0..self.particles {
-            let here = load::<V, D>(z, i);
+            let (z_here, y_here) = (load::<V, D>(z, i), load::<V, D>(self.position, i));
             let mut total = load::<V, D>(out, i);
             for j in i + 1..self.particles {
-                let there = load::<V, D>(z, j);
-                let u = load::<V, D>(self.direction, p);
-                let (alpha, beta) = (V::load(&self.isotropic[p]), V::load(&self.radial[p]));
-                let difference = subtract(here, there);
-                let along = beta.mul(dot(u, difference));
-                for k in 0..D {
-                    let flow = along.mul_add(u[k], alpha.mul(difference[k]));
-                    total[k] = total[k].add(flow);
-                    let other = &mut out[j * D + k];
-                    V::load(other).sub(flow).store(other);
-                }
+                let dz = subtract(z_here, load::<V, D>(z, j));
+                let r = subtract(y_here, load::<V, D>(self.position, j));
+                let alpha = V::load(&self.isotropic[p]);
+                let along = V::load(&self.radial[p]).mul(dot(r, dz));
+                push(combined(along, r, alpha, dz), &mut total, out, j);
                 p += 1;
             }
             store(total, out, i);
@@ -207,13 +280,12 @@ impl<T: Real> PairMatrix<'_, T> {
         term: &mut [Lane<T>],
         next: &mut [Lane<T>],
     ) {
-        let active = V::constant(step as f64).lt(steps.count);
         term.copy_from_slice(z);
-        for k in 1..=taylor_terms::<T>() {
+        for k in 1..=steps.most_terms {
             self.product::<V>(term, next);
-            let factor = steps.size.mul(V::constant(1.0 / k as f64));
+            let factor = steps.factor(step, k);
             for ((next, term), z) in next.iter().zip(term.iter_mut()).zip(z.iter_mut()) {
-                let t = V::select(active, V::load(next).mul(factor), V::zero());
+                let t = V::load(next).mul(factor);
                 t.store(term);
                 t.accumulate(z);
             }
@@ -231,11 +303,12 @@ impl<T: Real> PairMatrix<'_, T> {
         to: &mut PairMatrixCotangent<'_, T>,
         scratch: &mut [Lane<T>],
     ) {
-        let (width, terms) = (z.len(), taylor_terms::<T>());
+        let width = z.len();
         let mut arena = Arena::new(scratch);
         let (back, next) = (arena.take(width), arena.take(width));
-        let series = arena.take((terms + 1) * width);
         let steps = self.steps::<V>(sign, back);
+        let terms = steps.most_terms;
+        let (series, backs) = (arena.take(terms * width), arena.take(terms * width));
         let starts = arena.take(steps.most * width);
         starts[..width].copy_from_slice(z);
         for step in 1..steps.most {
@@ -244,7 +317,6 @@ impl<T: Real> PairMatrix<'_, T> {
             self.step::<V>(&steps, step - 1, &mut rest[..width], back, next);
         }
         for step in (0..steps.most).rev() {
-            let active = V::constant(step as f64).lt(steps.count);
             // The terms t_k of this step again …
             series[..width].copy_from_slice(&starts[step * width..(step + 1) * width]);
             for k in 1..terms {
@@ -258,83 +330,102 @@ impl<T: Real> PairMatrix<'_, T> {
             // … and back through them: t̄_k = ō + H t̄_{k+1}·(sign/(m(k+1))), ō being the cotangent of
             // the step's output and t̄ of the last term.
             back.copy_from_slice(cotangent);
-            for k in (1..=terms).rev() {
-                let factor = steps.size.mul(V::constant(1.0 / k as f64));
-                let factor = V::select(active, factor, V::zero());
-                for t in back.iter_mut() {
-                    V::load(t).mul(factor).store(t);
+            for (k, scaled) in backs.chunks_exact_mut(width).enumerate().rev() {
+                let factor = steps.factor(step, k + 1);
+                for (t, scaled) in back.iter().zip(scaled.iter_mut()) {
+                    V::load(t).mul(factor).store(scaled);
                 }
-                let term = &series[(k - 1) * width..k * width];
-                self.product_vjp::<V>(term, back, next, to);
+                self.product::<V>(scaled, next);
                 for ((back, next), o) in back.iter_mut().zip(next.iter()).zip(cotangent.iter()) {
                     V::load(next).add(V::load(o)).store(back);
                 }
             }
+            self.parts_vjp::<V>(series, backs, to);
             cotangent.copy_from_slice(back);
         }
     }
 
-    /// With `back` = ∂L/∂(H·z): `out` = H·back and `to` += ∂L/∂(parts of H).
+    /// `to` += ∂L/∂(parts of H), where L = Σ_k b_kᵀ H z_k: every pair is visited once, for all k.
     #[inline(always)]
-    fn product_vjp<V: Vector<Scalar = T>>(
+    fn parts_vjp<V: Vector<Scalar = T>>(
         &self,
         z: &[Lane<T>],
         back: &[Lane<T>],
-        out: &mut [Lane<T>],
         to: &mut PairMatrixCotangent<'_, T>,
     ) {
         match self.dimension {
-            2 => self.product_vjp_in::<V, 2>(z, back, out, to),
-            _ => self.product_vjp_in::<V, 3>(z, back, out, to),
+            2 => self.parts_vjp_in::<V, 2>(z, back, to),
+            _ => self.parts_vjp_in::<V, 3>(z, back, to),
         }
     }
 
     #[inline(always)]
-    fn product_vjp_in<V: Vector<Scalar = T>, const D: usize>(
+    fn parts_vjp_in<V: Vector<Scalar = T>, const D: usize>(
         &self,
         z: &[Lane<T>],
         back: &[Lane<T>],
-        out: &mut [Lane<T>],
         to: &mut PairMatrixCotangent<'_, T>,
     ) {
-        for i in 0..self.particles {
-            let (z, b, s) = (load::<V, D>(z, i), load::<V, D>(back, i), V::load(&self.diagonal[i]));
-            dot(z, b).accumulate(&mut to.diagonal[i]);
-            store(b.map(|b| b.mul(s)), out, i);
-        }
+        let width = self.particles * D;
+        let two = V::constant(2.0);
         let mut p = 0;
         for i in 0..self.particles {
-            let (z_here, b_here) = (load::<V, D>(z, i), load::<V, D>(back, i));
-            let mut total = load::<V, D>(out, i);
+            let mut sum = V::load(&to.diagonal[i]);
+            for (z, back) in z.chunks_exact(width).zip(back.chunks_exact(width)) {
+                sum = sum.add(dot(load::<V, D>(z, i), load::<V, D>(back, i)));
+            }
+            sum.store(&mut to.diagonal[i]);
+
+            let here = load::<V, D>(self.position, i);
+            let mut total = load::<V, D>(to.position, i);
             for j in i + 1..self.particles {
-                let dz = subtract(z_here, load::<V, D>(z, j));
-                let db = subtract(b_here, load::<V, D>(back, j));
-                let u = load::<V, D>(self.direction, p);
-                let (alpha, beta) = (V::load(&self.isotropic[p]), V::load(&self.radial[p]));
-                let (uz, ub) = (dot(u, dz), dot(u, db));
-                dot(dz, db).accumulate(&mut to.isotropic[p]);
-                uz.mul(ub).accumulate(&mut to.radial[p]);
-                let (along_b, along_z) = (beta.mul(ub), beta.mul(uz));
-                for k in 0..D {
-                    let flow = along_b.mul_add(u[k], alpha.mul(db[k]));
-                    total[k] = total[k].add(flow);
-                    let other = &mut out[j * D + k];
-                    V::load(other).sub(flow).store(other);
-                    let turn = along_z.mul_add(db[k], along_b.mul(dz[k]));
-                    turn.accumulate(&mut to.direction[p * D + k]);
+                // Σ_k (z_i − z_j)(b_i − b_j)ᵀ and its transpose: the diagonal of the first, the other entries of
+                // the sum of both.
+                let mut moment = [[V::zero(); D]; D];
+                for (z, back) in z.chunks_exact(width).zip(back.chunks_exact(width)) {
+                    let dz = subtract(load::<V, D>(z, i), load::<V, D>(z, j));
+                    let db = subtract(load::<V, D>(back, i), load::<V, D>(back, j));
+                    for a in 0..D {
+                        moment[a][a] = dz[a].mul_add(db[a], moment[a][a]);
+                        for b in a + 1..D {
+                            let turn = dz[a].mul_add(db[b], moment[a][b]);
+                            moment[a][b] = dz[b].mul_add(db[a], turn);
+                        }
+                    }
                 }
+                let r = subtract(here, load::<V, D>(self.position, j));
+                let (mut trace, mut turned) = (V::zero(), [V::zero(); D]);
+                for a in 0..D {
+                    trace = trace.add(moment[a][a]);
+                    turned[a] = r[a].mul(moment[a][a]).mul(two);
+                }
+                for a in 0..D {
+                    for b in a + 1..D {
+                        turned[a] = moment[a][b].mul_add(r[b], turned[a]);
+                        turned[b] = moment[a][b].mul_add(r[a], turned[b]);
+                    }
+                }
+                trace.accumulate(&mut to.isotropic[p]);
+                dot(r, turned).mul(V::constant(0.5)).accumulate(&mut to.radial[p]);
+                let beta = V::load(&self.radial[p]);
+                push(scaled(beta, turned), &mut total, to.position, j);
                 p += 1;
             }
-            store(total, out, i);
+            store(total, to.position, i);
         }
     }
 }
 
+// Rows are worked on in loops and not in closures, which would not be compiled for the kernel's instruction set.
+
 /// Row `i` of a `[…, D]` matrix.
 #[inline(always)]
 pub(super) fn load<V: Vector, const D: usize>(from: &[Lane<V::Scalar>], i: usize) -> [V; D] {
-    let row = &from[i * D..(i + 1) * D];
-    std::array::from_fn(|k| V::load(&row[k]))
+    let mut row = [V::zero(); D];
+    for (v, lane) in row.iter_mut().zip(&from[i * D..(i + 1) * D]) {
+        *v = V::load(lane);
+    }
+    row
 }
 
 /// Sets row `i` of a `[…, D]` matrix.
@@ -345,9 +436,43 @@ pub(super) fn store<V: Vector, const D: usize>(row: [V; D], to: &mut [Lane<V::Sc
     }
 }
 
+/// What a pair brings: added to particle i's `total`, taken from row `j` of `others`.
 #[inline(always)]
-pub(super) fn subtract<V: Vector, const D: usize>(a: [V; D], b: [V; D]) -> [V; D] {
-    std::array::from_fn(|k| a[k].sub(b[k]))
+pub(super) fn push<V: Vector, const D: usize>(
+    row: [V; D],
+    total: &mut [V; D],
+    others: &mut [Lane<V::Scalar>],
+    j: usize,
+) {
+    for ((row, total), other) in row.into_iter().zip(total).zip(&mut others[j * D..(j + 1) * D]) {
+        *total = total.add(row);
+        V::load(other).sub(row).store(other);
+    }
+}
+
+#[inline(always)]
+pub(super) fn subtract<V: Vector, const D: usize>(mut a: [V; D], b: [V; D]) -> [V; D] {
+    for (a, b) in a.iter_mut().zip(b) {
+        *a = a.sub(b);
+    }
+    a
+}
+
+#[inline(always)]
+pub(super) fn scaled<V: Vector, const D: usize>(factor: V, mut row: [V; D]) -> [V; D] {
+    for v in &mut row {
+        *v = v.mul(factor);
+    }
+    row
+}
+
+/// a·x + b·y.
+#[inline(always)]
+fn combined<V: Vector, const D: usize>(a: V, mut x: [V; D], b: V, y: [V; D]) -> [V; D] {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x = a.mul_add(*x, b.mul(y));
+    }
+    x
 }
 
 #[inline(always)]

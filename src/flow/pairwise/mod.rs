@@ -11,6 +11,7 @@
 //! log |det ∂x′/∂x| = tr H
 //! ```
 //!
+//! where u_ij = r_ij/ρ_ij, r_ij = y_i − y_j; what is kept of a pair are φ/ρ, α and β/ρ², which multiply r.
 //! φ, α, β, g, s are invariant outputs of a light radial conditioner. The map is O(d)- and
 //! permutation-equivariant, has no frames and no singularities.
 //!
@@ -23,13 +24,14 @@
 
 mod conditioner;
 mod exponential;
+mod pairs;
 
 use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::error::Error;
 
 use super::{Coupling, Direction, HalfShape, ParameterLayout, Vjp};
 use conditioner::{RadialConditioner, NODE_OUTPUTS, PAIR_OUTPUTS};
-use exponential::{dot, load, store, subtract, PairMatrix, PairMatrixCotangent};
+use exponential::{dot, load, push, scaled, store, subtract, PairMatrix, PairMatrixCotangent};
 
 /// Sizes of a pairwise coupling.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,8 +124,8 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
     fn scratch(&self) -> usize {
         let c = &self.conditioner;
         let (n, d, p) = (c.particles, c.dimension, c.pairs);
-        let cotangents = PAIR_OUTPUTS * p + NODE_OUTPUTS * n + p * d + n * d;
-        c.scratch() + exponential::scratch::<T>(n, d) + cotangents + 5 * n * d
+        let cotangents = PAIR_OUTPUTS * p + NODE_OUTPUTS * n + n * d;
+        c.scratch::<T>() + exponential::scratch::<T>(n, d) + cotangents + 5 * n * d
     }
 
     fn apply(
@@ -146,13 +148,13 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
     fn operations(&self) -> [f64; 4] {
         let c = &self.conditioner;
         let [n, d, p] = [c.particles, c.dimension, c.pairs].map(|count| count as f64);
-        let [forward, backward, with_parameters] = c.operations();
-        // One Taylor step of nine sweeps is the rule; a sweep is one product H z.
-        let sweeps = 9.0 * (p * (9.0 * d + 2.0) + 3.0 * n * d);
-        let shift = p * (4.0 * d + 4.0) + 6.0 * n * d;
+        let [forward, backward, with_parameters] = c.operations::<T>();
+        // One Taylor step of nine sweeps, as ‖H‖ = 1 needs; a sweep is one product H z.
+        let sweeps = 9.0 * (p * (9.0 * d) + 3.0 * n * d);
+        let shift = p * (4.0 * d) + 6.0 * n * d;
         let copies = self.copies as f64;
         let apply = forward + copies * (sweeps + shift);
-        let back = forward + copies * (4.0 * sweeps + 3.0 * shift);
+        let back = forward + copies * (2.9 * sweeps + 2.75 * shift);
         [apply, back + backward, back + with_parameters, 0.0]
     }
 }
@@ -203,8 +205,8 @@ impl<T: Real> Kernel<T> for Apply<'_, T> {
         let (phi, alpha_beta) = tape.pair_outputs.split_at(conditioner.pairs);
         let (g, s) = tape.node_outputs.split_at(conditioner.particles);
         let shift = arena.take(width);
-        displacement::<V>(conditioner, (phi, g), tape.direction, tape.centered, shift);
-        let matrix = pair_matrix(conditioner, alpha_beta, s, tape.direction);
+        displacement::<V>(conditioner, (phi, g), tape.centered, shift);
+        let matrix = pair_matrix(conditioner, alpha_beta, s, tape.centered);
         let sign = sign(direction);
 
         for moved in moved.chunks_exact_mut(width) {
@@ -252,14 +254,13 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
 
         let pair_cotangent = arena.take_zeroed(PAIR_OUTPUTS * pairs);
         let node_cotangent = arena.take_zeroed(NODE_OUTPUTS * n);
-        let direction_cotangent = arena.take_zeroed(pairs * conditioner.dimension);
         let centered_cotangent = arena.take_zeroed(width);
         let (noise, shift) = (arena.take(width), arena.take(width));
         let (phi, alpha_beta) = tape.pair_outputs.split_at(pairs);
         let (g, s) = tape.node_outputs.split_at(n);
         let inverse = call.direction == Direction::Inverse;
         if inverse {
-            displacement::<V>(conditioner, (phi, g), tape.direction, tape.centered, shift);
+            displacement::<V>(conditioner, (phi, g), tape.centered, shift);
         }
 
         // The mean of one copy is that copy: sums then go on from its cotangent, in the order that trainings
@@ -278,7 +279,7 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
                 output.store(&mut shift[k]);
             }
         }
-        let matrix = pair_matrix(conditioner, alpha_beta, s, tape.direction);
+        let matrix = pair_matrix(conditioner, alpha_beta, s, tape.centered);
         let (phi_cotangent, alpha_beta_cotangent) = pair_cotangent.split_at_mut(pairs);
         let (alpha_cotangent, beta_cotangent) = alpha_beta_cotangent.split_at_mut(pairs);
         let (g_cotangent, s_cotangent) = node_cotangent.split_at_mut(n);
@@ -286,7 +287,7 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
             diagonal: s_cotangent,
             isotropic: alpha_cotangent,
             radial: beta_cotangent,
-            direction: direction_cotangent,
+            position: centered_cotangent,
         };
         let log_det = V::load(call.log_det_cotangent).mul(V::constant(*copies as f64 * sign));
         matrix.trace_vjp::<V>(log_det, &mut to);
@@ -308,14 +309,13 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
                 noise.neg().store(&mut shift[k]);
             }
         }
-        let to = (phi_cotangent, g_cotangent, &mut *direction_cotangent, &mut *centered_cotangent);
-        displacement_vjp::<V>(conditioner, (phi, g), tape.direction, tape.centered, shift, to);
+        let to = (phi_cotangent, g_cotangent, &mut *centered_cotangent);
+        displacement_vjp::<V>(conditioner, (phi, g), tape.centered, shift, to);
         conditioner.backward::<V>(
             call.theta,
             &mut tape,
             pair_cotangent,
             node_cotangent,
-            direction_cotangent,
             centered_cotangent,
             y_cotangent,
             call.gradient,
@@ -335,102 +335,94 @@ fn pair_matrix<'a, T>(
     conditioner: &RadialConditioner,
     alpha_beta: &'a [Lane<T>],
     s: &'a [Lane<T>],
-    direction: &'a [Lane<T>],
+    position: &'a [Lane<T>],
 ) -> PairMatrix<'a, T> {
     let (isotropic, radial) = alpha_beta.split_at(conditioner.pairs);
     let (particles, dimension) = (conditioner.particles, conditioner.dimension);
-    PairMatrix { particles, dimension, diagonal: s, isotropic, radial, direction }
+    PairMatrix { particles, dimension, diagonal: s, isotropic, radial, position }
 }
 
-/// v_i = Σ_j φ_ij u_ij + g_i (y_i − ȳ); `scalars` are (φ, g).
+/// v_i = Σ_j φ_ij r_ij + g_i (y_i − ȳ); `scalars` are (φ/ρ, g).
 #[inline(always)]
 fn displacement<V: Vector>(
     conditioner: &RadialConditioner,
     scalars: (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-    direction: &[Lane<V::Scalar>],
     centered: &[Lane<V::Scalar>],
     v: &mut [Lane<V::Scalar>],
 ) {
     match conditioner.dimension {
-        2 => displacement_in::<V, 2>(scalars, direction, centered, v),
-        _ => displacement_in::<V, 3>(scalars, direction, centered, v),
+        2 => displacement_in::<V, 2>(scalars, centered, v),
+        _ => displacement_in::<V, 3>(scalars, centered, v),
     }
 }
 
 #[inline(always)]
 fn displacement_in<V: Vector, const D: usize>(
     (phi, g): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-    direction: &[Lane<V::Scalar>],
     centered: &[Lane<V::Scalar>],
     v: &mut [Lane<V::Scalar>],
 ) {
     let n = g.len();
     for i in 0..n {
         let (g, y) = (V::load(&g[i]), load::<V, D>(centered, i));
-        store(y.map(|y| y.mul(g)), v, i);
+        store(scaled(g, y), v, i);
     }
     let mut p = 0;
     for i in 0..n {
-        let mut total = load::<V, D>(v, i);
+        let (here, mut total) = (load::<V, D>(centered, i), load::<V, D>(v, i));
         for j in i + 1..n {
-            let (phi, u) = (V::load(&phi[p]), load::<V, D>(direction, p));
-            for k in 0..D {
-                let push = phi.mul(u[k]);
-                total[k] = total[k].add(push);
-                let other = &mut v[j * D + k];
-                V::load(other).sub(push).store(other);
-            }
+            let phi = V::load(&phi[p]);
+            let r = subtract(here, load::<V, D>(centered, j));
+            push(scaled(phi, r), &mut total, v, j);
             p += 1;
         }
         store(total, v, i);
     }
 }
 
-type Cotangents<'a, T> =
-    (&'a mut [Lane<T>], &'a mut [Lane<T>], &'a mut [Lane<T>], &'a mut [Lane<T>]);
+type Cotangents<'a, T> = (&'a mut [Lane<T>], &'a mut [Lane<T>], &'a mut [Lane<T>]);
 
-/// With `back` = ∂L/∂v, adds to the cotangents of φ, g, u and y − ȳ.
+/// With `back` = ∂L/∂v, adds to the cotangents of φ/ρ, g and y − ȳ.
 #[inline(always)]
 fn displacement_vjp<V: Vector>(
     conditioner: &RadialConditioner,
     scalars: (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-    direction: &[Lane<V::Scalar>],
     centered: &[Lane<V::Scalar>],
     back: &[Lane<V::Scalar>],
     to: Cotangents<'_, V::Scalar>,
 ) {
     match conditioner.dimension {
-        2 => displacement_vjp_in::<V, 2>(scalars, direction, centered, back, to),
-        _ => displacement_vjp_in::<V, 3>(scalars, direction, centered, back, to),
+        2 => displacement_vjp_in::<V, 2>(scalars, centered, back, to),
+        _ => displacement_vjp_in::<V, 3>(scalars, centered, back, to),
     }
 }
 
 #[inline(always)]
 fn displacement_vjp_in<V: Vector, const D: usize>(
     (phi, g): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-    direction: &[Lane<V::Scalar>],
     centered: &[Lane<V::Scalar>],
     back: &[Lane<V::Scalar>],
     to: Cotangents<'_, V::Scalar>,
 ) {
     let n = g.len();
-    let (to_phi, to_g, to_direction, to_centered) = to;
+    let (to_phi, to_g, to_centered) = to;
     let mut p = 0;
     for i in 0..n {
-        let here = load::<V, D>(back, i);
-        dot(here, load::<V, D>(centered, i)).accumulate(&mut to_g[i]);
+        let (here, there) = (load::<V, D>(back, i), load::<V, D>(centered, i));
+        dot(here, there).accumulate(&mut to_g[i]);
         let factor = V::load(&g[i]);
+        let mut total = load::<V, D>(to_centered, i);
         for k in 0..D {
-            here[k].mul(factor).accumulate(&mut to_centered[i * D + k]);
+            total[k] = here[k].mul_add(factor, total[k]);
         }
         for j in i + 1..n {
             let difference = subtract(here, load::<V, D>(back, j));
-            dot(difference, load::<V, D>(direction, p)).accumulate(&mut to_phi[p]);
+            let r = subtract(there, load::<V, D>(centered, j));
+            dot(difference, r).accumulate(&mut to_phi[p]);
             let factor = V::load(&phi[p]);
-            for k in 0..D {
-                factor.mul(difference[k]).accumulate(&mut to_direction[p * D + k]);
-            }
+            push(scaled(factor, difference), &mut total, to_centered, j);
             p += 1;
         }
+        store(total, to_centered, i);
     }
 }

@@ -4,37 +4,64 @@
 use crate::engine::{matrix_product, outer_product, Arena, Lane, Vector};
 use crate::flow::Block;
 
-use super::super::exponential::{dot, load, store};
-use super::{PairStage, RadialConditioner, Tape};
+use super::super::exponential::{load, push, scaled, store, subtract};
+use super::super::pairs::PairBlock;
+use super::{PairStage, RadialConditioner, Tape, PAIR_OUTPUTS};
+
+/// Where the cotangent of a pair stage's t comes from.
+enum Source<'a, T> {
+    /// The read-out: ∂L/∂(φ, α, β), [3, pairs].
+    Outputs(&'a [Lane<T>]),
+    /// A message pass: ∂L/∂m, [width, particles], of the sums over pairs.
+    Messages(&'a [Lane<T>]),
+}
+
+/// What the backward pass works in, and where it collects.
+struct Workspace<'a, T> {
+    /// ∂L/∂h of the stage at hand, [width, particles].
+    h: &'a mut [Lane<T>],
+    /// ∂L/∂ρ, [pairs].
+    distance: &'a mut [Lane<T>],
+    /// ∂L/∂e of a block, [basis, pairs of the block].
+    features: &'a mut [Lane<T>],
+    /// ∂L/∂ of what went into a stage's SiLU, [width, pairs of the block], and its sums, [width, particles].
+    per_pair: &'a mut [Lane<T>],
+    per_node: &'a mut [Lane<T>],
+}
 
 impl RadialConditioner {
-    /// The backward pass. `pair_cotangent` ([3, pairs]), `node_cotangent` ([2, particles]),
-    /// `direction_cotangent` ([pairs, dimension]) and `centered_cotangent` ([particles, dimension],
-    /// what the caller owes to y − ȳ directly) come in; ∂L/∂y is added to `y_cotangent`.
+    /// The backward pass. `pair_cotangent` ([3, pairs], of φ/ρ, α, β/ρ², left as of φ, α, β), `node_cotangent`
+    /// ([2, particles]) and `centered_cotangent` ([particles, dimension], what the caller owes to y − ȳ directly) come
+    /// in; ∂L/∂y is added to `y_cotangent`.
     #[allow(clippy::too_many_arguments)]
     #[inline(always)]
     pub fn backward<V: Vector>(
         &self,
         theta: &[V::Scalar],
         tape: &mut Tape<'_, V::Scalar>,
-        pair_cotangent: &[Lane<V::Scalar>],
+        pair_cotangent: &mut [Lane<V::Scalar>],
         node_cotangent: &[Lane<V::Scalar>],
-        direction_cotangent: &[Lane<V::Scalar>],
         centered_cotangent: &mut [Lane<V::Scalar>],
         y_cotangent: &mut [Lane<V::Scalar>],
         mut gradient: Option<&mut [V::Scalar]>,
         arena: &mut Arena<'_, V::Scalar>,
     ) {
         let (n, p, w, f) = (self.particles, self.pairs, self.width, self.basis);
-        let last = self.passes.len();
-        let pair_features = arena.take_zeroed(f * p);
+        let (last, block) = (self.passes.len(), self.block_size::<V::Scalar>());
+        let mut space = Workspace {
+            h: arena.take(w * n),
+            distance: arena.take(p),
+            features: arena.take(f * block),
+            per_pair: arena.take(w * block),
+            per_node: arena.take(w * n),
+        };
         let node_features = arena.take(f * n);
-        let per_pair = arena.take(w * p);
-        let h = arena.take(w * n);
-        let (node, message) = (arena.take(w * n), arena.take(w * n));
+        let message = arena.take(w * n);
+        self.outputs_backward::<V>(tape, pair_cotangent, space.distance);
 
         // Node read-out.
         let out = self.node_out.matrix(theta).transposed();
+        let node = &mut *space.per_node;
         matrix_product::<V>(out, node_cotangent, node, n, false);
         multiply::<V>(node, tape.node_slope);
         let input = &tape.h[last * w * n..(last + 1) * w * n];
@@ -46,29 +73,22 @@ impl RadialConditioner {
             add_outer::<V>(self.node_hidden, node, input, gradient, n);
             add_sums::<V>(self.node_hidden_bias, node, gradient, n);
         }
-        matrix_product::<V>(self.node_hidden.matrix(theta).transposed(), node, h, n, false);
+        matrix_product::<V>(self.node_hidden.matrix(theta).transposed(), node, space.h, n, false);
 
-        // Pair read-out.
-        let out = self.pair_out.matrix(theta).transposed();
-        matrix_product::<V>(out, pair_cotangent, per_pair, p, false);
-        if let Some(gradient) = gradient.as_deref_mut() {
-            let t = &tape.activation[last * w * p..(last + 1) * w * p];
-            add_outer::<V>(self.pair_out, pair_cotangent, t, gradient, p);
-        }
-        let space = (&mut *per_pair, &mut *node);
+        let source = Source::Outputs(pair_cotangent);
         self.pair_stage_backward::<V>(
             theta,
-            &self.readout,
-            last,
+            (&self.readout, last),
             tape,
-            space,
-            (h, pair_features),
+            source,
+            &mut space,
             gradient.as_deref_mut(),
         );
 
         for (k, pass) in self.passes.iter().enumerate().rev() {
             // h' = h + SiLU(M m + d): h's cotangent goes on unchanged and through the update.
-            node.copy_from_slice(h);
+            let node = &mut *space.per_node;
+            node.copy_from_slice(space.h);
             multiply::<V>(node, &tape.update_slope[k * w * n..(k + 1) * w * n]);
             if let Some(gradient) = gradient.as_deref_mut() {
                 let m = &tape.message[k * w * n..(k + 1) * w * n];
@@ -76,29 +96,18 @@ impl RadialConditioner {
                 add_sums::<V>(pass.update_bias, node, gradient, n);
             }
             matrix_product::<V>(pass.update.matrix(theta).transposed(), node, message, n, false);
-            let scale = V::constant(self.message_scale());
-            for (row, message) in per_pair.chunks_exact_mut(p).zip(message.chunks_exact(n)) {
-                let mut pair = 0;
-                for i in 0..n {
-                    let here = V::load(&message[i]);
-                    for there in &message[i + 1..] {
-                        here.add(V::load(there)).mul(scale).store(&mut row[pair]);
-                        pair += 1;
-                    }
-                }
-            }
-            let space = (&mut *per_pair, &mut *node);
+            let source = Source::Messages(message);
             self.pair_stage_backward::<V>(
                 theta,
-                &pass.pair,
-                k,
+                (&pass.pair, k),
                 tape,
-                space,
-                (h, pair_features),
+                source,
+                &mut space,
                 gradient.as_deref_mut(),
             );
         }
 
+        let h = &*space.h;
         matrix_product::<V>(self.embed.matrix(theta).transposed(), h, node_features, n, false);
         if let Some(gradient) = gradient.as_deref_mut() {
             add_outer::<V>(self.embed, h, tape.node_features, gradient, n);
@@ -108,78 +117,158 @@ impl RadialConditioner {
             }
         }
 
-        // Features to distances; the tape's distances turn into their cotangents over ρ.
-        let (pair_distance, node_distance) = tape.distance.split_at_mut(p);
-        let mut gradient = gradient;
-        self.features_backward::<V>(
-            theta,
-            pair_features,
-            tape.pair_features,
-            pair_distance,
-            gradient.as_deref_mut(),
-        );
+        // The nodes' features to distances, whose cotangents take the place of U h.
+        let node_distance = &mut tape.per_node[..n];
+        node_distance.fill(Lane::zero());
         self.features_backward::<V>(
             theta,
             node_features,
             tape.node_features,
+            &tape.distance[p..],
             node_distance,
             gradient,
         );
+        let distance = (&*space.distance, &*node_distance);
         match self.dimension {
             2 => self.geometry_backward::<V, 2>(
-                tape,
-                (pair_features, node_features),
-                direction_cotangent,
+                (tape.centered, tape.distance),
+                distance,
                 centered_cotangent,
                 y_cotangent,
             ),
             _ => self.geometry_backward::<V, 3>(
-                tape,
-                (pair_features, node_features),
-                direction_cotangent,
+                (tape.centered, tape.distance),
+                distance,
                 centered_cotangent,
                 y_cotangent,
             ),
         }
     }
 
-    /// Back through t = SiLU(A e + (U h)_i + (U h)_j + b): `space.0` holds ∂L/∂t, `space.1` is scratch;
-    /// adds to the cotangents of h and of the features.
-    #[allow(clippy::too_many_arguments)]
+    /// From the cotangents of φ/ρ, α, β/ρ² to those of φ, α, β, in place, and of ρ.
+    #[inline(always)]
+    fn outputs_backward<V: Vector>(
+        &self,
+        tape: &Tape<'_, V::Scalar>,
+        pair_cotangent: &mut [Lane<V::Scalar>],
+        distance: &mut [Lane<V::Scalar>],
+    ) {
+        let p = self.pairs;
+        for (pair, distance) in distance.iter_mut().enumerate() {
+            let inverse = V::constant(1.0).div(V::load(&tape.distance[pair]));
+            let (phi, beta) = (&tape.pair_outputs[pair], &tape.pair_outputs[2 * p + pair]);
+            let to_phi = V::load(&pair_cotangent[pair]);
+            let to_beta = V::load(&pair_cotangent[2 * p + pair]);
+            let slope = V::load(beta).mul(to_beta);
+            let slope = V::load(phi).mul_add(to_phi, slope.add(slope));
+            slope.mul(inverse).neg().store(distance);
+            to_phi.mul(inverse).store(&mut pair_cotangent[pair]);
+            to_beta.mul(inverse).mul(inverse).store(&mut pair_cotangent[2 * p + pair]);
+        }
+    }
+
+    /// Back through t = SiLU(A e + (U h)_i + (U h)_j + b) of pair stage number `stage.1`, block by block: adds to the
+    /// cotangents of h and of the distances.
     #[inline(always)]
     fn pair_stage_backward<V: Vector>(
         &self,
         theta: &[V::Scalar],
-        stage: &PairStage,
-        k: usize,
-        tape: &Tape<'_, V::Scalar>,
-        space: (&mut [Lane<V::Scalar>], &mut [Lane<V::Scalar>]),
-        to: (&mut [Lane<V::Scalar>], &mut [Lane<V::Scalar>]),
-        gradient: Option<&mut [V::Scalar]>,
+        (stage, k): (&PairStage, usize),
+        tape: &mut Tape<'_, V::Scalar>,
+        source: Source<'_, V::Scalar>,
+        space: &mut Workspace<'_, V::Scalar>,
+        mut gradient: Option<&mut [V::Scalar]>,
     ) {
-        let (n, p, w) = (self.particles, self.pairs, self.width);
-        let (per_pair, per_node) = space;
-        let (h, features) = to;
-        multiply::<V>(per_pair, &tape.slope[k * w * p..(k + 1) * w * p]);
-        self.sum_pairs::<V>(1.0, per_pair, per_node);
+        let (n, p, w, f) = (self.particles, self.pairs, self.width, self.basis);
+        let keeps = self.keeps::<V::Scalar>();
+        if !keeps {
+            self.node_terms::<V>(theta, stage, k, tape);
+        }
+        space.per_node.fill(Lane::zero());
+        for block in self.blocks::<V::Scalar>() {
+            if !keeps {
+                self.pair_stage::<V>(theta, stage, k, &block, tape);
+            }
+            let count = block.count;
+            let rows = k * w * count..(k + 1) * w * count;
+            let per_pair = &mut space.per_pair[..w * count];
+            match source {
+                Source::Outputs(cotangent) => {
+                    let outputs = &mut tape.block_outputs[..PAIR_OUTPUTS * count];
+                    let from = cotangent.chunks_exact(p);
+                    for (row, from) in outputs.chunks_exact_mut(count).zip(from) {
+                        row.copy_from_slice(&from[block.range()]);
+                    }
+                    let out = self.pair_out.matrix(theta).transposed();
+                    matrix_product::<V>(out, outputs, per_pair, count, false);
+                    if let Some(gradient) = gradient.as_deref_mut() {
+                        let t = &tape.activation[rows.clone()];
+                        add_outer::<V>(self.pair_out, outputs, t, gradient, count);
+                    }
+                }
+                Source::Messages(cotangent) => self.spread::<V>(&block, cotangent, per_pair),
+            }
+            multiply::<V>(per_pair, &tape.slope[rows]);
+            self.sum_pairs::<V>(&block, per_pair, space.per_node);
+            let features = &tape.pair_features[..f * count];
+            if let Some(gradient) = gradient.as_deref_mut() {
+                add_outer::<V>(stage.feature, per_pair, features, gradient, count);
+                add_sums::<V>(stage.bias, per_pair, gradient, count);
+            }
+            // Where features are kept, their cotangents are collected over the stages.
+            let to = &mut space.features[..f * count];
+            let add = keeps && k < self.passes.len();
+            let weights = stage.feature.matrix(theta).transposed();
+            matrix_product::<V>(weights, per_pair, to, count, add);
+            if !keeps || k == 0 {
+                self.features_backward::<V>(
+                    theta,
+                    to,
+                    features,
+                    &tape.distance[block.range()],
+                    &mut space.distance[block.range()],
+                    gradient.as_deref_mut(),
+                );
+            }
+        }
         if let Some(gradient) = gradient {
             let input = &tape.h[k * w * n..(k + 1) * w * n];
-            add_outer::<V>(stage.feature, per_pair, tape.pair_features, gradient, p);
-            add_outer::<V>(stage.node, per_node, input, gradient, n);
-            add_sums::<V>(stage.bias, per_pair, gradient, p);
+            add_outer::<V>(stage.node, space.per_node, input, gradient, n);
         }
-        matrix_product::<V>(stage.feature.matrix(theta).transposed(), per_pair, features, p, true);
-        matrix_product::<V>(stage.node.matrix(theta).transposed(), per_node, h, n, true);
+        let weights = stage.node.matrix(theta).transposed();
+        matrix_product::<V>(weights, space.per_node, space.h, n, true);
     }
 
-    /// `cotangent` is ∂L/∂e ([basis, distances]); its first row becomes ∂L/∂ρ.
+    /// Every pair gets what its two particles have, scaled as messages are.
+    #[inline(always)]
+    fn spread<V: Vector>(
+        &self,
+        block: &PairBlock,
+        nodes: &[Lane<V::Scalar>],
+        pairs: &mut [Lane<V::Scalar>],
+    ) {
+        let scale = V::constant(self.message_scale());
+        let rows = pairs.chunks_exact_mut(block.count).zip(nodes.chunks_exact(self.particles));
+        for (pairs, nodes) in rows {
+            let mut pairs = pairs.iter_mut();
+            for (i, others) in block.runs() {
+                let here = V::load(&nodes[i]);
+                for (there, pair) in nodes[others].iter().zip(&mut pairs) {
+                    here.add(V::load(there)).mul(scale).store(pair);
+                }
+            }
+        }
+    }
+
+    /// Adds to ∂L/∂ρ what `cotangent`, ∂L/∂e ([basis, distances]), makes of it.
     #[inline(always)]
     fn features_backward<V: Vector>(
         &self,
         theta: &[V::Scalar],
-        cotangent: &mut [Lane<V::Scalar>],
+        cotangent: &[Lane<V::Scalar>],
         features: &[Lane<V::Scalar>],
         distance: &[Lane<V::Scalar>],
+        to: &mut [Lane<V::Scalar>],
         mut gradient: Option<&mut [V::Scalar]>,
     ) {
         let count = distance.len();
@@ -196,11 +285,7 @@ impl RadialConditioner {
                 let to_rho = slope.mul(sharpness);
                 to_center = to_center.sub(to_rho);
                 to_sharpness = slope.mul_add(offset, to_sharpness);
-                if k == 0 {
-                    to_rho.store(&mut cotangent[i]);
-                } else {
-                    to_rho.accumulate(&mut cotangent[i]);
-                }
+                to_rho.accumulate(&mut to[i]);
             }
             if let Some(gradient) = gradient.as_deref_mut() {
                 self.centers.of_mut(gradient)[k] += to_center.sum();
@@ -209,39 +294,30 @@ impl RadialConditioner {
         }
     }
 
-    /// From ∂L/∂ρ, ∂L/∂u and ∂L/∂(y − ȳ) to ∂L/∂y.
+    /// From ∂L/∂ρ and ∂L/∂(y − ȳ) to ∂L/∂y. Centred positions and ρ come in `geometry`; cotangents of pairs and
+    /// nodes in `distance_cotangent`.
     #[inline(always)]
     fn geometry_backward<V: Vector, const D: usize>(
         &self,
-        tape: &Tape<'_, V::Scalar>,
+        (centered, distance): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
         distance_cotangent: (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-        direction_cotangent: &[Lane<V::Scalar>],
         centered_cotangent: &mut [Lane<V::Scalar>],
         y_cotangent: &mut [Lane<V::Scalar>],
     ) {
         let n = self.particles;
-        let one = V::constant(1.0);
         let mut p = 0;
         for i in 0..n {
-            let factor =
-                V::load(&distance_cotangent.1[i]).div(V::load(&tape.distance[self.pairs + i]));
-            let here = load::<V, D>(tape.centered, i);
+            let factor = V::load(&distance_cotangent.1[i]).div(V::load(&distance[self.pairs + i]));
+            let here = load::<V, D>(centered, i);
             let mut total = load::<V, D>(centered_cotangent, i);
             for k in 0..D {
                 total[k] = here[k].mul_add(factor, total[k]);
             }
             for j in i + 1..n {
-                let u = load::<V, D>(tape.direction, p);
-                let back = load::<V, D>(direction_cotangent, p);
-                let inverse = one.div(V::load(&tape.distance[p]));
-                // du = (dr − u (u·dr))/ρ and dρ = u·dr.
-                let along = V::load(&distance_cotangent.0[p]).sub(dot(u, back).mul(inverse));
-                for k in 0..D {
-                    let r = u[k].mul_add(along, back[k].mul(inverse));
-                    total[k] = total[k].add(r);
-                    let other = &mut centered_cotangent[j * D + k];
-                    V::load(other).sub(r).store(other);
-                }
+                // dρ = r·dr/ρ.
+                let along = V::load(&distance_cotangent.0[p]).div(V::load(&distance[p]));
+                let r = subtract(here, load::<V, D>(centered, j));
+                push(scaled(along, r), &mut total, centered_cotangent, j);
                 p += 1;
             }
             store(total, centered_cotangent, i);

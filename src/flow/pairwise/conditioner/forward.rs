@@ -1,9 +1,10 @@
 //! The forward pass: geometry, features, message passes, read-out.
 
-use crate::engine::{matrix_product, silu_and_derivative, Lane, Vector};
+use crate::engine::{matrix_product, silu_and_derivative, Kernel, Lane, Real, Vector};
 
 use super::super::exponential::{dot, load, subtract};
-use super::{PairStage, RadialConditioner, Tape};
+use super::super::pairs::PairBlock;
+use super::{PairStage, RadialConditioner, Tape, PAIR_OUTPUTS};
 
 /// A Gaussian ends at exp(−40) = 4e-18 instead of falling on: its products with weights would be
 /// subnormal numbers, which cost many processors a hundred cycles each.
@@ -20,9 +21,7 @@ impl RadialConditioner {
     ) {
         let (n, p, w) = (self.particles, self.pairs, self.width);
         self.geometry::<V>(y, tape);
-        let (pair_distance, node_distance) = tape.distance.split_at(p);
-        self.features::<V>(theta, pair_distance, tape.pair_features);
-        self.features::<V>(theta, node_distance, tape.node_features);
+        self.features::<V>(theta, &tape.distance[p..], tape.node_features);
 
         let first = &mut tape.h[..w * n];
         fill_rows::<V>(self.embed_bias.of(theta), first, n);
@@ -32,13 +31,19 @@ impl RadialConditioner {
         }
 
         for (k, pass) in self.passes.iter().enumerate() {
-            self.pair_stage::<V>(theta, &pass.pair, k, tape);
-            let message = &mut tape.message[k * w * n..(k + 1) * w * n];
-            self.sum_pairs::<V>(
-                self.message_scale(),
-                &tape.activation[k * w * p..(k + 1) * w * p],
-                message,
-            );
+            self.node_terms::<V>(theta, &pass.pair, k, tape);
+            let message = k * w * n..(k + 1) * w * n;
+            tape.message[message.clone()].fill(Lane::zero());
+            for block in self.blocks::<V::Scalar>() {
+                self.pair_stage::<V>(theta, &pass.pair, k, &block, tape);
+                let t = &tape.activation[k * w * block.count..(k + 1) * w * block.count];
+                self.sum_pairs::<V>(&block, t, &mut tape.message[message.clone()]);
+            }
+            let message = &mut tape.message[message];
+            let scale = V::constant(self.message_scale());
+            for message in message.iter_mut() {
+                V::load(message).mul(scale).store(message);
+            }
             let slope = &mut tape.update_slope[k * w * n..(k + 1) * w * n];
             fill_rows::<V>(pass.update_bias.of(theta), slope, n);
             matrix_product::<V>(pass.update.matrix(theta), message, slope, n, true);
@@ -51,9 +56,23 @@ impl RadialConditioner {
         }
 
         let last = self.passes.len();
-        self.pair_stage::<V>(theta, &self.readout, last, tape);
-        let t = &tape.activation[last * w * p..(last + 1) * w * p];
-        matrix_product::<V>(self.pair_out.matrix(theta), t, tape.pair_outputs, p, false);
+        self.node_terms::<V>(theta, &self.readout, last, tape);
+        for block in self.blocks::<V::Scalar>() {
+            self.pair_stage::<V>(theta, &self.readout, last, &block, tape);
+            let count = block.count;
+            let t = &tape.activation[last * w * count..(last + 1) * w * count];
+            let outputs = &mut tape.block_outputs[..PAIR_OUTPUTS * count];
+            matrix_product::<V>(self.pair_out.matrix(theta), t, outputs, count, false);
+            let (phi, alpha_beta) = outputs.split_at(count);
+            let (alpha, beta) = alpha_beta.split_at(count);
+            tape.pair_outputs[p..][block.range()].copy_from_slice(alpha);
+            for (k, pair) in block.range().enumerate() {
+                let inverse = V::constant(1.0).div(V::load(&tape.distance[pair]));
+                V::load(&phi[k]).mul(inverse).store(&mut tape.pair_outputs[pair]);
+                let beta = V::load(&beta[k]).mul(inverse).mul(inverse);
+                beta.store(&mut tape.pair_outputs[2 * p + pair]);
+            }
+        }
 
         let h = &tape.h[last * w * n..(last + 1) * w * n];
         fill_rows::<V>(self.node_hidden_bias.of(theta), tape.node_slope, n);
@@ -73,7 +92,7 @@ impl RadialConditioner {
         }
     }
 
-    /// Centred positions, ρ and u.
+    /// Centred positions and ρ.
     #[inline(always)]
     fn geometry<V: Vector>(&self, y: &[Lane<V::Scalar>], tape: &mut Tape<'_, V::Scalar>) {
         let (n, d) = (self.particles, self.dimension);
@@ -96,7 +115,6 @@ impl RadialConditioner {
     #[inline(always)]
     fn distances<V: Vector, const D: usize>(&self, tape: &mut Tape<'_, V::Scalar>) {
         let floor = V::constant(self.core * self.core);
-        let one = V::constant(1.0);
         let mut p = 0;
         for i in 0..self.particles {
             let here = load::<V, D>(tape.centered, i);
@@ -104,12 +122,7 @@ impl RadialConditioner {
             radius.store(&mut tape.distance[self.pairs + i]);
             for j in i + 1..self.particles {
                 let r = subtract(here, load::<V, D>(tape.centered, j));
-                let rho = dot(r, r).add(floor).sqrt();
-                rho.store(&mut tape.distance[p]);
-                let inverse = one.div(rho);
-                for (k, r) in r.into_iter().enumerate() {
-                    r.mul(inverse).store(&mut tape.direction[p * D + k]);
-                }
+                dot(r, r).add(floor).sqrt().store(&mut tape.distance[p]);
                 p += 1;
             }
         }
@@ -135,63 +148,97 @@ impl RadialConditioner {
         }
     }
 
-    /// t and its slope of pair stage number `k`.
+    /// U h of pair stage number `k`.
     #[inline(always)]
-    fn pair_stage<V: Vector>(
+    pub(super) fn node_terms<V: Vector>(
         &self,
         theta: &[V::Scalar],
         stage: &PairStage,
         k: usize,
         tape: &mut Tape<'_, V::Scalar>,
     ) {
-        let (n, p, w) = (self.particles, self.pairs, self.width);
+        let (n, w) = (self.particles, self.width);
         let h = &tape.h[k * w * n..(k + 1) * w * n];
         matrix_product::<V>(stage.node.matrix(theta), h, tape.per_node, n, false);
-        let slope = &mut tape.slope[k * w * p..(k + 1) * w * p];
-        matrix_product::<V>(stage.feature.matrix(theta), tape.pair_features, slope, p, false);
-        let value = &mut tape.activation[k * w * p..(k + 1) * w * p];
-        for (row, bias) in stage.bias.of(theta).iter().enumerate() {
-            let bias = V::splat(*bias);
-            let slope = &mut slope[row * p..(row + 1) * p];
-            let value = &mut value[row * p..(row + 1) * p];
-            let node = &tape.per_node[row * n..(row + 1) * n];
-            let mut pair = 0;
-            for i in 0..n {
-                let here = V::load(&node[i]).add(bias);
-                for there in &node[i + 1..] {
-                    let x = V::load(&slope[pair]).add(here).add(V::load(there));
-                    let (v, derivative) = silu_and_derivative(x);
-                    v.store(&mut value[pair]);
-                    derivative.store(&mut slope[pair]);
-                    pair += 1;
-                }
-            }
-        }
     }
 
-    /// Σ_j t_ij per node, times `scale`: `pairs` is [width, pairs], `nodes` [width, particles].
+    /// t and its slope of pair stage number `k` for a block of pairs, after [`node_terms`](Self::node_terms) of
+    /// that stage. Features are taken from the stage before where all pairs are one block.
+    #[inline(always)]
+    pub(super) fn pair_stage<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        stage: &PairStage,
+        k: usize,
+        block: &PairBlock,
+        tape: &mut Tape<'_, V::Scalar>,
+    ) {
+        V::call(BlockStage { conditioner: self, theta, stage, k, block, tape });
+    }
+
+    /// Adds Σ_j t_ij of a block's pairs to every node: `pairs` is [width, pairs of the block], `nodes`
+    /// [width, particles].
     #[inline(always)]
     pub(super) fn sum_pairs<V: Vector>(
         &self,
-        scale: f64,
+        block: &PairBlock,
         pairs: &[Lane<V::Scalar>],
         nodes: &mut [Lane<V::Scalar>],
     ) {
-        let (n, p) = (self.particles, self.pairs);
-        let scale = V::constant(scale);
-        for (pairs, nodes) in pairs.chunks_exact(p).zip(nodes.chunks_exact_mut(n)) {
-            nodes.fill(Lane::zero());
-            let mut pair = 0;
-            for i in 0..n {
-                let (here, others) = nodes[i..].split_at_mut(1);
-                let mut total = V::load(&here[0]);
-                for other in others {
-                    let t = V::load(&pairs[pair]);
+        let rows = pairs.chunks_exact(block.count).zip(nodes.chunks_exact_mut(self.particles));
+        for (pairs, nodes) in rows {
+            let mut pairs = pairs.iter();
+            for (i, others) in block.runs() {
+                let (here, there) = nodes.split_at_mut(others.start);
+                let mut total = V::load(&here[i]);
+                for (other, t) in there[..others.len()].iter_mut().zip(&mut pairs) {
+                    let t = V::load(t);
                     total = total.add(t);
                     t.accumulate(other);
-                    pair += 1;
                 }
-                total.mul(scale).store(&mut here[0]);
+                total.store(&mut here[i]);
+            }
+        }
+    }
+}
+
+struct BlockStage<'a, 't, T> {
+    conditioner: &'a RadialConditioner,
+    theta: &'a [T],
+    stage: &'a PairStage,
+    k: usize,
+    block: &'a PairBlock,
+    tape: &'a mut Tape<'t, T>,
+}
+
+impl<T: Real> Kernel<T> for BlockStage<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(self) {
+        let Self { conditioner, theta, stage, k, block, tape } = self;
+        let (n, w, count) = (conditioner.particles, conditioner.width, block.count);
+        let features = &mut tape.pair_features[..conditioner.basis * count];
+        if k == 0 || !conditioner.keeps::<T>() {
+            conditioner.features::<V>(theta, &tape.distance[block.range()], features);
+        }
+        let slope = &mut tape.slope[k * w * count..(k + 1) * w * count];
+        matrix_product::<V>(stage.feature.matrix(theta), features, slope, count, false);
+        let value = &mut tape.activation[k * w * count..(k + 1) * w * count];
+        for (row, bias) in stage.bias.of(theta).iter().enumerate() {
+            let bias = V::splat(*bias);
+            let slope = &mut slope[row * count..(row + 1) * count];
+            let value = &mut value[row * count..(row + 1) * count];
+            let node = &tape.per_node[row * n..(row + 1) * n];
+            let mut pairs = slope.iter_mut().zip(value);
+            for (i, others) in block.runs() {
+                let here = V::load(&node[i]).add(bias);
+                for (there, (slope, value)) in node[others].iter().zip(&mut pairs) {
+                    let x = V::load(slope).add(here).add(V::load(there));
+                    let (v, derivative) = silu_and_derivative(x);
+                    v.store(value);
+                    derivative.store(slope);
+                }
             }
         }
     }
