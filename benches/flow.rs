@@ -1,6 +1,6 @@
 //! Criterion's statistics of the flow's operations, then the table of `boltzflow bench`.
 //!
-//! `cargo bench` for everything but LJ55, `cargo bench -- lj13-pairwise` for one flow.
+//! `cargo bench` for DW4 and LJ13, `cargo bench -- lj13-pairwise` for one flow.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,8 +30,8 @@ fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--test") {
         return ExitCode::SUCCESS;
     }
-    let cases: Vec<Case> = match cases("", 256) {
-        Ok(cases) => cases.into_iter().filter(|case| !case.name.starts_with("lj55")).collect(),
+    let cases = match cases("", 256) {
+        Ok(cases) => cases,
         Err(error) => {
             eprintln!("error: {error}");
             return ExitCode::from(3);

@@ -291,7 +291,7 @@ pub(super) struct ReferenceArgs {
     /// File to write: .npz, .npy or .csv; without it only the figures are printed
     #[arg(short, long)]
     pub output: Option<PathBuf>,
-    /// Chains; errors fall with the square root of their number [default: 32768, or as many as samples]
+    /// Chains; errors fall with the square root of their number [default: 32768, fewer for more than 13 particles, and at least as many as samples]
     #[arg(long)]
     pub chains: Option<NonZeroUsize>,
     /// Seed
@@ -305,7 +305,7 @@ pub(super) struct ReferenceArgs {
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
     /// Only flows whose names contain this, such as lj13 or pairwise, and after ": " only such
-    /// operations, as in "lj13: parameter"; "cluster" for clusters of 13 to 110 particles
+    /// operations, as in "lj13: parameter"; "lj55" and "cluster" (13 to 110 particles) take minutes
     #[arg(default_value = "")]
     pub filter: String,
     /// Samples of a batch; at most 64 for more than 13 particles

@@ -15,12 +15,9 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
         check_destination(output)?;
     }
     let samples = args.samples.get();
-    let options = ReferenceOptions {
-        samples,
-        chains: args.chains.map_or(samples.max(32_768), |c| c.get()),
-        seed: args.seed,
-        ..ReferenceOptions::default()
-    };
+    let usual = ReferenceOptions::of(target.potential.system(), samples);
+    let chains = args.chains.map_or(usual.chains, |c| c.get());
+    let options = ReferenceOptions { chains, seed: args.seed, ..usual };
     let reference = sample_reference(target.potential.clone(), options)?;
     let report = &reference.report;
     if !team().leads() {

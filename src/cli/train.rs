@@ -302,8 +302,7 @@ pub(super) fn reference_samples(
     if !quiet {
         say!("drawing {samples} reference samples, for the forward figures only")?;
     }
-    let options =
-        ReferenceOptions { samples, chains: samples.max(32_768), ..ReferenceOptions::default() };
+    let options = ReferenceOptions::of(system, samples);
     let reference = sample_reference(target.potential.clone(), options)?;
     let drawn = Samples {
         positions: reference.samples,

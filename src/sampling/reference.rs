@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::parallel::team;
 use crate::potential::Potential;
 use crate::random::{stream, Purpose};
+use crate::system::System;
 
 /// Rows of a tile of chains.
 const TILE: usize = 64;
@@ -54,6 +55,17 @@ pub struct ReferenceOptions {
 impl Default for ReferenceOptions {
     fn default() -> Self {
         Self { samples: 10_000, chains: 32_768, transitions: 50, seed: 0 }
+    }
+}
+
+impl ReferenceOptions {
+    /// The default work for `samples` of this system. An energy costs the square of the particles: beyond those of
+    /// LJ13 there are fewer chains, at least 2048, and errors are larger.
+    pub fn of(system: System, samples: usize) -> Self {
+        let options = Self::default();
+        let pairs = |particles: usize| particles * particles.saturating_sub(1) / 2;
+        let affordable = options.chains * pairs(13) / pairs(system.particles()).max(pairs(13));
+        Self { samples, chains: affordable.max(2048).max(samples), ..options }
     }
 }
 
