@@ -291,7 +291,8 @@ pub(super) struct ReferenceArgs {
     /// File to write: .npz, .npy or .csv; without it only the figures are printed
     #[arg(short, long)]
     pub output: Option<PathBuf>,
-    /// Chains; errors fall with the square root of their number [default: 32768, fewer for more than 13 particles, and at least as many as samples]
+    /// Chains; errors fall with the square root of their number [default: 32768, fewer for more than
+    /// 13 particles, and at least as many as samples]
     #[arg(long)]
     pub chains: Option<NonZeroUsize>,
     /// Seed

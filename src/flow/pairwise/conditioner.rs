@@ -266,20 +266,18 @@ impl RadialConditioner {
         let [n, d, p, w, f] = [self.particles, self.dimension, self.pairs, self.width, self.basis]
             .map(|count| count as f64);
         let (passes, stages) = (self.passes.len() as f64, self.stages() as f64);
-        let node_products = 2.0 * (w * f * n + (stages + passes + 1.0) * w * w * n + 2.0 * w * n);
         let stage_products = 2.0 * stages * w * f * p;
+        let node_products = 2.0 * (w * f * n + (stages + passes + 1.0) * w * w * n + 2.0 * w * n);
         let products = node_products + stage_products + 2.0 * 3.0 * w * p;
-        let gaussian = EXPONENTIAL + 3.0;
-        let activation = SILU + 2.0;
-        // What a pair stage does that the backward pass does again where it is not kept.
-        let stage = stage_products + stages * w * p * activation;
-        let features = f * p * gaussian;
+        let (gaussian, silu) = (EXPONENTIAL + 3.0, SILU + 2.0);
+        // Features of pairs are made once where they are kept, else by every stage.
         let uses = if self.keeps::<T>() { 1.0 } else { stages };
-        let special = f * n * gaussian + (passes + 1.0) * w * n * activation;
+        let pairs = uses * f * p * gaussian + stages * w * p * silu;
+        let nodes = f * n * gaussian + (passes + 1.0) * w * n * silu;
         let geometry = p * (4.0 * d + 20.0) + n * (3.0 * d + 16.0);
-        let forward =
-            node_products + 2.0 * 3.0 * w * p + stage + uses * features + special + geometry;
-        let again = if self.keeps::<T>() { 0.0 } else { stage + uses * features };
+        let forward = products + pairs + nodes + geometry;
+        // What the pair stages left and the backward pass makes again.
+        let again = if self.keeps::<T>() { 0.0 } else { stage_products + pairs };
         let elementwise = f * (uses * p + n) * 8.0 + stages * w * p * 4.0 + p * (5.0 * d + 12.0);
         [forward, again + products + elementwise, again + 2.0 * products + elementwise]
     }

@@ -128,20 +128,11 @@ impl RadialConditioner {
             node_distance,
             gradient,
         );
+        let at = (&*tape.centered, &*tape.distance);
         let distance = (&*space.distance, &*node_distance);
         match self.dimension {
-            2 => self.geometry_backward::<V, 2>(
-                (tape.centered, tape.distance),
-                distance,
-                centered_cotangent,
-                y_cotangent,
-            ),
-            _ => self.geometry_backward::<V, 3>(
-                (tape.centered, tape.distance),
-                distance,
-                centered_cotangent,
-                y_cotangent,
-            ),
+            2 => self.geometry_backward::<V, 2>(at, distance, centered_cotangent, y_cotangent),
+            _ => self.geometry_backward::<V, 3>(at, distance, centered_cotangent, y_cotangent),
         }
     }
 
@@ -294,8 +285,7 @@ impl RadialConditioner {
         }
     }
 
-    /// From ∂L/∂ρ and ∂L/∂(y − ȳ) to ∂L/∂y. Centred positions and ρ come in `geometry`; cotangents of pairs and
-    /// nodes in `distance_cotangent`.
+    /// From ∂L/∂ρ, of pairs and of nodes, and ∂L/∂(y − ȳ) to ∂L/∂y, at these y − ȳ and ρ.
     #[inline(always)]
     fn geometry_backward<V: Vector, const D: usize>(
         &self,
