@@ -76,6 +76,28 @@ fn vector(
     projected(Projection::Vector, None, (shape, species, layout))
 }
 
+/// Messages that see Gaussians of distances.
+fn gaussians(
+    shape: HalfShape,
+    species: &[usize],
+    layout: &mut ParameterLayout,
+) -> Box<dyn Coupling<f64>> {
+    let options = ProjectedOptions {
+        projection: Projection::Vector,
+        bins: 5,
+        range: 6.0,
+        blocks: 2,
+        features: 5,
+        basis: 4,
+        cutoff: 5.0,
+        edge_hidden: vec![5],
+        node_hidden: vec![5],
+        head_hidden: vec![6],
+        ..ProjectedOptions::default()
+    };
+    Box::new(ProjectedCoupling::with_species(shape, species, &options, layout).unwrap())
+}
+
 fn affine(
     shape: HalfShape,
     species: &[usize],
@@ -171,7 +193,7 @@ const fn copies(row: Row) -> Row {
     Row { copies: 2, sizes: &[(4, 3)], ..row }
 }
 
-const TABLE: [Row; 16] = {
+const TABLE: [Row; 17] = {
     use Symmetry::{Neither, RotationsAndReflections as Both, RotationsOnly};
     [
         row("pairwise", pairwise, 0.15, Both),
@@ -179,6 +201,7 @@ const TABLE: [Row; 16] = {
         Row { sizes: &[(18, 3)], ..row("pairwise, in blocks", pairwise, 0.04, Both) },
         row("shrinking", shrinking, 0.15, Both),
         row("vector", vector, 0.3, Both),
+        row("vector, Gaussians", gaussians, 0.3, Both),
         row("Cartesian, affine", affine, 0.3, RotationsOnly),
         row("Cartesian, splines", cartesian, 0.3, RotationsOnly),
         row("spherical", spherical, 0.3, RotationsOnly),

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::parallel::team;
 use crate::plot::{distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution};
 use crate::random::Purpose;
-use crate::run::{draw_weighted, load_model, read_metrics, RunFolder};
+use crate::run::{draw_weighted, load_model_on_all_ranks, read_metrics, RunFolder};
 use crate::train::Problem;
 
 use super::args::PlotArgs;
@@ -69,16 +69,9 @@ pub(super) fn draw(
     output: &Path,
 ) -> Result<(), Error> {
     let team = team();
-    let theta = team.from_leader(|| {
-        std::fs::create_dir_all(output)
-            .map_err(|source| Error::Write { path: output.to_path_buf(), source })?;
-        let (theta, _) = load_model(folder.model(), problem.flow.layout())?;
-        Ok::<_, Error>(theta.iter().flat_map(|value| value.to_le_bytes()).collect())
-    })?;
-    let theta: Vec<f32> = theta
-        .chunks_exact(4)
-        .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-        .collect();
+    let made = if team.leads() { std::fs::create_dir_all(output) } else { Ok(()) };
+    team.agree(made.map_err(|source| Error::Write { path: output.to_path_buf(), source }))?;
+    let (theta, _) = load_model_on_all_ranks(folder.model(), problem.flow.layout())?;
     let samples = recipe.evaluate.samples;
     let drawn = draw_weighted(problem, &theta, (Purpose::Sampling, 1), 0, samples)?;
     let reference = reference_samples(folder, target, recipe, false)?;

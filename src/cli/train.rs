@@ -9,8 +9,8 @@ use crate::config::{MaxLikelihoodOptions, Objective, Recipe, Registry, Target};
 use crate::error::Error;
 use crate::parallel::team;
 use crate::run::{
-    self, train, Checkpoint, Distances, Ending, Evaluation, EvaluationOptions, Progress, RunFolder,
-    Samples, SessionOptions,
+    self, load_model_on_all_ranks, train, Checkpoint, Distances, Ending, Evaluation,
+    EvaluationOptions, Progress, RunFolder, Samples, SessionOptions, SessionTotals,
 };
 use crate::sampling::{sample_reference, ReferenceOptions};
 use crate::train::{Problem, Trainer};
@@ -119,6 +119,10 @@ impl Run<'_> {
     fn go(&self, trainer: &dyn Trainer, text: String, resumes: bool) -> Result<(), Error> {
         let Self { folder, recipe, target, problem } = self;
         let resume = if resumes { self.checkpoint(trainer)? } else { None };
+        let start = match &recipe.flow.start_from {
+            Some(path) if resume.is_none() => Some(self.started_from(path, trainer, &text)?),
+            _ => None,
+        };
         let written = if team().leads() {
             folder.write_config(&text).and_then(|()| folder.write_target(&target.text))
         } else {
@@ -183,10 +187,11 @@ impl Run<'_> {
             recipe: text,
         };
         let stop = stop_on_signals()?;
+        let from = resume.or(start);
         let mut line = ProgressLine::new(options.steps, recipe.train.batch_size);
         let mut observe = |progress: Progress<'_>| line.update(&progress);
         let ending =
-            train(folder, problem, trainer, &options, &reference, resume, &stop, &mut observe)?;
+            train(folder, problem, trainer, &options, &reference, from, &stop, &mut observe)?;
         line.finish();
         match ending {
             Ending::Finished(_, evaluation) => self.finish(&evaluation),
@@ -202,6 +207,23 @@ impl Run<'_> {
         let Self { folder, recipe, target, problem } = self;
         print_evaluation(evaluation, target)?;
         figures::draw(folder, problem, target, recipe, &figures::folder_for(folder.path(), None))
+    }
+
+    /// The state before the first step, of the flow that another run ended with.
+    fn started_from(
+        &self,
+        path: &Path,
+        trainer: &dyn Trainer,
+        recipe: &str,
+    ) -> Result<Checkpoint, Error> {
+        let file = RunFolder::elsewhere(path).model();
+        let (theta, metadata) = load_model_on_all_ranks(&file, self.problem.flow.layout())?;
+        let mut state = trainer.start(self.problem);
+        state.start_as(theta);
+        state.energy_evaluations = metadata.energy_evaluations;
+        let totals =
+            SessionTotals { train_seconds: metadata.train_seconds, ..SessionTotals::default() };
+        Ok(Checkpoint { state, totals, recipe: recipe.into() })
     }
 
     /// The latest good checkpoint.

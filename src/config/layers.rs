@@ -163,6 +163,11 @@ pub struct ProjectedLayers {
     pub blocks: usize,
     /// Features per particle (default 128).
     pub features: usize,
+    /// Gaussians of a distance that the network sees, evenly spaced from 0 to `cutoff` (default 0: the square of
+    /// the distance, as published, from which it learns more slowly).
+    pub basis: usize,
+    /// Centre of the last Gaussian (default 8).
+    pub cutoff: f64,
     /// Hidden layers of the edge network (default [64, 64]).
     pub edge_hidden: Vec<usize>,
     /// Hidden layers of the node network (default [64, 64]).
@@ -186,6 +191,8 @@ impl Default for ProjectedLayers {
             range,
             blocks,
             features,
+            basis,
+            cutoff,
             edge_hidden,
             node_hidden,
             head_hidden,
@@ -200,6 +207,8 @@ impl Default for ProjectedLayers {
             range,
             blocks,
             features,
+            basis,
+            cutoff,
             edge_hidden,
             node_hidden,
             head_hidden,
@@ -228,6 +237,8 @@ impl ProjectedLayers {
             range: self.range,
             blocks: self.blocks,
             features: self.features,
+            basis: self.basis,
+            cutoff: self.cutoff,
             edge_hidden: self.edge_hidden.clone(),
             node_hidden: self.node_hidden.clone(),
             head_hidden: self.head_hidden.clone(),
@@ -244,6 +255,10 @@ impl ProjectedLayers {
         positive(&key("range"), self.range, 1e6)?;
         count(&key("blocks"), self.blocks, 1..=64)?;
         count(&key("features"), self.features, 1..=4096)?;
+        if self.basis > 0 {
+            count(&key("basis"), self.basis, 2..=256)?;
+        }
+        positive(&key("cutoff"), self.cutoff, 1e6)?;
         layer_widths(&key("edge_hidden"), &self.edge_hidden)?;
         layer_widths(&key("node_hidden"), &self.node_hidden)?;
         layer_widths(&key("head_hidden"), &self.head_hidden)?;

@@ -1,6 +1,6 @@
 //! Recipes: everything that determines a training run, in one file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,10 @@ pub struct FlowOptions {
     /// The layers from the base density to the target (default: 6 pairwise layers). One layer is two
     /// couplings: the copies a given x, then x given a.
     pub layers: Vec<LayerGroup>,
+    /// Folder of a run whose trained flow this one starts as, in place of the identity (default: none): a flow of
+    /// the same layers, for another temperature, potential or objective. The time and the energy evaluations of
+    /// that run are counted.
+    pub start_from: Option<PathBuf>,
 }
 
 impl Default for FlowOptions {
@@ -62,6 +66,7 @@ impl Default for FlowOptions {
             base_scale: 1.0,
             augmented_copies: 1,
             layers: vec![LayerGroup::Pairwise(PairwiseLayers::default())],
+            start_from: None,
         }
     }
 }

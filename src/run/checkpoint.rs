@@ -19,8 +19,8 @@ use crate::train::{Adam, GradientGuard, Health, ReplayBuffer, Rotations, Trainin
 
 use super::atomic::write_atomically;
 
-/// Version of the files' layout; another version is refused.
-const FORMAT: u32 = 2;
+/// Version of the files' layout, which goes up with every field; another version is refused.
+const FORMAT: u32 = 3;
 /// Checkpoints that stay.
 const KEPT: usize = 2;
 /// Arrays of the good states that a roll-back returns to.
@@ -45,7 +45,6 @@ pub struct SessionTotals {
     /// Thread seconds in the potential so far.
     pub potential_seconds: f64,
     /// Time of all threads so far, in seconds; sessions may have had different numbers of them.
-    #[serde(default)]
     pub thread_seconds: f64,
     /// Negative log-likelihood on validation data of the model that is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]

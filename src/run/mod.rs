@@ -34,7 +34,9 @@ pub use folder::RunFolder;
 pub use metrics::{
     metrics_columns, read_metrics, truncate_metrics, MetricsColumn, MetricsRow, MetricsWriter,
 };
-pub use model::{load_model, read_model_metadata, save_model, ModelMetadata};
+pub use model::{
+    load_model, load_model_on_all_ranks, read_model_metadata, save_model, ModelMetadata,
+};
 pub use observable::Observable;
 pub use resample::{resample, Resampled};
 pub use samples::{check_destination, read_samples, write_samples, write_samples_of, Samples};

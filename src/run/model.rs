@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::atomic::write_atomically;
 use crate::error::Error;
 use crate::flow::ParameterLayout;
+use crate::parallel::team;
 
 /// Version of the file's own layout; a file of another version is refused.
 const FORMAT: u32 = 1;
@@ -155,6 +156,28 @@ pub fn load_model(
         return Err(wrong("is damaged: the checksum of its parameters does not fit".to_string()));
     }
     Ok((theta, header.metadata))
+}
+
+/// [`load_model`] by rank 0, which may be the only one that sees the file, for all ranks.
+///
+/// # Errors
+/// Those of [`load_model`], on every rank.
+pub fn load_model_on_all_ranks(
+    path: impl AsRef<Path>,
+    layout: &ParameterLayout,
+) -> Result<(Vec<f32>, ModelMetadata), Error> {
+    let unsaid = |e: serde_json::Error| Error::Run(format!("metadata cannot be passed on: {e}"));
+    let mut theta = Vec::new();
+    let metadata = team().from_leader(|| {
+        let (parameters, metadata) = load_model(path, layout)?;
+        theta = parameters;
+        serde_json::to_vec(&metadata).map_err(unsaid)
+    })?;
+    let bytes = theta.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let bytes = team().from_leader(|| Ok::<_, Error>(bytes))?;
+    let value = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    let theta = bytes.chunks_exact(4).map(value).collect();
+    Ok((theta, serde_json::from_slice(&metadata).map_err(unsaid)?))
 }
 
 struct Header {

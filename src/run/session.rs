@@ -54,7 +54,7 @@ pub enum Ending {
     Stopped(u64),
 }
 
-/// Runs all steps from the start or from a checkpoint; writes `metrics.csv` as it goes, the model and its figures
+/// Runs all steps from the start or from a checkpoint, which may be one of before the first step; writes `metrics.csv` as it goes, the model and its figures
 /// at every evaluation (where the trainer has validation data, at those that are the best so far), and checkpoints at intervals of time, at the end and when `stop` turns true.
 /// `reference` gives unbiased samples of the target for the forward figures, which do not enter the
 /// training; it is asked at evaluations only, so that drawing them delays no step before.
@@ -76,17 +76,20 @@ pub fn train<'r>(
 ) -> Result<Ending, Error> {
     let team = team();
     let (mut state, mut totals, mut metrics) = match resume {
-        Some(checkpoint) => {
+        Some(checkpoint) if checkpoint.state.step > 0 => {
             let step = checkpoint.state.step;
             let metrics =
                 team.agree(on_leader(|| MetricsWriter::resume(folder.metrics(), step)))?;
             (checkpoint.state, checkpoint.totals, metrics)
         }
-        None => {
+        before => {
             let metrics = team.agree(on_leader(|| MetricsWriter::create(folder.metrics())))?;
             // From the start: a folder without a checkpoint is one where nothing was done yet.
-            let (state, totals) = (trainer.start(problem), SessionTotals::default());
-            let checkpoint = Checkpoint { state, totals, recipe: options.recipe.clone() };
+            let checkpoint = before.unwrap_or_else(|| Checkpoint {
+                state: trainer.start(problem),
+                totals: SessionTotals::default(),
+                recipe: options.recipe.clone(),
+            });
             checkpoint.save(folder.path())?;
             (checkpoint.state, checkpoint.totals, metrics)
         }

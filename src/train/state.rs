@@ -162,6 +162,13 @@ impl TrainingState {
         }
     }
 
+    /// Starts as a flow with these parameters, before the first step.
+    pub fn start_as(&mut self, theta: Vec<f32>) {
+        self.health = Health::new(&theta, &self.optimizer, &self.step_sizes);
+        self.average.clone_from(&theta);
+        self.theta = theta;
+    }
+
     /// One gradient step on the loss that `loss` computes from θ on a tape. A loss or gradient that is
     /// not finite changes nothing and is counted.
     pub fn descend(

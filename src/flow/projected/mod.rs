@@ -168,6 +168,12 @@ impl ProjectedCoupling {
                 return refuse(field, "is 0: use at least 1".into());
             }
         }
+        if options.basis == 1 {
+            return refuse("basis", "is 1: use 0, or 2 and more".into());
+        }
+        if !(options.cutoff.is_finite() && options.cutoff > 0.0) {
+            return refuse("cutoff", format!("is {}: use a positive length", options.cutoff));
+        }
         for (field, hidden) in [
             ("edge_hidden", &options.edge_hidden),
             ("node_hidden", &options.node_hidden),
@@ -181,6 +187,7 @@ impl ProjectedCoupling {
             features: options.features,
             copies,
             channels: copies * channels,
+            basis: (options.basis, options.cutoff),
             edge_hidden: &options.edge_hidden,
             node_hidden: &options.node_hidden,
             head_hidden: &options.head_hidden,

@@ -35,6 +35,11 @@ pub struct ProjectedOptions {
     pub blocks: usize,
     /// Invariant features of a node.
     pub features: usize,
+    /// Gaussians of an edge's length that a message sees in each channel, evenly spaced from 0 to `cutoff`; 0:
+    /// the squared length, as published.
+    pub basis: usize,
+    /// Centre of the last Gaussian, in units of length.
+    pub cutoff: f64,
     /// Hidden widths of the networks on edges: messages, shifts, shifts across channels.
     pub edge_hidden: Vec<usize>,
     /// Hidden widths of the network that updates the features.
@@ -58,6 +63,8 @@ impl Default for ProjectedOptions {
             range: 10.0,
             blocks: 3,
             features: 128,
+            basis: 0,
+            cutoff: 8.0,
             edge_hidden: vec![64, 64],
             node_hidden: vec![64, 64],
             head_hidden: vec![64, 64],

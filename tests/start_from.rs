@@ -1,0 +1,104 @@
+//! A training that starts as the flow that another run ended with.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use boltzflow::config::{Recipe, Registry};
+use boltzflow::run::{load_model, RunFolder};
+
+const RECIPE: &str = r#"
+format = 1
+target = "dw4"
+seed = 3
+
+[flow]
+augmentation_scale = 0.4
+
+[[flow.layers]]
+coupling = "pairwise"
+repeat = 1
+width = 4
+basis = 4
+
+[train]
+objective = "fab"
+steps = 3
+batch_size = 32
+
+[train.fab]
+intermediate_distributions = 1
+updates_per_annealing = 2
+buffer = { min_batches = 2, max_batches = 4 }
+
+[evaluate]
+every_steps = 2
+samples = 300
+reference_samples = 0
+"#;
+
+/// Hardly moves.
+const STILL: &str =
+    "train.learning_rate={ initial = 1e-12, peak = 1e-12, final = 1e-12, warm_up_steps = 1 }";
+
+fn boltzflow(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_boltzflow"))
+        .args(["--threads", "1"])
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn train(folder: &Path, arguments: &[&str]) {
+    let output = boltzflow(folder, &[&["train", "recipe.toml"], arguments].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Parameters, energy evaluations and seconds of a run.
+fn model(folder: &Path, run: &str) -> (Vec<f32>, u64, f64) {
+    let recipe = Recipe::from_text(RECIPE, &folder.join("recipe.toml")).unwrap();
+    let target = Registry::builtin().load("dw4").unwrap();
+    let problem = recipe.problem(target.potential).unwrap();
+    let file = RunFolder::read_only(folder.join(run)).unwrap().model();
+    let (theta, metadata) = load_model(file, problem.flow.layout()).unwrap();
+    (theta, metadata.energy_evaluations, metadata.train_seconds)
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn a_training_starts_as_the_flow_of_another_run_and_counts_what_that_took() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("recipe.toml"), RECIPE).unwrap();
+    train(folder, &["-o", "first", "--set", "train.learning_rate.initial=1e-2"]);
+    train(folder, &["-o", "second", "--set", "flow.start_from='first'", "--set", STILL]);
+    train(folder, &["-o", "fresh", "--set", STILL]);
+    let [first, second, fresh] = ["first", "second", "fresh"].map(|run| model(folder, run));
+    assert!(largest_difference(&first.0, &second.0) < 1e-6);
+    // The planted error: from its own beginning it would be elsewhere.
+    assert!(largest_difference(&first.0, &fresh.0) > 1e-3);
+    assert_eq!(second.1, first.1 + fresh.1);
+    assert!(second.2 > first.2);
+}
+
+#[test]
+fn a_flow_of_other_layers_is_refused_and_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("recipe.toml"), RECIPE).unwrap();
+    train(folder, &["-o", "first"]);
+    for (run, key) in [("first", "flow.layers.0.width=5"), ("nowhere", "seed=4")] {
+        let from = format!("flow.start_from='{run}'");
+        let arguments = ["train", "recipe.toml", "-o", "second", "--set", &from, "--set", key];
+        let output = boltzflow(folder, &arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("model.safetensors"), "{said}");
+        assert!(!folder.join("second").exists());
+    }
+}
