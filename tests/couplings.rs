@@ -3,8 +3,8 @@
 
 use boltzflow::engine::{Lane, LANES};
 use boltzflow::flow::{
-    Bend, Coupling, Direction, HalfShape, NonequivariantOptions, PairwiseCoupling, PairwiseOptions,
-    ParameterLayout, ProjectedCoupling, ProjectedOptions, Projection, Vjp,
+    Bend, Coupling, Direction, HalfShape, Network, NonequivariantOptions, PairwiseCoupling,
+    PairwiseOptions, ParameterLayout, ProjectedCoupling, ProjectedOptions, Projection, Vjp,
 };
 use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
@@ -76,26 +76,40 @@ fn vector(
     projected(Projection::Vector, None, (shape, species, layout))
 }
 
-/// Messages that see Gaussians of distances.
-fn gaussians(
+/// With the radial network.
+fn radial(
+    projection: Projection,
+    (shape, species, layout): (HalfShape, &[usize], &mut ParameterLayout),
+) -> Box<dyn Coupling<f64>> {
+    let options = ProjectedOptions {
+        projection,
+        bins: 4,
+        range: 6.0,
+        network: Network::Radial,
+        blocks: 2,
+        features: 6,
+        basis: 4,
+        cutoff: 5.0,
+        core: 0.3,
+        ..ProjectedOptions::default()
+    };
+    Box::new(ProjectedCoupling::with_species(shape, species, &options, layout).unwrap())
+}
+
+fn radial_vector(
     shape: HalfShape,
     species: &[usize],
     layout: &mut ParameterLayout,
 ) -> Box<dyn Coupling<f64>> {
-    let options = ProjectedOptions {
-        projection: Projection::Vector,
-        bins: 5,
-        range: 6.0,
-        blocks: 2,
-        features: 5,
-        basis: 4,
-        cutoff: 5.0,
-        edge_hidden: vec![5],
-        node_hidden: vec![5],
-        head_hidden: vec![6],
-        ..ProjectedOptions::default()
-    };
-    Box::new(ProjectedCoupling::with_species(shape, species, &options, layout).unwrap())
+    radial(Projection::Vector, (shape, species, layout))
+}
+
+fn radial_cartesian(
+    shape: HalfShape,
+    species: &[usize],
+    layout: &mut ParameterLayout,
+) -> Box<dyn Coupling<f64>> {
+    radial(Projection::Cartesian(Bend::Affine), (shape, species, layout))
 }
 
 fn affine(
@@ -193,7 +207,7 @@ const fn copies(row: Row) -> Row {
     Row { copies: 2, sizes: &[(4, 3)], ..row }
 }
 
-const TABLE: [Row; 17] = {
+const TABLE: [Row; 20] = {
     use Symmetry::{Neither, RotationsAndReflections as Both, RotationsOnly};
     [
         row("pairwise", pairwise, 0.15, Both),
@@ -201,15 +215,18 @@ const TABLE: [Row; 17] = {
         Row { sizes: &[(18, 3)], ..row("pairwise, in blocks", pairwise, 0.04, Both) },
         row("shrinking", shrinking, 0.15, Both),
         row("vector", vector, 0.3, Both),
-        row("vector, Gaussians", gaussians, 0.3, Both),
+        row("vector, radial network", radial_vector, 0.15, Both),
+        row("Cartesian, radial network", radial_cartesian, 0.15, RotationsOnly),
         row("Cartesian, affine", affine, 0.3, RotationsOnly),
         row("Cartesian, splines", cartesian, 0.3, RotationsOnly),
         row("spherical", spherical, 0.3, RotationsOnly),
         row("nonequivariant", nonequivariant, 0.3, Neither),
         unlike(row("pairwise, unlike particles", pairwise, 0.15, Both)),
+        unlike(row("Cartesian, radial, unlike", radial_cartesian, 0.15, RotationsOnly)),
         unlike(row("vector, unlike particles", vector, 0.3, Both)),
         unlike(row("nonequivariant, unlike", nonequivariant, 0.3, Neither)),
         copies(row("pairwise, three copies", pairwise, 0.15, Both)),
+        copies(row("vector, radial, three copies", radial_vector, 0.15, Both)),
         copies(row("vector, three copies", vector, 0.3, Both)),
         copies(row("Cartesian, three copies", cartesian, 0.3, RotationsOnly)),
         copies(row("spherical, three copies", spherical, 0.3, RotationsOnly)),

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::validate::{count, layer_widths, number, positive};
 use crate::error::Error;
 use crate::flow::{
-    Bend, CouplingOptions, NonequivariantOptions, PairwiseOptions, ProjectedOptions, Projection,
+    Bend, CouplingOptions, Network, NonequivariantOptions, PairwiseOptions, ProjectedOptions,
+    Projection,
 };
 
 /// `[[flow.layers]]`: layers of one kind, which `coupling` names.
@@ -159,20 +160,23 @@ pub struct ProjectedLayers {
     /// The spline of a distance or of a coordinate ends here, beyond which it is the identity
     /// (default 10).
     pub range: f64,
-    /// Message-passing blocks of the network (default 3).
+    /// What makes the vectors and parameters (default "graph", as published; "radial" learns more in a given time).
+    pub network: NetworkName,
+    /// Message-passing blocks of the graph network, rounds over all pairs of the radial one (default 3).
     pub blocks: usize,
     /// Features per particle (default 128).
     pub features: usize,
-    /// Gaussians of a distance that the network sees, evenly spaced from 0 to `cutoff` (default 0: the square of
-    /// the distance, as published, from which it learns more slowly).
+    /// Gaussians of a distance that the radial network sees, evenly spaced from 0 to `cutoff` (default 16).
     pub basis: usize,
     /// Centre of the last Gaussian (default 8).
     pub cutoff: f64,
-    /// Hidden layers of the edge network (default [64, 64]).
+    /// Length c that keeps distances √(r² + c²) smooth at overlap in the radial network (default 0.1).
+    pub core: f64,
+    /// Hidden layers of the graph network on edges (default [64, 64]).
     pub edge_hidden: Vec<usize>,
-    /// Hidden layers of the node network (default [64, 64]).
+    /// Hidden layers of the graph network on nodes (default [64, 64]).
     pub node_hidden: Vec<usize>,
-    /// Hidden layers of the network that makes the spline (default [64, 64]).
+    /// Hidden layers of the graph network that makes the spline (default [64, 64]).
     pub head_hidden: Vec<usize>,
     /// Vectors per particle and copy (default: as many as the inner transforms need).
     pub vector_channels: Option<usize>,
@@ -189,10 +193,12 @@ impl Default for ProjectedLayers {
             transforms,
             bins,
             range,
+            network: _,
             blocks,
             features,
             basis,
             cutoff,
+            core,
             edge_hidden,
             node_hidden,
             head_hidden,
@@ -205,10 +211,12 @@ impl Default for ProjectedLayers {
             transforms,
             bins,
             range,
+            network: NetworkName::Graph,
             blocks,
             features,
             basis,
             cutoff,
+            core,
             edge_hidden,
             node_hidden,
             head_hidden,
@@ -216,6 +224,16 @@ impl Default for ProjectedLayers {
             frame_loss,
         }
     }
+}
+
+/// `network`: what makes the vectors and the parameters of a projection coupling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkName {
+    /// The published equivariant graph network.
+    Graph,
+    /// The light network of the pairwise coupling.
+    Radial,
 }
 
 /// `bend`: what happens to a Cartesian coordinate.
@@ -235,10 +253,15 @@ impl ProjectedLayers {
             transforms: self.transforms,
             bins: self.bins,
             range: self.range,
+            network: match self.network {
+                NetworkName::Graph => Network::Graph,
+                NetworkName::Radial => Network::Radial,
+            },
             blocks: self.blocks,
             features: self.features,
             basis: self.basis,
             cutoff: self.cutoff,
+            core: self.core,
             edge_hidden: self.edge_hidden.clone(),
             node_hidden: self.node_hidden.clone(),
             head_hidden: self.head_hidden.clone(),
@@ -255,10 +278,9 @@ impl ProjectedLayers {
         positive(&key("range"), self.range, 1e6)?;
         count(&key("blocks"), self.blocks, 1..=64)?;
         count(&key("features"), self.features, 1..=4096)?;
-        if self.basis > 0 {
-            count(&key("basis"), self.basis, 2..=256)?;
-        }
+        count(&key("basis"), self.basis, 2..=256)?;
         positive(&key("cutoff"), self.cutoff, 1e6)?;
+        positive(&key("core"), self.core, 1e6)?;
         layer_widths(&key("edge_hidden"), &self.edge_hidden)?;
         layer_widths(&key("node_hidden"), &self.node_hidden)?;
         layer_widths(&key("head_hidden"), &self.head_hidden)?;

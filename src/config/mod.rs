@@ -9,7 +9,9 @@ mod target;
 mod train;
 mod validate;
 
-pub use layers::{BendName, LayerGroup, NonequivariantLayers, PairwiseLayers, ProjectedLayers};
+pub use layers::{
+    BendName, LayerGroup, NetworkName, NonequivariantLayers, PairwiseLayers, ProjectedLayers,
+};
 pub use recipe::{CheckpointOptions, EvaluateOptions, FlowOptions, Recipe};
 pub use target::{builtin_targets, load_target, parameters, Known, Registry, Target};
 pub use train::{

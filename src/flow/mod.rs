@@ -11,7 +11,9 @@ pub mod op;
 mod pairwise;
 mod parameters;
 mod projected;
+mod radial;
 mod reduce;
+mod rows;
 mod species;
 mod spline;
 
@@ -20,4 +22,6 @@ pub use coupling::{Coupling, Direction, HalfShape, Vjp};
 pub use model::{CouplingOptions, Flow, FlowOptions};
 pub use pairwise::{PairwiseCoupling, PairwiseOptions};
 pub use parameters::{Block, Initial, ParameterLayout, ParameterTensor};
-pub use projected::{Bend, NonequivariantOptions, ProjectedCoupling, ProjectedOptions, Projection};
+pub use projected::{
+    Bend, Network, NonequivariantOptions, ProjectedCoupling, ProjectedOptions, Projection,
+};

@@ -12,7 +12,7 @@ const SHIFT_SCALE: f64 = 1e-3;
 /// The networks of one block, with h [features, n] and x [channels · d, n]:
 ///
 /// ```text
-/// m    = φ_e([h_s, h_r, channel distances² at s and at r, ‖x_r − x_s‖² of each channel or Gaussians of its root])
+/// m    = φ_e([h_s, h_r, channel distances² at s and at r, ‖x_r − x_s‖² of each channel])
 /// x_r += Σ_s φ_x(m) (x_r − x_s)/(1 + ‖x_r − x_s‖)/(n − 1)
 /// x_rv += Σ_w φ_cross(Σ_s m/(n − 1))_vw (x_rv − x_rw)/(1 + ‖x_rv − x_rw‖)
 /// h_r += φ_h([Σ_s m·sigmoid(Linear m)/√(n − 1), h_r])
@@ -65,7 +65,7 @@ impl Layers {
     ) -> Self {
         let width = sizes.edge_hidden[sizes.edge_hidden.len() - 1];
         let name = |part: &str| format!("block.{block}.{part}");
-        let inputs = 2 * shape.features + 2 * shape.pairs() + shape.lengths();
+        let inputs = 2 * shape.features + 2 * shape.pairs() + shape.channels;
         let crosses = 2 * shape.pairs();
         let update = Some((shape.features, 1.0));
         let edge = sizes.edge_hidden;
@@ -108,8 +108,7 @@ impl Layers {
 
     /// Lanes of what an edge chunk keeps.
     fn chunk_lanes(&self, shape: &Shape) -> usize {
-        let lengths = if shape.gaussians.is_some() { shape.lengths() } else { 0 };
-        let per_edge = shape.axes() + shape.channels + lengths + 1;
+        let per_edge = shape.axes() + shape.channels + 1;
         per_edge * EDGES + self.message.tape_lanes(EDGES) + self.shift.tape_lanes(EDGES)
     }
 
@@ -126,8 +125,7 @@ impl Layers {
         let (entry, width) = (self.message.first.outputs(), self.message.outputs());
         let own = 2 * shape.pairs() + 4 * entry + shape.axes() + 2 * width;
         let chunk = self.chunk_lanes(shape)
-            + (2 * shape.channels + shape.lengths() + width + self.shift.first.outputs() + entry)
-                * EDGES
+            + (2 * shape.channels + width + self.shift.first.outputs() + entry) * EDGES
             + self.message.scratch_lanes(EDGES).max(self.shift.scratch_lanes(EDGES));
         let node = |mlp: &Mlp| {
             mlp.tape_lanes(n) + (mlp.first.outputs() + mlp.outputs()) * n + mlp.scratch_lanes(n)
@@ -268,21 +266,12 @@ impl Layers {
         let vectors = arena.take(shape.axes() * count);
         let squares = arena.take(shape.channels * count);
         edges.geometry::<V>(shape, positions, vectors, squares);
-        let squares = &*squares;
-        let lengths = match &shape.gaussians {
-            Some(gaussians) => {
-                let lengths = arena.take(shape.lengths() * count);
-                gaussians.of::<V>(squares, lengths, count);
-                lengths
-            }
-            None => squares,
-        };
 
         let message = arena.take(self.message.tape_lanes(count));
         let entry = self.message.entry(message, count);
         edges.gather::<V>(node.sender, node.receiver, entry, shape.particles);
         let from = 2 * (shape.features + shape.pairs());
-        self.message.first.product::<V>(theta, from, lengths, entry, count, true);
+        self.message.first.product::<V>(theta, from, squares, entry, count, true);
         self.message.forward_with::<V>(theta, message, count, &mut memory);
         let value = self.message.value(message, count);
 
@@ -299,7 +288,7 @@ impl Layers {
             self.shift.first.product::<V>(theta, 0, value, entry, count, false);
         });
         self.shift.forward_with::<V>(theta, shift, count, &mut memory);
-        Chunk { vectors, squares, lengths, message, gate, shift }
+        Chunk { vectors, squares, message, gate, shift }
     }
 
     #[inline(always)]
@@ -338,14 +327,11 @@ impl Layers {
             + update.products;
         let keepable =
             message.products + 2.0 * width * self.shift.first.outputs() as f64 + shift.products;
-        let on_edges = keepable + 2.0 * (entry * shape.lengths() as f64 + width);
+        let on_edges = keepable + 2.0 * (entry * channels + width);
         let products = edges * on_edges + n * on_nodes;
 
-        let [gaussians, of_gaussians] = shape.gaussians.map_or([0.0; 2], |g| g.operations());
-
-        // An edge's vectors and squares, what is seen of them, the gathered entry, both perceptrons, and the gate.
-        let chunk =
-            3.0 * axes + channels * gaussians + entry + message.rest + shift.rest + SILU_OPERATIONS;
+        // An edge's vectors and squares, the gathered entry, both perceptrons, and the gate.
+        let chunk = 3.0 * axes + entry + message.rest + shift.rest + SILU_OPERATIONS;
         // Both sums of messages, and the shifts with their falloff.
         let sums = ways * 3.0 * width + (1.0 + ways) * axes + 6.0 * channels;
         let nodes = cross.rest + update.rest + 12.0 * pairs * d;
@@ -358,7 +344,7 @@ impl Layers {
             * (11.0 * channels + (6.0 + ways) * axes
                 + (3.0 + 2.0 * ways) * width
                 + message.back + shift.back
-                + channels * (1.0 + of_gaussians) + 3.0 * axes)
+                + channels + 3.0 * axes)
             + n * (cross.back + update.back + 2.0 * pairs * (11.0 + 7.0 * d));
         // What goes back to the features of the nodes, where anything does.
         let to_features = edges * 2.0 * entry + n * 5.0 * pairs * d;
@@ -374,12 +360,11 @@ pub(super) struct NodeTerms<'a, T> {
     pub receiver: &'a [Lane<T>],
 }
 
-/// See [`Layers::chunk`]: geometry [channels · d, edges] and [channels, edges], what messages see of it, the
-/// tapes of φ_e and φ_x, and the gates [edges].
+/// See [`Layers::chunk`]: geometry [channels · d, edges] and [channels, edges], the tapes of φ_e and
+/// φ_x, and the gates [edges].
 pub(super) struct Chunk<'a, T> {
     pub vectors: &'a [Lane<T>],
     pub squares: &'a [Lane<T>],
-    pub lengths: &'a [Lane<T>],
     pub message: &'a [Lane<T>],
     pub gate: &'a mut [Lane<T>],
     pub shift: &'a [Lane<T>],

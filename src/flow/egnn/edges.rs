@@ -9,7 +9,7 @@ use super::Shape;
 pub(super) const EDGES: usize = 12;
 
 /// Added to squared lengths, so that a length has a derivative at coincidence.
-pub(super) const LENGTH_FLOOR: f64 = 1e-12;
+const LENGTH_FLOOR: f64 = 1e-12;
 
 /// Edges `first .. first + count` in an order by receiver, then by sender.
 ///

@@ -3,13 +3,11 @@
 
 mod block;
 mod edges;
-mod lengths;
 mod reverse;
 #[cfg(test)]
 mod tests;
 
 use block::{Layers, State};
-use lengths::Gaussians;
 use reverse::{Reverse, StateCotangents};
 
 use super::mlp::{Cotangents, Linear, Mlp};
@@ -29,9 +27,6 @@ pub(super) struct Sizes<'a> {
     pub copies: usize,
     /// All position channels.
     pub channels: usize,
-    /// Gaussians of an edge's length that a message sees of each channel, and the last one's centre; with
-    /// fewer than two it sees the squared length.
-    pub basis: (usize, f64),
     pub edge_hidden: &'a [usize],
     pub node_hidden: &'a [usize],
     pub head_hidden: &'a [usize],
@@ -47,8 +42,6 @@ struct Shape {
     /// Copies of the positions; channel v starts as copy ⌊v·copies/channels⌋.
     copies: usize,
     channels: usize,
-    /// What messages see of lengths in place of their squares.
-    gaussians: Option<Gaussians>,
     /// Unordered pairs of channels.
     channel_pairs: Vec<(usize, usize)>,
     /// Ordered pairs of channels.
@@ -65,10 +58,6 @@ impl Shape {
             features,
             copies,
             channels,
-            gaussians: match sizes.basis {
-                (0 | 1, _) => None,
-                (count, cutoff) => Some(Gaussians::new(count, cutoff)),
-            },
             channel_pairs: all.clone().filter(|(v, w)| v < w).collect(),
             channel_crosses: all.filter(|(v, w)| v != w).collect(),
         }
@@ -91,12 +80,6 @@ impl Shape {
     fn input(&self, channel: usize, particle: usize, axis: usize) -> usize {
         let copy = channel * self.copies / self.channels;
         (copy * self.particles + particle) * self.dimension + axis
-    }
-
-    /// What a message sees of an edge's lengths, in all channels.
-    #[inline(always)]
-    fn lengths(&self) -> usize {
-        self.channels * self.gaussians.map_or(1, |gaussians| gaussians.count())
     }
 
     /// Number of unordered pairs of channels.

@@ -160,8 +160,6 @@ impl<T: Real> Reverse<'_, '_, T> {
         let chunk = layers.chunk::<V>(shape, theta, node, given, edges, memory, &mut arena);
         let amounts = arena.take(shape.channels * count);
         let squares = arena.take(shape.channels * count);
-        let lengths =
-            arena.take(if shape.gaussians.is_some() { shape.lengths() * count } else { 0 });
         let messages = arena.take(width * count);
         let shift_inside = arena.take(layers.shift.first.outputs() * count);
         let inside = arena.take(entry * count);
@@ -231,16 +229,9 @@ impl<T: Real> Reverse<'_, '_, T> {
         let first = &layers.message.first;
         let from = 2 * (shape.features + shape.pairs());
         if let Some(gradient) = self.gradient.as_deref_mut() {
-            first.weight_gradient::<V>(gradient, from, inside, chunk.lengths, count);
+            first.weight_gradient::<V>(gradient, from, inside, chunk.squares, count);
         }
-        match &shape.gaussians {
-            Some(gaussians) => {
-                first.transposed_product::<V>(theta, from, inside, lengths, count, false);
-                let given = [chunk.squares, chunk.lengths, &*lengths];
-                gaussians.adjoint::<V>(given, squares, count);
-            }
-            None => first.transposed_product::<V>(theta, from, inside, squares, count, false),
-        }
+        first.transposed_product::<V>(theta, from, inside, squares, count, false);
         for channel in 0..shape.channels {
             for (e, (&r, &s)) in edges.receivers().iter().zip(edges.senders()).enumerate() {
                 let g = V::load(&squares[channel * count + e]);

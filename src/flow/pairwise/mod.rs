@@ -22,16 +22,21 @@
 // Matrices come in twos here, one of pairs and one of particles; a name would hide that.
 #![allow(clippy::type_complexity)]
 
-mod conditioner;
 mod exponential;
-mod pairs;
 
 use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::error::Error;
 
-use super::{Coupling, Direction, HalfShape, ParameterLayout, Vjp};
-use conditioner::{RadialConditioner, NODE_OUTPUTS, PAIR_OUTPUTS};
-use exponential::{dot, load, push, scaled, store, subtract, PairMatrix, PairMatrixCotangent};
+use super::radial::{
+    displacement, displacement_vjp, mean, total, Outputs, RadialConditioner, Sizes,
+};
+use super::{Coupling, Direction, HalfShape, Initial, ParameterLayout, Vjp};
+use exponential::{PairMatrix, PairMatrixCotangent};
+
+/// Outputs per pair, φ/ρ, α and β/ρ²: the powers of ρ that they are divided by.
+const PAIR_OUTPUTS: [usize; 3] = [1, 0, 2];
+/// Outputs per node: g, s.
+const NODE_OUTPUTS: usize = 2;
 
 /// Sizes of a pairwise coupling.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,7 +113,17 @@ impl PairwiseCoupling {
             }
         }
         let HalfShape { copies, particles, dimension } = shape;
-        let conditioner = RadialConditioner::new(particles, dimension, species, options, layout);
+        let &PairwiseOptions { width, basis, cutoff, message_passes, core, noise_factor } = options;
+        let sizes = Sizes { width, basis, cutoff, message_passes, core };
+        // The map starts as the identity, or multiplies the noise: the last layers start at zero.
+        let outputs = Outputs {
+            powers: &PAIR_OUTPUTS,
+            pairs: Initial::Constant(0.0),
+            nodes: NODE_OUTPUTS,
+            last_offset: (noise_factor != 1.0).then(|| ("log_noise_factor", noise_factor.ln())),
+        };
+        let conditioner =
+            RadialConditioner::new((particles, dimension), species, &sizes, &outputs, layout);
         Ok(Self { copies, conditioner })
     }
 }
@@ -124,8 +139,12 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
     fn scratch(&self) -> usize {
         let c = &self.conditioner;
         let (n, d, p) = (c.particles, c.dimension, c.pairs);
-        let cotangents = PAIR_OUTPUTS * p + NODE_OUTPUTS * n + n * d;
-        c.scratch::<T>() + exponential::scratch::<T>(n, d) + cotangents + 5 * n * d
+        let cotangents = PAIR_OUTPUTS.len() * p + NODE_OUTPUTS * n + n * d;
+        c.tape_lanes::<T>()
+            + c.backward_scratch::<T>()
+            + exponential::scratch::<T>(n, d)
+            + cotangents
+            + 5 * n * d
     }
 
     fn apply(
@@ -157,26 +176,6 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
         let back = forward + copies * (2.9 * sweeps + 2.75 * shift);
         [apply, back + backward, back + with_parameters, 0.0]
     }
-}
-
-/// The mean of the copies in a half.
-#[inline(always)]
-fn mean<V: Vector>(half: &[Lane<V::Scalar>], mean: &mut [Lane<V::Scalar>]) {
-    let width = mean.len();
-    let share = V::constant(width as f64 / half.len() as f64);
-    for (k, mean) in mean.iter_mut().enumerate() {
-        total::<V>(half, k, width).mul(share).store(mean);
-    }
-}
-
-/// The sum over copies, `width` lanes each, of entry k.
-#[inline(always)]
-fn total<V: Vector>(half: &[Lane<V::Scalar>], k: usize, width: usize) -> V {
-    let mut sum = V::zero();
-    for lane in half[k..].iter().step_by(width) {
-        sum = sum.add(V::load(lane));
-    }
-    sum
 }
 
 struct Apply<'a, T> {
@@ -252,7 +251,7 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
         conditioner.forward::<V>(call.theta, y, &mut tape);
         let sign = sign(call.direction);
 
-        let pair_cotangent = arena.take_zeroed(PAIR_OUTPUTS * pairs);
+        let pair_cotangent = arena.take_zeroed(PAIR_OUTPUTS.len() * pairs);
         let node_cotangent = arena.take_zeroed(NODE_OUTPUTS * n);
         let centered_cotangent = arena.take_zeroed(width);
         let (noise, shift) = (arena.take(width), arena.take(width));
@@ -340,89 +339,4 @@ fn pair_matrix<'a, T>(
     let (isotropic, radial) = alpha_beta.split_at(conditioner.pairs);
     let (particles, dimension) = (conditioner.particles, conditioner.dimension);
     PairMatrix { particles, dimension, diagonal: s, isotropic, radial, position }
-}
-
-/// v_i = Σ_j φ_ij r_ij + g_i (y_i − ȳ); `scalars` are (φ/ρ, g).
-#[inline(always)]
-fn displacement<V: Vector>(
-    conditioner: &RadialConditioner,
-    scalars: (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-    centered: &[Lane<V::Scalar>],
-    v: &mut [Lane<V::Scalar>],
-) {
-    match conditioner.dimension {
-        2 => displacement_in::<V, 2>(scalars, centered, v),
-        _ => displacement_in::<V, 3>(scalars, centered, v),
-    }
-}
-
-#[inline(always)]
-fn displacement_in<V: Vector, const D: usize>(
-    (phi, g): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-    centered: &[Lane<V::Scalar>],
-    v: &mut [Lane<V::Scalar>],
-) {
-    let n = g.len();
-    for i in 0..n {
-        let (g, y) = (V::load(&g[i]), load::<V, D>(centered, i));
-        store(scaled(g, y), v, i);
-    }
-    let mut p = 0;
-    for i in 0..n {
-        let (here, mut total) = (load::<V, D>(centered, i), load::<V, D>(v, i));
-        for j in i + 1..n {
-            let phi = V::load(&phi[p]);
-            let r = subtract(here, load::<V, D>(centered, j));
-            push(scaled(phi, r), &mut total, v, j);
-            p += 1;
-        }
-        store(total, v, i);
-    }
-}
-
-type Cotangents<'a, T> = (&'a mut [Lane<T>], &'a mut [Lane<T>], &'a mut [Lane<T>]);
-
-/// With `back` = ∂L/∂v, adds to the cotangents of φ/ρ, g and y − ȳ.
-#[inline(always)]
-fn displacement_vjp<V: Vector>(
-    conditioner: &RadialConditioner,
-    scalars: (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-    centered: &[Lane<V::Scalar>],
-    back: &[Lane<V::Scalar>],
-    to: Cotangents<'_, V::Scalar>,
-) {
-    match conditioner.dimension {
-        2 => displacement_vjp_in::<V, 2>(scalars, centered, back, to),
-        _ => displacement_vjp_in::<V, 3>(scalars, centered, back, to),
-    }
-}
-
-#[inline(always)]
-fn displacement_vjp_in<V: Vector, const D: usize>(
-    (phi, g): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-    centered: &[Lane<V::Scalar>],
-    back: &[Lane<V::Scalar>],
-    to: Cotangents<'_, V::Scalar>,
-) {
-    let n = g.len();
-    let (to_phi, to_g, to_centered) = to;
-    let mut p = 0;
-    for i in 0..n {
-        let (here, there) = (load::<V, D>(back, i), load::<V, D>(centered, i));
-        dot(here, there).accumulate(&mut to_g[i]);
-        let factor = V::load(&g[i]);
-        let mut total = load::<V, D>(to_centered, i);
-        for k in 0..D {
-            total[k] = here[k].mul_add(factor, total[k]);
-        }
-        for j in i + 1..n {
-            let difference = subtract(here, load::<V, D>(back, j));
-            let r = subtract(there, load::<V, D>(centered, j));
-            dot(difference, r).accumulate(&mut to_phi[p]);
-            let factor = V::load(&phi[p]);
-            push(scaled(factor, difference), &mut total, to_centered, j);
-            p += 1;
-        }
-        store(total, to_centered, i);
-    }
 }

@@ -1,8 +1,7 @@
 //! The projection couplings of E-ACF (Midgley et al., arXiv 2308.10364): each node of the moved half
 //! moves in coordinates that the conditioning half sets, by scalar maps whose parameters it sets, too.
 //!
-//! With vectors v and invariant parameters from an E(n)-equivariant graph network on the conditioning
-//! half y, node z_i of the moved half has the origin o = y_i + v_0 and moves
+//! With vectors v and invariant parameters from an equivariant network on the conditioning half y, node z_i of the moved half has the origin o = y_i + v_0 and moves
 //!
 //! - [`Projection::Vector`]: along the line from o, by a spline of its distance (`radial`);
 //! - [`Projection::Cartesian`]: in the coordinates of a frame made of v_1 and v_2, by affine maps or
@@ -26,13 +25,14 @@ use std::f64::consts::PI;
 
 use super::attention::{self, Transformer};
 use super::egnn::{self, Egnn};
+use super::radial::{self as light, RadialNetwork};
 use super::spline::{Ends, SplineShape, MAX_BINS};
 use super::{Coupling, Direction, HalfShape, ParameterLayout, Vjp};
 use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::error::Error;
 use coordinates::{Affine, Coordinates, Spherical, Windows};
 use frame::{Fixed, Framed};
-pub use options::{Bend, NonequivariantOptions, ProjectedOptions, Projection};
+pub use options::{Bend, Network, NonequivariantOptions, ProjectedOptions, Projection};
 use radial::Radial;
 use transform::{Move, MoveBack, Plan, Transform, MAX_TRANSFORMS};
 
@@ -46,10 +46,11 @@ pub struct ProjectedCoupling {
     frame_loss: f64,
 }
 
-/// What makes vectors and parameters of the conditioning half. Both networks have the same methods.
+/// What makes vectors and parameters of the conditioning half. All networks have the same methods.
 #[derive(Debug, Clone)]
 enum Conditioner {
     Graph(Egnn),
+    Radial(RadialNetwork),
     Attention(Transformer),
 }
 
@@ -58,6 +59,7 @@ macro_rules! with_network {
     ($conditioner:expr, $network:ident => $body:expr) => {
         match $conditioner {
             Conditioner::Graph($network) => $body,
+            Conditioner::Radial($network) => $body,
             Conditioner::Attention($network) => $body,
         }
     };
@@ -168,11 +170,13 @@ impl ProjectedCoupling {
                 return refuse(field, "is 0: use at least 1".into());
             }
         }
-        if options.basis == 1 {
-            return refuse("basis", "is 1: use 0, or 2 and more".into());
+        if options.basis < 2 {
+            return refuse("basis", format!("is {}: use 2 or more", options.basis));
         }
-        if !(options.cutoff.is_finite() && options.cutoff > 0.0) {
-            return refuse("cutoff", format!("is {}: use a positive length", options.cutoff));
+        for (field, length) in [("cutoff", options.cutoff), ("core", options.core)] {
+            if !(length.is_finite() && length > 0.0) {
+                return refuse(field, format!("is {length}: use a positive length"));
+            }
         }
         for (field, hidden) in [
             ("edge_hidden", &options.edge_hidden),
@@ -182,18 +186,33 @@ impl ProjectedCoupling {
             widths(field, hidden)?;
         }
         let parameters = with_transform!(inner, transform => transform.parameters(d));
-        let sizes = egnn::Sizes {
-            blocks: options.blocks,
-            features: options.features,
-            copies,
-            channels: copies * channels,
-            basis: (options.basis, options.cutoff),
-            edge_hidden: &options.edge_hidden,
-            node_hidden: &options.node_hidden,
-            head_hidden: &options.head_hidden,
-            outputs: copies * transforms * parameters,
+        let outputs = copies * transforms * parameters;
+        let conditioner = match options.network {
+            Network::Graph => {
+                let sizes = egnn::Sizes {
+                    blocks: options.blocks,
+                    features: options.features,
+                    copies,
+                    channels: copies * channels,
+                    edge_hidden: &options.edge_hidden,
+                    node_hidden: &options.node_hidden,
+                    head_hidden: &options.head_hidden,
+                    outputs,
+                };
+                Conditioner::Graph(Egnn::new(layout, particles, d, species, &sizes))
+            }
+            Network::Radial => {
+                let sizes = light::Sizes {
+                    width: options.features,
+                    basis: options.basis,
+                    cutoff: options.cutoff,
+                    message_passes: options.blocks - 1,
+                    core: options.core,
+                };
+                let says = (copies * channels, outputs);
+                Conditioner::Radial(RadialNetwork::new(layout, half, species, &sizes, says))
+            }
         };
-        let conditioner = Conditioner::Graph(Egnn::new(layout, particles, d, species, &sizes));
         let plan = Plan { copies, particles, dimension: d, transforms, channels };
         let frame_loss = options.frame_loss / (copies * particles * transforms) as f64;
         Ok(Self { plan, inner, conditioner, frame_loss })

@@ -20,6 +20,15 @@ pub enum Bend {
     Spline,
 }
 
+/// What makes the vectors and the parameters of a [`ProjectedCoupling`](super::ProjectedCoupling).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// The published equivariant graph network: a perceptron for every directed edge.
+    Graph,
+    /// A light network on Gaussians of distances, that of the pairwise coupling.
+    Radial,
+}
+
 /// Sizes of a [`ProjectedCoupling`](super::ProjectedCoupling); the default is the published vector projection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProjectedOptions {
@@ -31,20 +40,23 @@ pub struct ProjectedOptions {
     pub bins: usize,
     /// Distance (or coordinate) from which on nothing moves, in units of length.
     pub range: f64,
-    /// Rounds of message passing.
+    /// What makes vectors and parameters.
+    pub network: Network,
+    /// Rounds over all pairs; the radial network reads out in the last one.
     pub blocks: usize,
     /// Invariant features of a node.
     pub features: usize,
-    /// Gaussians of an edge's length that a message sees in each channel, evenly spaced from 0 to `cutoff`; 0:
-    /// the squared length, as published.
+    /// Gaussians of a distance that the radial network sees, at least 2, evenly spaced from 0 to `cutoff`.
     pub basis: usize,
     /// Centre of the last Gaussian, in units of length.
     pub cutoff: f64,
-    /// Hidden widths of the networks on edges: messages, shifts, shifts across channels.
+    /// Length c that keeps distances √(r² + c²) smooth at overlap, in the radial network.
+    pub core: f64,
+    /// Hidden widths of the graph network on edges: messages, shifts, shifts across channels.
     pub edge_hidden: Vec<usize>,
-    /// Hidden widths of the network that updates the features.
+    /// Hidden widths of the graph network that updates the features.
     pub node_hidden: Vec<usize>,
-    /// Hidden widths of the network that makes the parameters of the inner transforms.
+    /// Hidden widths of the graph network that makes the parameters of the inner transforms.
     pub head_hidden: Vec<usize>,
     /// Position channels of a copy; `None` is what the inner transforms need.
     pub vector_channels: Option<usize>,
@@ -61,10 +73,12 @@ impl Default for ProjectedOptions {
             transforms: None,
             bins: 8,
             range: 10.0,
+            network: Network::Graph,
             blocks: 3,
             features: 128,
-            basis: 0,
+            basis: 16,
             cutoff: 8.0,
+            core: 0.1,
             edge_hidden: vec![64, 64],
             node_hidden: vec![64, 64],
             head_hidden: vec![64, 64],

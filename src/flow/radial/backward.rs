@@ -4,13 +4,13 @@
 use crate::engine::{matrix_product, outer_product, Arena, Lane, Vector};
 use crate::flow::Block;
 
-use super::super::exponential::{load, push, scaled, store, subtract};
-use super::super::pairs::PairBlock;
-use super::{PairStage, RadialConditioner, Tape, PAIR_OUTPUTS};
+use super::pairs::PairBlock;
+use super::{PairStage, RadialConditioner, Tape};
+use crate::flow::rows::{load, push, scaled, store, subtract};
 
 /// Where the cotangent of a pair stage's t comes from.
 enum Source<'a, T> {
-    /// The read-out: ∂L/∂(φ, α, β), [3, pairs].
+    /// The read-out: cotangents of the pairs' outputs, [outputs, pairs].
     Outputs(&'a [Lane<T>]),
     /// A message pass: ∂L/∂m, [width, particles], of the sums over pairs.
     Messages(&'a [Lane<T>]),
@@ -30,8 +30,8 @@ struct Workspace<'a, T> {
 }
 
 impl RadialConditioner {
-    /// The backward pass. `pair_cotangent` ([3, pairs], of φ/ρ, α, β/ρ², left as of φ, α, β), `node_cotangent`
-    /// ([2, particles]) and `centered_cotangent` ([particles, dimension], what the caller owes to y − ȳ directly) come
+    /// The backward pass. `pair_cotangent` ([outputs, pairs], of what was divided by powers of ρ, left as of what was
+    /// not), `node_cotangent` ([outputs, particles]) and `centered_cotangent` ([particles, dimension], what the caller owes to y − ȳ directly) come
     /// in; ∂L/∂y is added to `y_cotangent`.
     #[allow(clippy::too_many_arguments)]
     #[inline(always)]
@@ -67,8 +67,8 @@ impl RadialConditioner {
         let input = &tape.h[last * w * n..(last + 1) * w * n];
         if let Some(gradient) = gradient.as_deref_mut() {
             add_outer::<V>(self.node_out, node_cotangent, tape.node_activation, gradient, n);
-            if let Some(block) = self.log_noise_factor {
-                add_sums::<V>(block, &node_cotangent[n..], gradient, n);
+            if let Some(block) = self.last_offset {
+                add_sums::<V>(block, &node_cotangent[(self.outputs - 1) * n..], gradient, n);
             }
             add_outer::<V>(self.node_hidden, node, input, gradient, n);
             add_sums::<V>(self.node_hidden_bias, node, gradient, n);
@@ -136,7 +136,8 @@ impl RadialConditioner {
         }
     }
 
-    /// From the cotangents of φ/ρ, α, β/ρ² to those of φ, α, β, in place, and of ρ.
+    /// From the cotangents of outputs that were divided by powers of ρ to those of what was not, in place, and
+    /// of ρ.
     #[inline(always)]
     fn outputs_backward<V: Vector>(
         &self,
@@ -144,17 +145,22 @@ impl RadialConditioner {
         pair_cotangent: &mut [Lane<V::Scalar>],
         distance: &mut [Lane<V::Scalar>],
     ) {
-        let p = self.pairs;
         for (pair, distance) in distance.iter_mut().enumerate() {
             let inverse = V::constant(1.0).div(V::load(&tape.distance[pair]));
-            let (phi, beta) = (&tape.pair_outputs[pair], &tape.pair_outputs[2 * p + pair]);
-            let to_phi = V::load(&pair_cotangent[pair]);
-            let to_beta = V::load(&pair_cotangent[2 * p + pair]);
-            let slope = V::load(beta).mul(to_beta);
-            let slope = V::load(phi).mul_add(to_phi, slope.add(slope));
+            let mut slope = V::zero();
+            for (row, power) in self.powers.iter().enumerate().rev() {
+                let at = row * self.pairs + pair;
+                let value = V::load(&tape.pair_outputs[at]);
+                let mut to = V::load(&pair_cotangent[at]);
+                for _ in 0..*power {
+                    slope = value.mul_add(to, slope);
+                }
+                for _ in 0..*power {
+                    to = to.mul(inverse);
+                }
+                to.store(&mut pair_cotangent[at]);
+            }
             slope.mul(inverse).neg().store(distance);
-            to_phi.mul(inverse).store(&mut pair_cotangent[pair]);
-            to_beta.mul(inverse).mul(inverse).store(&mut pair_cotangent[2 * p + pair]);
         }
     }
 
@@ -185,7 +191,7 @@ impl RadialConditioner {
             let per_pair = &mut space.per_pair[..w * count];
             match source {
                 Source::Outputs(cotangent) => {
-                    let outputs = &mut tape.block_outputs[..PAIR_OUTPUTS * count];
+                    let outputs = &mut tape.block_outputs[..self.powers.len() * count];
                     let from = cotangent.chunks_exact(p);
                     for (row, from) in outputs.chunks_exact_mut(count).zip(from) {
                         row.copy_from_slice(&from[block.range()]);

@@ -16,24 +16,56 @@
 //! them for the backward pass is kept where all pairs are one block, and is computed again otherwise, which takes
 //! less time than writing and reading it.
 
+// Matrices come in twos here, one of pairs and one of particles; a name would hide that.
+#![allow(clippy::type_complexity)]
+
 mod backward;
+mod copies;
+mod displacement;
 mod forward;
+mod network;
+mod pairs;
 
+use super::species::SpeciesFeatures;
+use super::{Block, Initial, ParameterLayout};
 use crate::engine::{Arena, Lane, Real};
-use crate::flow::species::SpeciesFeatures;
-use crate::flow::{Block, Initial, ParameterLayout};
 
-use super::pairs::{Blocks, PairBlock};
-use super::PairwiseOptions;
+pub(super) use copies::{mean, total};
+pub(super) use displacement::{displacement, displacement_vjp};
+pub(super) use network::RadialNetwork;
+use pairs::{Blocks, PairBlock};
 
-/// Outputs per pair: φ, α, β.
-pub(super) const PAIR_OUTPUTS: usize = 3;
-/// Outputs per node: g, s.
-pub(super) const NODE_OUTPUTS: usize = 2;
 /// As many pairs are one block as take no more bytes than this for all that is kept of them, …
 const KEPT_BYTES: usize = 1 << 20;
 /// … and more are taken in blocks of this size, which stay in a second-level cache of 512 KiB with the weights.
 const BLOCK_BYTES: usize = 1 << 18;
+
+/// Sizes of the conditioner.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    /// Width of node and pair features.
+    pub width: usize,
+    /// Gaussian distance features, at least 2.
+    pub basis: usize,
+    /// Centre of the last of them.
+    pub cutoff: f64,
+    /// Message passes before the read-out.
+    pub message_passes: usize,
+    /// Length c that keeps distances smooth at overlap.
+    pub core: f64,
+}
+
+/// What the conditioner says.
+pub(super) struct Outputs<'a> {
+    /// For each output of a pair the power of ρ that it is divided by: 0, 1 or 2.
+    pub powers: &'a [usize],
+    /// What the weights of the pairs' outputs start as; those of the nodes' outputs start at zero.
+    pub pairs: Initial,
+    /// Outputs of a node.
+    pub nodes: usize,
+    /// Name and initial value of a parameter that is added to every node's last output.
+    pub last_offset: Option<(&'a str, f64)>,
+}
 
 /// A pair stage's parameters.
 #[derive(Debug, Clone, Copy)]
@@ -71,17 +103,19 @@ pub(super) struct RadialConditioner {
     node_hidden: Block,
     node_hidden_bias: Block,
     node_out: Block,
-    /// Added to every s, where the coupling does not start as the identity.
-    log_noise_factor: Option<Block>,
+    /// See [`Outputs`].
+    powers: Vec<usize>,
+    outputs: usize,
+    last_offset: Option<Block>,
 }
 
 /// What the forward pass leaves for the couplings and for the backward pass.
 pub(super) struct Tape<'a, T> {
     /// y − ȳ, [particles, dimension].
     pub centered: &'a mut [Lane<T>],
-    /// φ/ρ, α, β/ρ²: [3, pairs].
+    /// Outputs of pairs, divided by powers of ρ: [outputs, pairs].
     pub pair_outputs: &'a mut [Lane<T>],
-    /// g, s: [2, particles].
+    /// Outputs of nodes: [outputs, particles].
     pub node_outputs: &'a mut [Lane<T>],
     /// ρ of pairs, then of nodes to the centre.
     distance: &'a mut [Lane<T>],
@@ -101,16 +135,16 @@ pub(super) struct Tape<'a, T> {
     node_slope: &'a mut [Lane<T>],
     /// U h of the pair stage that was last: [width, particles].
     per_node: &'a mut [Lane<T>],
-    /// φ, α, β of a block's pairs.
+    /// Outputs of a block's pairs, not divided.
     block_outputs: &'a mut [Lane<T>],
 }
 
 impl RadialConditioner {
     pub fn new(
-        particles: usize,
-        dimension: usize,
+        (particles, dimension): (usize, usize),
         species: &[usize],
-        options: &PairwiseOptions,
+        options: &Sizes,
+        outputs: &Outputs<'_>,
         layout: &mut ParameterLayout,
     ) -> Self {
         let (width, basis) = (options.width, options.basis);
@@ -171,25 +205,25 @@ impl RadialConditioner {
                 })
                 .collect(),
             readout: stage(layout, "readout"),
-            // The map starts as the identity: the last layers start at zero.
             pair_out: layout.matrix(
                 "readout.pair_out",
-                PAIR_OUTPUTS,
+                outputs.powers.len(),
                 width,
-                Initial::Constant(0.0),
+                outputs.pairs.clone(),
             ),
             node_hidden: layout.matrix("readout.hidden", width, width, Initial::Normal(scale)),
             node_hidden_bias: layout.vector("readout.hidden_bias", width, Initial::Constant(0.0)),
             node_out: layout.matrix(
                 "readout.node_out",
-                NODE_OUTPUTS,
+                outputs.nodes,
                 width,
                 Initial::Constant(0.0),
             ),
-            log_noise_factor: (options.noise_factor != 1.0).then(|| {
-                let start = Initial::Constant(options.noise_factor.ln());
-                layout.vector("log_noise_factor", 1, start)
-            }),
+            powers: outputs.powers.to_vec(),
+            outputs: outputs.nodes,
+            last_offset: outputs
+                .last_offset
+                .map(|(name, start)| layout.vector(name, 1, Initial::Constant(start))),
         }
     }
 
@@ -219,18 +253,24 @@ impl RadialConditioner {
         self.block_size::<T>() == self.pairs
     }
 
-    /// Lanes of a tape plus the backward pass' scratch.
-    pub fn scratch<T: Real>(&self) -> usize {
+    /// Lanes of a tape.
+    pub fn tape_lanes<T: Real>(&self) -> usize {
         let (n, d, p, w, f) = (self.particles, self.dimension, self.pairs, self.width, self.basis);
         let block = self.block_size::<T>();
-        let tape = n * d
-            + PAIR_OUTPUTS * (p + block)
-            + NODE_OUTPUTS * n
+        n * d
+            + self.powers.len() * (p + block)
+            + self.outputs * n
             + (p + n)
             + f * (block + n)
             + self.stages() * (w * n + 2 * w * block + 2 * w * n)
-            + 4 * w * n;
-        tape + f * (block + n) + w * block + p + 3 * w * n
+            + 4 * w * n
+    }
+
+    /// Lanes of the backward pass' scratch.
+    pub fn backward_scratch<T: Real>(&self) -> usize {
+        let (n, p, w, f) = (self.particles, self.pairs, self.width, self.basis);
+        let block = self.block_size::<T>();
+        f * (block + n) + w * block + p + 3 * w * n
     }
 
     /// A tape in `arena`.
@@ -240,8 +280,8 @@ impl RadialConditioner {
         let (stages, block) = (self.stages(), self.block_size::<T>());
         Tape {
             centered: arena.take(n * d),
-            pair_outputs: arena.take(PAIR_OUTPUTS * p),
-            node_outputs: arena.take(NODE_OUTPUTS * n),
+            pair_outputs: arena.take(self.powers.len() * p),
+            node_outputs: arena.take(self.outputs * n),
             distance: arena.take(p + n),
             pair_features: arena.take(f * block),
             node_features: arena.take(f * n),
@@ -253,7 +293,7 @@ impl RadialConditioner {
             node_activation: arena.take(w * n),
             node_slope: arena.take(w * n),
             per_node: arena.take(w * n),
-            block_outputs: arena.take(PAIR_OUTPUTS * block),
+            block_outputs: arena.take(self.powers.len() * block),
         }
     }
 
@@ -266,9 +306,11 @@ impl RadialConditioner {
         let [n, d, p, w, f] = [self.particles, self.dimension, self.pairs, self.width, self.basis]
             .map(|count| count as f64);
         let (passes, stages) = (self.passes.len() as f64, self.stages() as f64);
+        let [of_pairs, outputs] = [self.powers.len(), self.outputs].map(|count| count as f64);
         let stage_products = 2.0 * stages * w * f * p;
-        let node_products = 2.0 * (w * f * n + (stages + passes + 1.0) * w * w * n + 2.0 * w * n);
-        let products = node_products + stage_products + 2.0 * 3.0 * w * p;
+        let node_products =
+            2.0 * (w * f * n + (stages + passes + 1.0) * w * w * n + outputs * w * n);
+        let products = node_products + stage_products + 2.0 * of_pairs * w * p;
         let (gaussian, silu) = (EXPONENTIAL + 3.0, SILU + 2.0);
         // Features of pairs are made once where they are kept, else by every stage.
         let uses = if self.keeps::<T>() { 1.0 } else { stages };

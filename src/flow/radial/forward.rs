@@ -2,9 +2,9 @@
 
 use crate::engine::{matrix_product, silu_and_derivative, Kernel, Lane, Real, Vector};
 
-use super::super::exponential::{dot, load, subtract};
-use super::super::pairs::PairBlock;
-use super::{PairStage, RadialConditioner, Tape, PAIR_OUTPUTS};
+use super::pairs::PairBlock;
+use super::{PairStage, RadialConditioner, Tape};
+use crate::flow::rows::{dot, load, subtract};
 
 /// A Gaussian ends at exp(−40) = 4e-18 instead of falling on: its products with weights would be
 /// subnormal numbers, which cost many processors a hundred cycles each.
@@ -61,16 +61,17 @@ impl RadialConditioner {
             self.pair_stage::<V>(theta, &self.readout, last, &block, tape);
             let count = block.count;
             let t = &tape.activation[last * w * count..(last + 1) * w * count];
-            let outputs = &mut tape.block_outputs[..PAIR_OUTPUTS * count];
+            let outputs = &mut tape.block_outputs[..self.powers.len() * count];
             matrix_product::<V>(self.pair_out.matrix(theta), t, outputs, count, false);
-            let (phi, alpha_beta) = outputs.split_at(count);
-            let (alpha, beta) = alpha_beta.split_at(count);
-            tape.pair_outputs[p..][block.range()].copy_from_slice(alpha);
             for (k, pair) in block.range().enumerate() {
                 let inverse = V::constant(1.0).div(V::load(&tape.distance[pair]));
-                V::load(&phi[k]).mul(inverse).store(&mut tape.pair_outputs[pair]);
-                let beta = V::load(&beta[k]).mul(inverse).mul(inverse);
-                beta.store(&mut tape.pair_outputs[2 * p + pair]);
+                for (row, power) in self.powers.iter().enumerate() {
+                    let mut value = V::load(&outputs[row * count + k]);
+                    for _ in 0..*power {
+                        value = value.mul(inverse);
+                    }
+                    value.store(&mut tape.pair_outputs[row * p + pair]);
+                }
             }
         }
 
@@ -84,10 +85,10 @@ impl RadialConditioner {
         }
         let t = &*tape.node_activation;
         matrix_product::<V>(self.node_out.matrix(theta), t, tape.node_outputs, n, false);
-        if let Some(block) = &self.log_noise_factor {
-            let factor = V::splat(block.of(theta)[0]);
-            for s in &mut tape.node_outputs[n..] {
-                V::load(s).add(factor).store(s);
+        if let Some(block) = &self.last_offset {
+            let offset = V::splat(block.of(theta)[0]);
+            for last in &mut tape.node_outputs[(self.outputs - 1) * n..] {
+                V::load(last).add(offset).store(last);
             }
         }
     }

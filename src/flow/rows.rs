@@ -1,0 +1,62 @@
+//! A particle's coordinates, out of rows [particles, dimension] and back.
+
+use crate::engine::{Lane, Vector};
+
+// Rows are worked on in loops and not in closures, which would not be compiled for the kernel's instruction set.
+
+/// Row `i` of a `[…, D]` matrix.
+#[inline(always)]
+pub(super) fn load<V: Vector, const D: usize>(from: &[Lane<V::Scalar>], i: usize) -> [V; D] {
+    let mut row = [V::zero(); D];
+    for (v, lane) in row.iter_mut().zip(&from[i * D..(i + 1) * D]) {
+        *v = V::load(lane);
+    }
+    row
+}
+
+/// Sets row `i` of a `[…, D]` matrix.
+#[inline(always)]
+pub(super) fn store<V: Vector, const D: usize>(row: [V; D], to: &mut [Lane<V::Scalar>], i: usize) {
+    for (to, v) in to[i * D..(i + 1) * D].iter_mut().zip(row) {
+        v.store(to);
+    }
+}
+
+/// What a pair brings: added to particle i's `total`, taken from row `j` of `others`.
+#[inline(always)]
+pub(super) fn push<V: Vector, const D: usize>(
+    row: [V; D],
+    total: &mut [V; D],
+    others: &mut [Lane<V::Scalar>],
+    j: usize,
+) {
+    for ((row, total), other) in row.into_iter().zip(total).zip(&mut others[j * D..(j + 1) * D]) {
+        *total = total.add(row);
+        V::load(other).sub(row).store(other);
+    }
+}
+
+#[inline(always)]
+pub(super) fn subtract<V: Vector, const D: usize>(mut a: [V; D], b: [V; D]) -> [V; D] {
+    for (a, b) in a.iter_mut().zip(b) {
+        *a = a.sub(b);
+    }
+    a
+}
+
+#[inline(always)]
+pub(super) fn scaled<V: Vector, const D: usize>(factor: V, mut row: [V; D]) -> [V; D] {
+    for v in &mut row {
+        *v = v.mul(factor);
+    }
+    row
+}
+
+#[inline(always)]
+pub(super) fn dot<V: Vector, const D: usize>(a: [V; D], b: [V; D]) -> V {
+    let mut sum = a[0].mul(b[0]);
+    for k in 1..D {
+        sum = a[k].mul_add(b[k], sum);
+    }
+    sum
+}
