@@ -48,6 +48,23 @@ fn pairwise(
     Box::new(PairwiseCoupling::with_species(shape, species, &options, layout).unwrap())
 }
 
+fn angular(
+    shape: HalfShape,
+    species: &[usize],
+    layout: &mut ParameterLayout,
+) -> Box<dyn Coupling<f64>> {
+    let options = PairwiseOptions {
+        width: 6,
+        basis: 5,
+        cutoff: 4.0,
+        angular: 3,
+        message_passes: 1,
+        core: 0.3,
+        ..Default::default()
+    };
+    Box::new(PairwiseCoupling::with_species(shape, species, &options, layout).unwrap())
+}
+
 fn projected(
     projection: Projection,
     transforms: Option<usize>,
@@ -207,12 +224,14 @@ const fn copies(row: Row) -> Row {
     Row { copies: 2, sizes: &[(4, 3)], ..row }
 }
 
-const TABLE: [Row; 20] = {
+const TABLE: [Row; 22] = {
     use Symmetry::{Neither, RotationsAndReflections as Both, RotationsOnly};
     [
         row("pairwise", pairwise, 0.15, Both),
         // So many that the pairs are taken in blocks.
         Row { sizes: &[(18, 3)], ..row("pairwise, in blocks", pairwise, 0.04, Both) },
+        row("pairwise, angular", angular, 0.15, Both),
+        Row { sizes: &[(20, 3)], ..row("pairwise, angular, in blocks", angular, 0.03, Both) },
         row("shrinking", shrinking, 0.15, Both),
         row("vector", vector, 0.3, Both),
         row("vector, radial network", radial_vector, 0.15, Both),

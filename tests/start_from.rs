@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use boltzflow::config::{Recipe, Registry};
-use boltzflow::run::{load_model, RunFolder};
+use boltzflow::run::{load_model, read_samples, RunFolder};
+use boltzflow::system::System;
 
 const RECIPE: &str = r#"
 format = 1
@@ -101,4 +102,34 @@ fn a_flow_of_other_layers_is_refused_and_nothing_is_left() {
         assert!(said.contains("model.safetensors"), "{said}");
         assert!(!folder.join("second").exists());
     }
+}
+
+#[test]
+fn a_flow_goes_on_with_angular_features_that_it_did_not_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("recipe.toml"), RECIPE).unwrap();
+    train(folder, &["-o", "first", "--set", "train.learning_rate.initial=1e-2"]);
+    let grown = "flow.layers.0.angular=2";
+    train(
+        folder,
+        &["-o", "second", "--set", "flow.start_from='first'", "--set", grown, "--set", STILL],
+    );
+    let sample = |run: &str| -> Vec<f64> {
+        let output = format!("{run}.npz");
+        let arguments = ["sample", run, "-n", "40", "-o", &output, "--seed", "8"];
+        let said = boltzflow(folder, &arguments);
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        let system = System::new(4, 2).unwrap();
+        read_samples(folder.join(output), system, &[]).unwrap().positions
+    };
+    let [first, second] = ["first", "second"].map(sample);
+    let apart = first.iter().zip(&second).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(apart < 1e-5, "{apart}");
+
+    // What it has learnt of angles it does not lose in silence.
+    let arguments = ["train", "recipe.toml", "-o", "third", "--set", "flow.start_from='second'"];
+    let output = boltzflow(folder, &arguments);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("angular"));
 }

@@ -71,7 +71,7 @@ pub(super) fn draw(
     let team = team();
     let made = if team.leads() { std::fs::create_dir_all(output) } else { Ok(()) };
     team.agree(made.map_err(|source| Error::Write { path: output.to_path_buf(), source }))?;
-    let (theta, _) = load_model_on_all_ranks(folder.model(), problem.flow.layout())?;
+    let (theta, _) = load_model_on_all_ranks(folder.model(), problem.flow.layout(), None)?;
     let samples = recipe.evaluate.samples;
     let drawn = draw_weighted(problem, &theta, (Purpose::Sampling, 1), 0, samples)?;
     let reference = reference_samples(folder, target, recipe, false)?;

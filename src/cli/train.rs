@@ -217,8 +217,10 @@ impl Run<'_> {
         recipe: &str,
     ) -> Result<Checkpoint, Error> {
         let file = RunFolder::elsewhere(path).model();
-        let (theta, metadata) = load_model_on_all_ranks(&file, self.problem.flow.layout())?;
         let mut state = trainer.start(self.problem);
+        let initial = Some(state.theta.clone());
+        let (theta, metadata) =
+            load_model_on_all_ranks(&file, self.problem.flow.layout(), initial)?;
         state.start_as(theta);
         state.energy_evaluations = metadata.energy_evaluations;
         let totals =

@@ -51,6 +51,7 @@ impl LayerGroup {
                 width: layers.width,
                 basis: layers.basis,
                 cutoff: layers.cutoff,
+                angular: layers.angular,
                 message_passes: layers.message_passes,
                 core: layers.core,
                 noise_factor,
@@ -82,6 +83,7 @@ impl LayerGroup {
                 count(&key("width"), layers.width, 1..=4096)?;
                 count(&key("basis"), layers.basis, 2..=1024)?;
                 positive(&key("cutoff"), layers.cutoff, 1e6)?;
+                count(&key("angular"), layers.angular, 0..=64)?;
                 count(&key("message_passes"), layers.message_passes, 0..=16)?;
                 number(&key("core"), layers.core, 1e-6..=layers.cutoff)
             }
@@ -132,6 +134,9 @@ pub struct PairwiseLayers {
     /// Centre of the last basis function, a length: the largest distance that is resolved
     /// (default 8).
     pub cutoff: f64,
+    /// Angular features of a pair, which see the neighbours' directions; distances alone are cheaper, and enough for
+    /// a few particles (default 0).
+    pub angular: usize,
     /// Rounds of message passing (default 1).
     pub message_passes: usize,
     /// Length over which pair directions are smoothed at overlap (default 0.1).
@@ -140,7 +145,15 @@ pub struct PairwiseLayers {
 
 impl Default for PairwiseLayers {
     fn default() -> Self {
-        Self { repeat: 6, width: 32, basis: 16, cutoff: 8.0, message_passes: 1, core: 0.1 }
+        Self {
+            repeat: 6,
+            width: 32,
+            basis: 16,
+            cutoff: 8.0,
+            angular: 0,
+            message_passes: 1,
+            core: 0.1,
+        }
     }
 }
 

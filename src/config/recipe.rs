@@ -53,7 +53,8 @@ pub struct FlowOptions {
     /// couplings: the copies a given x, then x given a.
     pub layers: Vec<LayerGroup>,
     /// Folder of a run whose trained flow this one starts as, in place of the identity (default: none): a flow of
-    /// the same layers, for another temperature, potential or objective. The time and the energy evaluations of
+    /// the same layers, for another temperature, potential or objective; its pairwise layers may have `angular` features
+    /// in addition. The time and the energy evaluations of
     /// that run are counted.
     pub start_from: Option<PathBuf>,
 }

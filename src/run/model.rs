@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::atomic::write_atomically;
 use crate::error::Error;
-use crate::flow::ParameterLayout;
+use crate::flow::{ParameterLayout, ParameterTensor};
 use crate::parallel::team;
 
 /// Version of the file's own layout; a file of another version is refused.
@@ -124,18 +124,31 @@ pub fn load_model(
     path: impl AsRef<Path>,
     layout: &ParameterLayout,
 ) -> Result<(Vec<f32>, ModelMetadata), Error> {
-    let path = path.as_ref();
+    load(path.as_ref(), layout, None)
+}
+
+/// Whether a flow with this tensor is the flow without it as long as it has its initial values.
+fn is_addition(tensor: &ParameterTensor) -> bool {
+    tensor.name.split('.').any(|part| part == "angular")
+}
+
+fn load(
+    path: &Path,
+    layout: &ParameterLayout,
+    initial: Option<Vec<f32>>,
+) -> Result<(Vec<f32>, ModelMetadata), Error> {
     let mut file = open(path)?;
     let header = read_header(&mut file, path)?;
     let wrong = |problem| Error::Data { file: path.to_path_buf(), problem };
-    check_tensors(&header, layout).map_err(wrong)?;
+    check_tensors(&header, layout, initial.is_some()).map_err(wrong)?;
 
-    let mut theta = vec![0.0f32; layout.total()];
+    let mut theta = initial.unwrap_or_else(|| vec![0.0; layout.total()]);
     let infos = header.tensors.tensors();
     let mut bytes = Vec::new();
     let mut hasher = crc32fast::Hasher::new();
     for tensor in layout.tensors() {
-        let start = infos.get(&tensor.name).map_or(0, |info| info.data_offsets.0 as u64);
+        let Some(info) = infos.get(&tensor.name) else { continue };
+        let start = info.data_offsets.0 as u64;
         bytes.resize(4 * tensor.len(), 0);
         file.seek(SeekFrom::Start(header.data + start))
             .and_then(|_| file.read_exact(&mut bytes))
@@ -158,18 +171,20 @@ pub fn load_model(
     Ok((theta, header.metadata))
 }
 
-/// [`load_model`] by rank 0, which may be the only one that sees the file, for all ranks.
+/// [`load_model`] by rank 0, which may be the only one that sees the file, for all ranks. With `initial` parameters
+/// given, the flow may have angular features which the model's has not: theirs stay initial, which is no feature yet.
 ///
 /// # Errors
 /// Those of [`load_model`], on every rank.
 pub fn load_model_on_all_ranks(
     path: impl AsRef<Path>,
     layout: &ParameterLayout,
+    initial: Option<Vec<f32>>,
 ) -> Result<(Vec<f32>, ModelMetadata), Error> {
     let unsaid = |e: serde_json::Error| Error::Run(format!("metadata cannot be passed on: {e}"));
     let mut theta = Vec::new();
     let metadata = team().from_leader(|| {
-        let (parameters, metadata) = load_model(path, layout)?;
+        let (parameters, metadata) = load(path.as_ref(), layout, initial)?;
         theta = parameters;
         serde_json::to_vec(&metadata).map_err(unsaid)
     })?;
@@ -241,10 +256,13 @@ fn read_header(file: &mut File, path: &Path) -> Result<Header, Error> {
 }
 
 /// Names, shapes, types and sizes against the flow's, before anything is allocated.
-fn check_tensors(header: &Header, layout: &ParameterLayout) -> Result<(), String> {
+fn check_tensors(header: &Header, layout: &ParameterLayout, may_grow: bool) -> Result<(), String> {
     let infos = header.tensors.tensors();
     for tensor in layout.tensors() {
         let name = &tensor.name;
+        if may_grow && is_addition(tensor) && !infos.contains_key(name) {
+            continue;
+        }
         let info = infos.get(name).ok_or_else(|| {
             format!(
                 "has no tensor `{name}`, which the flow has with shape {:?}: the model belongs to \

@@ -47,6 +47,8 @@ pub struct PairwiseOptions {
     pub basis: usize,
     /// Centre of the last distance feature, in units of length.
     pub cutoff: f64,
+    /// Angular features of a pair.
+    pub angular: usize,
     /// Message passes before the read-out.
     pub message_passes: usize,
     /// Length c that keeps distances √(r² + c²) smooth at overlap.
@@ -57,7 +59,15 @@ pub struct PairwiseOptions {
 
 impl Default for PairwiseOptions {
     fn default() -> Self {
-        Self { width: 32, basis: 16, cutoff: 8.0, message_passes: 1, core: 0.1, noise_factor: 1.0 }
+        Self {
+            width: 32,
+            basis: 16,
+            cutoff: 8.0,
+            angular: 0,
+            message_passes: 1,
+            core: 0.1,
+            noise_factor: 1.0,
+        }
     }
 }
 
@@ -113,8 +123,9 @@ impl PairwiseCoupling {
             }
         }
         let HalfShape { copies, particles, dimension } = shape;
-        let &PairwiseOptions { width, basis, cutoff, message_passes, core, noise_factor } = options;
-        let sizes = Sizes { width, basis, cutoff, message_passes, core };
+        let &PairwiseOptions { width, basis, cutoff, angular, message_passes, core, noise_factor } =
+            options;
+        let sizes = Sizes { width, basis, cutoff, angular, message_passes, core };
         // The map starts as the identity, or multiplies the noise: the last layers start at zero.
         let outputs = Outputs {
             powers: &PAIR_OUTPUTS,

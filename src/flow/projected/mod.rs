@@ -206,6 +206,7 @@ impl ProjectedCoupling {
                     width: options.features,
                     basis: options.basis,
                     cutoff: options.cutoff,
+                    angular: 0,
                     message_passes: options.blocks - 1,
                     core: options.core,
                 };

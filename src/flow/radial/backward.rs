@@ -22,7 +22,10 @@ struct Workspace<'a, T> {
     h: &'a mut [Lane<T>],
     /// ∂L/∂ρ, [pairs].
     distance: &'a mut [Lane<T>],
-    /// ∂L/∂e of a block, [basis, pairs of the block].
+    /// ∂L/∂(y − ȳ), [particles, dimension], and of the vectors, [angular, particles, dimension].
+    centered: &'a mut [Lane<T>],
+    vectors: &'a mut [Lane<T>],
+    /// ∂L/∂(features of a block), [basis + angular, pairs of the block].
     features: &'a mut [Lane<T>],
     /// ∂L/∂ of what went into a stage's SiLU, [width, pairs of the block], and its sums, [width, particles].
     per_pair: &'a mut [Lane<T>],
@@ -51,7 +54,9 @@ impl RadialConditioner {
         let mut space = Workspace {
             h: arena.take(w * n),
             distance: arena.take(p),
-            features: arena.take(f * block),
+            centered: centered_cotangent,
+            vectors: arena.take_zeroed(self.channels() * n * self.dimension),
+            features: arena.take(self.pair_features() * block),
             per_pair: arena.take(w * block),
             per_node: arena.take(w * n),
         };
@@ -107,6 +112,11 @@ impl RadialConditioner {
             );
         }
 
+        match self.dimension {
+            2 => self.vectors_backward::<V, 2>(theta, tape, &mut space, gradient.as_deref_mut()),
+            _ => self.vectors_backward::<V, 3>(theta, tape, &mut space, gradient.as_deref_mut()),
+        }
+
         let h = &*space.h;
         matrix_product::<V>(self.embed.matrix(theta).transposed(), h, node_features, n, false);
         if let Some(gradient) = gradient.as_deref_mut() {
@@ -131,8 +141,8 @@ impl RadialConditioner {
         let at = (&*tape.centered, &*tape.distance);
         let distance = (&*space.distance, &*node_distance);
         match self.dimension {
-            2 => self.geometry_backward::<V, 2>(at, distance, centered_cotangent, y_cotangent),
-            _ => self.geometry_backward::<V, 3>(at, distance, centered_cotangent, y_cotangent),
+            2 => self.geometry_backward::<V, 2>(at, distance, space.centered, y_cotangent),
+            _ => self.geometry_backward::<V, 3>(at, distance, space.centered, y_cotangent),
         }
     }
 
@@ -176,7 +186,7 @@ impl RadialConditioner {
         space: &mut Workspace<'_, V::Scalar>,
         mut gradient: Option<&mut [V::Scalar]>,
     ) {
-        let (n, p, w, f) = (self.particles, self.pairs, self.width, self.basis);
+        let (n, p, w, f) = (self.particles, self.pairs, self.width, self.pair_features());
         let keeps = self.keeps::<V::Scalar>();
         if !keeps {
             self.node_terms::<V>(theta, stage, k, tape);
@@ -209,23 +219,45 @@ impl RadialConditioner {
             self.sum_pairs::<V>(&block, per_pair, space.per_node);
             let features = &tape.pair_features[..f * count];
             if let Some(gradient) = gradient.as_deref_mut() {
-                add_outer::<V>(stage.feature, per_pair, features, gradient, count);
+                let (radial, angular) = features.split_at(self.basis * count);
+                add_outer::<V>(stage.feature, per_pair, radial, gradient, count);
+                if let Some(weights) = stage.angular {
+                    add_outer::<V>(weights, per_pair, angular, gradient, count);
+                }
                 add_sums::<V>(stage.bias, per_pair, gradient, count);
             }
             // Where features are kept, their cotangents are collected over the stages.
             let to = &mut space.features[..f * count];
             let add = keeps && k < self.passes.len();
             let weights = stage.feature.matrix(theta).transposed();
-            matrix_product::<V>(weights, per_pair, to, count, add);
+            let (radial, angular) = to.split_at_mut(self.basis * count);
+            matrix_product::<V>(weights, per_pair, radial, count, add);
+            if let Some(block) = stage.angular {
+                let weights = block.matrix(theta).transposed();
+                matrix_product::<V>(weights, per_pair, angular, count, add);
+            }
             if !keeps || k == 0 {
+                let distance = &tape.distance[block.range()];
+                let to_distance = &mut space.distance[block.range()];
                 self.features_backward::<V>(
                     theta,
                     to,
                     features,
-                    &tape.distance[block.range()],
-                    &mut space.distance[block.range()],
+                    distance,
+                    to_distance,
                     gradient.as_deref_mut(),
                 );
+                if let Some(angular) = &self.angular {
+                    let at = (&*tape.centered, distance);
+                    let first = self.basis * count;
+                    let q = (&features[first..], &to[first..]);
+                    let back = (&mut *space.vectors, &mut *space.centered, to_distance);
+                    let vectors = &*tape.vectors;
+                    match self.dimension {
+                        2 => angular.features_backward::<V, 2>(&block, at, vectors, q, back),
+                        _ => angular.features_backward::<V, 3>(&block, at, vectors, q, back),
+                    }
+                }
             }
         }
         if let Some(gradient) = gradient {
@@ -234,6 +266,40 @@ impl RadialConditioner {
         }
         let weights = stage.node.matrix(theta).transposed();
         matrix_product::<V>(weights, space.per_node, space.h, n, true);
+    }
+
+    /// Back through the vectors, whose cotangents all stages have collected.
+    #[inline(always)]
+    fn vectors_backward<V: Vector, const D: usize>(
+        &self,
+        theta: &[V::Scalar],
+        tape: &mut Tape<'_, V::Scalar>,
+        space: &mut Workspace<'_, V::Scalar>,
+        mut gradient: Option<&mut [V::Scalar]>,
+    ) {
+        let Some(angular) = &self.angular else { return };
+        for block in self.blocks::<V::Scalar>() {
+            let count = block.count;
+            if !self.keeps::<V::Scalar>() {
+                self.block_features::<V>(theta, &block, tape);
+            }
+            let features = &tape.pair_features[..self.basis * count];
+            let weights = &mut tape.weights[..angular.channels * count];
+            angular.weights::<V>(theta, features, weights);
+            let (at, to) = (&*tape.centered, &mut *space.centered);
+            angular.vectors_backward::<V, D>(&block, at, space.vectors, weights, to);
+            let to = &mut space.features[..self.basis * count];
+            let own = gradient.as_deref_mut();
+            angular.weights_backward::<V>(theta, (features, weights), to, own);
+            self.features_backward::<V>(
+                theta,
+                to,
+                features,
+                &tape.distance[block.range()],
+                &mut space.distance[block.range()],
+                gradient.as_deref_mut(),
+            );
+        }
     }
 
     /// Every pair gets what its two particles have, scaled as messages are.

@@ -22,6 +22,10 @@ impl RadialConditioner {
         let (n, p, w) = (self.particles, self.pairs, self.width);
         self.geometry::<V>(y, tape);
         self.features::<V>(theta, &tape.distance[p..], tape.node_features);
+        match self.dimension {
+            2 => self.vectors::<V, 2>(theta, tape),
+            _ => self.vectors::<V, 3>(theta, tape),
+        }
 
         let first = &mut tape.h[..w * n];
         fill_rows::<V>(self.embed_bias.of(theta), first, n);
@@ -149,6 +153,47 @@ impl RadialConditioner {
         }
     }
 
+    /// Vectors of the particles for their angular features.
+    #[inline(always)]
+    fn vectors<V: Vector, const D: usize>(
+        &self,
+        theta: &[V::Scalar],
+        tape: &mut Tape<'_, V::Scalar>,
+    ) {
+        let Some(angular) = &self.angular else { return };
+        tape.vectors.fill(Lane::zero());
+        for block in self.blocks::<V::Scalar>() {
+            let features = &mut tape.pair_features[..self.basis * block.count];
+            self.features::<V>(theta, &tape.distance[block.range()], features);
+            let weights = &mut tape.weights[..angular.channels * block.count];
+            angular.weights::<V>(theta, features, weights);
+            angular.add_vectors::<V, D>(&block, weights, tape.centered, tape.vectors);
+        }
+    }
+
+    /// Features of a block's pairs; where they are kept, those of distances have been made with the vectors.
+    #[inline(always)]
+    pub(super) fn block_features<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        block: &PairBlock,
+        tape: &mut Tape<'_, V::Scalar>,
+    ) {
+        let (radial, angular) = tape.pair_features[..self.pair_features() * block.count]
+            .split_at_mut(self.basis * block.count);
+        let distance = &tape.distance[block.range()];
+        if self.angular.is_none() || !self.keeps::<V::Scalar>() {
+            self.features::<V>(theta, distance, radial);
+        }
+        if let Some(own) = &self.angular {
+            let geometry = (&*tape.centered, distance);
+            match self.dimension {
+                2 => own.features::<V, 2>(block, geometry, tape.vectors, angular),
+                _ => own.features::<V, 3>(block, geometry, tape.vectors, angular),
+            }
+        }
+    }
+
     /// U h of pair stage number `k`.
     #[inline(always)]
     pub(super) fn node_terms<V: Vector>(
@@ -219,12 +264,16 @@ impl<T: Real> Kernel<T> for BlockStage<'_, '_, T> {
     fn run<V: Vector<Scalar = T>>(self) {
         let Self { conditioner, theta, stage, k, block, tape } = self;
         let (n, w, count) = (conditioner.particles, conditioner.width, block.count);
-        let features = &mut tape.pair_features[..conditioner.basis * count];
         if k == 0 || !conditioner.keeps::<T>() {
-            conditioner.features::<V>(theta, &tape.distance[block.range()], features);
+            conditioner.block_features::<V>(theta, block, tape);
         }
+        let features = &tape.pair_features[..conditioner.pair_features() * count];
         let slope = &mut tape.slope[k * w * count..(k + 1) * w * count];
-        matrix_product::<V>(stage.feature.matrix(theta), features, slope, count, false);
+        let (radial, angular) = features.split_at(conditioner.basis * count);
+        matrix_product::<V>(stage.feature.matrix(theta), radial, slope, count, false);
+        if let Some(weights) = &stage.angular {
+            matrix_product::<V>(weights.matrix(theta), angular, slope, count, true);
+        }
         let value = &mut tape.activation[k * w * count..(k + 1) * w * count];
         for (row, bias) in stage.bias.of(theta).iter().enumerate() {
             let bias = V::splat(*bias);

@@ -10,6 +10,7 @@
 //! whose sums over j update the node features h (a message pass) and whose last instance is read out.
 //! h starts from features of the distance to the centre and, where particles are unlike, a column for
 //! the species.
+//! Angular features may join those of distances (see `angular`).
 //! The products with `width` inputs are done per node, never per pair.
 //!
 //! A stage takes the pairs in blocks that go through all of it while they are in the cache. What it leaves of
@@ -19,6 +20,7 @@
 // Matrices come in twos here, one of pairs and one of particles; a name would hide that.
 #![allow(clippy::type_complexity)]
 
+mod angular;
 mod backward;
 mod copies;
 mod displacement;
@@ -30,6 +32,7 @@ use super::species::SpeciesFeatures;
 use super::{Block, Initial, ParameterLayout};
 use crate::engine::{Arena, Lane, Real};
 
+use angular::Angular;
 pub(super) use copies::{mean, total};
 pub(super) use displacement::{displacement, displacement_vjp};
 pub(super) use network::RadialNetwork;
@@ -49,6 +52,8 @@ pub(super) struct Sizes {
     pub basis: usize,
     /// Centre of the last of them.
     pub cutoff: f64,
+    /// Angular features of a pair.
+    pub angular: usize,
     /// Message passes before the read-out.
     pub message_passes: usize,
     /// Length c that keeps distances smooth at overlap.
@@ -71,6 +76,8 @@ pub(super) struct Outputs<'a> {
 #[derive(Debug, Clone, Copy)]
 struct PairStage {
     feature: Block,
+    /// Of the angular features, if there are any.
+    angular: Option<Block>,
     node: Block,
     bias: Block,
 }
@@ -94,6 +101,7 @@ pub(super) struct RadialConditioner {
     core: f64,
     centers: Block,
     sharpness: Block,
+    angular: Option<Angular>,
     embed: Block,
     embed_bias: Block,
     species: Option<SpeciesFeatures>,
@@ -119,9 +127,12 @@ pub(super) struct Tape<'a, T> {
     pub node_outputs: &'a mut [Lane<T>],
     /// ρ of pairs, then of nodes to the centre.
     distance: &'a mut [Lane<T>],
-    /// Features [basis, pairs of a block] and [basis, particles].
+    /// Features [basis + angular, pairs of a block] and [basis, particles].
     pair_features: &'a mut [Lane<T>],
     node_features: &'a mut [Lane<T>],
+    /// Vectors [angular, particles, dimension] and what a block's pairs weigh in them.
+    vectors: &'a mut [Lane<T>],
+    weights: &'a mut [Lane<T>],
     /// h before every pass and after the last: [passes + 1, width, particles].
     h: &'a mut [Lane<T>],
     /// t and SiLU' of every pair stage: each [stages, width, pairs of a block].
@@ -156,6 +167,11 @@ impl RadialConditioner {
                 basis,
                 Initial::Normal(1.0 / (2.0_f64).sqrt()),
             ),
+            // They come in as training asks for them.
+            angular: (options.angular > 0).then(|| {
+                let start = Initial::Constant(0.0);
+                layout.matrix(&format!("{name}.angular"), width, options.angular, start)
+            }),
             node: layout.matrix(
                 &format!("{name}.node"),
                 width,
@@ -179,6 +195,7 @@ impl RadialConditioner {
             ),
             // Neighbouring Gaussians meet at exp(−1/4) of their height.
             sharpness: layout.vector("basis.sharpness", basis, Initial::Constant(1.0 / spacing)),
+            angular: Angular::new(layout, options.angular, basis, particles),
             embed: layout.matrix("embed.weight", width, basis, Initial::Normal(0.5)),
             embed_bias: layout.vector("embed.bias", width, Initial::Normal(0.5)),
             species: SpeciesFeatures::new(
@@ -231,9 +248,19 @@ impl RadialConditioner {
         self.passes.len() + 1
     }
 
+    /// Features of a pair.
+    fn pair_features(&self) -> usize {
+        self.basis + self.channels()
+    }
+
+    /// Angular ones among them.
+    fn channels(&self) -> usize {
+        self.angular.map_or(0, |angular| angular.channels)
+    }
+
     /// Pairs of a block.
     fn block_size<T>(&self) -> usize {
-        let lanes = 2 * self.basis + (2 * self.stages() + 1) * self.width;
+        let lanes = 2 * self.pair_features() + (2 * self.stages() + 1) * self.width;
         let bytes = lanes * std::mem::size_of::<Lane<T>>();
         if self.pairs * bytes <= KEPT_BYTES {
             self.pairs
@@ -261,7 +288,9 @@ impl RadialConditioner {
             + self.powers.len() * (p + block)
             + self.outputs * n
             + (p + n)
-            + f * (block + n)
+            + self.pair_features() * block
+            + f * n
+            + self.channels() * (n * d + block)
             + self.stages() * (w * n + 2 * w * block + 2 * w * n)
             + 4 * w * n
     }
@@ -270,7 +299,8 @@ impl RadialConditioner {
     pub fn backward_scratch<T: Real>(&self) -> usize {
         let (n, p, w, f) = (self.particles, self.pairs, self.width, self.basis);
         let block = self.block_size::<T>();
-        f * (block + n) + w * block + p + 3 * w * n
+        let vectors = self.channels() * n * self.dimension;
+        self.pair_features() * block + f * n + vectors + w * block + p + 3 * w * n
     }
 
     /// A tape in `arena`.
@@ -283,8 +313,10 @@ impl RadialConditioner {
             pair_outputs: arena.take(self.powers.len() * p),
             node_outputs: arena.take(self.outputs * n),
             distance: arena.take(p + n),
-            pair_features: arena.take(f * block),
+            pair_features: arena.take(self.pair_features() * block),
             node_features: arena.take(f * n),
+            vectors: arena.take(self.channels() * n * d),
+            weights: arena.take(self.channels() * block),
             h: arena.take(stages * w * n),
             activation: arena.take(stages * w * block),
             slope: arena.take(stages * w * block),
@@ -307,7 +339,7 @@ impl RadialConditioner {
             .map(|count| count as f64);
         let (passes, stages) = (self.passes.len() as f64, self.stages() as f64);
         let [of_pairs, outputs] = [self.powers.len(), self.outputs].map(|count| count as f64);
-        let stage_products = 2.0 * stages * w * f * p;
+        let stage_products = 2.0 * stages * w * (f + self.channels() as f64) * p;
         let node_products =
             2.0 * (w * f * n + (stages + passes + 1.0) * w * w * n + outputs * w * n);
         let products = node_products + stage_products + 2.0 * of_pairs * w * p;
@@ -317,10 +349,13 @@ impl RadialConditioner {
         let pairs = uses * f * p * gaussian + stages * w * p * silu;
         let nodes = f * n * gaussian + (passes + 1.0) * w * n * silu;
         let geometry = p * (4.0 * d + 20.0) + n * (3.0 * d + 16.0);
-        let forward = products + pairs + nodes + geometry;
+        let [angles, angles_back] =
+            self.angular.map_or([0.0; 2], |angular| angular.operations(f, d));
+        let forward = products + pairs + nodes + geometry + p * angles;
         // What the pair stages left and the backward pass makes again.
         let again = if self.keeps::<T>() { 0.0 } else { stage_products + pairs };
-        let elementwise = f * (uses * p + n) * 8.0 + stages * w * p * 4.0 + p * (5.0 * d + 12.0);
+        let elementwise =
+            f * (uses * p + n) * 8.0 + stages * w * p * 4.0 + p * (5.0 * d + 12.0 + angles_back);
         [forward, again + products + elementwise, again + 2.0 * products + elementwise]
     }
 }

@@ -1,0 +1,194 @@
+//! Angles: what the neighbours of two particles have to do with the line between them.
+//!
+//! Distances alone do not tell a bent triplet from a stretched one. With vectors of every particle
+//!
+//! ```text
+//! V_i = Σ_j w_ij r_ij,   w_ij = (B e(ρ_ij))
+//! q_ij = (V_i − V_j)·r_ij/ρ_ij
+//! ```
+//!
+//! the pair features e(ρ_ij) are joined by one q_ij a channel, which all pair stages read: q_ij = Σ_k w_ik r_ik cos θ_jik + …
+//! costs no more than the pairs.
+
+use crate::engine::{matrix_product, outer_product, Lane, Vector};
+use crate::flow::rows::{dot, load, push, scaled, store, subtract};
+use crate::flow::{Block, Initial, ParameterLayout};
+
+use super::pairs::PairBlock;
+
+/// Parameters of the angular features.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Angular {
+    /// Vectors of a particle.
+    pub channels: usize,
+    /// B, [channels, basis].
+    pub weight: Block,
+}
+
+/// Where the particles are: y − ȳ, [particles, dimension], and ρ of a block's pairs.
+pub(super) type Geometry<'a, T> = (&'a [Lane<T>], &'a [Lane<T>]);
+
+impl Angular {
+    /// Registers the parameters of `channels` vectors of `particles` particles; none for no channel.
+    pub fn new(
+        layout: &mut ParameterLayout,
+        channels: usize,
+        basis: usize,
+        particles: usize,
+    ) -> Option<Self> {
+        if channels == 0 {
+            return None;
+        }
+        // Vectors of length about one, so that q is as large as the other features.
+        let start = Initial::Normal(0.3 / ((particles - 1) as f64).sqrt());
+        Some(Self { channels, weight: layout.matrix("angular.weight", channels, basis, start) })
+    }
+
+    /// Arithmetic per pair of all this, and of its way back.
+    pub fn operations(&self, basis: f64, d: f64) -> [f64; 2] {
+        let c = self.channels as f64;
+        [c * (2.0 * basis + 6.0 * d + 2.0), c * (6.0 * basis + 18.0 * d + 6.0)]
+    }
+
+    /// w of a block's pairs.
+    #[inline(always)]
+    pub fn weights<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        features: &[Lane<V::Scalar>],
+        weights: &mut [Lane<V::Scalar>],
+    ) {
+        let count = weights.len() / self.channels;
+        matrix_product::<V>(self.weight.matrix(theta), features, weights, count, false);
+    }
+
+    /// Adds what a block's pairs, of these w, make of the vectors [channels, particles, D].
+    #[inline(always)]
+    pub fn add_vectors<V: Vector, const D: usize>(
+        &self,
+        block: &PairBlock,
+        weights: &[Lane<V::Scalar>],
+        centered: &[Lane<V::Scalar>],
+        vectors: &mut [Lane<V::Scalar>],
+    ) {
+        let weights = weights.chunks_exact(block.count);
+        for (weights, vectors) in weights.zip(vectors.chunks_exact_mut(centered.len())) {
+            let mut weights = weights.iter();
+            for (i, others) in block.runs() {
+                let (here, mut total) = (load::<V, D>(centered, i), load::<V, D>(vectors, i));
+                for (j, w) in others.zip(&mut weights) {
+                    let r = subtract(here, load::<V, D>(centered, j));
+                    push(scaled(V::load(w), r), &mut total, vectors, j);
+                }
+                store(total, vectors, i);
+            }
+        }
+    }
+
+    /// q of a block's pairs, [channels, pairs].
+    #[inline(always)]
+    pub fn features<V: Vector, const D: usize>(
+        &self,
+        block: &PairBlock,
+        (centered, distance): Geometry<'_, V::Scalar>,
+        vectors: &[Lane<V::Scalar>],
+        features: &mut [Lane<V::Scalar>],
+    ) {
+        let features = features.chunks_exact_mut(block.count);
+        for (features, vectors) in features.zip(vectors.chunks_exact(centered.len())) {
+            let mut pairs = features.iter_mut().zip(distance);
+            for (i, others) in block.runs() {
+                let (here, vector) = (load::<V, D>(centered, i), load::<V, D>(vectors, i));
+                for (j, (q, rho)) in others.zip(&mut pairs) {
+                    let r = subtract(here, load::<V, D>(centered, j));
+                    let between = subtract(vector, load::<V, D>(vectors, j));
+                    dot(between, r).div(V::load(rho)).store(q);
+                }
+            }
+        }
+    }
+
+    /// From ∂L/∂q of a block's pairs to what it adds to those of the vectors, of y − ȳ and of ρ.
+    #[inline(always)]
+    pub fn features_backward<V: Vector, const D: usize>(
+        &self,
+        block: &PairBlock,
+        (centered, distance): Geometry<'_, V::Scalar>,
+        vectors: &[Lane<V::Scalar>],
+        (features, cotangent): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
+        (to_vectors, to_centered, to_distance): (
+            &mut [Lane<V::Scalar>],
+            &mut [Lane<V::Scalar>],
+            &mut [Lane<V::Scalar>],
+        ),
+    ) {
+        let (width, count) = (centered.len(), block.count);
+        for channel in 0..self.channels {
+            let vectors = &vectors[channel * width..(channel + 1) * width];
+            let to_vectors = &mut to_vectors[channel * width..(channel + 1) * width];
+            let mut p = 0;
+            for (i, others) in block.runs() {
+                let (here, vector) = (load::<V, D>(centered, i), load::<V, D>(vectors, i));
+                let mut to_here = load::<V, D>(to_centered, i);
+                let mut to_vector = load::<V, D>(to_vectors, i);
+                for j in others {
+                    let q = V::load(&features[channel * count + p]);
+                    let cotangent = V::load(&cotangent[channel * count + p]);
+                    let along = cotangent.div(V::load(&distance[p]));
+                    along.mul(q).neg().accumulate(&mut to_distance[p]);
+                    let r = subtract(here, load::<V, D>(centered, j));
+                    let between = subtract(vector, load::<V, D>(vectors, j));
+                    push(scaled(along, between), &mut to_here, to_centered, j);
+                    push(scaled(along, r), &mut to_vector, to_vectors, j);
+                    p += 1;
+                }
+                store(to_here, to_centered, i);
+                store(to_vector, to_vectors, i);
+            }
+        }
+    }
+
+    /// From ∂L/∂V to what a block's pairs, of these w, add to that of y − ȳ; ∂L/∂w takes the place of w.
+    #[inline(always)]
+    pub fn vectors_backward<V: Vector, const D: usize>(
+        &self,
+        block: &PairBlock,
+        centered: &[Lane<V::Scalar>],
+        cotangent: &[Lane<V::Scalar>],
+        weights: &mut [Lane<V::Scalar>],
+        to_centered: &mut [Lane<V::Scalar>],
+    ) {
+        let weights = weights.chunks_exact_mut(block.count);
+        for (weights, cotangent) in weights.zip(cotangent.chunks_exact(centered.len())) {
+            let mut weights = weights.iter_mut();
+            for (i, others) in block.runs() {
+                let (here, vector) = (load::<V, D>(centered, i), load::<V, D>(cotangent, i));
+                let mut total = load::<V, D>(to_centered, i);
+                for (j, w) in others.zip(&mut weights) {
+                    let r = subtract(here, load::<V, D>(centered, j));
+                    let between = subtract(vector, load::<V, D>(cotangent, j));
+                    push(scaled(V::load(w), between), &mut total, to_centered, j);
+                    dot(r, between).store(w);
+                }
+                store(total, to_centered, i);
+            }
+        }
+    }
+
+    /// From ∂L/∂w of a block's pairs to that of B and, which is written, of e.
+    #[inline(always)]
+    pub fn weights_backward<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        (features, cotangent): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
+        to_features: &mut [Lane<V::Scalar>],
+        gradient: Option<&mut [V::Scalar]>,
+    ) {
+        let (count, block) = (cotangent.len() / self.channels, self.weight);
+        if let Some(gradient) = gradient {
+            outer_product::<V>(cotangent, features, block.of_mut(gradient), block.columns(), count);
+        }
+        let weights = block.matrix(theta).transposed();
+        matrix_product::<V>(weights, cotangent, to_features, count, false);
+    }
+}
