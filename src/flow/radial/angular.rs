@@ -7,8 +7,8 @@
 //! q_ij = (V_i − V_j)·r_ij/ρ_ij
 //! ```
 //!
-//! the pair features e(ρ_ij) are joined by one q_ij a channel, which all pair stages read: q_ij = Σ_k w_ik r_ik cos θ_jik + …
-//! costs no more than the pairs.
+//! the pair features e(ρ_ij) are joined by one q_ij a channel, which all pair stages read: q_ij = Σ_k w_ik r_ik cos θ_jik + …,
+//! a sum over third particles at the price of pairs.
 
 use crate::engine::{matrix_product, outer_product, Lane, Vector};
 use crate::flow::rows::{dot, load, push, scaled, store, subtract};

@@ -280,10 +280,10 @@ impl RadialConditioner {
         let Some(angular) = &self.angular else { return };
         for block in self.blocks::<V::Scalar>() {
             let count = block.count;
+            let features = &mut tape.pair_features[..self.basis * count];
             if !self.keeps::<V::Scalar>() {
-                self.block_features::<V>(theta, &block, tape);
+                self.features::<V>(theta, &tape.distance[block.range()], features);
             }
-            let features = &tape.pair_features[..self.basis * count];
             let weights = &mut tape.weights[..angular.channels * count];
             angular.weights::<V>(theta, features, weights);
             let (at, to) = (&*tape.centered, &mut *space.centered);

@@ -135,7 +135,7 @@ impl RadialConditioner {
 
     /// e_k(ρ) for all k: `features` is [basis, distances].
     #[inline(always)]
-    fn features<V: Vector>(
+    pub(super) fn features<V: Vector>(
         &self,
         theta: &[V::Scalar],
         distance: &[Lane<V::Scalar>],
@@ -173,7 +173,7 @@ impl RadialConditioner {
 
     /// Features of a block's pairs; where they are kept, those of distances have been made with the vectors.
     #[inline(always)]
-    pub(super) fn block_features<V: Vector>(
+    fn block_features<V: Vector>(
         &self,
         theta: &[V::Scalar],
         block: &PairBlock,
