@@ -3,7 +3,7 @@
 //! Activations are `[rows, items]` of lanes, so a product `C = A·B` with parameters A needs no
 //! packing: the samples of a lane are the vector, and A's entries are broadcast.
 
-use super::{Kernel, Lane, Real, Vector};
+use super::{Kernel, Lane, Real, Vector, LANES};
 
 /// A matrix of parameters: entry (i, k) is `data[i * row_stride + k * column_stride]`.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,17 @@ impl<'a, T> Matrix<'a, T> {
     pub fn new(data: &'a [T], rows: usize, columns: usize) -> Self {
         assert_eq!(data.len(), rows * columns, "matrix data does not fill {rows} x {columns}");
         Self { data, rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
+    /// A matrix whose rows lie in lanes, each filled up to whole ones.
+    #[inline(always)]
+    pub fn of_lanes(lanes: &'a [Lane<T>], rows: usize, columns: usize) -> Self {
+        let row_stride = columns.div_ceil(LANES) * LANES;
+        let len = lanes.len() * LANES;
+        assert_eq!(len, rows * row_stride, "lanes do not hold {rows} x {columns}");
+        // SAFETY: a lane is its numbers, without padding: [T; LANES] of 64 or 128 bytes, aligned to 64.
+        let data = unsafe { std::slice::from_raw_parts(lanes.as_ptr().cast::<T>(), len) };
+        Self { data, rows, columns, row_stride, column_stride: 1 }
     }
 
     /// The same numbers with rows and columns exchanged.
@@ -313,7 +324,6 @@ impl<T: Real> Outer<'_, T> {
 mod tests {
     use super::*;
     use crate::engine::vector::on_every_set;
-    use crate::engine::LANES;
     use proptest::prelude::*;
 
     /// A product and an outer product with some columns of a matrix of parameters.

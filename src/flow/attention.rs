@@ -14,6 +14,7 @@
 
 use super::mlp::{normalize, normalize_adjoint, Cotangents, Linear, Mlp};
 use super::species::SpeciesFeatures;
+use super::vector_network::VectorNetwork;
 use super::{HalfShape, Initial, ParameterLayout};
 use crate::engine::{exp, Arena, Lane, Real, Vector};
 
@@ -97,40 +98,10 @@ impl Transformer {
         Self { half, features: f, heads: sizes.heads, embed, species, blocks, head }
     }
 
-    /// Lanes of the vectors.
-    pub fn vector_lanes(&self) -> usize {
-        self.half.lanes()
-    }
-
-    /// Lanes of the outputs.
-    pub fn output_lanes(&self) -> usize {
-        self.head.outputs() * self.half.particles
-    }
-
     fn block_lanes(&self) -> usize {
         let n = self.half.particles;
         let feed = self.blocks.first().map_or(0, |block| block.feed.tape_lanes(n));
         (6 * self.features + 2 + self.heads * n) * n + feed
-    }
-
-    /// Lanes that [`forward`](Self::forward) leaves; it always keeps them all.
-    pub fn tape_lanes(&self, _keep: bool) -> usize {
-        let n = self.half.particles;
-        let head = self.head.tape_lanes(n);
-        self.half.lanes() + self.features * n + self.blocks.len() * self.block_lanes() + head
-    }
-
-    pub fn forward_scratch(&self) -> usize {
-        0
-    }
-
-    pub fn backward_scratch(&self) -> usize {
-        let n = self.half.particles;
-        let inner = |mlp: &Mlp| mlp.first.outputs() * n + mlp.scratch_lanes(n);
-        let mlps = self.blocks.iter().map(|block| &block.feed).chain([&self.head]);
-        let attention = (4 * self.features + self.half.particles) * n;
-        let own = 2 * self.features * n + self.half.lanes();
-        own + mlps.map(inner).fold(attention, usize::max)
     }
 
     #[inline(always)]
@@ -157,69 +128,6 @@ impl Transformer {
             attended: tape.take(f * n),
             feed: tape.take(self.blocks.first().map_or(0, |block| block.feed.tape_lanes(n))),
         }
-    }
-
-    /// From positions [copies, n, d] to vectors [copies · d, n] from each position to the centre of the
-    /// first copy, and outputs [outputs, n], which are on the tape ([`outputs`](Self::outputs)).
-    #[inline(always)]
-    pub fn forward<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        positions: &[Lane<V::Scalar>],
-        vectors: &mut [Lane<V::Scalar>],
-        tape: &mut [Lane<V::Scalar>],
-        _scratch: &mut [Lane<V::Scalar>],
-        _keep: bool,
-    ) {
-        let HalfShape { copies, particles: n, dimension: d } = self.half;
-        let Tape { input, h, blocks, head } = self.tape(tape);
-        for axis in 0..d {
-            let mut mean = V::zero();
-            for i in 0..n {
-                mean = mean.add(V::load(&positions[i * d + axis]));
-            }
-            let mean = mean.mul(V::constant(1.0 / n as f64));
-            for copy in 0..copies {
-                for i in 0..n {
-                    let y = V::load(&positions[(copy * n + i) * d + axis]);
-                    let at = (copy * d + axis) * n + i;
-                    y.sub(mean).store(&mut input[at]);
-                    mean.sub(y).store(&mut vectors[at]);
-                }
-            }
-        }
-        self.embed.product::<V>(theta, 0, input, h, n, false);
-        self.embed.add_bias::<V>(theta, h, n);
-        if let Some(species) = &self.species {
-            species.add::<V>(theta, h);
-        }
-        for (block, tape) in self.blocks.iter().zip(blocks.chunks_exact_mut(self.block_lanes())) {
-            let tape = self.block_tape(tape);
-            let [first, second] = tape.normal;
-            let [first_inverse, second_inverse] = tape.inverse_deviation;
-            normalize::<V>(h, first, first_inverse);
-            block.projections.product::<V>(theta, 0, first, tape.projections, n, false);
-            block.projections.add_bias::<V>(theta, tape.projections, n);
-            self.attend::<V>(tape.projections, tape.attention, tape.attended);
-            block.mix.product::<V>(theta, 0, tape.attended, h, n, true);
-            block.mix.add_bias::<V>(theta, h, n);
-            normalize::<V>(h, second, second_inverse);
-            let entry = block.feed.entry(tape.feed, n);
-            block.feed.first.product::<V>(theta, 0, second, entry, n, false);
-            block.feed.forward::<V>(theta, tape.feed, n);
-            for (h, fed) in h.iter_mut().zip(block.feed.value(tape.feed, n)) {
-                V::load(fed).accumulate(h);
-            }
-        }
-        self.head.first.product::<V>(theta, 0, h, self.head.entry(head, n), n, false);
-        self.head.forward::<V>(theta, head, n);
-    }
-
-    /// The outputs [outputs, n] on a tape.
-    #[inline(always)]
-    pub fn outputs<'a, T: Real>(&self, tape: &'a [Lane<T>], keep: bool) -> &'a [Lane<T>] {
-        let end = self.tape_lanes(keep);
-        &tape[end - self.output_lanes()..end]
     }
 
     /// Softmax over j of q_i·k_j/√w, and the sums of v_j by it.
@@ -312,9 +220,116 @@ impl Transformer {
         }
     }
 
-    /// From the cotangents of the vectors and the outputs to that of the positions, which is added.
+    /// Back through a perceptron: from its outputs' cotangent, with its inputs, to its inputs' cotangent.
+    #[allow(clippy::too_many_arguments)]
     #[inline(always)]
-    pub fn backward<V: Vector>(
+    fn mlp_back<V: Vector>(
+        &self,
+        mlp: &Mlp,
+        theta: &[V::Scalar],
+        tape: &[Lane<V::Scalar>],
+        [value, inputs]: [&[Lane<V::Scalar>]; 2],
+        inputs_cotangent: &mut [Lane<V::Scalar>],
+        mut gradient: Option<&mut [V::Scalar]>,
+        scratch: &mut [Lane<V::Scalar>],
+    ) {
+        let n = self.half.particles;
+        let (entry, scratch) = scratch.split_at_mut(mlp.first.outputs() * n);
+        let cotangents = Cotangents { value, entry: &mut *entry };
+        mlp.backward::<V>(theta, tape, cotangents, gradient.as_deref_mut(), scratch, n);
+        if let Some(gradient) = gradient {
+            mlp.first.weight_gradient::<V>(gradient, 0, entry, inputs, n);
+        }
+        mlp.first.transposed_product::<V>(theta, 0, entry, inputs_cotangent, n, false);
+    }
+}
+
+impl VectorNetwork for Transformer {
+    fn vector_lanes(&self) -> usize {
+        self.half.lanes()
+    }
+
+    fn output_lanes(&self) -> usize {
+        self.head.outputs() * self.half.particles
+    }
+
+    /// It always keeps them all.
+    fn tape_lanes(&self, _keep: bool) -> usize {
+        let n = self.half.particles;
+        let head = self.head.tape_lanes(n);
+        self.half.lanes() + self.features * n + self.blocks.len() * self.block_lanes() + head
+    }
+
+    fn forward_scratch(&self) -> usize {
+        0
+    }
+
+    fn backward_scratch(&self) -> usize {
+        let n = self.half.particles;
+        let inner = |mlp: &Mlp| mlp.first.outputs() * n + mlp.scratch_lanes(n);
+        let mlps = self.blocks.iter().map(|block| &block.feed).chain([&self.head]);
+        let attention = (4 * self.features + self.half.particles) * n;
+        let own = 2 * self.features * n + self.half.lanes();
+        own + mlps.map(inner).fold(attention, usize::max)
+    }
+
+    /// The vectors go from each position to the centre of the first copy.
+    #[inline(always)]
+    fn forward<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        positions: &[Lane<V::Scalar>],
+        vectors: &mut [Lane<V::Scalar>],
+        tape: &mut [Lane<V::Scalar>],
+        _scratch: &mut [Lane<V::Scalar>],
+        _keep: bool,
+    ) {
+        let HalfShape { copies, particles: n, dimension: d } = self.half;
+        let Tape { input, h, blocks, head } = self.tape(tape);
+        for axis in 0..d {
+            let mut mean = V::zero();
+            for i in 0..n {
+                mean = mean.add(V::load(&positions[i * d + axis]));
+            }
+            let mean = mean.mul(V::constant(1.0 / n as f64));
+            for copy in 0..copies {
+                for i in 0..n {
+                    let y = V::load(&positions[(copy * n + i) * d + axis]);
+                    let at = (copy * d + axis) * n + i;
+                    y.sub(mean).store(&mut input[at]);
+                    mean.sub(y).store(&mut vectors[at]);
+                }
+            }
+        }
+        self.embed.product::<V>(theta, 0, input, h, n, false);
+        self.embed.add_bias::<V>(theta, h, n);
+        if let Some(species) = &self.species {
+            species.add::<V>(theta, h);
+        }
+        for (block, tape) in self.blocks.iter().zip(blocks.chunks_exact_mut(self.block_lanes())) {
+            let tape = self.block_tape(tape);
+            let [first, second] = tape.normal;
+            let [first_inverse, second_inverse] = tape.inverse_deviation;
+            normalize::<V>(h, first, first_inverse);
+            block.projections.product::<V>(theta, 0, first, tape.projections, n, false);
+            block.projections.add_bias::<V>(theta, tape.projections, n);
+            self.attend::<V>(tape.projections, tape.attention, tape.attended);
+            block.mix.product::<V>(theta, 0, tape.attended, h, n, true);
+            block.mix.add_bias::<V>(theta, h, n);
+            normalize::<V>(h, second, second_inverse);
+            let entry = block.feed.entry(tape.feed, n);
+            block.feed.first.product::<V>(theta, 0, second, entry, n, false);
+            block.feed.forward::<V>(theta, tape.feed, n);
+            for (h, fed) in h.iter_mut().zip(block.feed.value(tape.feed, n)) {
+                V::load(fed).accumulate(h);
+            }
+        }
+        self.head.first.product::<V>(theta, 0, h, self.head.entry(head, n), n, false);
+        self.head.forward::<V>(theta, head, n);
+    }
+
+    #[inline(always)]
+    fn backward<V: Vector>(
         &self,
         theta: &[V::Scalar],
         tape: &mut [Lane<V::Scalar>],
@@ -407,32 +422,7 @@ impl Transformer {
         }
     }
 
-    /// Back through a perceptron: from its outputs' cotangent, with its inputs, to its inputs' cotangent.
-    #[allow(clippy::too_many_arguments)]
-    #[inline(always)]
-    fn mlp_back<V: Vector>(
-        &self,
-        mlp: &Mlp,
-        theta: &[V::Scalar],
-        tape: &[Lane<V::Scalar>],
-        [value, inputs]: [&[Lane<V::Scalar>]; 2],
-        inputs_cotangent: &mut [Lane<V::Scalar>],
-        mut gradient: Option<&mut [V::Scalar]>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) {
-        let n = self.half.particles;
-        let (entry, scratch) = scratch.split_at_mut(mlp.first.outputs() * n);
-        let cotangents = Cotangents { value, entry: &mut *entry };
-        mlp.backward::<V>(theta, tape, cotangents, gradient.as_deref_mut(), scratch, n);
-        if let Some(gradient) = gradient {
-            mlp.first.weight_gradient::<V>(gradient, 0, entry, inputs, n);
-        }
-        mlp.first.transposed_product::<V>(theta, 0, entry, inputs_cotangent, n, false);
-    }
-
-    /// Arithmetic per sample of [`forward`](Self::forward), and of [`backward`](Self::backward) without
-    /// and with gradients of parameters.
-    pub fn operations(&self) -> [f64; 3] {
+    fn operations(&self) -> [f64; 3] {
         let n = self.half.particles as f64;
         let f = self.features as f64;
         let head = self.head.operations();

@@ -3,6 +3,7 @@
 
 mod attention;
 mod batch;
+mod column;
 mod coupling;
 mod egnn;
 mod mlp;
@@ -16,6 +17,7 @@ mod reduce;
 mod rows;
 mod species;
 mod spline;
+mod vector_network;
 
 pub use batch::Trajectory;
 pub use coupling::{Coupling, Direction, HalfShape, Vjp};

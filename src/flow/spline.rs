@@ -10,8 +10,9 @@
 //!
 //! What holds at 0 and at `range` is a matter of [`Ends`]. Raw parameters of zero give the identity.
 
+use super::column::{Column, ColumnMut};
 use super::Direction;
-use crate::engine::{exp, ln, sigmoid, Vector};
+use crate::engine::{exp, ln, sigmoid, Lane, Vector};
 
 /// The most bins a spline may have.
 pub(super) const MAX_BINS: usize = 16;
@@ -19,9 +20,6 @@ pub(super) const MAX_BINS: usize = 16;
 const MIN_SHARE: f64 = 1e-3;
 /// The smallest slope at a knot.
 const MIN_SLOPE: f64 = 1e-3;
-
-/// The most raw parameters that a spline may have.
-pub(super) const MAX_RAW: usize = 3 * MAX_BINS + 1;
 
 /// What is known of the slopes at the ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +51,11 @@ impl SplineShape {
             Ends::Window => self.bins - 1,
         };
         2 * self.bins + slopes
+    }
+
+    /// Lanes that a spline is kept in: widths and heights of its bins, slopes at its knots.
+    pub fn lanes(&self) -> usize {
+        3 * self.bins + 1
     }
 
     /// The raw parameter of the slope at a knot; none where it is 1.
@@ -88,13 +91,14 @@ impl SplineShape {
     }
 }
 
-/// The spline of one node, in registers or on the stack.
-pub(super) struct Spline<V> {
+/// The spline of one node.
+pub(super) struct Spline<'a, V: Vector> {
     shape: SplineShape,
-    widths: [V; MAX_BINS],
-    heights: [V; MAX_BINS],
+    raw: Column<'a, V::Scalar>,
+    widths: &'a [Lane<V::Scalar>],
+    heights: &'a [Lane<V::Scalar>],
     /// At the knots.
-    slopes: [V; MAX_BINS + 1],
+    slopes: &'a [Lane<V::Scalar>],
 }
 
 /// A value, ln S′, and where it lies.
@@ -136,47 +140,55 @@ fn softplus<V: Vector>(x: V) -> V {
     x.max(V::zero()).add(ln(one.add(exp(x.abs().neg()))))
 }
 
-/// Softmax of raw numbers.
+/// Shares of the range, `floor` and more, by a softmax of raw numbers.
 #[inline(always)]
-fn softmax<V: Vector>(raw: &[V]) -> [V; MAX_BINS] {
-    let mut share = [V::zero(); MAX_BINS];
-    let mut top = raw[0];
-    for raw in &raw[1..] {
-        top = top.max(*raw);
+fn shares<V: Vector>(
+    shape: SplineShape,
+    raw: Column<'_, V::Scalar>,
+    shares: &mut [Lane<V::Scalar>],
+) {
+    let mut top = raw.entry::<V>(0);
+    for j in 1..shape.bins {
+        top = top.max(raw.entry(j));
     }
     let mut sum = V::zero();
-    for (share, raw) in share.iter_mut().zip(raw) {
-        *share = exp(raw.sub(top));
-        sum = sum.add(*share);
+    for (j, share) in shares.iter_mut().enumerate() {
+        let weight = exp(raw.entry::<V>(j).sub(top));
+        sum = sum.add(weight);
+        weight.store(share);
     }
-    let inverse = V::constant(1.0).div(sum);
-    for share in share.iter_mut().take(raw.len()) {
-        *share = share.mul(inverse);
+    let scale = V::constant(softmax_scale(shape)).div(sum);
+    let floor = V::constant(shape.range * MIN_SHARE);
+    for share in shares {
+        V::load(share).mul_add(scale, floor).store(share);
     }
-    share
 }
 
-impl<V: Vector> Spline<V> {
-    /// From [`SplineShape::parameters`] raw parameters.
+impl<'a, V: Vector> Spline<'a, V> {
+    /// From [`SplineShape::parameters`] raw parameters, in [`SplineShape::lanes`] lanes.
     #[inline(always)]
-    pub fn new(shape: SplineShape, raw: &[V; MAX_RAW]) -> Self {
+    pub fn new(
+        shape: SplineShape,
+        raw: Column<'a, V::Scalar>,
+        lanes: &'a mut [Lane<V::Scalar>],
+    ) -> Self {
         let bins = shape.bins;
-        let scale = V::constant(softmax_scale(shape));
-        let floor = V::constant(shape.range * MIN_SHARE);
-        let mut widths = softmax(&raw[..bins]);
-        let mut heights = softmax(&raw[bins..2 * bins]);
-        let mut slopes = [V::constant(1.0); MAX_BINS + 1];
+        let (widths, lanes) = lanes.split_at_mut(bins);
+        let (heights, lanes) = lanes.split_at_mut(bins);
+        let slopes = &mut lanes[..=bins];
+        shares::<V>(shape, raw, widths);
+        shares::<V>(shape, raw.from(bins), heights);
         let offset = V::constant(SLOPE_OFFSET);
-        for j in 0..bins {
-            widths[j] = widths[j].mul_add(scale, floor);
-            heights[j] = heights[j].mul_add(scale, floor);
-        }
-        for (knot, slope) in slopes.iter_mut().enumerate().take(bins + 1) {
-            if let Some(parameter) = shape.slope_parameter(knot) {
-                *slope = softplus(raw[parameter].add(offset)).add(V::constant(MIN_SLOPE));
+        for (knot, slope) in slopes.iter_mut().enumerate() {
+            match shape.slope_parameter(knot) {
+                Some(parameter) => {
+                    let raw = raw.entry::<V>(parameter).add(offset);
+                    softplus(raw).add(V::constant(MIN_SLOPE)).store(slope);
+                }
+                None => V::constant(1.0).store(slope),
             }
         }
-        Self { shape, widths, heights, slopes }
+        Self { shape, raw, widths, heights, slopes }
     }
 
     /// S or its inverse, with ln S′ at the point of the unbent side.
@@ -189,18 +201,18 @@ impl<V: Vector> Spline<V> {
     }
 
     /// Given the cotangents of the value and of the log-derivative of [`evaluate`](Self::evaluate),
-    /// those of what it was called with and of the raw parameters.
+    /// that of what it was called with; those of the raw parameters are written.
     #[inline(always)]
     pub fn adjoint(
         &self,
         direction: Direction,
         at: &Evaluation<V>,
         [value, log_det]: [V; 2],
-        raw: &[V; MAX_RAW],
-    ) -> (V, [V; MAX_RAW]) {
+        to_raw: &mut ColumnMut<'_, V::Scalar>,
+    ) -> V {
         match direction {
-            Direction::Forward => self.forward_adjoint(at, value, log_det, raw),
-            Direction::Inverse => self.inverse_adjoint(at, value, log_det.neg(), raw),
+            Direction::Forward => self.forward_adjoint(at, value, log_det, to_raw),
+            Direction::Inverse => self.inverse_adjoint(at, value, log_det.neg(), to_raw),
         }
     }
 
@@ -240,23 +252,21 @@ impl<V: Vector> Spline<V> {
         }
     }
 
-    /// Given the cotangents of S(r) and ln S′(r), those of r and of the raw
-    /// parameters.
+    /// Given the cotangents of S(r) and ln S′(r), that of r; those of the raw parameters are written.
     #[inline(always)]
     fn forward_adjoint(
         &self,
         at: &Evaluation<V>,
         value: V,
         log_slope: V,
-        raw: &[V; MAX_RAW],
-    ) -> (V, [V; MAX_RAW]) {
+        to_raw: &mut ColumnMut<'_, V::Scalar>,
+    ) -> V {
         let cotangent = at.bin.adjoint(at.fraction, value, log_slope);
-        let parameters = self.parameter_cotangents(at, &cotangent.bin, raw);
-        (V::select(at.inside, cotangent.r, value), parameters)
+        self.parameter_cotangents(at, &cotangent.bin, to_raw);
+        V::select(at.inside, cotangent.r, value)
     }
 
-    /// Given the cotangents of r = S⁻¹(y) and ln S′(r), those of y and of the raw
-    /// parameters.
+    /// Given the cotangents of r = S⁻¹(y) and ln S′(r), that of y; those of the raw parameters are written.
     ///
     /// dr = (dy − ∂S/∂p dp)/S′(r), so with r̄ the whole cotangent of r that of y is ȳ = r̄/S′, and the
     /// parameters get those of S(r) with cotangent −ȳ.
@@ -266,41 +276,40 @@ impl<V: Vector> Spline<V> {
         at: &Evaluation<V>,
         value: V,
         log_slope: V,
-        raw: &[V; MAX_RAW],
-    ) -> (V, [V; MAX_RAW]) {
+        to_raw: &mut ColumnMut<'_, V::Scalar>,
+    ) -> V {
         let through_slope = at.bin.adjoint(at.fraction, V::zero(), log_slope).r;
         let y = value.add(through_slope).mul(exp(at.log_slope.neg()));
         let cotangent = at.bin.adjoint(at.fraction, y.neg(), log_slope);
-        let parameters = self.parameter_cotangents(at, &cotangent.bin, raw);
-        (V::select(at.inside, y, value), parameters)
+        self.parameter_cotangents(at, &cotangent.bin, to_raw);
+        V::select(at.inside, y, value)
     }
 
     /// The bin of r (`by_x`) or of S(r).
     #[inline(always)]
     fn locate(&self, at: V, by_x: bool) -> Bin<V> {
-        let bins = self.shape.bins;
         let mut bin = Bin {
             index: V::zero(),
             x: V::zero(),
-            width: self.widths[0],
+            width: V::load(&self.widths[0]),
             y: V::zero(),
-            height: self.heights[0],
-            slopes: [self.slopes[0], self.slopes[1]],
+            height: V::load(&self.heights[0]),
+            slopes: [V::load(&self.slopes[0]), V::load(&self.slopes[1])],
         };
         let (mut x, mut y) = (V::zero(), V::zero());
-        for j in 1..bins {
-            x = x.add(self.widths[j - 1]);
-            y = y.add(self.heights[j - 1]);
+        for j in 1..self.shape.bins {
+            x = x.add(V::load(&self.widths[j - 1]));
+            y = y.add(V::load(&self.heights[j - 1]));
             let before = at.lt(if by_x { x } else { y });
             bin = Bin {
                 index: V::select(before, bin.index, V::constant(j as f64)),
                 x: V::select(before, bin.x, x),
-                width: V::select(before, bin.width, self.widths[j]),
+                width: V::select(before, bin.width, V::load(&self.widths[j])),
                 y: V::select(before, bin.y, y),
-                height: V::select(before, bin.height, self.heights[j]),
+                height: V::select(before, bin.height, V::load(&self.heights[j])),
                 slopes: [
-                    V::select(before, bin.slopes[0], self.slopes[j]),
-                    V::select(before, bin.slopes[1], self.slopes[j + 1]),
+                    V::select(before, bin.slopes[0], V::load(&self.slopes[j])),
+                    V::select(before, bin.slopes[1], V::load(&self.slopes[j + 1])),
                 ],
             };
         }
@@ -313,9 +322,8 @@ impl<V: Vector> Spline<V> {
         &self,
         at: &Evaluation<V>,
         cotangent: &Bin<V>,
-        raw: &[V; MAX_RAW],
-    ) -> [V; MAX_RAW] {
-        let mut parameters = [V::zero(); MAX_RAW];
+        to_raw: &mut ColumnMut<'_, V::Scalar>,
+    ) {
         let bins = self.shape.bins;
         let zero = V::zero();
         let inside = |g: V| V::select(at.inside, g, zero);
@@ -326,33 +334,36 @@ impl<V: Vector> Spline<V> {
             V::select(j.lt(index), before, V::select(index.lt(j), zero, own))
         };
         let sizes = [
-            (0, &self.widths, inside(cotangent.x), inside(cotangent.width)),
-            (bins, &self.heights, inside(cotangent.y), inside(cotangent.height)),
+            (0, self.widths, inside(cotangent.x), inside(cotangent.width)),
+            (bins, self.heights, inside(cotangent.y), inside(cotangent.height)),
         ];
         let floor = V::constant(self.shape.range * MIN_SHARE);
         let inverse_scale = V::constant(1.0 / softmax_scale(self.shape));
         for (offset, sizes, start, own) in sizes {
             // size = floor + scale·p with p a softmax: p̄ᵢ·scale·pᵢ with the mean over p removed.
             let mut mean = zero;
-            for (j, &size) in sizes.iter().enumerate().take(bins) {
-                mean = pick(j, start, own).mul_add(size.sub(floor), mean);
+            for (j, size) in sizes.iter().enumerate() {
+                mean = pick(j, start, own).mul_add(V::load(size).sub(floor), mean);
             }
             let mean = mean.mul(inverse_scale);
-            for (j, &size) in sizes.iter().enumerate().take(bins) {
-                parameters[offset + j] = pick(j, start, own).sub(mean).mul(size.sub(floor));
+            for (j, size) in sizes.iter().enumerate() {
+                let share = V::load(size).sub(floor);
+                to_raw.store(offset + j, pick(j, start, own).sub(mean).mul(share));
             }
         }
         let [left, right] = cotangent.slopes.map(inside);
         let next = index.add(V::constant(1.0));
         for knot in 0..=bins {
             let Some(parameter) = self.shape.slope_parameter(knot) else { continue };
+            // On a circle the last knot is the first one again.
+            let again = knot == bins && self.shape.ends == Ends::Circle;
+            let before = if again { to_raw.entry(parameter) } else { zero };
             let own = pick(knot, zero, left);
             let knot = V::constant(knot as f64);
             let as_right = V::select(knot.lt(next), zero, V::select(next.lt(knot), zero, right));
-            let slope = sigmoid(raw[parameter].add(V::constant(SLOPE_OFFSET)));
-            parameters[parameter] = own.add(as_right).mul_add(slope, parameters[parameter]);
+            let slope = sigmoid(self.raw.entry::<V>(parameter).add(V::constant(SLOPE_OFFSET)));
+            to_raw.store(parameter, own.add(as_right).mul_add(slope, before));
         }
-        parameters
     }
 }
 

@@ -1,10 +1,12 @@
 //! Training: the trainer trait, its objectives, and the state that continues from step to step.
 
 mod buffer;
+mod dense;
 mod fab;
 mod health;
 mod max_likelihood;
 mod optimizer;
+mod orthonormal;
 mod reverse_kl;
 mod soap;
 mod state;

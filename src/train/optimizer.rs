@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::soap::Rotations;
+use super::soap::{Rotations, Rule};
 
 /// A linear warm-up from `initial` to `peak`, then a cosine to `last` at the last step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,16 +92,12 @@ impl Adam {
         for (mean, g) in self.mean.iter_mut().zip(&gradient) {
             *mean = keep_1 * *mean + (1.0 - keep_1) * g;
         }
-        let seen = self.rotations.rotated(&gradient);
-        let mut direction = self.rotations.rotated(&self.mean);
-        for ((direction, g), square) in direction.iter_mut().zip(seen).zip(&mut self.square) {
-            *square = keep_2 * *square + (1.0 - keep_2) * g * g;
-            *direction /= square.sqrt() + epsilon;
-        }
-        for (theta, direction) in theta.iter_mut().zip(self.rotations.rotated_back(&direction)) {
+        let rule = Rule { keep: keep_2, epsilon };
+        let direction =
+            self.rotations.direct(&gradient, &self.mean, &mut self.square, rule, self.updates);
+        for (theta, direction) in theta.iter_mut().zip(direction) {
             *theta -= step * direction;
         }
-        self.rotations.follow(&gradient, self.updates);
     }
 }
 

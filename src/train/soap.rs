@@ -6,7 +6,9 @@
 
 use rayon::prelude::*;
 
-use crate::engine::{matrix_product, Kernel, Lane, Matrix, Real, Vector, LANES};
+use super::dense::Dense;
+use super::orthonormal::orthonormalize;
+use crate::engine::{Kernel, Real, Vector};
 use crate::flow::ParameterLayout;
 
 /// Memory of the covariances, per update.
@@ -19,6 +21,7 @@ const LONGEST: usize = 256;
 /// The rotations of a flow's weight matrices; none for plain Adam.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rotations {
+    /// In the order of the parameters.
     matrices: Vec<Rotation>,
 }
 
@@ -26,51 +29,161 @@ pub struct Rotations {
 #[derive(Debug, Clone, PartialEq)]
 struct Rotation {
     offset: usize,
-    /// Over the outputs, then over the inputs.
-    sides: [Side; 2],
+    rows: usize,
+    columns: usize,
+    /// Over the outputs, then over the inputs; none where there are too many of them.
+    sides: [Option<Side>; 2],
 }
 
-/// Covariance of a gradient along one of its sides, [len, len], and its eigenvectors as columns. Empty where the
-/// side is too long.
+/// Covariance of a gradient along one of its sides, and its eigenvectors as columns.
 #[derive(Debug, Clone, PartialEq)]
 struct Side {
-    len: usize,
-    covariance: Vec<f32>,
-    basis: Vec<f32>,
+    covariance: Dense,
+    basis: Dense,
+}
+
+/// What becomes of one entry: from the gradient g and the first moment m, in some basis, to the direction of
+/// the step; the second moment follows g².
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    /// Memory of the second moments.
+    pub keep: f32,
+    /// Added to their square root.
+    pub epsilon: f32,
+}
+
+impl Rule {
+    #[inline(always)]
+    fn direct(self, squares: &mut [f32], gradient: &[f32], direction: &mut [f32]) {
+        for ((m, g), square) in direction.iter_mut().zip(gradient).zip(squares) {
+            *square = self.keep * *square + (1.0 - self.keep) * g * g;
+            *m /= square.sqrt() + self.epsilon;
+        }
+    }
+}
+
+/// Some parameters' gradient, second moments, and first moments, which become the direction.
+struct Entries<'a> {
+    gradient: &'a [f32],
+    squares: &'a mut [f32],
+    direction: &'a mut [f32],
+}
+
+impl Entries<'_> {
+    fn split_at(self, len: usize) -> (Self, Self) {
+        let (gradient, gradient_after) = self.gradient.split_at(len);
+        let (squares, squares_after) = self.squares.split_at_mut(len);
+        let (direction, direction_after) = self.direction.split_at_mut(len);
+        let after =
+            Self { gradient: gradient_after, squares: squares_after, direction: direction_after };
+        (Self { gradient, squares, direction }, after)
+    }
+
+    fn direct(self, rule: Rule) {
+        rule.direct(self.squares, self.gradient, self.direction);
+    }
 }
 
 impl Side {
-    fn new(len: usize) -> Self {
-        if len > LONGEST {
-            return Self { len, covariance: Vec::new(), basis: Vec::new() };
-        }
-        Self { len, covariance: vec![0.0; len * len], basis: identity(len) }
+    fn new(len: usize) -> Option<Self> {
+        let new = || Self { covariance: Dense::zeros(len, len), basis: Dense::identity(len) };
+        (len <= LONGEST).then(new)
     }
 
-    fn basis(&self) -> Option<Matrix<'_, f32>> {
-        (!self.basis.is_empty()).then(|| Matrix::new(&self.basis, self.len, self.len))
-    }
-
-    /// Covariance of a gradient whose rows (`transposed`: columns) belong to this side.
-    fn remember(&mut self, rows: &[f32], columns: &[f32]) {
-        if self.basis.is_empty() {
-            return;
-        }
-        let other = rows.len() / self.len;
-        let outer = product(Matrix::new(rows, self.len, other), columns, self.len);
-        for (old, new) in self.covariance.iter_mut().zip(outer) {
-            *old = KEEP * *old + (1.0 - KEEP) * new;
-        }
+    /// Covariance of a gradient whose rows belong to this side; `columns` is the same, transposed.
+    #[inline(always)]
+    fn remember<V: Vector<Scalar = f32>>(&mut self, rows: &Dense, columns: &Dense) {
+        self.covariance.follow(&columns.times::<V>(rows.matrix()), KEEP);
     }
 
     /// Orthogonal iteration: the basis becomes that of covariance · basis.
-    fn turn(&mut self) {
-        if self.basis.is_empty() || self.covariance.iter().any(|c| !c.is_finite()) {
-            return;
+    #[inline(always)]
+    fn turn<V: Vector<Scalar = f32>>(&mut self) {
+        if self.covariance.pieces().flatten().all(|c| c.is_finite()) {
+            orthonormalize(&self.basis.times::<V>(self.covariance.matrix()), &mut self.basis);
         }
-        let n = self.len;
-        let covariance = Matrix::new(&self.covariance, n, n);
-        orthonormalize(&product(covariance, &self.basis, n), n, &mut self.basis);
+    }
+}
+
+impl Rotation {
+    fn len(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Entries as the bases see them.
+    #[inline(always)]
+    fn seen<V: Vector<Scalar = f32>>(&self, entries: &[f32]) -> Dense {
+        let [left, right] = &self.sides;
+        let mut seen = Dense::from_rows(entries, self.columns);
+        if let Some(left) = left {
+            seen = seen.times::<V>(left.basis.matrix().transposed());
+        }
+        if let Some(right) = right {
+            seen = right.basis.times::<V>(seen.matrix());
+        }
+        seen
+    }
+
+    /// The reverse of [`Rotation::seen`].
+    #[inline(always)]
+    fn unseen<V: Vector<Scalar = f32>>(&self, mut seen: Dense, entries: &mut [f32]) {
+        let [left, right] = &self.sides;
+        if let Some(left) = left {
+            seen = seen.times::<V>(left.basis.matrix());
+        }
+        if let Some(right) = right {
+            seen = right.basis.transposed().times::<V>(seen.matrix());
+        }
+        let mut rest = entries;
+        for piece in seen.pieces() {
+            let (to, after) = std::mem::take(&mut rest).split_at_mut(piece.len());
+            to.copy_from_slice(piece);
+            rest = after;
+        }
+    }
+
+    /// Takes a gradient into the covariances and, when it is time to, turns the bases.
+    #[inline(always)]
+    fn follow<V: Vector<Scalar = f32>>(&mut self, gradient: &[f32], turn: bool) {
+        let rows = Dense::from_rows(gradient, self.columns);
+        let columns = rows.transposed();
+        let [left, right] = &mut self.sides;
+        if let Some(left) = left {
+            left.remember::<V>(&rows, &columns);
+        }
+        if let Some(right) = right {
+            right.remember::<V>(&columns, &rows);
+        }
+        if turn {
+            self.sides.iter_mut().flatten().for_each(Side::turn::<V>);
+        }
+    }
+}
+
+/// One update of a matrix.
+struct Update<'a> {
+    rotation: &'a mut Rotation,
+    entries: Entries<'a>,
+    rule: Rule,
+    turn: bool,
+}
+
+impl Kernel<f32> for Update<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = f32>>(self) {
+        let Self { rotation, entries, rule, turn } = self;
+        let Entries { gradient, mut squares, direction } = entries;
+        let seen = rotation.seen::<V>(gradient);
+        let mut moments = rotation.seen::<V>(direction);
+        for (moments, seen) in moments.pieces_mut().zip(seen.pieces()) {
+            let (own, rest) = std::mem::take(&mut squares).split_at_mut(seen.len());
+            rule.direct(own, seen, moments);
+            squares = rest;
+        }
+        rotation.unseen::<V>(moments, direction);
+        rotation.follow::<V>(gradient, turn);
     }
 }
 
@@ -80,9 +193,10 @@ impl Rotations {
         let matrices = layout.tensors().iter().filter(|tensor| tensor.shape.len() == 2);
         let matrices = matrices
             .filter(|tensor| !tensor.is_empty())
-            .map(|tensor| Rotation {
-                offset: tensor.offset,
-                sides: [Side::new(tensor.shape[0]), Side::new(tensor.shape[1])],
+            .map(|tensor| {
+                let [rows, columns] = [tensor.shape[0], tensor.shape[1]];
+                let sides = [rows, columns].map(Side::new);
+                Rotation { offset: tensor.offset, rows, columns, sides }
             })
             .collect();
         Self { matrices }
@@ -93,85 +207,56 @@ impl Rotations {
         self.matrices.is_empty()
     }
 
-    /// A flat vector as the bases see it.
-    pub(super) fn rotated(&self, flat: &[f32]) -> Vec<f32> {
-        self.apply(flat, |[left, right], entries| {
-            let (rows, columns) = (left.len, right.len);
-            let mut out = entries.to_vec();
-            if let Some(basis) = left.basis() {
-                out = product(basis.transposed(), &out, columns);
-            }
-            if right.basis().is_some() {
-                out = product(Matrix::new(&out, rows, columns), &right.basis, columns);
-            }
-            out
-        })
-    }
-
-    /// The reverse of [`Rotations::rotated`].
-    pub(super) fn rotated_back(&self, flat: &[f32]) -> Vec<f32> {
-        self.apply(flat, |[left, right], entries| {
-            let (rows, columns) = (left.len, right.len);
-            let mut out = entries.to_vec();
-            if let Some(basis) = left.basis() {
-                out = product(basis, &out, columns);
-            }
-            if right.basis().is_some() {
-                let back = transpose(&right.basis, columns);
-                out = product(Matrix::new(&out, rows, columns), &back, columns);
-            }
-            out
-        })
-    }
-
-    fn apply(
-        &self,
-        flat: &[f32],
-        turn: impl Fn(&[Side; 2], &[f32]) -> Vec<f32> + Sync,
+    /// The direction of a step, by `rule` in these bases, or entry by entry where there is none, from a gradient
+    /// and its first moments. The second moments follow, as do the bases; `updates` counts this one.
+    pub(super) fn direct(
+        &mut self,
+        gradient: &[f32],
+        moments: &[f32],
+        squares: &mut [f32],
+        rule: Rule,
+        updates: u64,
     ) -> Vec<f32> {
-        let parts: Vec<Vec<f32>> =
-            self.matrices.par_iter().map(|matrix| turn(&matrix.sides, matrix.of(flat))).collect();
-        let mut out = flat.to_vec();
-        for (matrix, part) in self.matrices.iter().zip(parts) {
-            out[matrix.offset..matrix.offset + part.len()].copy_from_slice(&part);
-        }
-        out
-    }
-
-    /// Takes a gradient into the covariances and, when it is time, turns the bases; `updates` counts this one.
-    pub(super) fn follow(&mut self, gradient: &[f32], updates: u64) {
         let turn = updates <= TURN_EVERY || updates.is_multiple_of(TURN_EVERY);
-        self.matrices.par_iter_mut().for_each(|matrix| {
-            let entries = matrix.of(gradient);
-            let [left, right] = &mut matrix.sides;
-            let transposed = transpose(entries, right.len);
-            left.remember(entries, &transposed);
-            right.remember(&transposed, entries);
-            if turn {
-                left.turn();
-                right.turn();
-            }
-        });
+        let mut direction = moments.to_vec();
+        let mut rest = Entries { gradient, squares, direction: &mut direction };
+        let mut at = 0;
+        let mut parts = Vec::with_capacity(self.matrices.len());
+        for rotation in &mut self.matrices {
+            let (between, after) = rest.split_at(rotation.offset - at);
+            between.direct(rule);
+            at = rotation.offset + rotation.len();
+            let (entries, after) = after.split_at(rotation.len());
+            parts.push(Update { rotation, entries, rule, turn });
+            rest = after;
+        }
+        rest.direct(rule);
+        parts.into_par_iter().for_each(|part| f32::dispatch(part));
+        direction
     }
 
     /// All numbers in a fixed order, for checkpoints.
     pub fn numbers(&self) -> Vec<f32> {
-        let sides = self.matrices.iter().flat_map(|matrix| &matrix.sides);
-        sides.flat_map(|side| side.covariance.iter().chain(&side.basis).copied()).collect()
+        let parts = self.parts().flat_map(|part| part.pieces());
+        parts.flatten().copied().collect()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Dense> {
+        let sides = self.matrices.iter().flat_map(|matrix| matrix.sides.iter().flatten());
+        sides.flat_map(|side| [&side.covariance, &side.basis])
     }
 
     /// Takes numbers that [`Rotations::numbers`] gave for the same flow; false, and nothing taken, if there are
     /// not as many as needed.
     pub fn set_numbers(&mut self, numbers: &[f32]) -> bool {
-        let sides = || self.matrices.iter().flat_map(|matrix| &matrix.sides);
-        if numbers.len() != sides().map(|side| 2 * side.basis.len()).sum::<usize>() {
+        if numbers.len() != self.parts().flat_map(Dense::pieces).map(<[f32]>::len).sum::<usize>() {
             return false;
         }
         let mut rest = numbers;
-        for side in self.matrices.iter_mut().flat_map(|matrix| &mut matrix.sides) {
-            for part in [&mut side.covariance, &mut side.basis] {
-                let (taken, left) = rest.split_at(part.len());
-                part.copy_from_slice(taken);
+        for side in self.matrices.iter_mut().flat_map(|matrix| matrix.sides.iter_mut().flatten()) {
+            for piece in side.covariance.pieces_mut().chain(side.basis.pieces_mut()) {
+                let (taken, left) = rest.split_at(piece.len());
+                piece.copy_from_slice(taken);
                 rest = left;
             }
         }
@@ -179,135 +264,12 @@ impl Rotations {
     }
 }
 
-impl Rotation {
-    fn of<'a>(&self, flat: &'a [f32]) -> &'a [f32] {
-        &flat[self.offset..self.offset + self.sides[0].len * self.sides[1].len]
-    }
-}
-
-/// The standard basis, [n, n].
-fn identity(n: usize) -> Vec<f32> {
-    let mut basis = vec![0.0; n * n];
-    basis.iter_mut().step_by(n + 1).for_each(|entry| *entry = 1.0);
-    basis
-}
-
-/// [rows, columns] as [columns, rows].
-fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
-    let rows = matrix.len() / columns;
-    let mut out = vec![0.0; matrix.len()];
-    for (r, row) in matrix.chunks_exact(columns).enumerate() {
-        for (c, entry) in row.iter().enumerate() {
-            out[c * rows + r] = *entry;
-        }
-    }
-    out
-}
-
-/// A · B for a row-major B of this many columns.
-fn product(a: Matrix<'_, f32>, b: &[f32], columns: usize) -> Vec<f32> {
-    let items = columns.div_ceil(LANES);
-    let rows = b.len() / columns;
-    let mut lanes = vec![Lane::splat(0.0f32); rows * items];
-    for (row, lanes) in b.chunks_exact(columns).zip(lanes.chunks_exact_mut(items)) {
-        for (entries, lane) in row.chunks(LANES).zip(lanes) {
-            lane.0[..entries.len()].copy_from_slice(entries);
-        }
-    }
-    let lanes = f32::dispatch(Product { a, b: &lanes, items });
-    let mut out = Vec::with_capacity(lanes.len() / items * columns);
-    for row in lanes.chunks_exact(items) {
-        let mut left = columns;
-        for lane in row {
-            let count = left.min(LANES);
-            out.extend_from_slice(&lane.0[..count]);
-            left -= count;
-        }
-    }
-    out
-}
-
-struct Product<'a> {
-    a: Matrix<'a, f32>,
-    b: &'a [Lane<f32>],
-    items: usize,
-}
-
-impl Kernel<f32> for Product<'_> {
-    type Output = Vec<Lane<f32>>;
-
-    #[inline(always)]
-    fn run<V: Vector<Scalar = f32>>(self) -> Self::Output {
-        let mut out = vec![Lane::splat(0.0); self.a.rows() * self.items];
-        matrix_product::<V>(self.a, self.b, &mut out, self.items, false);
-        out
-    }
-}
-
-/// Gram-Schmidt on the columns of [n, n]; where a column has nothing left of its own, the one that
-/// `basis` had stays if it can.
-fn orthonormalize(matrix: &[f32], n: usize, basis: &mut [f32]) {
-    let columns =
-        |from: &[f32]| -> Vec<f64> { transpose(from, n).into_iter().map(f64::from).collect() };
-    let (new, old) = (columns(matrix), columns(basis));
-    let mut done: Vec<f64> = Vec::with_capacity(n * n);
-    for c in 0..n {
-        let place = c * n..(c + 1) * n;
-        let unit = |e: usize| (0..n).map(|i| f64::from(i == e)).collect();
-        let candidates = [new[place.clone()].to_vec(), old[place].to_vec()];
-        let mut candidates = candidates.into_iter().chain((0..n).map(unit));
-        let Some(next) = candidates.find_map(|v: Vec<f64>| independent(v, &done)) else {
-            return;
-        };
-        done.extend(next);
-    }
-    for (c, column) in done.chunks_exact(n).enumerate() {
-        for (r, value) in column.iter().enumerate() {
-            basis[r * n + c] = *value as f32;
-        }
-    }
-}
-
-/// What is left of a vector beside orthonormal ones, of length 1; none if that is hardly anything.
-fn independent(mut v: Vec<f64>, others: &[f64]) -> Option<Vec<f64>> {
-    let start = dot(&v, &v).sqrt();
-    // Again where rounding has left much of the others: "twice is enough" (Kahan).
-    for _ in 0..2 {
-        let before = dot(&v, &v).sqrt();
-        for other in others.chunks_exact(v.len()) {
-            let along = dot(&v, other);
-            v.iter_mut().zip(other).for_each(|(v, o)| *v -= along * o);
-        }
-        if dot(&v, &v).sqrt() > 0.1 * before {
-            break;
-        }
-    }
-    let left = dot(&v, &v).sqrt();
-    if left.is_nan() || left <= 1e-7 * start || start == 0.0 {
-        return None;
-    }
-    v.iter_mut().for_each(|x| *x /= left);
-    Some(v)
-}
-
-/// Scalar product, in eight sums that vectors can hold.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (parts_a, parts_b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest = parts_a.remainder().iter().zip(parts_b.remainder()).map(|(a, b)| a * b).sum::<f64>();
-    for (a, b) in parts_a.zip(parts_b) {
-        for k in 0..8 {
-            sums[k] += a[k] * b[k];
-        }
-    }
-    sums.iter().sum::<f64>() + rest
-}
-
 #[cfg(test)]
 mod tests {
     use rand_distr::{Distribution, StandardNormal};
 
     use super::*;
+    use crate::engine::Matrix;
     use crate::flow::Initial;
     use crate::random::{stream, Purpose};
     use crate::train::Adam;
@@ -337,39 +299,73 @@ mod tests {
         gradient
     }
 
+    struct Seen<'a>(&'a Rotation, &'a [f32]);
+
+    impl Kernel<f32> for Seen<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<V: Vector<Scalar = f32>>(self) -> Vec<f32> {
+            self.0.seen::<V>(self.1).pieces().flatten().copied().collect()
+        }
+    }
+
+    struct ThereAndBack<'a>(&'a Rotation, &'a [f32]);
+
+    impl Kernel<f32> for ThereAndBack<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<V: Vector<Scalar = f32>>(self) -> Vec<f32> {
+            let mut back = vec![0.0; self.1.len()];
+            self.0.unseen::<V>(self.0.seen::<V>(self.1), &mut back);
+            back
+        }
+    }
+
+    fn follow(rotations: &mut Rotations, gradient: &[f32], updates: u64) -> Vec<f32> {
+        let rule = Rule { keep: 0.9, epsilon: 1e-8 };
+        let mut squares = vec![0.0; gradient.len()];
+        rotations.direct(gradient, gradient, &mut squares, rule, updates)
+    }
+
+    fn comes_back(rotation: &Rotation, entries: &[f32]) -> bool {
+        let back = f32::dispatch(ThereAndBack(rotation, entries));
+        entries.iter().zip(back).all(|(a, b)| (a - b).abs() < 1e-5)
+    }
+
     #[test]
     fn bases_are_orthonormal_and_find_the_directions_of_the_gradients() {
         let (rows, columns) = (5, 19);
         let mut rotations = Rotations::new(&layout(rows, columns));
-        let mut basis = identity(rows);
-        orthonormalize(&noise(rows * rows, 7), rows, &mut basis);
-        let directions: Vec<Vec<f32>> =
-            (0..rows).map(|c| basis.iter().skip(c).step_by(rows).copied().collect()).collect();
-        let flat = |matrix: Vec<f32>| [&[1.0, 2.0, 3.0], &matrix[..], &[4.0, 5.0]].concat();
+        let mut basis = Dense::identity(rows);
+        orthonormalize(&Dense::from_rows(&noise(rows * rows, 7), rows), &mut basis);
+        let basis: Vec<f32> = basis.transposed().pieces().flatten().copied().collect();
+        let directions: Vec<Vec<f32>> = basis.chunks_exact(rows).map(<[f32]>::to_vec).collect();
         for update in 1..=400 {
-            rotations.follow(&flat(along(&directions, columns, update)), update);
+            let gradient = along(&directions, columns, update);
+            let flat = [&[1.0, 2.0, 3.0], &gradient[..], &[4.0, -5.0]].concat();
+            let direction = follow(&mut rotations, &flat, update);
+            // What is in no matrix goes by its own size: 1/√(1 − keep).
+            for (at, sign) in [(0, 1.0), (2, 1.0), (flat.len() - 1, -1.0)] {
+                assert!((direction[at] - sign * 10.0f32.sqrt()).abs() < 1e-4, "{direction:?}");
+            }
         }
+        let rotation = &rotations.matrices[0];
         for (k, direction) in directions.iter().enumerate().take(3) {
             let mut matrix = vec![0.0; rows * columns];
             matrix.iter_mut().step_by(columns).zip(direction).for_each(|(m, d)| *m = *d);
-            let seen = rotations.rotated(&flat(matrix));
-            let (first, last) = (&seen[..3], &seen[seen.len() - 2..]);
-            assert_eq!((first, last), (&[1.0, 2.0, 3.0][..], &[4.0, 5.0][..]));
-            let row = |r: usize| &seen[3 + r * columns..3 + (r + 1) * columns];
-            let size = row(k).iter().map(|x| x * x).sum::<f32>();
+            let seen = f32::dispatch(Seen(rotation, &matrix));
+            let size = seen[k * columns..(k + 1) * columns].iter().map(|x| x * x).sum::<f32>();
             assert!((size - 1.0).abs() < 0.02, "direction {k} keeps {size}");
         }
-        let any = flat(noise(rows * columns, 9));
-        let back = rotations.rotated_back(&rotations.rotated(&any));
-        for (a, b) in any.iter().zip(back) {
-            assert!((a - b).abs() < 1e-5, "{a} came back as {b}");
-        }
+        assert!(comes_back(rotation, &noise(rows * columns, 9)));
     }
 
     #[test]
     fn numbers_go_there_and_back() {
         let mut rotations = Rotations::new(&layout(4, 3));
-        rotations.follow(&noise(17, 1), 1);
+        follow(&mut rotations, &noise(17, 1), 1);
         let mut other = Rotations::new(&layout(4, 3));
         assert!(other.set_numbers(&rotations.numbers()));
         assert_eq!(other, rotations);
@@ -381,11 +377,20 @@ mod tests {
     fn a_side_that_is_too_long_keeps_its_basis() {
         let mut rotations = Rotations::new(&layout(2, LONGEST + 1));
         let len = 5 + 2 * (LONGEST + 1);
-        rotations.follow(&noise(len, 1), 1);
+        follow(&mut rotations, &noise(len, 1), 1);
         assert_eq!(rotations.numbers().len(), 8);
-        let any = noise(len, 2);
-        let back = rotations.rotated_back(&rotations.rotated(&any));
-        assert!(any.iter().zip(back).all(|(a, b)| (a - b).abs() < 1e-5));
+        assert!(comes_back(&rotations.matrices[0], &noise(len - 5, 2)));
+    }
+
+    struct Times<'a>(Matrix<'a, f32>, &'a Dense);
+
+    impl Kernel<f32> for Times<'_> {
+        type Output = Dense;
+
+        #[inline(always)]
+        fn run<V: Vector<Scalar = f32>>(self) -> Dense {
+            self.1.times::<V>(self.0)
+        }
     }
 
     /// f(W) = ½ ‖A W B‖² with badly conditioned A and B in general position: Adam sees no scale in it,
@@ -393,22 +398,23 @@ mod tests {
     #[test]
     fn a_rotated_valley_is_no_obstacle() {
         let n = 8;
+        let times = |a: &Dense, b: &Dense| f32::dispatch(Times(a.matrix(), b));
         let factor = |number: u64| {
-            let mut basis = identity(n);
-            orthonormalize(&noise(n * n, number), n, &mut basis);
+            let mut basis = Dense::identity(n);
+            orthonormalize(&Dense::from_rows(&noise(n * n, number), n), &mut basis);
             // Scales times the transposed basis.
-            let mut rows = transpose(&basis, n);
-            for (k, row) in rows.chunks_exact_mut(n).enumerate() {
+            let mut rows = basis.transposed();
+            for (k, row) in rows.pieces_mut().enumerate() {
                 row.iter_mut().for_each(|x| *x *= 0.5f32.powi(k as i32));
             }
             rows
         };
-        let (a, b) = (factor(1), transpose(&factor(2), n));
+        let (a, b) = (factor(1), factor(2).transposed());
         let value_and_gradient = |w: &[f32]| {
-            let residual = product(Matrix::new(&product(Matrix::new(&a, n, n), w, n), n, n), &b, n);
-            let value = 0.5 * residual.iter().map(|r| r * r).sum::<f32>();
-            let back = product(Matrix::new(&a, n, n).transposed(), &residual, n);
-            (value, product(Matrix::new(&back, n, n), &transpose(&b, n), n))
+            let residual = times(&times(&a, &Dense::from_rows(w, n)), &b);
+            let value = 0.5 * residual.pieces().flatten().map(|r| r * r).sum::<f32>();
+            let gradient = times(&times(&a.transposed(), &residual), &b.transposed());
+            (value, gradient.pieces().flatten().copied().collect::<Vec<f32>>())
         };
         let layout = {
             let mut layout = ParameterLayout::default();

@@ -12,8 +12,9 @@ use reverse::{Reverse, StateCotangents};
 
 use super::mlp::{Cotangents, Linear, Mlp};
 use super::species::SpeciesFeatures;
+use super::vector_network::VectorNetwork;
 use super::{Block, Initial, ParameterLayout};
-use crate::engine::{exp, Arena, Lane, Real, Vector};
+use crate::engine::{exp, Arena, Lane, Vector};
 
 /// Products on edges are kept for the way back where all of a network's come to no more lanes than
 /// this, 8 MiB in f32: more would wait for memory longer than computing them again takes.
@@ -148,24 +149,6 @@ impl Egnn {
         network
     }
 
-    /// Lanes of the vectors.
-    pub fn vector_lanes(&self) -> usize {
-        self.shape.axes() * self.shape.particles
-    }
-
-    /// Lanes of the outputs.
-    pub fn output_lanes(&self) -> usize {
-        self.head.outputs() * self.shape.particles
-    }
-
-    /// Lanes that [`forward`](Self::forward) leaves for [`backward`](Self::backward) when it keeps
-    /// its states, or works in when it does not.
-    pub fn tape_lanes(&self, keep: bool) -> usize {
-        let copies = if keep { self.blocks.len() + 1 } else { 1 };
-        let memory = if keep { self.memory_lanes() } else { 0 };
-        memory + self.state_lanes() * copies + self.readout_lanes()
-    }
-
     /// Lanes of the blocks' memories.
     fn memory_lanes(&self) -> usize {
         self.memory_before(self.blocks.len())
@@ -182,18 +165,6 @@ impl Egnn {
         first.map(|block| block.memory_lanes(&self.shape)).sum()
     }
 
-    pub fn forward_scratch(&self) -> usize {
-        self.blocks[0].forward_lanes(&self.shape)
-    }
-
-    pub fn backward_scratch(&self) -> usize {
-        let n = self.shape.particles;
-        let f = self.shape.features;
-        let readout = (self.head.first.outputs() + f) * n + self.head.scratch_lanes(n).max(f * n);
-        let own = (f + self.shape.axes()) * n;
-        own + readout.max(self.blocks[0].backward_lanes(&self.shape))
-    }
-
     fn state_lanes(&self) -> usize {
         self.blocks[0].state_lanes(&self.shape)
     }
@@ -204,10 +175,70 @@ impl Egnn {
         2 * self.shape.features * n + self.head.tape_lanes(n)
     }
 
-    /// From positions [copies, n, d] to vectors [channels · d, n], the displacement of each channel, which
-    /// are written, and outputs [outputs, n], which are on the tape ([`outputs`](Self::outputs)).
+    /// h and the positions in each channel, all shifted such that the first copy is centred.
     #[inline(always)]
-    pub fn forward<V: Vector>(
+    fn start<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        input: &[Lane<V::Scalar>],
+        features: &mut [Lane<V::Scalar>],
+        positions: &mut [Lane<V::Scalar>],
+        scratch: &mut [Lane<V::Scalar>],
+    ) {
+        let (n, d) = (self.shape.particles, self.shape.dimension);
+        let scalar = &mut scratch[..n];
+        scalar.fill(Lane::splat(self.embedding.of(theta)[0]));
+        self.lift.product::<V>(theta, 0, scalar, features, n, false);
+        self.lift.add_bias::<V>(theta, features, n);
+        if let Some(species) = &self.species {
+            species.add::<V>(theta, features);
+        }
+        for axis in 0..d {
+            let mut mean = V::zero();
+            for i in 0..n {
+                mean = mean.add(V::load(&input[i * d + axis]));
+            }
+            let mean = mean.mul(V::constant(1.0 / n as f64));
+            for i in 0..n {
+                for channel in 0..self.shape.channels {
+                    let centred = V::load(&input[self.shape.input(channel, i, axis)]).sub(mean);
+                    centred.store(&mut positions[(channel * d + axis) * n + i]);
+                }
+            }
+        }
+    }
+}
+
+impl VectorNetwork for Egnn {
+    fn vector_lanes(&self) -> usize {
+        self.shape.axes() * self.shape.particles
+    }
+
+    fn output_lanes(&self) -> usize {
+        self.head.outputs() * self.shape.particles
+    }
+
+    fn tape_lanes(&self, keep: bool) -> usize {
+        let copies = if keep { self.blocks.len() + 1 } else { 1 };
+        let memory = if keep { self.memory_lanes() } else { 0 };
+        memory + self.state_lanes() * copies + self.readout_lanes()
+    }
+
+    fn forward_scratch(&self) -> usize {
+        self.blocks[0].forward_lanes(&self.shape)
+    }
+
+    fn backward_scratch(&self) -> usize {
+        let n = self.shape.particles;
+        let f = self.shape.features;
+        let readout = (self.head.first.outputs() + f) * n + self.head.scratch_lanes(n).max(f * n);
+        let own = (f + self.shape.axes()) * n;
+        own + readout.max(self.blocks[0].backward_lanes(&self.shape))
+    }
+
+    /// The vectors are the displacement of each channel.
+    #[inline(always)]
+    fn forward<V: Vector>(
         &self,
         theta: &[V::Scalar],
         positions: &[Lane<V::Scalar>],
@@ -256,16 +287,8 @@ impl Egnn {
         self.head.forward::<V>(theta, head, n);
     }
 
-    /// The outputs [outputs, n] on a tape.
     #[inline(always)]
-    pub fn outputs<'a, T: Real>(&self, tape: &'a [Lane<T>], keep: bool) -> &'a [Lane<T>] {
-        let end = self.tape_lanes(keep);
-        &tape[end - self.output_lanes()..end]
-    }
-
-    /// From the cotangents of the vectors and the outputs to that of the positions, which is added.
-    #[inline(always)]
-    pub fn backward<V: Vector>(
+    fn backward<V: Vector>(
         &self,
         theta: &[V::Scalar],
         tape: &mut [Lane<V::Scalar>],
@@ -355,42 +378,7 @@ impl Egnn {
         }
     }
 
-    /// h and the positions in each channel, all shifted such that the first copy is centred.
-    #[inline(always)]
-    fn start<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        input: &[Lane<V::Scalar>],
-        features: &mut [Lane<V::Scalar>],
-        positions: &mut [Lane<V::Scalar>],
-        scratch: &mut [Lane<V::Scalar>],
-    ) {
-        let (n, d) = (self.shape.particles, self.shape.dimension);
-        let scalar = &mut scratch[..n];
-        scalar.fill(Lane::splat(self.embedding.of(theta)[0]));
-        self.lift.product::<V>(theta, 0, scalar, features, n, false);
-        self.lift.add_bias::<V>(theta, features, n);
-        if let Some(species) = &self.species {
-            species.add::<V>(theta, features);
-        }
-        for axis in 0..d {
-            let mut mean = V::zero();
-            for i in 0..n {
-                mean = mean.add(V::load(&input[i * d + axis]));
-            }
-            let mean = mean.mul(V::constant(1.0 / n as f64));
-            for i in 0..n {
-                for channel in 0..self.shape.channels {
-                    let centred = V::load(&input[self.shape.input(channel, i, axis)]).sub(mean);
-                    centred.store(&mut positions[(channel * d + axis) * n + i]);
-                }
-            }
-        }
-    }
-
-    /// Arithmetic per sample of [`forward`](Self::forward), and of [`backward`](Self::backward) without
-    /// and with gradients of parameters.
-    pub fn operations(&self) -> [f64; 3] {
+    fn operations(&self) -> [f64; 3] {
         let n = self.shape.particles as f64;
         let f = self.shape.features as f64;
         let head = self.head.operations();

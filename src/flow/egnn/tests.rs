@@ -3,7 +3,7 @@
 use rand_distr::{Distribution, StandardNormal};
 
 use super::*;
-use crate::engine::Kernel;
+use crate::engine::{Kernel, Real};
 use crate::random::{stream, Purpose};
 
 /// A system of two chunks of edges in its first block, and of three in the others.

@@ -1,22 +1,30 @@
 //! Transforms of a node's coordinates in a frame: affine or by splines in Cartesian ones, by splines in
 //! polar and spherical ones.
 
-use super::super::spline::{Evaluation, Spline, SplineShape, MAX_RAW};
+use super::super::column::{Column, ColumnMut};
+use super::super::spline::{Evaluation, Spline, SplineShape};
 use super::super::Direction;
 use super::dot;
 use super::radial::SQUARE_FLOOR;
-use super::transform::{Column, ColumnMut, Given};
-use crate::engine::{angle, exp, ln, sin_cos, Vector};
+use super::transform::Given;
+use crate::engine::{angle, exp, ln, sin_cos, Lane, Vector};
 
 /// A map of coordinates c, the ones beyond the dimension being zero and staying so.
 pub(super) trait Coordinates: Copy {
     fn parameters(&self, dimension: usize) -> usize;
 
+    /// Lanes that [`apply`](Self::apply) and [`adjoint`](Self::adjoint) work in.
+    fn scratch(&self, dimension: usize) -> usize;
+
     /// Arithmetic of [`apply`](Self::apply) and of [`adjoint`](Self::adjoint).
     fn operations(&self, dimension: usize) -> (f64, f64);
 
     /// c′ and the log-determinant.
-    fn apply<V: Vector>(&self, local: &Local<'_, V>) -> ([V; 3], V);
+    fn apply<V: Vector>(
+        &self,
+        local: &Local<'_, V>,
+        scratch: &mut [Lane<V::Scalar>],
+    ) -> ([V; 3], V);
 
     /// c′, and from its cotangent and that of the log-determinant that of c.
     fn adjoint<V: Vector>(
@@ -25,6 +33,7 @@ pub(super) trait Coordinates: Copy {
         moved: &[V; 3],
         log_det: V,
         raw: &mut ColumnMut<'_, V::Scalar>,
+        scratch: &mut [Lane<V::Scalar>],
     ) -> ([V; 3], [V; 3]);
 }
 
@@ -52,12 +61,20 @@ impl Coordinates for Affine {
         2 * dimension
     }
 
+    fn scratch(&self, _dimension: usize) -> usize {
+        0
+    }
+
     fn operations(&self, dimension: usize) -> (f64, f64) {
         (22.0 * dimension as f64, 26.0 * dimension as f64)
     }
 
     #[inline(always)]
-    fn apply<V: Vector>(&self, local: &Local<'_, V>) -> ([V; 3], V) {
+    fn apply<V: Vector>(
+        &self,
+        local: &Local<'_, V>,
+        _scratch: &mut [Lane<V::Scalar>],
+    ) -> ([V; 3], V) {
         let d = local.dimension;
         let mut out = local.c;
         let mut log_det = V::zero();
@@ -84,9 +101,10 @@ impl Coordinates for Affine {
         moved: &[V; 3],
         log_det: V,
         raw: &mut ColumnMut<'_, V::Scalar>,
+        scratch: &mut [Lane<V::Scalar>],
     ) -> ([V; 3], [V; 3]) {
         let d = local.dimension;
-        let (after, _) = self.apply(local);
+        let (after, _) = self.apply(local, scratch);
         let mut before = [V::zero(); 3];
         for k in 0..d {
             let (s, t) = (local.raw.entry::<V>(k), local.raw.entry::<V>(d + k));
@@ -100,33 +118,43 @@ impl Coordinates for Affine {
                     (moved[k].mul_add(after[k], log_det).neg(), before[k].neg())
                 }
             };
-            raw.store(k, 1, &[to_s]);
-            raw.store(d + k, 1, &[to_t]);
+            raw.store(k, to_s);
+            raw.store(d + k, to_t);
         }
         (after, before)
     }
 }
 
 /// A spline and where it was evaluated.
-struct Bent<V: Vector> {
-    raw: [V; MAX_RAW],
-    spline: Spline<V>,
+struct Bent<'a, V: Vector> {
+    spline: Spline<'a, V>,
     at: Evaluation<V>,
 }
 
-impl<V: Vector> Bent<V> {
+impl<'a, V: Vector> Bent<'a, V> {
+    /// With the raw parameters from number `from` on.
     #[inline(always)]
-    fn new(local: &Local<'_, V>, from: usize, shape: SplineShape, at: V) -> Self {
-        let raw = local.raw.entries(from, shape.parameters());
-        let spline = Spline::new(shape, &raw);
+    fn new(
+        local: &Local<'a, V>,
+        from: usize,
+        shape: SplineShape,
+        at: V,
+        scratch: &'a mut [Lane<V::Scalar>],
+    ) -> Self {
+        let spline = Spline::<V>::new(shape, local.raw.from(from), scratch);
         let at = spline.evaluate(local.direction, at);
-        Self { raw, spline, at }
+        Self { spline, at }
     }
 
     /// See [`Spline::adjoint`].
     #[inline(always)]
-    fn adjoint(&self, direction: Direction, cotangents: [V; 2]) -> (V, [V; MAX_RAW]) {
-        self.spline.adjoint(direction, &self.at, cotangents, &self.raw)
+    fn adjoint(
+        &self,
+        direction: Direction,
+        cotangents: [V; 2],
+        mut to_raw: ColumnMut<'_, V::Scalar>,
+    ) -> V {
+        self.spline.adjoint(direction, &self.at, cotangents, &mut to_raw)
     }
 }
 
@@ -141,19 +169,27 @@ impl Coordinates for Windows {
         dimension * self.spline.parameters()
     }
 
+    fn scratch(&self, _dimension: usize) -> usize {
+        self.spline.lanes()
+    }
+
     fn operations(&self, dimension: usize) -> (f64, f64) {
         let (evaluation, adjoint) = self.spline.operations();
         (dimension as f64 * evaluation, dimension as f64 * (evaluation + adjoint))
     }
 
     #[inline(always)]
-    fn apply<V: Vector>(&self, local: &Local<'_, V>) -> ([V; 3], V) {
+    fn apply<V: Vector>(
+        &self,
+        local: &Local<'_, V>,
+        scratch: &mut [Lane<V::Scalar>],
+    ) -> ([V; 3], V) {
         let half = V::constant(0.5 * self.spline.range);
         let mut out = local.c;
         let mut log_det = V::zero();
         for (k, c) in out.iter_mut().enumerate().take(local.dimension) {
             let from = k * self.spline.parameters();
-            let bent = Bent::new(local, from, self.spline, c.add(half));
+            let bent = Bent::new(local, from, self.spline, c.add(half), scratch);
             *c = bent.at.value.sub(half);
             log_det = log_det.add(bent.at.log_det(local.direction));
         }
@@ -167,17 +203,16 @@ impl Coordinates for Windows {
         moved: &[V; 3],
         log_det: V,
         raw: &mut ColumnMut<'_, V::Scalar>,
+        scratch: &mut [Lane<V::Scalar>],
     ) -> ([V; 3], [V; 3]) {
         let half = V::constant(0.5 * self.spline.range);
         let parameters = self.spline.parameters();
         let (mut after, mut before) = (local.c, [V::zero(); 3]);
         for k in 0..local.dimension {
             let from = k * parameters;
-            let bent = Bent::new(local, from, self.spline, local.c[k].add(half));
+            let bent = Bent::new(local, from, self.spline, local.c[k].add(half), scratch);
             after[k] = bent.at.value.sub(half);
-            let (c, to_raw) = bent.adjoint(local.direction, [moved[k], log_det]);
-            before[k] = c;
-            raw.store(from, parameters, &to_raw);
+            before[k] = bent.adjoint(local.direction, [moved[k], log_det], raw.from(from));
         }
         (after, before)
     }
@@ -237,15 +272,18 @@ impl Spherical {
 
     /// The splines that are used, at q, and what they make of it.
     #[inline(always)]
-    fn bend<V: Vector>(
+    fn bend<'a, V: Vector>(
         &self,
-        local: &Local<'_, V>,
+        local: &Local<'a, V>,
         polar: &Polar<V>,
-    ) -> ([Option<Bent<V>>; 3], [V; 3]) {
+        mut scratch: &'a mut [Lane<V::Scalar>],
+    ) -> ([Option<Bent<'a, V>>; 3], [V; 3]) {
         let (mut bent, mut q) = ([None, None, None], polar.q);
         for &k in Self::used(local.dimension) {
             let from = self.from(local.dimension, k);
-            let spline = Bent::new(local, from, self.splines[k], polar.q[k]);
+            let (own, rest) = scratch.split_at_mut(self.splines[k].lanes());
+            scratch = rest;
+            let spline = Bent::new(local, from, self.splines[k], polar.q[k], own);
             q[k] = spline.at.value;
             bent[k] = Some(spline);
         }
@@ -283,6 +321,10 @@ impl Coordinates for Spherical {
         Self::used(dimension).iter().map(|&k| self.splines[k].parameters()).sum()
     }
 
+    fn scratch(&self, dimension: usize) -> usize {
+        Self::used(dimension).iter().map(|&k| self.splines[k].lanes()).sum()
+    }
+
     fn operations(&self, dimension: usize) -> (f64, f64) {
         let (mut apply, mut adjoint) = (0.0, 0.0);
         for &k in Self::used(dimension) {
@@ -295,10 +337,14 @@ impl Coordinates for Spherical {
     }
 
     #[inline(always)]
-    fn apply<V: Vector>(&self, local: &Local<'_, V>) -> ([V; 3], V) {
+    fn apply<V: Vector>(
+        &self,
+        local: &Local<'_, V>,
+        scratch: &mut [Lane<V::Scalar>],
+    ) -> ([V; 3], V) {
         let d = local.dimension;
         let polar = Self::polar(d, &local.c);
-        let (bent, q) = self.bend(local, &polar);
+        let (bent, q) = self.bend(local, &polar, scratch);
         let back = Back::new(d, q);
         let stretch = q[0].div(polar.q[0]);
         let mut log_det = ln(stretch);
@@ -320,10 +366,11 @@ impl Coordinates for Spherical {
         moved: &[V; 3],
         log_det: V,
         raw: &mut ColumnMut<'_, V::Scalar>,
+        scratch: &mut [Lane<V::Scalar>],
     ) -> ([V; 3], [V; 3]) {
         let d = local.dimension;
         let polar = Self::polar(d, &local.c);
-        let (bent, q) = self.bend(local, &polar);
+        let (bent, q) = self.bend(local, &polar, scratch);
         let back = Back::new(d, q);
         let (r, after) = (polar.q[0], q[0]);
         let ((sine, cosine), (phi_sine, phi_cosine)) = (back.theta, back.phi);
@@ -340,9 +387,8 @@ impl Coordinates for Spherical {
         let mut inner = [V::zero(); 3];
         for (k, bent) in bent.iter().enumerate() {
             let Some(bent) = bent else { continue };
-            let (q, to_raw) = bent.adjoint(local.direction, [outer[k], log_det]);
-            inner[k] = q;
-            raw.store(self.from(d, k), self.splines[k].parameters(), &to_raw);
+            let to_raw = raw.from(self.from(d, k));
+            inner[k] = bent.adjoint(local.direction, [outer[k], log_det], to_raw);
         }
         let to_r = inner[0].sub(powers.div(r)).div(r);
         let to_phi = inner[2].div(polar.axial.mul(polar.axial));

@@ -9,11 +9,12 @@
 //! The cross product (2D: the turn) has a handedness: the map commutes with rotations and not with
 //! reflections.
 
+use super::super::column::ColumnMut;
 use super::coordinates::{Coordinates, Local};
 use super::radial::SQUARE_FLOOR;
-use super::transform::{ColumnMut, Cotangents, Given, Transform};
+use super::transform::{Cotangents, Given, Transform};
 use super::{add_scaled, dot, subtract};
-use crate::engine::Vector;
+use crate::engine::{Lane, Vector};
 
 /// A loss under this is ignored (Midgley et al.).
 const IGNORED_LOSS: f64 = 1e-4;
@@ -124,6 +125,10 @@ impl<C: Coordinates> Transform for Framed<C> {
         self.0.parameters(dimension)
     }
 
+    fn scratch(&self, dimension: usize) -> usize {
+        self.0.scratch(dimension)
+    }
+
     fn operations(&self, dimension: usize) -> (f64, f64) {
         let (apply, adjoint) = self.0.operations(dimension);
         // The frame, to its coordinates and back, counted by hand: a scalar product 2 d − 1, a scaled sum 2 d, a
@@ -133,10 +138,14 @@ impl<C: Coordinates> Transform for Framed<C> {
     }
 
     #[inline(always)]
-    fn apply<V: Vector>(&self, given: &Given<'_, V>) -> ([V; 3], V) {
+    fn apply<V: Vector>(
+        &self,
+        given: &Given<'_, V>,
+        scratch: &mut [Lane<V::Scalar>],
+    ) -> ([V; 3], V) {
         let frame = Frame::new(given);
         let c = frame.project(&subtract(&given.position, &given.origin));
-        let (moved, log_det) = self.0.apply(&Local::new(given, c));
+        let (moved, log_det) = self.0.apply(&Local::new(given, c), scratch);
         let mut position = frame.assemble(&moved);
         add_scaled(&mut position, &given.origin, V::constant(1.0));
         (position, log_det)
@@ -149,12 +158,13 @@ impl<C: Coordinates> Transform for Framed<C> {
         moved: &[V; 3],
         log_det: V,
         raw: &mut ColumnMut<'_, V::Scalar>,
+        scratch: &mut [Lane<V::Scalar>],
     ) -> Cotangents<V> {
         let frame = Frame::new(given);
         let offset = subtract(&given.position, &given.origin);
         let local = Local::new(given, frame.project(&offset));
         let moved_coordinates = frame.project(moved);
-        let (after, before) = self.0.adjoint(&local, &moved_coordinates, log_det, raw);
+        let (after, before) = self.0.adjoint(&local, &moved_coordinates, log_det, raw, scratch);
         let mut axes = [[V::zero(); 3]; 3];
         for (k, axis) in axes.iter_mut().enumerate() {
             add_scaled(axis, moved, after[k]);
@@ -211,14 +221,22 @@ impl<C: Coordinates> Transform for Fixed<C> {
         self.0.parameters(dimension)
     }
 
+    fn scratch(&self, dimension: usize) -> usize {
+        self.0.scratch(dimension)
+    }
+
     fn operations(&self, dimension: usize) -> (f64, f64) {
         self.0.operations(dimension)
     }
 
     #[inline(always)]
-    fn apply<V: Vector>(&self, given: &Given<'_, V>) -> ([V; 3], V) {
+    fn apply<V: Vector>(
+        &self,
+        given: &Given<'_, V>,
+        scratch: &mut [Lane<V::Scalar>],
+    ) -> ([V; 3], V) {
         let c = subtract(&given.position, &given.origin);
-        let (mut position, log_det) = self.0.apply(&Local::new(given, c));
+        let (mut position, log_det) = self.0.apply(&Local::new(given, c), scratch);
         add_scaled(&mut position, &given.origin, V::constant(1.0));
         (position, log_det)
     }
@@ -230,9 +248,10 @@ impl<C: Coordinates> Transform for Fixed<C> {
         moved: &[V; 3],
         log_det: V,
         raw: &mut ColumnMut<'_, V::Scalar>,
+        scratch: &mut [Lane<V::Scalar>],
     ) -> Cotangents<V> {
         let local = Local::new(given, subtract(&given.position, &given.origin));
-        let (_, position) = self.0.adjoint(&local, moved, log_det, raw);
+        let (_, position) = self.0.adjoint(&local, moved, log_det, raw, scratch);
         let origin = subtract(moved, &position);
         Cotangents { position, origin, axes: [[V::zero(); 3]; 2] }
     }

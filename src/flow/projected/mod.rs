@@ -27,6 +27,7 @@ use super::attention::{self, Transformer};
 use super::egnn::{self, Egnn};
 use super::radial::{self as light, RadialNetwork};
 use super::spline::{Ends, SplineShape, MAX_BINS};
+use super::vector_network::VectorNetwork;
 use super::{Coupling, Direction, HalfShape, ParameterLayout, Vjp};
 use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::error::Error;
@@ -46,7 +47,7 @@ pub struct ProjectedCoupling {
     frame_loss: f64,
 }
 
-/// What makes vectors and parameters of the conditioning half. All networks have the same methods.
+/// What makes vectors and parameters of the conditioning half.
 #[derive(Debug, Clone)]
 enum Conditioner {
     Graph(Egnn),
@@ -277,11 +278,13 @@ fn widths(field: &str, hidden: &[usize]) -> Result<(), Error> {
 impl<T: Real> Coupling<T> for ProjectedCoupling {
     fn scratch(&self) -> usize {
         with_network!(&self.conditioner, network => {
-            let vectors = network.vector_lanes();
-            let apply = vectors + network.tape_lanes(false) + network.forward_scratch();
-            let backward = vectors + network.output_lanes() + network.backward_scratch();
-            let vjp = vectors + network.tape_lanes(true) + backward.max(network.forward_scratch());
-            apply.max(vjp)
+            let inner =
+                with_transform!(self.inner, transform => transform.scratch(self.plan.dimension));
+            let there = network.forward_scratch();
+            let apply = network.tape_lanes(false) + there.max(inner);
+            let backward = network.output_lanes() + network.backward_scratch().max(inner);
+            let vjp = network.tape_lanes(true) + backward.max(there);
+            network.vector_lanes() + apply.max(vjp)
         })
     }
 
@@ -367,9 +370,9 @@ impl<T: Real> Kernel<T> for Apply<'_, T> {
             let tape = place.take(network.tape_lanes(keep));
             network.forward::<V>(theta, conditioning, vectors, tape, arena.rest(), keep);
             let outputs = network.outputs(tape, keep);
-            let plan = &coupling.plan;
+            let (plan, scratch) = (&coupling.plan, arena.rest());
             with_transform!(coupling.inner, transform => V::call(Move {
-                plan, transform, direction, conditioning, vectors, outputs, moved, log_det,
+                plan, transform, direction, conditioning, vectors, outputs, moved, log_det, scratch,
             }));
         });
     }
@@ -423,6 +426,7 @@ impl<T: Real> Kernel<T> for Pullback<'_, T> {
                 outputs_cotangent: &mut *outputs_cotangent,
                 moved_cotangent: call.moved_cotangent,
                 conditioning_cotangent: &mut *call.conditioning_cotangent,
+                scratch: arena.rest(),
             }));
             network.backward::<V>(
                 call.theta,

@@ -5,10 +5,11 @@
 //! r = ‖z − o‖,   r′ = S(r),   z′ = o + (z − o) r′/r,   log det = ln S′(r) + (d − 1) ln(r′/r)
 //! ```
 
-use super::super::spline::{Evaluation, Spline, SplineShape, MAX_RAW};
-use super::transform::{ColumnMut, Cotangents, Given, Transform};
+use super::super::column::ColumnMut;
+use super::super::spline::{Evaluation, Spline, SplineShape};
+use super::transform::{Cotangents, Given, Transform};
 use super::{dot, subtract};
-use crate::engine::{ln, Vector};
+use crate::engine::{ln, Lane, Vector};
 
 /// Added to squared distances, so that a distance has a derivative at the origin.
 pub(super) const SQUARE_FLOOR: f64 = 1e-20;
@@ -20,9 +21,8 @@ pub(super) struct Radial {
 }
 
 /// The transform at one point.
-struct At<V: Vector> {
-    raw: [V; MAX_RAW],
-    spline: Spline<V>,
+struct At<'a, V: Vector> {
+    spline: Spline<'a, V>,
     evaluation: Evaluation<V>,
     /// z − o.
     offset: [V; 3],
@@ -33,14 +33,17 @@ struct At<V: Vector> {
 
 impl Radial {
     #[inline(always)]
-    fn at<V: Vector>(&self, given: &Given<'_, V>) -> At<V> {
+    fn at<'a, V: Vector>(
+        &self,
+        given: &Given<'a, V>,
+        scratch: &'a mut [Lane<V::Scalar>],
+    ) -> At<'a, V> {
         let offset = subtract(&given.position, &given.origin);
         let distance = dot(&offset, &offset).add(V::constant(SQUARE_FLOOR)).sqrt();
-        let raw = given.raw.entries(0, self.spline.parameters());
-        let spline = Spline::new(self.spline, &raw);
+        let spline = Spline::<V>::new(self.spline, given.raw, scratch);
         let evaluation = spline.evaluate(given.direction, distance);
         let stretch = evaluation.value.div(distance);
-        At { raw, spline, evaluation, offset, distance, stretch }
+        At { spline, evaluation, offset, distance, stretch }
     }
 }
 
@@ -59,6 +62,10 @@ impl Transform for Radial {
         self.spline.parameters()
     }
 
+    fn scratch(&self, _dimension: usize) -> usize {
+        self.spline.lanes()
+    }
+
     fn operations(&self, dimension: usize) -> (f64, f64) {
         let (evaluation, adjoint) = self.spline.operations();
         // Distance, stretch, its logarithm, the new position.
@@ -67,8 +74,12 @@ impl Transform for Radial {
     }
 
     #[inline(always)]
-    fn apply<V: Vector>(&self, given: &Given<'_, V>) -> ([V; 3], V) {
-        let at = self.at(given);
+    fn apply<V: Vector>(
+        &self,
+        given: &Given<'_, V>,
+        scratch: &mut [Lane<V::Scalar>],
+    ) -> ([V; 3], V) {
+        let at = self.at(given, scratch);
         let mut position = given.position;
         for (position, u) in position.iter_mut().zip(&at.offset) {
             // o + u·t = z + u·(t − 1)
@@ -85,15 +96,14 @@ impl Transform for Radial {
         moved: &[V; 3],
         log_det: V,
         raw: &mut ColumnMut<'_, V::Scalar>,
+        scratch: &mut [Lane<V::Scalar>],
     ) -> Cotangents<V> {
-        let at = self.at(given);
+        let at = self.at(given, scratch);
         let stretch = across(given).mul(log_det).div(at.stretch).add(dot(moved, &at.offset));
         // t = r′/r
         let value = stretch.div(at.distance);
         let cotangents = [value, log_det];
-        let (through, parameters) =
-            at.spline.adjoint(given.direction, &at.evaluation, cotangents, &at.raw);
-        raw.store(0, self.spline.parameters(), &parameters);
+        let through = at.spline.adjoint(given.direction, &at.evaluation, cotangents, raw);
         let outward = through.sub(value.mul(at.stretch)).div(at.distance);
         let mut position = [V::zero(); 3];
         for k in 0..3 {

@@ -1,7 +1,7 @@
 //! How the nodes of the moved half go through the inner transforms, there and back, whatever the
 //! projection is.
 
-use super::super::spline::MAX_RAW;
+use super::super::column::{Column, ColumnMut};
 use super::super::Direction;
 use crate::engine::{Kernel, Lane, Real, Vector};
 
@@ -16,11 +16,18 @@ pub(super) trait Transform: Copy {
     /// Raw parameters that it takes of the conditioner.
     fn parameters(&self, dimension: usize) -> usize;
 
+    /// Lanes that [`apply`](Self::apply) and [`adjoint`](Self::adjoint) work in.
+    fn scratch(&self, dimension: usize) -> usize;
+
     /// Arithmetic of [`apply`](Self::apply) and of [`adjoint`](Self::adjoint) for one node.
     fn operations(&self, dimension: usize) -> (f64, f64);
 
     /// The new position and the log-determinant of the call.
-    fn apply<V: Vector>(&self, given: &Given<'_, V>) -> ([V; 3], V);
+    fn apply<V: Vector>(
+        &self,
+        given: &Given<'_, V>,
+        scratch: &mut [Lane<V::Scalar>],
+    ) -> ([V; 3], V);
 
     /// From the cotangents of the new position and of the log-determinant to those of everything that
     /// was given; those of the raw parameters are stored in `raw`.
@@ -30,6 +37,7 @@ pub(super) trait Transform: Copy {
         moved: &[V; 3],
         log_det: V,
         raw: &mut ColumnMut<'_, V::Scalar>,
+        scratch: &mut [Lane<V::Scalar>],
     ) -> Cotangents<V>;
 
     /// Adds to the cotangents of v_1 and v_2 those of `weight` times the loss that keeps them apart,
@@ -63,48 +71,6 @@ pub(super) struct Cotangents<V> {
     pub position: [V; 3],
     pub origin: [V; 3],
     pub axes: [[V; 3]; 2],
-}
-
-/// A node's entries in the rows of a matrix [rows, n].
-#[derive(Clone, Copy)]
-pub(super) struct Column<'a, T> {
-    /// From the node's entry of the first row on.
-    lanes: &'a [Lane<T>],
-    n: usize,
-}
-
-impl<T: Real> Column<'_, T> {
-    /// The entry of a row.
-    #[inline(always)]
-    pub fn entry<V: Vector<Scalar = T>>(&self, row: usize) -> V {
-        V::load(&self.lanes[row * self.n])
-    }
-
-    /// The entries of `count` rows.
-    #[inline(always)]
-    pub fn entries<V: Vector<Scalar = T>>(&self, from: usize, count: usize) -> [V; MAX_RAW] {
-        let mut entries = [V::zero(); MAX_RAW];
-        for (row, entry) in entries.iter_mut().enumerate().take(count) {
-            *entry = self.entry(from + row);
-        }
-        entries
-    }
-}
-
-/// A [`Column`] to be written.
-pub(super) struct ColumnMut<'a, T> {
-    lanes: &'a mut [Lane<T>],
-    n: usize,
-}
-
-impl<T: Real> ColumnMut<'_, T> {
-    /// Writes the entries of `count` rows.
-    #[inline(always)]
-    pub fn store<V: Vector<Scalar = T>>(&mut self, from: usize, count: usize, entries: &[V]) {
-        for (row, entry) in entries.iter().enumerate().take(count) {
-            entry.store(&mut self.lanes[(from + row) * self.n]);
-        }
-    }
 }
 
 /// Shape of what moves, and of what the conditioner says.
@@ -167,7 +133,7 @@ impl Plan {
             }
         }
         let from = self.outputs_from(transform, (copy, node, stage));
-        let raw = Column { lanes: &says.outputs[from..], n };
+        let raw = Column::new(&says.outputs[from..], n);
         Given { direction, dimension: d, position, origin, axes, raw }
     }
 
@@ -217,6 +183,7 @@ pub(super) struct Move<'a, T, P> {
     pub outputs: &'a [Lane<T>],
     pub moved: &'a mut [Lane<T>],
     pub log_det: &'a mut Lane<T>,
+    pub scratch: &'a mut [Lane<T>],
 }
 
 impl<T: Real, P: Transform> Kernel<T> for Move<'_, T, P> {
@@ -233,7 +200,7 @@ impl<T: Real, P: Transform> Kernel<T> for Move<'_, T, P> {
             for step in 0..plan.transforms {
                 let at = (copy, node, plan.stage(direction, step));
                 let given = plan.given(&transform, &says, direction, at, position);
-                let (next, log_det) = transform.apply(&given);
+                let (next, log_det) = transform.apply(&given, self.scratch);
                 position = next;
                 total = total.add(log_det);
             }
@@ -258,6 +225,7 @@ pub(super) struct MoveBack<'a, T, P> {
     pub outputs_cotangent: &'a mut [Lane<T>],
     pub moved_cotangent: &'a mut [Lane<T>],
     pub conditioning_cotangent: &'a mut [Lane<T>],
+    pub scratch: &'a mut [Lane<T>],
 }
 
 impl<T: Real, P: Transform> Kernel<T> for MoveBack<'_, T, P> {
@@ -279,7 +247,7 @@ impl<T: Real, P: Transform> Kernel<T> for MoveBack<'_, T, P> {
                 let says = Says { conditioning, vectors, outputs };
                 let at = (copy, node, plan.stage(direction, step));
                 let given = plan.given::<V, P>(&transform, &says, direction, at, positions[step]);
-                positions[step + 1] = transform.apply(&given).0;
+                positions[step + 1] = transform.apply(&given, self.scratch).0;
             }
             let mut cotangent = load::<V>(&self.moved_cotangent[own.clone()]);
             for step in (0..plan.transforms).rev() {
@@ -288,8 +256,9 @@ impl<T: Real, P: Transform> Kernel<T> for MoveBack<'_, T, P> {
                 let at = (copy, node, stage);
                 let given = plan.given::<V, P>(&transform, &says, direction, at, positions[step]);
                 let from = plan.outputs_from(&transform, at);
-                let mut raw = ColumnMut { lanes: &mut self.outputs_cotangent[from..], n };
-                let mut back = transform.adjoint(&given, &cotangent, log_det, &mut raw);
+                let mut raw = ColumnMut::new(&mut self.outputs_cotangent[from..], n);
+                let mut back =
+                    transform.adjoint(&given, &cotangent, log_det, &mut raw, self.scratch);
                 if let Some(weight) = &self.frame_loss {
                     transform.keep_apart(&given, V::load(weight), &mut back.axes);
                 }

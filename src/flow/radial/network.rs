@@ -10,6 +10,7 @@
 use super::copies::mean;
 use super::{displacement, displacement_vjp, Outputs, RadialConditioner, Sizes};
 use crate::engine::{Arena, Lane, Real, Vector};
+use crate::flow::vector_network::VectorNetwork;
 use crate::flow::{HalfShape, Initial, ParameterLayout};
 
 /// Standard deviation of the initial vectors' weights, times √width: a frame needs vectors to start with.
@@ -47,42 +48,40 @@ impl RadialNetwork {
         Self { copies, channels, outputs, conditioner }
     }
 
-    /// Lanes of the vectors.
-    pub fn vector_lanes(&self) -> usize {
-        self.channels * self.width()
-    }
-
-    /// Lanes of the outputs.
-    pub fn output_lanes(&self) -> usize {
-        self.outputs * self.conditioner.particles
-    }
-
     /// Lanes of one copy.
     fn width(&self) -> usize {
         self.conditioner.particles * self.conditioner.dimension
     }
+}
 
-    /// Lanes that [`forward`](Self::forward) leaves; it always keeps them all.
-    pub fn tape_lanes(&self, _keep: bool) -> usize {
+impl VectorNetwork for RadialNetwork {
+    fn vector_lanes(&self) -> usize {
+        self.channels * self.width()
+    }
+
+    fn output_lanes(&self) -> usize {
+        self.outputs * self.conditioner.particles
+    }
+
+    /// It always keeps them all.
+    fn tape_lanes(&self, _keep: bool) -> usize {
         let conditioner = &self.conditioner;
         self.width() + conditioner.tape_lanes::<f32>().max(conditioner.tape_lanes::<f64>())
     }
 
-    pub fn forward_scratch(&self) -> usize {
+    fn forward_scratch(&self) -> usize {
         self.width()
     }
 
-    pub fn backward_scratch(&self) -> usize {
+    fn backward_scratch(&self) -> usize {
         let (n, p) = (self.conditioner.particles, self.conditioner.pairs);
         let conditioner = &self.conditioner;
         let own = self.channels * p + (self.channels + self.outputs) * n + 3 * self.width();
         own + conditioner.backward_scratch::<f32>().max(conditioner.backward_scratch::<f64>())
     }
 
-    /// From positions [copies, n, d] to vectors [channels, d, n], which are written, and outputs [outputs, n],
-    /// which are on the tape ([`outputs`](Self::outputs)).
     #[inline(always)]
-    pub fn forward<V: Vector>(
+    fn forward<V: Vector>(
         &self,
         theta: &[V::Scalar],
         positions: &[Lane<V::Scalar>],
@@ -110,17 +109,15 @@ impl RadialNetwork {
         }
     }
 
-    /// The outputs [outputs, n] on a tape.
     #[inline(always)]
-    pub fn outputs<'a, T: Real>(&self, tape: &'a [Lane<T>], _keep: bool) -> &'a [Lane<T>] {
+    fn outputs<'a, T: Real>(&self, tape: &'a [Lane<T>], _keep: bool) -> &'a [Lane<T>] {
         // After y, the centred positions, the outputs of pairs, and the nodes' share in the vectors.
         let (n, p) = (self.conditioner.particles, self.conditioner.pairs);
         &tape[2 * self.width() + self.channels * (p + n)..][..self.output_lanes()]
     }
 
-    /// From the cotangents of the vectors and the outputs to that of the positions, which is added.
     #[inline(always)]
-    pub fn backward<V: Vector>(
+    fn backward<V: Vector>(
         &self,
         theta: &[V::Scalar],
         tape: &mut [Lane<V::Scalar>],
@@ -169,9 +166,7 @@ impl RadialNetwork {
         }
     }
 
-    /// Arithmetic per sample of [`forward`](Self::forward), and of the way back without and with gradients of
-    /// parameters.
-    pub fn operations(&self) -> [f64; 3] {
+    fn operations(&self) -> [f64; 3] {
         let [n, d, p] =
             [self.conditioner.particles, self.conditioner.dimension, self.conditioner.pairs]
                 .map(|count| count as f64);
