@@ -537,7 +537,7 @@ impl Case {
                     for l in 0..LANES {
                         let got: f64 =
                             cotangent.iter().zip(along).map(|(c, a)| c.0[l] * a.0[l]).sum();
-                        let values = values.map(|(up, down)| (up[l], down[l]));
+                        let values = values.iter().map(|(up, down)| (up[l], down[l]));
                         error = error.max(distance_from_differences(got, values));
                     }
                 }
@@ -551,7 +551,7 @@ impl Case {
                     theta[k] += by;
                     value(&theta, &self.conditioning, &self.moved).iter().sum::<f64>()
                 };
-                let values = STEPS.map(|step| (at(step), at(-step)));
+                let values = STEPS.iter().map(|step| (at(*step), at(-step)));
                 error = error.max(distance_from_differences(*got, values));
             }
         }
@@ -563,17 +563,23 @@ impl Case {
 /// knot may lie inside one step, hardly inside all of them, so the closest difference counts.
 const STEPS: [f64; 4] = [2e-5, 4e-6, 8e-7, 1.6e-7];
 
-/// Relative distance of `got` from the closest difference; `values` are those at ± each step. Near a frame
-/// that degenerates a parameter's third derivative is some 10⁷ times the slope, and central differences
-/// are off by more than the bound at every step that rounding allows: so two steps together give
-/// the stencil of fourth order, D(h) + (D(h) − D(5h))/24.
-fn distance_from_differences(got: f64, values: [(f64, f64); 4]) -> f64 {
+/// A difference that is so close needs no smaller step.
+const CLOSE: f64 = 1e-7;
+
+/// Relative distance of `got` from the closest difference; `values` are those at ± each step, asked for as
+/// they are needed. Near a frame that degenerates a parameter's third derivative is some 10⁷ times the slope,
+/// and central differences are off by more than the bound at every step that rounding allows: so two steps
+/// together give the stencil of fourth order, D(h) + (D(h) − D(5h))/24.
+fn distance_from_differences(got: f64, values: impl Iterator<Item = (f64, f64)>) -> f64 {
     let (mut least, mut before) = (f64::INFINITY, None);
     for (step, (up, down)) in STEPS.into_iter().zip(values) {
         let central = (up - down) / (2.0 * step);
         let fourth = before.map(|before| central + (central - before) / 24.0);
         for want in [Some(central), fourth].into_iter().flatten() {
             least = least.min((got - want).abs() / (1.0 + want.abs()));
+        }
+        if least < CLOSE {
+            break;
         }
         before = Some(central);
     }
