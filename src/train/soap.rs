@@ -231,7 +231,7 @@ impl Rotations {
             rest = after;
         }
         rest.direct(rule);
-        parts.into_par_iter().for_each(|part| f32::dispatch(part));
+        parts.into_par_iter().for_each(f32::dispatch);
         direction
     }
 
