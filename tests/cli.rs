@@ -1,25 +1,17 @@
 //! The program as a person meets it: every command on a tiny run, and wrong input, which gets a message
 //! that names the file or field, exit code 2, and leaves nothing half-written.
 
+mod binary;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use binary::boltzflow;
 use boltzflow::run::{read_samples, write_samples, Samples};
 use boltzflow::system::System;
 use serde_json::Value;
-
-/// Runs the program in `folder`.
-fn boltzflow(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_boltzflow"))
-        .args(["--threads", "1"])
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
 
 fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()

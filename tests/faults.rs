@@ -3,12 +3,14 @@
 //! Each gets a message and a code, and nothing that was good is lost.
 #![cfg(unix)]
 
+mod binary;
 mod traces;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use binary::boltzflow;
 use boltzflow::run::read_metrics;
 use serde_json::Value;
 use traces::traces;
@@ -61,12 +63,6 @@ fn workplace() -> tempfile::TempDir {
 }
 
 const BOLTZFLOW: &str = env!("CARGO_BIN_EXE_boltzflow");
-
-fn boltzflow(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(BOLTZFLOW);
-    command.args(["--threads", "1"]).args(arguments);
-    command.current_dir(folder).stdin(Stdio::null()).output().unwrap()
-}
 
 fn said(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,9 +1,11 @@
 //! A training that starts as the flow that another run ended with.
 
+mod binary;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
+use binary::boltzflow;
 use boltzflow::config::{Recipe, Registry};
 use boltzflow::run::{load_model, read_samples, RunFolder};
 use boltzflow::system::System;
@@ -41,16 +43,6 @@ reference_samples = 0
 /// Hardly moves.
 const STILL: &str =
     "train.learning_rate={ initial = 1e-12, peak = 1e-12, final = 1e-12, warm_up_steps = 1 }";
-
-fn boltzflow(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_boltzflow"))
-        .args(["--threads", "1"])
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
 
 fn train(folder: &Path, arguments: &[&str]) {
     let output = boltzflow(folder, &[&["train", "recipe.toml"], arguments].concat());

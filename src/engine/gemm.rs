@@ -335,6 +335,8 @@ mod tests {
         /// Columns of the parameters on either side of those that are used.
         margins: (usize, usize),
         transpose: bool,
+        /// Whether the rows of parameters are filled up to lanes.
+        in_lanes: bool,
         accumulate: bool,
         /// Added to one parameter.
         planted: f64,
@@ -356,11 +358,19 @@ mod tests {
             let lane = |s: usize| Lane(std::array::from_fn(|l| T::of(number(s * LANES + l + 7))));
             let b: Vec<Lane<T>> = (0..k * items).map(lane).collect();
             let mut c: Vec<Lane<T>> = (0..m * items).map(|i| lane(i + 1000)).collect();
-            let a = if self.transpose {
-                Matrix::new(&a, all, m).transposed()
+            let (rows, columns) = if self.transpose { (all, m) } else { (m, all) };
+            // What fills up a row must not be read.
+            let filled: Vec<Lane<T>> = a
+                .chunks(columns)
+                .flat_map(|row| row.chunks(LANES))
+                .map(|part| Lane(std::array::from_fn(|l| *part.get(l).unwrap_or(&T::of(f64::NAN)))))
+                .collect();
+            let a = if self.in_lanes {
+                Matrix::of_lanes(&filled, rows, columns)
             } else {
-                Matrix::new(&a, m, all)
+                Matrix::new(&a, rows, columns)
             };
+            let a = if self.transpose { a.transposed() } else { a };
             matrix_product::<V>(a.columns(from, k), &b, &mut c, items, self.accumulate);
             let mut gradient: Vec<T> = (0..m * all).map(|i| T::of(number(i + 5))).collect();
             outer_product::<V>(&c, &b, &mut gradient[from..], all, items);
@@ -384,11 +394,12 @@ mod tests {
         #[test]
         fn every_path_agrees_with_the_f64_reference(
             m in 1usize..40, k in 1usize..40, items in 1usize..14,
-            margins in (0usize..3, 0usize..3), transpose: bool, accumulate: bool,
+            margins in (0usize..3, 0usize..3), transpose: bool, in_lanes: bool,
+            accumulate: bool,
         ) {
             let products =
-                Products { m, k, items, margins, transpose, accumulate, planted: 0.0 };
-            let reference = f64::dispatch(products);
+                Products { m, k, items, margins, transpose, in_lanes, accumulate, planted: 0.0 };
+            let reference = f64::dispatch(Products { in_lanes: false, ..products });
             for (set, got) in on_every_set(|| products) {
                 prop_assert!(agree(&got, &reference, items), "{set:?}");
             }

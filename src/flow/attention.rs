@@ -15,7 +15,7 @@
 use super::mlp::{normalize, normalize_adjoint, Cotangents, Linear, Mlp};
 use super::species::SpeciesFeatures;
 use super::vector_network::VectorNetwork;
-use super::{HalfShape, Initial, ParameterLayout};
+use super::{rows, HalfShape, Initial, ParameterLayout};
 use crate::engine::{exp, Arena, Lane, Real, Vector};
 
 /// Sizes of the networks.
@@ -287,11 +287,7 @@ impl VectorNetwork for Transformer {
         let HalfShape { copies, particles: n, dimension: d } = self.half;
         let Tape { input, h, blocks, head } = self.tape(tape);
         for axis in 0..d {
-            let mut mean = V::zero();
-            for i in 0..n {
-                mean = mean.add(V::load(&positions[i * d + axis]));
-            }
-            let mean = mean.mul(V::constant(1.0 / n as f64));
+            let mean = rows::mean::<V>(positions, (n, d), axis);
             for copy in 0..copies {
                 for i in 0..n {
                     let y = V::load(&positions[(copy * n + i) * d + axis]);

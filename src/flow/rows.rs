@@ -14,6 +14,20 @@ pub(super) fn load<V: Vector, const D: usize>(from: &[Lane<V::Scalar>], i: usize
     row
 }
 
+/// Mean of one component over the first `n` rows of a `[…, d]` matrix.
+#[inline(always)]
+pub(super) fn mean<V: Vector>(
+    rows: &[Lane<V::Scalar>],
+    (n, d): (usize, usize),
+    component: usize,
+) -> V {
+    let mut sum = V::zero();
+    for i in 0..n {
+        sum = sum.add(V::load(&rows[i * d + component]));
+    }
+    sum.mul(V::constant(1.0 / n as f64))
+}
+
 /// Sets row `i` of a `[…, D]` matrix.
 #[inline(always)]
 pub(super) fn store<V: Vector, const D: usize>(row: [V; D], to: &mut [Lane<V::Scalar>], i: usize) {

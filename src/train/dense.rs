@@ -3,7 +3,7 @@
 use crate::engine::{matrix_product, Lane, Matrix, Vector, LANES};
 
 /// [rows, columns], every row filled up with zeros to whole lanes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Dense {
     rows: usize,
     columns: usize,
@@ -25,24 +25,47 @@ impl Dense {
 
     /// From its rows, one after the other; at least one.
     pub fn from_rows(entries: &[f32], columns: usize) -> Self {
-        let mut matrix = Self::zeros(entries.len() / columns, columns);
-        matrix.set_rows(entries);
+        let mut matrix = Self::default();
+        matrix.set_rows(entries, columns);
         matrix
     }
 
-    /// Takes other entries.
-    pub fn set_rows(&mut self, entries: &[f32]) {
-        let items = self.items();
-        let rows = entries.chunks_exact(self.columns);
-        for (row, lanes) in rows.zip(self.lanes.chunks_exact_mut(items)) {
-            for (entries, lane) in row.chunks(LANES).zip(lanes) {
-                lane.0[..entries.len()].copy_from_slice(entries);
-            }
-        }
+    /// Becomes the matrix of these rows, one after the other; at least one.
+    pub fn set_rows(&mut self, entries: &[f32], columns: usize) {
+        self.clear(entries.len() / columns, columns);
+        let rows = entries.chunks(columns).flat_map(|row| row.chunks(LANES));
+        self.pieces_mut().zip(rows).for_each(|(piece, row)| piece.copy_from_slice(row));
     }
 
-    /// Its rows, one after the other, in pieces.
-    pub fn pieces(&self) -> impl Iterator<Item = &[f32]> {
+    /// Becomes zero everywhere, in the memory that it has.
+    fn clear(&mut self, rows: usize, columns: usize) {
+        (self.rows, self.columns) = (rows, columns);
+        self.lanes.clear();
+        self.lanes.resize(rows * self.items(), Lane::splat(0.0));
+    }
+
+    /// Writes its rows, one after the other.
+    pub fn write_rows(&self, entries: &mut [f32]) {
+        let rows = entries.chunks_mut(self.columns).flat_map(|row| row.chunks_mut(LANES));
+        self.pieces().zip(rows).for_each(|(piece, row)| row.copy_from_slice(piece));
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Its rows, one after the other.
+    pub fn entries(&self) -> impl Iterator<Item = f32> + '_ {
+        self.pieces().flatten().copied()
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &[f32]> {
         let (items, columns) = (self.items(), self.columns);
         self.lanes.iter().enumerate().map(move |(k, lane)| {
             let before = k % items * LANES;
@@ -50,8 +73,7 @@ impl Dense {
         })
     }
 
-    /// The same, to change them.
-    pub fn pieces_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+    fn pieces_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
         let (items, columns) = (self.items(), self.columns);
         self.lanes.iter_mut().enumerate().map(move |(k, lane)| {
             let before = k % items * LANES;
@@ -64,17 +86,19 @@ impl Dense {
         &mut self.lanes[row * items + column / LANES].0[column % LANES]
     }
 
-    /// Rows as columns.
-    pub fn transposed(&self) -> Self {
-        let mut out = Self::zeros(self.columns, self.rows);
-        let (items, to_items) = (self.items(), out.items());
-        for (r, row) in self.lanes.chunks_exact(items).enumerate() {
-            let (lane, place) = (r / LANES, r % LANES);
-            for (c, entry) in row.iter().flat_map(|lane| &lane.0).take(self.columns).enumerate() {
-                out.lanes[c * to_items + lane].0[place] = *entry;
-            }
-        }
-        out
+    /// Number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The rows' lanes, one after the other.
+    pub fn lanes(&self) -> &[Lane<f32>] {
+        &self.lanes
+    }
+
+    /// Lanes to be changed; what fills up a row stays zero.
+    pub fn lanes_mut(&mut self) -> &mut [Lane<f32>] {
+        &mut self.lanes
     }
 
     /// As a left factor.
@@ -82,21 +106,44 @@ impl Dense {
         Matrix::of_lanes(&self.lanes, self.rows, self.columns)
     }
 
-    /// A · self.
-    #[inline(always)]
-    pub fn times<V: Vector<Scalar = f32>>(&self, a: Matrix<'_, f32>) -> Self {
-        let mut out = Self::zeros(a.rows(), self.columns);
-        matrix_product::<V>(a, &self.lanes, &mut out.lanes, self.items(), false);
+    /// Rows as columns.
+    pub fn transposed(&self) -> Self {
+        let mut out = Self::default();
+        out.set_transposed(self);
         out
     }
 
-    /// keep · self + (1 − keep) · other.
-    #[inline(always)]
-    pub fn follow(&mut self, other: &Self, keep: f32) {
-        for (old, new) in self.lanes.iter_mut().zip(&other.lanes) {
-            for (old, new) in old.0.iter_mut().zip(&new.0) {
-                *old = keep * *old + (1.0 - keep) * new;
+    /// Becomes the transpose of another.
+    pub fn set_transposed(&mut self, of: &Self) {
+        self.clear(of.columns, of.rows);
+        let (items, to_items) = (of.items(), self.items());
+        for (lane, rows) in of.lanes.chunks(items * LANES).enumerate() {
+            for (c, to) in self.lanes.chunks_exact_mut(to_items).enumerate() {
+                for (row, entry) in rows.chunks_exact(items).zip(&mut to[lane].0) {
+                    *entry = row[c / LANES].0[c % LANES];
+                }
             }
+        }
+    }
+
+    /// Becomes A · B.
+    #[inline(always)]
+    pub fn set_product<V: Vector<Scalar = f32>>(&mut self, a: Matrix<'_, f32>, b: &Self) {
+        self.clear(a.rows(), b.columns);
+        matrix_product::<V>(a, &b.lanes, &mut self.lanes, b.items(), false);
+    }
+
+    /// Adds A · B.
+    #[inline(always)]
+    pub fn add_product<V: Vector<Scalar = f32>>(&mut self, a: Matrix<'_, f32>, b: &Self) {
+        matrix_product::<V>(a, &b.lanes, &mut self.lanes, b.items(), true);
+    }
+
+    /// Multiplies all entries.
+    #[inline(always)]
+    pub fn scale<V: Vector<Scalar = f32>>(&mut self, by: f32) {
+        for lane in &mut self.lanes {
+            V::load(lane).mul(V::splat(by)).store(lane);
         }
     }
 
@@ -107,7 +154,7 @@ impl Dense {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::engine::{Kernel, Real};
 
@@ -118,8 +165,15 @@ mod tests {
 
         #[inline(always)]
         fn run<V: Vector<Scalar = f32>>(self) -> Dense {
-            self.1.times::<V>(self.0)
+            let mut product = Dense::default();
+            product.set_product::<V>(self.0, self.1);
+            product
         }
+    }
+
+    /// A · B.
+    pub fn product(a: Matrix<'_, f32>, b: &Dense) -> Dense {
+        f32::dispatch(Times(a, b))
     }
 
     /// Small whole numbers, of which sums are exact.
@@ -128,22 +182,22 @@ mod tests {
         Dense::from_rows(&entries, columns)
     }
 
-    fn entries(matrix: &Dense) -> Vec<f32> {
-        matrix.pieces().flatten().copied().collect()
-    }
-
     #[test]
     fn products_and_transposed_matrices_are_those_of_the_entries() {
         for (m, k, n) in [(1, 1, 1), (3, 16, 17), (20, 33, 5), (24, 12, 24)] {
             let (a, b) = (matrix(m, k), matrix(k, n));
+            let entries = |matrix: &Dense| matrix.entries().collect::<Vec<f32>>();
             let (rows_a, rows_b) = (entries(&a), entries(&b));
             let want: Vec<f32> = (0..m * n)
                 .map(|at| (0..k).map(|l| rows_a[at / n * k + l] * rows_b[l * n + at % n]).sum())
                 .collect();
-            assert_eq!(entries(&f32::dispatch(Times(a.matrix(), &b))), want);
+            assert_eq!(entries(&product(a.matrix(), &b)), want);
             let turned = a.transposed();
-            assert_eq!(entries(&f32::dispatch(Times(turned.matrix().transposed(), &b))), want);
+            assert_eq!(entries(&product(turned.matrix().transposed(), &b)), want);
             assert_eq!(turned.transposed(), a);
+            let mut written = vec![0.0; a.len()];
+            a.write_rows(&mut written);
+            assert_eq!(written, rows_a);
         }
     }
 
@@ -151,7 +205,7 @@ mod tests {
     fn what_fills_up_a_row_stays_zero() {
         let mut matrix = matrix(3, 17);
         matrix.pieces_mut().for_each(|piece| piece.fill(2.0));
-        let product = f32::dispatch(Times(Dense::identity(3).matrix(), &matrix));
+        let product = product(Dense::identity(3).matrix(), &matrix);
         assert_eq!(product, matrix);
         assert_eq!(product.lanes[1].0, std::array::from_fn(|k| if k == 0 { 2.0 } else { 0.0 }));
     }

@@ -5,11 +5,9 @@ use super::dense::Dense;
 /// Gram-Schmidt on the columns of [n, n]; where a column has nothing left of its own, the one that
 /// `basis` had stays if it can.
 pub(super) fn orthonormalize(matrix: &Dense, basis: &mut Dense) {
-    let columns = |from: &Dense| -> Vec<f64> {
-        from.transposed().pieces().flatten().copied().map(f64::from).collect()
-    };
-    let (new, old) = (columns(matrix), columns(basis));
-    let n = (new.len() as f64).sqrt() as usize;
+    let columns =
+        |from: &Dense| -> Vec<f64> { from.transposed().entries().map(f64::from).collect() };
+    let (new, old, n) = (columns(matrix), columns(basis), matrix.rows());
     let mut done: Vec<f64> = Vec::with_capacity(n * n);
     for c in 0..n {
         let place = c * n..(c + 1) * n;

@@ -53,11 +53,27 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    #[inline(always)]
     fn direct(self, squares: &mut [f32], gradient: &[f32], direction: &mut [f32]) {
         for ((m, g), square) in direction.iter_mut().zip(gradient).zip(squares) {
             *square = self.keep * *square + (1.0 - self.keep) * g * g;
             *m /= square.sqrt() + self.epsilon;
+        }
+    }
+
+    /// The same of whole matrices.
+    #[inline(always)]
+    fn direct_all<V>(self, squares: &mut Dense, gradient: &Dense, direction: &mut Dense)
+    where
+        V: Vector<Scalar = f32>,
+    {
+        let (keep, add) = (V::splat(self.keep), V::splat(1.0 - self.keep));
+        let epsilon = V::splat(self.epsilon);
+        let moments = direction.lanes_mut().iter_mut();
+        for ((m, g), square) in moments.zip(gradient.lanes()).zip(squares.lanes_mut()) {
+            let g = V::load(g);
+            let new = keep.mul_add(V::load(square), add.mul(g).mul(g));
+            new.store(square);
+            V::load(m).div(new.sqrt().add(epsilon)).store(m);
         }
     }
 }
@@ -90,17 +106,13 @@ impl Side {
         (len <= LONGEST).then(new)
     }
 
-    /// Covariance of a gradient whose rows belong to this side; `columns` is the same, transposed.
-    #[inline(always)]
-    fn remember<V: Vector<Scalar = f32>>(&mut self, rows: &Dense, columns: &Dense) {
-        self.covariance.follow(&columns.times::<V>(rows.matrix()), KEEP);
-    }
-
     /// Orthogonal iteration: the basis becomes that of covariance · basis.
     #[inline(always)]
     fn turn<V: Vector<Scalar = f32>>(&mut self) {
-        if self.covariance.pieces().flatten().all(|c| c.is_finite()) {
-            orthonormalize(&self.basis.times::<V>(self.covariance.matrix()), &mut self.basis);
+        if self.covariance.entries().all(f32::is_finite) {
+            let mut turned = Dense::default();
+            turned.set_product::<V>(self.covariance.matrix(), &self.basis);
+            orthonormalize(&turned, &mut self.basis);
         }
     }
 }
@@ -110,49 +122,48 @@ impl Rotation {
         self.rows * self.columns
     }
 
-    /// Entries as the bases see them.
+    /// Makes of a matrix what the bases see of it.
     #[inline(always)]
-    fn seen<V: Vector<Scalar = f32>>(&self, entries: &[f32]) -> Dense {
+    fn see<V: Vector<Scalar = f32>>(&self, matrix: &mut Dense, spare: &mut Dense) {
         let [left, right] = &self.sides;
-        let mut seen = Dense::from_rows(entries, self.columns);
         if let Some(left) = left {
-            seen = seen.times::<V>(left.basis.matrix().transposed());
+            spare.set_product::<V>(left.basis.matrix().transposed(), matrix);
+            std::mem::swap(matrix, spare);
         }
         if let Some(right) = right {
-            seen = right.basis.times::<V>(seen.matrix());
+            spare.set_product::<V>(matrix.matrix(), &right.basis);
+            std::mem::swap(matrix, spare);
         }
-        seen
     }
 
-    /// The reverse of [`Rotation::seen`].
+    /// The reverse of [`Rotation::see`].
     #[inline(always)]
-    fn unseen<V: Vector<Scalar = f32>>(&self, mut seen: Dense, entries: &mut [f32]) {
-        let [left, right] = &self.sides;
+    fn unsee<V: Vector<Scalar = f32>>(&self, matrix: &mut Dense, spare: [&mut Dense; 2]) {
+        let ([left, right], [spare, columns]) = (&self.sides, spare);
         if let Some(left) = left {
-            seen = seen.times::<V>(left.basis.matrix());
+            spare.set_product::<V>(left.basis.matrix(), matrix);
+            std::mem::swap(matrix, spare);
         }
         if let Some(right) = right {
-            seen = right.basis.transposed().times::<V>(seen.matrix());
-        }
-        let mut rest = entries;
-        for piece in seen.pieces() {
-            let (to, after) = std::mem::take(&mut rest).split_at_mut(piece.len());
-            to.copy_from_slice(piece);
-            rest = after;
+            columns.set_transposed(&right.basis);
+            spare.set_product::<V>(matrix.matrix(), columns);
+            std::mem::swap(matrix, spare);
         }
     }
 
     /// Takes a gradient into the covariances and, when it is time to, turns the bases.
     #[inline(always)]
-    fn follow<V: Vector<Scalar = f32>>(&mut self, gradient: &[f32], turn: bool) {
-        let rows = Dense::from_rows(gradient, self.columns);
-        let columns = rows.transposed();
+    fn follow<V: Vector<Scalar = f32>>(&mut self, rows: &Dense, columns: &mut Dense, turn: bool) {
+        columns.set_transposed(rows);
+        columns.scale::<V>(1.0 - KEEP);
         let [left, right] = &mut self.sides;
-        if let Some(left) = left {
-            left.remember::<V>(&rows, &columns);
+        if let Some(Side { covariance, .. }) = left {
+            covariance.scale::<V>(KEEP);
+            covariance.add_product::<V>(rows.matrix(), columns);
         }
-        if let Some(right) = right {
-            right.remember::<V>(&columns, &rows);
+        if let Some(Side { covariance, .. }) = right {
+            covariance.scale::<V>(KEEP);
+            covariance.add_product::<V>(columns.matrix(), rows);
         }
         if turn {
             self.sides.iter_mut().flatten().for_each(Side::turn::<V>);
@@ -160,30 +171,45 @@ impl Rotation {
     }
 }
 
+/// Memory for an update of a matrix.
+#[derive(Default)]
+struct Scratch {
+    gradient: Dense,
+    seen: Dense,
+    moments: Dense,
+    squares: Dense,
+    spare: Dense,
+    columns: Dense,
+}
+
 /// One update of a matrix.
-struct Update<'a> {
+struct Update<'a, 's> {
     rotation: &'a mut Rotation,
     entries: Entries<'a>,
     rule: Rule,
     turn: bool,
+    scratch: &'s mut Scratch,
 }
 
-impl Kernel<f32> for Update<'_> {
+impl Kernel<f32> for Update<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector<Scalar = f32>>(self) {
-        let Self { rotation, entries, rule, turn } = self;
-        let Entries { gradient, mut squares, direction } = entries;
-        let seen = rotation.seen::<V>(gradient);
-        let mut moments = rotation.seen::<V>(direction);
-        for (moments, seen) in moments.pieces_mut().zip(seen.pieces()) {
-            let (own, rest) = std::mem::take(&mut squares).split_at_mut(seen.len());
-            rule.direct(own, seen, moments);
-            squares = rest;
-        }
-        rotation.unseen::<V>(moments, direction);
-        rotation.follow::<V>(gradient, turn);
+        let Self { rotation, entries, rule, turn, scratch } = self;
+        let Scratch { gradient, seen, moments, squares, spare, columns } = scratch;
+        let width = rotation.columns;
+        gradient.set_rows(entries.gradient, width);
+        seen.set_rows(entries.gradient, width);
+        rotation.see::<V>(seen, spare);
+        moments.set_rows(entries.direction, width);
+        rotation.see::<V>(moments, spare);
+        squares.set_rows(entries.squares, width);
+        rule.direct_all::<V>(squares, seen, moments);
+        squares.write_rows(entries.squares);
+        rotation.unsee::<V>(moments, [spare, columns]);
+        moments.write_rows(entries.direction);
+        rotation.follow::<V>(gradient, columns, turn);
     }
 }
 
@@ -227,18 +253,19 @@ impl Rotations {
             between.direct(rule);
             at = rotation.offset + rotation.len();
             let (entries, after) = after.split_at(rotation.len());
-            parts.push(Update { rotation, entries, rule, turn });
+            parts.push((rotation, entries));
             rest = after;
         }
         rest.direct(rule);
-        parts.into_par_iter().for_each(f32::dispatch);
+        parts.into_par_iter().for_each_init(Scratch::default, |scratch, (rotation, entries)| {
+            f32::dispatch(Update { rotation, entries, rule, turn, scratch });
+        });
         direction
     }
 
     /// All numbers in a fixed order, for checkpoints.
     pub fn numbers(&self) -> Vec<f32> {
-        let parts = self.parts().flat_map(|part| part.pieces());
-        parts.flatten().copied().collect()
+        self.parts().flat_map(Dense::entries).collect()
     }
 
     fn parts(&self) -> impl Iterator<Item = &Dense> {
@@ -249,14 +276,14 @@ impl Rotations {
     /// Takes numbers that [`Rotations::numbers`] gave for the same flow; false, and nothing taken, if there are
     /// not as many as needed.
     pub fn set_numbers(&mut self, numbers: &[f32]) -> bool {
-        if numbers.len() != self.parts().flat_map(Dense::pieces).map(<[f32]>::len).sum::<usize>() {
+        if numbers.len() != self.parts().map(Dense::len).sum::<usize>() {
             return false;
         }
         let mut rest = numbers;
         for side in self.matrices.iter_mut().flat_map(|matrix| matrix.sides.iter_mut().flatten()) {
-            for piece in side.covariance.pieces_mut().chain(side.basis.pieces_mut()) {
-                let (taken, left) = rest.split_at(piece.len());
-                piece.copy_from_slice(taken);
+            for part in [&mut side.covariance, &mut side.basis] {
+                let (taken, left) = rest.split_at(part.len());
+                part.set_rows(taken, part.columns());
                 rest = left;
             }
         }
@@ -269,9 +296,9 @@ mod tests {
     use rand_distr::{Distribution, StandardNormal};
 
     use super::*;
-    use crate::engine::Matrix;
     use crate::flow::Initial;
     use crate::random::{stream, Purpose};
+    use crate::train::dense::tests::product;
     use crate::train::Adam;
 
     fn layout(rows: usize, columns: usize) -> ParameterLayout {
@@ -299,27 +326,20 @@ mod tests {
         gradient
     }
 
-    struct Seen<'a>(&'a Rotation, &'a [f32]);
-
-    impl Kernel<f32> for Seen<'_> {
-        type Output = Vec<f32>;
-
-        #[inline(always)]
-        fn run<V: Vector<Scalar = f32>>(self) -> Vec<f32> {
-            self.0.seen::<V>(self.1).pieces().flatten().copied().collect()
-        }
-    }
-
+    /// What the bases see of a matrix, and that taken back.
     struct ThereAndBack<'a>(&'a Rotation, &'a [f32]);
 
     impl Kernel<f32> for ThereAndBack<'_> {
-        type Output = Vec<f32>;
+        type Output = [Vec<f32>; 2];
 
         #[inline(always)]
-        fn run<V: Vector<Scalar = f32>>(self) -> Vec<f32> {
-            let mut back = vec![0.0; self.1.len()];
-            self.0.unseen::<V>(self.0.seen::<V>(self.1), &mut back);
-            back
+        fn run<V: Vector<Scalar = f32>>(self) -> Self::Output {
+            let mut matrix = Dense::from_rows(self.1, self.0.columns);
+            let [mut spare, mut columns] = [Dense::default(), Dense::default()];
+            self.0.see::<V>(&mut matrix, &mut spare);
+            let seen = matrix.entries().collect();
+            self.0.unsee::<V>(&mut matrix, [&mut spare, &mut columns]);
+            [seen, matrix.entries().collect()]
         }
     }
 
@@ -330,7 +350,7 @@ mod tests {
     }
 
     fn comes_back(rotation: &Rotation, entries: &[f32]) -> bool {
-        let back = f32::dispatch(ThereAndBack(rotation, entries));
+        let [_, back] = f32::dispatch(ThereAndBack(rotation, entries));
         entries.iter().zip(back).all(|(a, b)| (a - b).abs() < 1e-5)
     }
 
@@ -340,7 +360,7 @@ mod tests {
         let mut rotations = Rotations::new(&layout(rows, columns));
         let mut basis = Dense::identity(rows);
         orthonormalize(&Dense::from_rows(&noise(rows * rows, 7), rows), &mut basis);
-        let basis: Vec<f32> = basis.transposed().pieces().flatten().copied().collect();
+        let basis: Vec<f32> = basis.transposed().entries().collect();
         let directions: Vec<Vec<f32>> = basis.chunks_exact(rows).map(<[f32]>::to_vec).collect();
         for update in 1..=400 {
             let gradient = along(&directions, columns, update);
@@ -355,7 +375,7 @@ mod tests {
         for (k, direction) in directions.iter().enumerate().take(3) {
             let mut matrix = vec![0.0; rows * columns];
             matrix.iter_mut().step_by(columns).zip(direction).for_each(|(m, d)| *m = *d);
-            let seen = f32::dispatch(Seen(rotation, &matrix));
+            let [seen, _] = f32::dispatch(ThereAndBack(rotation, &matrix));
             let size = seen[k * columns..(k + 1) * columns].iter().map(|x| x * x).sum::<f32>();
             assert!((size - 1.0).abs() < 0.02, "direction {k} keeps {size}");
         }
@@ -382,39 +402,27 @@ mod tests {
         assert!(comes_back(&rotations.matrices[0], &noise(len - 5, 2)));
     }
 
-    struct Times<'a>(Matrix<'a, f32>, &'a Dense);
-
-    impl Kernel<f32> for Times<'_> {
-        type Output = Dense;
-
-        #[inline(always)]
-        fn run<V: Vector<Scalar = f32>>(self) -> Dense {
-            self.1.times::<V>(self.0)
-        }
-    }
-
     /// f(W) = ½ ‖A W B‖² with badly conditioned A and B in general position: Adam sees no scale in it,
     /// SOAP does.
     #[test]
     fn a_rotated_valley_is_no_obstacle() {
         let n = 8;
-        let times = |a: &Dense, b: &Dense| f32::dispatch(Times(a.matrix(), b));
+        let times = |a: &Dense, b: &Dense| product(a.matrix(), b);
         let factor = |number: u64| {
             let mut basis = Dense::identity(n);
             orthonormalize(&Dense::from_rows(&noise(n * n, number), n), &mut basis);
             // Scales times the transposed basis.
-            let mut rows = basis.transposed();
-            for (k, row) in rows.pieces_mut().enumerate() {
-                row.iter_mut().for_each(|x| *x *= 0.5f32.powi(k as i32));
-            }
-            rows
+            let rows: Vec<f32> = basis.transposed().entries().collect();
+            let scale = |k: usize| 0.5f32.powi((k / n) as i32);
+            let rows: Vec<f32> = rows.iter().enumerate().map(|(k, x)| x * scale(k)).collect();
+            Dense::from_rows(&rows, n)
         };
         let (a, b) = (factor(1), factor(2).transposed());
         let value_and_gradient = |w: &[f32]| {
             let residual = times(&times(&a, &Dense::from_rows(w, n)), &b);
-            let value = 0.5 * residual.pieces().flatten().map(|r| r * r).sum::<f32>();
+            let value = 0.5 * residual.entries().map(|r| r * r).sum::<f32>();
             let gradient = times(&times(&a.transposed(), &residual), &b.transposed());
-            (value, gradient.pieces().flatten().copied().collect::<Vec<f32>>())
+            (value, gradient.entries().collect::<Vec<f32>>())
         };
         let layout = {
             let mut layout = ParameterLayout::default();

@@ -13,7 +13,7 @@ use reverse::{Reverse, StateCotangents};
 use super::mlp::{Cotangents, Linear, Mlp};
 use super::species::SpeciesFeatures;
 use super::vector_network::VectorNetwork;
-use super::{Block, Initial, ParameterLayout};
+use super::{rows, Block, Initial, ParameterLayout};
 use crate::engine::{exp, Arena, Lane, Vector};
 
 /// Products on edges are kept for the way back where all of a network's come to no more lanes than
@@ -194,11 +194,7 @@ impl Egnn {
             species.add::<V>(theta, features);
         }
         for axis in 0..d {
-            let mut mean = V::zero();
-            for i in 0..n {
-                mean = mean.add(V::load(&input[i * d + axis]));
-            }
-            let mean = mean.mul(V::constant(1.0 / n as f64));
+            let mean = rows::mean::<V>(input, (n, d), axis);
             for i in 0..n {
                 for channel in 0..self.shape.channels {
                     let centred = V::load(&input[self.shape.input(channel, i, axis)]).sub(mean);

@@ -6,7 +6,7 @@ use crate::flow::Block;
 
 use super::pairs::PairBlock;
 use super::{PairStage, RadialConditioner, Tape};
-use crate::flow::rows::{load, push, scaled, store, subtract};
+use crate::flow::rows::{self, load, push, scaled, store, subtract};
 
 /// Where the cotangent of a pair stage's t comes from.
 enum Source<'a, T> {
@@ -385,11 +385,7 @@ impl RadialConditioner {
             store(total, centered_cotangent, i);
         }
         for axis in 0..D {
-            let mut mean = V::zero();
-            for i in 0..n {
-                mean = mean.add(V::load(&centered_cotangent[i * D + axis]));
-            }
-            let mean = mean.mul(V::constant(1.0 / n as f64));
+            let mean = rows::mean::<V>(centered_cotangent, (n, D), axis);
             for i in 0..n {
                 let c = V::load(&centered_cotangent[i * D + axis]).sub(mean);
                 c.accumulate(&mut y_cotangent[i * D + axis]);

@@ -4,7 +4,7 @@ use crate::engine::{matrix_product, silu_and_derivative, Kernel, Lane, Real, Vec
 
 use super::pairs::PairBlock;
 use super::{PairStage, RadialConditioner, Tape};
-use crate::flow::rows::{dot, load, subtract};
+use crate::flow::rows::{self, dot, load, subtract};
 
 /// A Gaussian ends at exp(−40) = 4e-18 instead of falling on: its products with weights would be
 /// subnormal numbers, which cost many processors a hundred cycles each.
@@ -102,11 +102,7 @@ impl RadialConditioner {
     fn geometry<V: Vector>(&self, y: &[Lane<V::Scalar>], tape: &mut Tape<'_, V::Scalar>) {
         let (n, d) = (self.particles, self.dimension);
         for axis in 0..d {
-            let mut mean = V::zero();
-            for i in 0..n {
-                mean = mean.add(V::load(&y[i * d + axis]));
-            }
-            let mean = mean.mul(V::constant(1.0 / n as f64));
+            let mean = rows::mean::<V>(y, (n, d), axis);
             for i in 0..n {
                 V::load(&y[i * d + axis]).sub(mean).store(&mut tape.centered[i * d + axis]);
             }
