@@ -145,15 +145,16 @@ pub struct PairwiseLayers {
 
 impl Default for PairwiseLayers {
     fn default() -> Self {
-        Self {
-            repeat: 6,
-            width: 32,
-            basis: 16,
-            cutoff: 8.0,
-            angular: 0,
-            message_passes: 1,
-            core: 0.1,
-        }
+        let PairwiseOptions {
+            width,
+            basis,
+            cutoff,
+            angular,
+            message_passes,
+            core,
+            noise_factor: _,
+        } = PairwiseOptions::default();
+        Self { repeat: 6, width, basis, cutoff, angular, message_passes, core }
     }
 }
 

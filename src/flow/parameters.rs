@@ -29,6 +29,9 @@ pub struct ParameterTensor {
     pub initial: Initial,
     /// Where it starts in the flat vector.
     pub offset: usize,
+    /// Whether a flow with it, and with the others of its kind, is the flow without them as long as they have their
+    /// initial values: what a trained flow can be given on top.
+    pub addition: bool,
 }
 
 impl ParameterTensor {
@@ -99,21 +102,33 @@ impl ParameterLayout {
 
     /// Adds a vector; no other tensor of the scope may have its name.
     pub fn vector(&mut self, name: &str, len: usize, initial: Initial) -> Block {
-        self.add(name, vec![len], initial);
+        self.add(name, vec![len], initial, false);
         Block { offset: self.total - len, rows: len, columns: 1 }
     }
 
     /// Adds a matrix [outputs, inputs].
     pub fn matrix(&mut self, name: &str, outputs: usize, inputs: usize, initial: Initial) -> Block {
-        self.add(name, vec![outputs, inputs], initial);
+        self.add(name, vec![outputs, inputs], initial, false);
         Block { offset: self.total - outputs * inputs, rows: outputs, columns: inputs }
     }
 
-    fn add(&mut self, name: &str, shape: Vec<usize>, initial: Initial) {
+    /// Adds a matrix that is an [`addition`](ParameterTensor::addition).
+    pub fn added_matrix(
+        &mut self,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+        initial: Initial,
+    ) -> Block {
+        self.add(name, vec![outputs, inputs], initial, true);
+        Block { offset: self.total - outputs * inputs, rows: outputs, columns: inputs }
+    }
+
+    fn add(&mut self, name: &str, shape: Vec<usize>, initial: Initial, addition: bool) {
         let name =
             if self.scope.is_empty() { name.to_string() } else { format!("{}.{name}", self.scope) };
         debug_assert!(self.tensors.iter().all(|t| t.name != name), "two tensors are called {name}");
-        let tensor = ParameterTensor { name, shape, initial, offset: self.total };
+        let tensor = ParameterTensor { name, shape, initial, offset: self.total, addition };
         self.total += tensor.len();
         self.tensors.push(tensor);
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::atomic::write_atomically;
 use crate::error::Error;
-use crate::flow::{ParameterLayout, ParameterTensor};
+use crate::flow::ParameterLayout;
 use crate::parallel::team;
 
 /// Version of the file's own layout; a file of another version is refused.
@@ -127,11 +127,6 @@ pub fn load_model(
     load(path.as_ref(), layout, None)
 }
 
-/// Whether a flow with this tensor is the flow without it as long as it has its initial values.
-fn is_addition(tensor: &ParameterTensor) -> bool {
-    tensor.name.split('.').any(|part| part == "angular")
-}
-
 fn load(
     path: &Path,
     layout: &ParameterLayout,
@@ -172,7 +167,7 @@ fn load(
 }
 
 /// [`load_model`] by rank 0, which may be the only one that sees the file, for all ranks. With `initial` parameters
-/// given, the flow may have angular features which the model's has not: theirs stay initial, which is no feature yet.
+/// given, the flow may have [additions](crate::flow::ParameterTensor::addition) which the model's has not: they stay initial.
 ///
 /// # Errors
 /// Those of [`load_model`], on every rank.
@@ -260,7 +255,7 @@ fn check_tensors(header: &Header, layout: &ParameterLayout, may_grow: bool) -> R
     let infos = header.tensors.tensors();
     for tensor in layout.tensors() {
         let name = &tensor.name;
-        if may_grow && is_addition(tensor) && !infos.contains_key(name) {
+        if may_grow && tensor.addition && !infos.contains_key(name) {
             continue;
         }
         let info = infos.get(name).ok_or_else(|| {

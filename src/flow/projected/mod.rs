@@ -136,13 +136,13 @@ impl ProjectedCoupling {
         let HalfShape { copies, particles, dimension: d } = half;
         let inner = Inner::new(options);
         let in_three = d == 3 && options.projection != Projection::Vector;
-        let refuse = |field: &str, problem: String| Err(Error::parameter(field, problem));
         let fewest = if in_three { 3 } else { 2 };
         if particles < fewest {
-            return refuse("particles", format!("is {particles}: use at least {fewest}"));
+            let problem = format!("is {particles}: use at least {fewest}");
+            return Err(Error::parameter("particles", problem));
         }
         if !(2..=3).contains(&d) {
-            return refuse("dimension", format!("is {d}: use 2 or 3"));
+            return Err(Error::parameter("dimension", format!("is {d}: use 2 or 3")));
         }
         if !(1..=MAX_BINS).contains(&options.bins) {
             return refuse("bins", format!("is {}: use 1 to {MAX_BINS}", options.bins));
@@ -233,7 +233,6 @@ impl ProjectedCoupling {
         options: &NonequivariantOptions,
         layout: &mut ParameterLayout,
     ) -> Result<Self, Error> {
-        let refuse = |field: &str, problem: String| Err(Error::parameter(field, problem));
         let NonequivariantOptions { blocks, features, heads, .. } = *options;
         for (field, size) in [("blocks", blocks), ("features", features), ("heads", heads)] {
             if size == 0 {
@@ -270,9 +269,14 @@ impl ProjectedCoupling {
 fn widths(field: &str, hidden: &[usize]) -> Result<(), Error> {
     if hidden.is_empty() || hidden.contains(&0) {
         let problem = format!("is {hidden:?}: use at least one positive width");
-        return Err(Error::parameter(field, problem));
+        return refuse(field, problem);
     }
     Ok(())
+}
+
+/// Refuses a key of the layer.
+fn refuse<T>(field: &str, problem: String) -> Result<T, Error> {
+    Err(Error::parameter(format!("flow.layers.{field}"), problem))
 }
 
 impl<T: Real> Coupling<T> for ProjectedCoupling {

@@ -41,7 +41,10 @@ impl Angular {
         }
         // Vectors of length about one, so that q is as large as the other features.
         let start = Initial::Normal(0.3 / ((particles - 1) as f64).sqrt());
-        Some(Self { channels, weight: layout.matrix("angular.weight", channels, basis, start) })
+        Some(Self {
+            channels,
+            weight: layout.added_matrix("angular.weight", channels, basis, start),
+        })
     }
 
     /// Arithmetic per pair of all this, and of its way back.

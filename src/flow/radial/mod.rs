@@ -170,7 +170,7 @@ impl RadialConditioner {
             // They come in as training asks for them.
             angular: (options.angular > 0).then(|| {
                 let start = Initial::Constant(0.0);
-                layout.matrix(&format!("{name}.angular"), width, options.angular, start)
+                layout.added_matrix(&format!("{name}.angular"), width, options.angular, start)
             }),
             node: layout.matrix(
                 &format!("{name}.node"),
