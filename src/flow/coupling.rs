@@ -1,6 +1,7 @@
 //! The coupling trait: one half of the copies moves, given the other half.
 
 use crate::engine::{Lane, Real};
+use crate::error::Error;
 
 /// Shape of one half of the state: `copies` configurations of `particles` in `dimension` dimensions.
 /// In lanes it is row-major [copies, particles, dimension].
@@ -113,4 +114,9 @@ pub struct Vjp<'a, T> {
     pub frame_loss_cotangent: &'a Lane<T>,
     /// ∂L/∂θ, summed over the samples of the tile, is added here; `None` skips that work.
     pub gradient: Option<&'a mut [T]>,
+}
+
+/// Refuses an option of a layer.
+pub(super) fn refuse<T>(option: &str, problem: String) -> Result<T, Error> {
+    Err(Error::parameter(format!("flow.layers.{option}"), problem))
 }

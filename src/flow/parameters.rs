@@ -102,14 +102,12 @@ impl ParameterLayout {
 
     /// Adds a vector; no other tensor of the scope may have its name.
     pub fn vector(&mut self, name: &str, len: usize, initial: Initial) -> Block {
-        self.add(name, vec![len], initial, false);
-        Block { offset: self.total - len, rows: len, columns: 1 }
+        self.add(name, vec![len], initial, false)
     }
 
     /// Adds a matrix [outputs, inputs].
     pub fn matrix(&mut self, name: &str, outputs: usize, inputs: usize, initial: Initial) -> Block {
-        self.add(name, vec![outputs, inputs], initial, false);
-        Block { offset: self.total - outputs * inputs, rows: outputs, columns: inputs }
+        self.add(name, vec![outputs, inputs], initial, false)
     }
 
     /// Adds a matrix that is an [`addition`](ParameterTensor::addition).
@@ -120,17 +118,19 @@ impl ParameterLayout {
         inputs: usize,
         initial: Initial,
     ) -> Block {
-        self.add(name, vec![outputs, inputs], initial, true);
-        Block { offset: self.total - outputs * inputs, rows: outputs, columns: inputs }
+        self.add(name, vec![outputs, inputs], initial, true)
     }
 
-    fn add(&mut self, name: &str, shape: Vec<usize>, initial: Initial, addition: bool) {
+    fn add(&mut self, name: &str, shape: Vec<usize>, initial: Initial, addition: bool) -> Block {
         let name =
             if self.scope.is_empty() { name.to_string() } else { format!("{}.{name}", self.scope) };
         debug_assert!(self.tensors.iter().all(|t| t.name != name), "two tensors are called {name}");
         let tensor = ParameterTensor { name, shape, initial, offset: self.total, addition };
+        let rows = tensor.shape[0];
+        let block = Block { offset: self.total, rows, columns: tensor.shape[1..].iter().product() };
         self.total += tensor.len();
         self.tensors.push(tensor);
+        block
     }
 
     /// The tensors in order.

@@ -13,7 +13,9 @@ pub(super) struct Dense {
 impl Dense {
     /// Zero everywhere.
     pub fn zeros(rows: usize, columns: usize) -> Self {
-        Self { rows, columns, lanes: vec![Lane::splat(0.0); rows * columns.div_ceil(LANES)] }
+        let mut zeros = Self::default();
+        zeros.clear(rows, columns);
+        zeros
     }
 
     /// One on the diagonal.

@@ -53,27 +53,11 @@ pub(super) struct Rule {
 }
 
 impl Rule {
+    #[inline(always)]
     fn direct(self, squares: &mut [f32], gradient: &[f32], direction: &mut [f32]) {
         for ((m, g), square) in direction.iter_mut().zip(gradient).zip(squares) {
             *square = self.keep * *square + (1.0 - self.keep) * g * g;
             *m /= square.sqrt() + self.epsilon;
-        }
-    }
-
-    /// The same of whole matrices.
-    #[inline(always)]
-    fn direct_all<V>(self, squares: &mut Dense, gradient: &Dense, direction: &mut Dense)
-    where
-        V: Vector<Scalar = f32>,
-    {
-        let (keep, add) = (V::splat(self.keep), V::splat(1.0 - self.keep));
-        let epsilon = V::splat(self.epsilon);
-        let moments = direction.lanes_mut().iter_mut();
-        for ((m, g), square) in moments.zip(gradient.lanes()).zip(squares.lanes_mut()) {
-            let g = V::load(g);
-            let new = keep.mul_add(V::load(square), add.mul(g).mul(g));
-            new.store(square);
-            V::load(m).div(new.sqrt().add(epsilon)).store(m);
         }
     }
 }
@@ -205,7 +189,8 @@ impl Kernel<f32> for Update<'_, '_> {
         moments.set_rows(entries.direction, width);
         rotation.see::<V>(moments, spare);
         squares.set_rows(entries.squares, width);
-        rule.direct_all::<V>(squares, seen, moments);
+        let lanes = squares.lanes_mut().iter_mut().zip(seen.lanes()).zip(moments.lanes_mut());
+        lanes.for_each(|((square, g), m)| rule.direct(&mut square.0, &g.0, &mut m.0));
         squares.write_rows(entries.squares);
         rotation.unsee::<V>(moments, [spare, columns]);
         moments.write_rows(entries.direction);

@@ -27,6 +27,7 @@ mod exponential;
 use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::error::Error;
 
+use super::coupling::refuse;
 use super::radial::{
     displacement, displacement_vjp, mean, total, Outputs, RadialConditioner, Sizes,
 };
@@ -104,10 +105,10 @@ impl PairwiseCoupling {
         layout: &mut ParameterLayout,
     ) -> Result<Self, Error> {
         if options.width == 0 {
-            return Err(Error::parameter("flow.layers.width", "must be at least 1"));
+            return refuse("width", "must be at least 1".into());
         }
         if options.basis < 2 {
-            return Err(Error::parameter("flow.layers.basis", "must be at least 2"));
+            return refuse("basis", "must be at least 2".into());
         }
         let lengths = [
             ("cutoff", options.cutoff),
@@ -116,10 +117,7 @@ impl PairwiseCoupling {
         ];
         for (field, value) in lengths {
             if !(value > 0.0 && value.is_finite()) {
-                return Err(Error::parameter(
-                    format!("flow.layers.{field}"),
-                    format!("is {value}: use a positive number"),
-                ));
+                return refuse(field, format!("is {value}: use a positive number"));
             }
         }
         let HalfShape { copies, particles, dimension } = shape;

@@ -24,6 +24,7 @@ mod transform;
 use std::f64::consts::PI;
 
 use super::attention::{self, Transformer};
+use super::coupling::refuse;
 use super::egnn::{self, Egnn};
 use super::radial::{self as light, RadialNetwork};
 use super::spline::{Ends, SplineShape, MAX_BINS};
@@ -272,11 +273,6 @@ fn widths(field: &str, hidden: &[usize]) -> Result<(), Error> {
         return refuse(field, problem);
     }
     Ok(())
-}
-
-/// Refuses a key of the layer.
-fn refuse<T>(field: &str, problem: String) -> Result<T, Error> {
-    Err(Error::parameter(format!("flow.layers.{field}"), problem))
 }
 
 impl<T: Real> Coupling<T> for ProjectedCoupling {
