@@ -39,7 +39,7 @@ pub(super) enum Command {
     )]
     Sample(SampleArgs),
     /// One table and one figure of several runs; the seeds of one recipe are one line
-    #[command(after_help = "Example: boltzflow compare runs/dw4_* --csv dw4.csv -o dw4.svg")]
+    #[command(after_help = "Example: boltzflow compare runs/dw4_*/ --csv dw4.csv -o dw4.svg")]
     Compare(CompareArgs),
     /// One HTML page about runs: verdict, curves, distributions, configurations
     #[command(after_help = "Example: boltzflow report runs/dw4_fab -o dw4.html")]
