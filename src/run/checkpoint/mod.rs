@@ -1,0 +1,224 @@
+//! Checkpoints: the whole training state, so that a run resumes as if it had never stopped.
+//!
+//! A checkpoint of step S is `checkpoint-S.safetensors` (arrays) and `checkpoint-S.json` (counters
+//! and the arrays' checksum). The JSON is written last, so that it vouches for complete arrays; the
+//! last two checkpoints are kept, so that a damaged one costs little.
+
+mod content;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::parallel::team;
+use crate::train::TrainingState;
+
+use super::atomic::write_atomically;
+use content::{decode, encode, BufferParts, Head};
+
+/// Checkpoints that stay.
+const KEPT: usize = 2;
+
+/// What continues besides the training state.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SessionTotals {
+    /// Wall time of training so far, in seconds.
+    pub train_seconds: f64,
+    /// Sum of losses since the last row of metrics.
+    pub loss: f64,
+    /// Sum of gradient norms since the last row of metrics.
+    pub gradient_norm: f64,
+    /// Steps behind these two.
+    pub steps: f64,
+    /// Thread seconds in the flow so far.
+    pub flow_seconds: f64,
+    /// Thread seconds in the potential so far.
+    pub potential_seconds: f64,
+    /// Time of all threads so far, in seconds; sessions may have had different numbers of them.
+    pub thread_seconds: f64,
+    /// Negative log-likelihood on validation data of the model that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_validation: Option<f64>,
+}
+
+/// A training that can go on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// The training state.
+    pub state: TrainingState,
+    /// The session's own sums.
+    pub totals: SessionTotals,
+    /// The resolved recipe.
+    pub recipe: String,
+}
+
+impl Checkpoint {
+    /// Writes this checkpoint into `folder` and removes all but the last two. A collective operation: rank 0
+    /// writes, and its error is that of all.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; earlier checkpoints are untouched then.
+    pub fn save(&self, folder: &Path) -> Result<(), Error> {
+        let buffer = self.state.buffer.parts();
+        let team = team();
+        team.agree(if team.leads() { self.write(folder, buffer) } else { Ok(()) })
+    }
+
+    fn write(&self, folder: &Path, buffer: BufferParts<'_>) -> Result<(), Error> {
+        let [arrays_path, head_path] = paths(folder, self.state.step);
+        let (arrays, head) = encode(self, buffer).map_err(|what| Error::Write {
+            path: head_path.clone(),
+            source: std::io::Error::other(what),
+        })?;
+        write_atomically(&arrays_path, |file| file.write_all(&arrays))?;
+        write_atomically(&head_path, |file| file.write_all(head.as_bytes()))?;
+        remove(folder, KEPT);
+        Ok(())
+    }
+
+    /// Whether there is a checkpoint in `folder`, good or not.
+    pub fn exists(folder: &Path) -> bool {
+        !steps_in(folder, "json").is_empty()
+    }
+
+    /// Removes all checkpoints in `folder`, as far as that is possible.
+    pub fn remove_all(folder: &Path) {
+        remove(folder, 0);
+    }
+
+    /// The latest good checkpoint in `folder` for a training that starts as `start`, and a sentence
+    /// for every damaged one that was passed over; `None` where there is no checkpoint. A collective
+    /// operation: rank 0 reads.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when there are checkpoints and none is good.
+    pub fn load(
+        folder: &Path,
+        start: &TrainingState,
+    ) -> Result<(Option<Self>, Vec<String>), Error> {
+        let team = team();
+        let mut damaged = Vec::new();
+        let steps = if team.leads() { steps_in(folder, "json") } else { Vec::new() };
+        let mut found = None;
+        for step in steps {
+            match read(folder, step).and_then(|(head, bytes)| {
+                // Each rank keeps its part of the buffer, so that this looks at everything at once.
+                let head_text = serde_json::to_vec(&head).unwrap_or_default();
+                Ok((
+                    decode(head, &bytes, &path(folder, step, "safetensors"), start)?,
+                    head_text,
+                    bytes,
+                ))
+            }) {
+                Ok(good) => {
+                    found = Some(good);
+                    break;
+                }
+                Err(error) => damaged.push(error.to_string()),
+            }
+        }
+        team.agree(match (&found, damaged.last()) {
+            (None, Some(last)) => Err(Error::Data {
+                file: folder.to_path_buf(),
+                problem: format!(
+                    "has no good checkpoint ({last}): start again in another folder, or remove this one"
+                ),
+            }),
+            _ => Ok(()),
+        })?;
+        let (checkpoint, head, bytes) = match found {
+            Some((checkpoint, head, bytes)) => (Some(checkpoint), head, bytes),
+            None => (None, Vec::new(), Vec::new()),
+        };
+        if team.is_alone() {
+            return Ok((checkpoint, damaged));
+        }
+        let head = team.from_leader(|| Ok::<_, Error>(head))?;
+        let bytes = team.from_leader(|| Ok::<_, Error>(bytes))?;
+        let checkpoint = match checkpoint {
+            None if !head.is_empty() => {
+                let wrong = |e: serde_json::Error| Error::Data {
+                    file: folder.to_path_buf(),
+                    problem: format!("its checkpoint did not arrive: {e}"),
+                };
+                let head = serde_json::from_slice(&head).map_err(wrong);
+                Some(head.and_then(|head| decode(head, &bytes, folder, start)))
+            }
+            checkpoint => checkpoint.map(Ok),
+        };
+        Ok((team.agree(checkpoint.transpose())?, damaged))
+    }
+
+    /// Recipe and step of the latest checkpoint in `folder`, without its arrays.
+    pub fn peek(folder: &Path) -> Option<(String, u64)> {
+        steps_in(folder, "json").into_iter().find_map(|step| {
+            let [_, head] = paths(folder, step);
+            let head = Head::peek(&fs::read(head).ok()?)?;
+            Some((head.recipe, head.step))
+        })
+    }
+}
+
+/// Removes all but the latest `kept`, and arrays whose head was never written.
+fn remove(folder: &Path, kept: usize) {
+    let mut stay = steps_in(folder, "json");
+    stay.truncate(kept);
+    // Heads first: arrays without a head are no checkpoint. A leftover does no harm.
+    for end in ["json", "safetensors"] {
+        for step in steps_in(folder, end).into_iter().filter(|step| !stay.contains(step)) {
+            let _ = fs::remove_file(path(folder, step, end));
+        }
+    }
+}
+
+fn path(folder: &Path, step: u64, end: &str) -> PathBuf {
+    folder.join(format!("checkpoint-{step:010}.{end}"))
+}
+
+fn paths(folder: &Path, step: u64) -> [PathBuf; 2] {
+    ["safetensors", "json"].map(|end| path(folder, step, end))
+}
+
+/// Steps that have a checkpoint's file with this extension, latest first.
+fn steps_in(folder: &Path, end: &str) -> Vec<u64> {
+    let mut steps: Vec<u64> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            let name = name.to_str()?.strip_prefix("checkpoint-")?.strip_suffix(end)?;
+            name.strip_suffix('.')?.parse().ok()
+        })
+        .collect();
+    steps.sort_unstable_by(|a, b| b.cmp(a));
+    steps
+}
+
+/// Head and arrays of the checkpoint of `step`, as far as their checksums say.
+fn read(folder: &Path, step: u64) -> Result<(Head, Vec<u8>), Error> {
+    let [arrays_path, head_path] = paths(folder, step);
+    let unreadable = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| Error::Read { path, source }
+    };
+    let text = fs::read(&head_path).map_err(unreadable(&head_path))?;
+    let head =
+        Head::unseal(&text).map_err(|problem| Error::Data { file: head_path.clone(), problem })?;
+
+    let wrong = |problem: String| Error::Data { file: arrays_path.clone(), problem };
+    let found = fs::metadata(&arrays_path).map_err(unreadable(&arrays_path))?.len();
+    if found != head.arrays_bytes {
+        return Err(wrong(format!("has {found} bytes and should have {}", head.arrays_bytes)));
+    }
+    let bytes = fs::read(&arrays_path).map_err(unreadable(&arrays_path))?;
+    if crc32fast::hash(&bytes) != head.arrays_crc32 {
+        return Err(wrong("is damaged: its checksum does not fit".to_string()));
+    }
+    Ok((head, bytes))
+}
+
+#[cfg(test)]
+mod tests;

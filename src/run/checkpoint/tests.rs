@@ -1,0 +1,95 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::faults::{with_fault, Fault};
+use super::*;
+use crate::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions};
+use crate::potential::{DoubleWell, DoubleWellParameters};
+use crate::sampling::AugmentedTarget;
+use crate::train::Method;
+use crate::train::Problem;
+
+fn start() -> TrainingState {
+    let parameters = DoubleWellParameters {
+        particles: 3,
+        dimension: 2,
+        a: 0.0,
+        b: -1.0,
+        c: 0.5,
+        r0: 2.0,
+        temperature: 1.0,
+    };
+    let potential = Arc::new(DoubleWell::new(parameters).unwrap());
+    let layer = PairwiseOptions { width: 4, basis: 4, ..PairwiseOptions::default() };
+    let options = FlowOptions {
+        augmented_copies: 1,
+        base_scale: 1.0,
+        augmentation_scale: 0.3,
+        layers: vec![CouplingOptions::Pairwise(layer)],
+    };
+    let flow = Arc::new(Flow::new(crate::system::System::new(3, 2).unwrap(), &options).unwrap());
+    let target = AugmentedTarget::new(potential, flow.copies(), 0.3).unwrap();
+    let problem = Problem { flow, target, seed: 5 };
+    let mut state = TrainingState::new(&problem, Method::Soap, 2, 0.1, 900);
+    let rows = 800;
+    let joint: Vec<f64> = (0..rows * 12).map(f64::from).collect();
+    state.buffer.push(&joint, &vec![0.5; rows as usize], &vec![-1.5; rows as usize]);
+    state
+}
+
+fn checkpoint(step: u64) -> Checkpoint {
+    let mut state = start();
+    state.step = step;
+    state.theta[0] = step as f32;
+    Checkpoint { state, totals: SessionTotals::default(), recipe: "seed = 5\n".into() }
+}
+
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
+}
+
+/// Every file is one that a sound disk would hold; nothing is half-written.
+fn are_whole(found: &BTreeMap<String, Vec<u8>>, sound: &BTreeMap<String, Vec<u8>>) -> bool {
+    found.iter().all(|(name, bytes)| sound.get(name) == Some(bytes))
+}
+
+#[test]
+fn whatever_operation_of_a_checkpoint_fails_the_last_good_one_loads() {
+    let mut sound = BTreeMap::new();
+    let place = tempfile::tempdir().unwrap();
+    for step in 1..=3 {
+        checkpoint(step).save(place.path()).unwrap();
+        sound.extend(files(place.path()));
+    }
+    assert_eq!(sound.len(), 6);
+    for fault in [Fault::Full, Fault::Short] {
+        let mut failed = 0;
+        for after in 0.. {
+            let place = tempfile::tempdir().unwrap();
+            let folder = place.path();
+            (1..=2).for_each(|step| checkpoint(step).save(folder).unwrap());
+            let (result, happened) = with_fault(after, fault, || checkpoint(3).save(folder));
+            let found = files(folder);
+            assert!(are_whole(&found, &sound), "{fault:?} at operation {after}");
+            let (loaded, damaged) = Checkpoint::load(folder, &start()).unwrap();
+            assert_eq!(damaged, [""; 0], "{fault:?} at operation {after}");
+            let good = if result.is_ok() { 3 } else { 2 };
+            assert!(loaded.unwrap() == checkpoint(good), "{fault:?} at operation {after}");
+            if let Err(error) = result {
+                failed += 1;
+                assert!(error.to_string().contains("checkpoint-0000000003"), "{error}");
+                assert_eq!(error.exit_code(), 3);
+            }
+            if !happened {
+                break;
+            }
+        }
+        // Two files, each created, written, synced and renamed.
+        assert!(failed >= 8, "{fault:?}: {failed}");
+    }
+    // Planted: a file that was written straight to its place.
+    let mut found = sound.clone();
+    found.values_mut().for_each(|bytes| bytes.truncate(bytes.len() / 2));
+    assert!(!are_whole(&found, &sound));
+}
