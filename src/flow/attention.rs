@@ -12,7 +12,9 @@
 //! Particles have no numbers in it: it is equivariant under permutations within a species, and not under
 //! rotations.
 
-use super::mlp::{normalize, normalize_adjoint, Cotangents, Linear, Mlp};
+use super::linear::Linear;
+use super::mlp::{Cotangents, Mlp};
+use super::normalization::{normalize, normalize_adjoint};
 use super::species::SpeciesFeatures;
 use super::vector_network::VectorNetwork;
 use super::{rows, HalfShape, Initial, ParameterLayout};

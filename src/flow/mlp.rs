@@ -1,19 +1,12 @@
 //! Multilayer perceptrons on lanes: Linear, SiLU, then LayerNorm → Linear → SiLU with a skip.
-//!
-//! The normalisation has no gain and no offset of its own: the linear map that follows has them.
 
-use super::{Block, Initial, ParameterLayout};
-use crate::engine::{
-    matrix_product, outer_product, silu_and_derivative, Arena, Kernel, Lane, Real, Vector,
-};
-
-/// Added to the variance in a normalisation.
-const VARIANCE_FLOOR: f64 = 1e-5;
+use super::linear::Linear;
+use super::normalization::{normalize, normalize_adjoint, NORMALIZATION_OPERATIONS};
+use super::ParameterLayout;
+use crate::engine::{silu_and_derivative, Arena, Kernel, Lane, Real, Vector};
 
 /// Arithmetic of one SiLU with its derivative: the exponential's polynomial and what surrounds it.
 pub(super) const SILU_OPERATIONS: f64 = 26.0;
-/// Arithmetic of one entry of a normalisation, and of its adjoint.
-const NORMALIZATION_OPERATIONS: (f64, f64) = (6.0, 7.0);
 
 /// Counted arithmetic of a network.
 #[derive(Debug, Clone, Copy)]
@@ -25,128 +18,6 @@ pub(super) struct Operations {
     pub rest: f64,
     /// Everything else on the way back.
     pub back: f64,
-}
-
-/// An affine map of features.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Linear {
-    weight: Block,
-    bias: Block,
-}
-
-impl Linear {
-    /// Weights start normal with variance `scale`/inputs, the bias at zero.
-    pub fn new(
-        layout: &mut ParameterLayout,
-        name: &str,
-        outputs: usize,
-        inputs: usize,
-        scale: f64,
-    ) -> Self {
-        let initial = Initial::Normal((scale / inputs as f64).sqrt());
-        Self {
-            weight: layout.matrix(&format!("{name}.weight"), outputs, inputs, initial),
-            bias: layout.vector(&format!("{name}.bias"), outputs, Initial::Constant(0.0)),
-        }
-    }
-
-    pub fn outputs(&self) -> usize {
-        self.weight.rows()
-    }
-
-    pub fn inputs(&self) -> usize {
-        self.weight.columns()
-    }
-
-    /// The bias.
-    #[inline(always)]
-    pub fn bias<'a, T>(&self, theta: &'a [T]) -> &'a [T] {
-        self.bias.of(theta)
-    }
-
-    /// out = W·x, or out += W·x, without the bias, where x fills the columns from `from` on.
-    #[inline(always)]
-    pub fn product<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        from: usize,
-        x: &[Lane<V::Scalar>],
-        out: &mut [Lane<V::Scalar>],
-        items: usize,
-        accumulate: bool,
-    ) {
-        let weight = self.weight.matrix(theta).columns(from, x.len() / items);
-        matrix_product::<V>(weight, x, out, items, accumulate);
-    }
-
-    /// out += b.
-    #[inline(always)]
-    pub fn add_bias<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        out: &mut [Lane<V::Scalar>],
-        items: usize,
-    ) {
-        for (row, &bias) in out.chunks_exact_mut(items).zip(self.bias.of(theta)) {
-            for lane in row {
-                V::splat(bias).accumulate(lane);
-            }
-        }
-    }
-
-    /// x̄ = Wᵀ·ȳ, or x̄ += Wᵀ·ȳ, for the inputs that fill the columns from `from` on.
-    #[inline(always)]
-    pub fn transposed_product<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        from: usize,
-        y_cotangent: &[Lane<V::Scalar>],
-        x_cotangent: &mut [Lane<V::Scalar>],
-        items: usize,
-        accumulate: bool,
-    ) {
-        let weight = self.weight.matrix(theta).columns(from, x_cotangent.len() / items);
-        matrix_product::<V>(weight.transposed(), y_cotangent, x_cotangent, items, accumulate);
-    }
-
-    /// Adds ȳ·xᵀ to the gradient of the weights, for the inputs that fill the columns from `from` on.
-    #[inline(always)]
-    pub fn weight_gradient<V: Vector>(
-        &self,
-        gradient: &mut [V::Scalar],
-        from: usize,
-        y_cotangent: &[Lane<V::Scalar>],
-        x: &[Lane<V::Scalar>],
-        items: usize,
-    ) {
-        if x.is_empty() {
-            return;
-        }
-        let gradient = &mut self.weight.of_mut(gradient)[from..];
-        outer_product::<V>(y_cotangent, x, gradient, self.inputs(), items);
-    }
-
-    /// Adds ȳ, summed over the items, to the gradient of the bias.
-    #[inline(always)]
-    pub fn bias_gradient<V: Vector>(
-        &self,
-        gradient: &mut [V::Scalar],
-        y_cotangent: &[Lane<V::Scalar>],
-        items: usize,
-    ) {
-        let gradient = self.bias.of_mut(gradient);
-        for (row, gradient) in y_cotangent.chunks_exact(items).zip(gradient) {
-            let mut sum = V::zero();
-            for lane in row {
-                sum = sum.add(V::load(lane));
-            }
-            *gradient += sum.sum();
-        }
-    }
-
-    pub fn operations(&self) -> f64 {
-        2.0 * (self.inputs() * self.outputs()) as f64
-    }
 }
 
 /// A perceptron whose first linear map is applied by the caller, because inputs may come in parts.
@@ -451,70 +322,6 @@ fn activate<V: Vector>(
     if let Some(skip) = skip {
         for (value, skip) in value.iter_mut().zip(skip) {
             V::load(skip).accumulate(value);
-        }
-    }
-}
-
-/// normal = (x − mean)/deviation over the features of each item.
-#[inline(always)]
-pub(super) fn normalize<V: Vector>(
-    x: &[Lane<V::Scalar>],
-    normal: &mut [Lane<V::Scalar>],
-    inverse_deviation: &mut [Lane<V::Scalar>],
-) {
-    let items = inverse_deviation.len();
-    let share = V::constant(items as f64 / x.len() as f64);
-    for (item, inverse_deviation) in inverse_deviation.iter_mut().enumerate() {
-        let mut mean = V::zero();
-        for lane in x[item..].iter().step_by(items) {
-            mean = mean.add(V::load(lane));
-        }
-        let mean = mean.mul(share);
-        let mut variance = V::zero();
-        for lane in x[item..].iter().step_by(items) {
-            let deviation = V::load(lane).sub(mean);
-            variance = deviation.mul_add(deviation, variance);
-        }
-        let variance = variance.mul_add(share, V::constant(VARIANCE_FLOOR));
-        let inverse = V::constant(1.0).div(variance.sqrt());
-        inverse.store(inverse_deviation);
-        let rows = x[item..].iter().step_by(items);
-        for (lane, normal) in rows.zip(normal[item..].iter_mut().step_by(items)) {
-            V::load(lane).sub(mean).mul(inverse).store(normal);
-        }
-    }
-}
-
-/// x̄ = (n̄ − mean(n̄) − n·mean(n̄·n))/deviation, added to what `x_cotangent` holds or in its place.
-#[inline(always)]
-pub(super) fn normalize_adjoint<V: Vector>(
-    normal: &[Lane<V::Scalar>],
-    inverse_deviation: &[Lane<V::Scalar>],
-    normal_cotangent: &[Lane<V::Scalar>],
-    x_cotangent: &mut [Lane<V::Scalar>],
-    accumulate: bool,
-) {
-    let items = inverse_deviation.len();
-    let share = V::constant(items as f64 / normal.len() as f64);
-    for (item, inverse) in inverse_deviation.iter().enumerate() {
-        let inverse = V::load(inverse);
-        let (mut mean, mut slope) = (V::zero(), V::zero());
-        let rows = normal[item..].iter().step_by(items);
-        for (n, g) in rows.clone().zip(normal_cotangent[item..].iter().step_by(items)) {
-            let g = V::load(g);
-            mean = mean.add(g);
-            slope = g.mul_add(V::load(n), slope);
-        }
-        let (mean, slope) = (mean.mul(share), slope.mul(share));
-        let cotangents = normal_cotangent[item..].iter().step_by(items);
-        let into = x_cotangent[item..].iter_mut().step_by(items);
-        for ((n, g), x) in rows.zip(cotangents).zip(into) {
-            let g = V::load(g).sub(mean).sub(V::load(n).mul(slope)).mul(inverse);
-            if accumulate {
-                g.accumulate(x);
-            } else {
-                g.store(x);
-            }
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::edges::{falloff_of, Edges, EDGES};
 use super::{Shape, Sizes};
 use crate::engine::{sigmoid, Arena, Lane, Real, Vector};
-use crate::flow::mlp::{Linear, Memory, Mlp, SILU_OPERATIONS};
+use crate::flow::linear::Linear;
+use crate::flow::mlp::{Memory, Mlp, SILU_OPERATIONS};
 use crate::flow::ParameterLayout;
 
 /// Variance of the last weights of what moves positions, relative to the others'.

@@ -10,7 +10,8 @@ mod tests;
 use block::{Layers, State};
 use reverse::{Reverse, StateCotangents};
 
-use super::mlp::{Cotangents, Linear, Mlp};
+use super::linear::Linear;
+use super::mlp::{Cotangents, Mlp};
 use super::species::SpeciesFeatures;
 use super::vector_network::VectorNetwork;
 use super::{rows, Block, Initial, ParameterLayout};

@@ -1,0 +1,126 @@
+//! Affine maps on lanes, with the products that their adjoints need.
+
+use super::{Block, Initial, ParameterLayout};
+use crate::engine::{matrix_product, outer_product, Lane, Vector};
+
+/// An affine map of features.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Linear {
+    weight: Block,
+    bias: Block,
+}
+
+impl Linear {
+    /// Weights start normal with variance `scale`/inputs, the bias at zero.
+    pub fn new(
+        layout: &mut ParameterLayout,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+        scale: f64,
+    ) -> Self {
+        let initial = Initial::Normal((scale / inputs as f64).sqrt());
+        Self {
+            weight: layout.matrix(&format!("{name}.weight"), outputs, inputs, initial),
+            bias: layout.vector(&format!("{name}.bias"), outputs, Initial::Constant(0.0)),
+        }
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.weight.rows()
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.weight.columns()
+    }
+
+    /// The bias.
+    #[inline(always)]
+    pub fn bias<'a, T>(&self, theta: &'a [T]) -> &'a [T] {
+        self.bias.of(theta)
+    }
+
+    /// out = W·x, or out += W·x, without the bias, where x fills the columns from `from` on.
+    #[inline(always)]
+    pub fn product<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        from: usize,
+        x: &[Lane<V::Scalar>],
+        out: &mut [Lane<V::Scalar>],
+        items: usize,
+        accumulate: bool,
+    ) {
+        let weight = self.weight.matrix(theta).columns(from, x.len() / items);
+        matrix_product::<V>(weight, x, out, items, accumulate);
+    }
+
+    /// out += b.
+    #[inline(always)]
+    pub fn add_bias<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        out: &mut [Lane<V::Scalar>],
+        items: usize,
+    ) {
+        for (row, &bias) in out.chunks_exact_mut(items).zip(self.bias.of(theta)) {
+            for lane in row {
+                V::splat(bias).accumulate(lane);
+            }
+        }
+    }
+
+    /// x̄ = Wᵀ·ȳ, or x̄ += Wᵀ·ȳ, for the inputs that fill the columns from `from` on.
+    #[inline(always)]
+    pub fn transposed_product<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        from: usize,
+        y_cotangent: &[Lane<V::Scalar>],
+        x_cotangent: &mut [Lane<V::Scalar>],
+        items: usize,
+        accumulate: bool,
+    ) {
+        let weight = self.weight.matrix(theta).columns(from, x_cotangent.len() / items);
+        matrix_product::<V>(weight.transposed(), y_cotangent, x_cotangent, items, accumulate);
+    }
+
+    /// Adds ȳ·xᵀ to the gradient of the weights, for the inputs that fill the columns from `from` on.
+    #[inline(always)]
+    pub fn weight_gradient<V: Vector>(
+        &self,
+        gradient: &mut [V::Scalar],
+        from: usize,
+        y_cotangent: &[Lane<V::Scalar>],
+        x: &[Lane<V::Scalar>],
+        items: usize,
+    ) {
+        if x.is_empty() {
+            return;
+        }
+        let gradient = &mut self.weight.of_mut(gradient)[from..];
+        outer_product::<V>(y_cotangent, x, gradient, self.inputs(), items);
+    }
+
+    /// Adds ȳ, summed over the items, to the gradient of the bias.
+    #[inline(always)]
+    pub fn bias_gradient<V: Vector>(
+        &self,
+        gradient: &mut [V::Scalar],
+        y_cotangent: &[Lane<V::Scalar>],
+        items: usize,
+    ) {
+        let gradient = self.bias.of_mut(gradient);
+        for (row, gradient) in y_cotangent.chunks_exact(items).zip(gradient) {
+            let mut sum = V::zero();
+            for lane in row {
+                sum = sum.add(V::load(lane));
+            }
+            *gradient += sum.sum();
+        }
+    }
+
+    pub fn operations(&self) -> f64 {
+        2.0 * (self.inputs() * self.outputs()) as f64
+    }
+}
