@@ -1,16 +1,14 @@
 //! The report: one page that stands alone, whatever is in it, and its server.
 
+mod binary;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
 
+use binary::boltzflow;
 use boltzflow::report::{page, serve, Curves, Facts, Report, RunReport};
-
-fn boltzflow(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_boltzflow")).args(arguments).output().unwrap()
-}
 
 fn run(name: &str) -> RunReport {
     let facts = Facts { name: name.to_string(), ..Facts::default() };
@@ -22,42 +20,46 @@ fn report(runs: Vec<RunReport>) -> Report {
     Report { version: "0", live: false, runs }
 }
 
-/// The runs of the repository, without the reference samples that would be drawn anew.
-fn committed(name: &str, to: &Path) -> String {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("runs").join(name);
-    let folder = to.join(name);
-    fs::create_dir(&folder).unwrap();
-    for file in ["target.toml", "metrics.csv", "evaluation.json", "model.safetensors"] {
-        fs::copy(from.join(file), folder.join(file)).unwrap();
+fn committed(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("runs").join(path)
+}
+
+/// A run of two steps, without reference samples.
+fn train(place: &Path, name: &str) {
+    let recipe = committed("dw4_brief.toml");
+    let mut arguments = vec!["train", recipe.to_str().unwrap(), "-o", name];
+    for change in ["train.steps=2", "evaluate.samples=300", "evaluate.reference_samples=0"] {
+        arguments.extend(["--set", change]);
     }
-    folder.to_str().unwrap().to_string()
+    let said = boltzflow(place, &arguments);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 }
 
 #[test]
 fn a_page_of_two_runs_stands_alone_and_is_small() {
     let place = tempfile::tempdir().unwrap();
-    let runs = ["dw4_fab", "three_species"].map(|name| committed(name, place.path()));
-    let file = place.path().join("report.html");
-    let said = boltzflow(&["report", &runs[0], &runs[1], "-o", file.to_str().unwrap()]);
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    let page = fs::read_to_string(&file).unwrap();
+    for name in ["short", "long"] {
+        train(place.path(), name);
+    }
+    fs::copy(committed("dw4_fab/metrics.csv"), place.path().join("long/metrics.csv")).unwrap();
+    let write = |file: &str| {
+        let arguments = ["report", "short", "long", "-o", file];
+        let said = boltzflow(place.path(), &arguments);
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        fs::read_to_string(place.path().join(file)).unwrap()
+    };
+    let page = write("report.html");
     assert!(page.len() < 300_000, "{} bytes", page.len());
     // No word of another place but the name space of SVG, which nobody fetches.
     let elsewhere = page.replace("http://www.w3.org/2000/svg", "");
     for sign in ["http://", "https://", "src=", "@import", "url("] {
         assert!(!elsewhere.contains(sign), "{sign}");
     }
-    for text in
-        ["\"name\":\"dw4_fab\"", "\"name\":\"three_species\"", "\"reverse_ess\"", "log_weight"]
-    {
+    for text in ["\"name\":\"short\"", "\"name\":\"long\"", "\"reverse_ess\"", "log_weight"] {
         assert!(page.contains(text), "{text}");
     }
     // The same folders give the same bytes.
-    let again = place.path().join("again.html");
-    assert!(boltzflow(&["report", &runs[0], &runs[1], "-o", again.to_str().unwrap()])
-        .status
-        .success());
-    assert_eq!(page, fs::read_to_string(again).unwrap());
+    assert_eq!(page, write("again.html"));
 }
 
 #[test]
@@ -73,27 +75,27 @@ fn names_cannot_leave_the_data() {
 #[test]
 fn a_run_without_metrics_has_a_page_and_a_damaged_one_an_error() {
     let place = tempfile::tempdir().unwrap();
-    let folder = committed("three_species", place.path());
-    let file = place.path().join("report.html");
-    let file = file.to_str().unwrap();
-    let metrics = Path::new(&folder).join("metrics.csv");
+    train(place.path(), "run");
+    let folder = place.path().join("run");
+    let report = |name: &str| boltzflow(place.path(), &["report", name, "-o", "report.html"]);
+    let metrics = folder.join("metrics.csv");
     let first: Vec<String> =
         fs::read_to_string(&metrics).unwrap().lines().take(2).map(String::from).collect();
     fs::write(&metrics, first.join("\n") + "\n").unwrap();
-    assert!(boltzflow(&["report", &folder, "-o", file]).status.success());
+    assert!(report("run").status.success());
     fs::remove_file(&metrics).unwrap();
-    fs::remove_file(Path::new(&folder).join("evaluation.json")).unwrap();
-    assert!(boltzflow(&["report", &folder, "-o", file]).status.success());
+    fs::remove_file(folder.join("evaluation.json")).unwrap();
+    assert!(report("run").status.success());
 
     for (name, text) in [("metrics.csv", "step,nonsense\n1,2\n"), ("evaluation.json", "{")] {
-        let path = Path::new(&folder).join(name);
+        let path = folder.join(name);
         fs::write(&path, text).unwrap();
-        let said = boltzflow(&["report", &folder, "-o", file]);
+        let said = report("run");
         assert_eq!(said.status.code(), Some(2), "{name}");
         assert!(String::from_utf8_lossy(&said.stderr).contains(name), "{name}");
         fs::remove_file(path).unwrap();
     }
-    assert_eq!(boltzflow(&["report", "nowhere", "-o", file]).status.code(), Some(2));
+    assert_eq!(report("nowhere").status.code(), Some(2));
 }
 
 #[test]
