@@ -110,9 +110,8 @@ pub(super) fn encode(
         ("walkers", Dtype::F64, double(&state.walkers.positions)),
     ];
     for (names, good) in GOOD_ARRAYS.iter().zip(&state.health.good) {
-        let rotations = good.optimizer.rotations.numbers();
-        let moments = [&good.optimizer.mean, &good.optimizer.square];
-        let parts = [&good.theta, &good.average, moments[0], moments[1], &rotations];
+        let Adam { mean, square, rotations, .. } = &good.optimizer;
+        let parts = [&good.theta, &good.average, mean, square, &rotations.numbers()];
         arrays.extend(names.iter().zip(parts).map(|(name, v)| (*name, Dtype::F32, single(v))));
     }
     let views = arrays
