@@ -37,15 +37,8 @@ buffer = { min_batches = 4, max_batches = 16 }
 "#;
 
 fn pair() -> DoubleWell {
-    let parameters = DoubleWellParameters {
-        particles: 2,
-        dimension: 2,
-        a: 0.0,
-        b: -1.0,
-        c: 0.5,
-        r0: 2.0,
-        temperature: 1.0,
-    };
+    let parameters =
+        DoubleWellParameters { b: -1.0, c: 0.5, r0: 2.0, ..DoubleWellParameters::new(2, 2) };
     DoubleWell::new(parameters).unwrap()
 }
 

@@ -80,15 +80,8 @@ fn harmonic(scale: f64) -> Harmonic {
 
 /// Three particles, every pair in a double well.
 fn wells() -> DoubleWell {
-    let parameters = DoubleWellParameters {
-        particles: 3,
-        dimension: 2,
-        a: 0.0,
-        b: -1.0,
-        c: 0.5,
-        r0: 2.0,
-        temperature: 1.0,
-    };
+    let parameters =
+        DoubleWellParameters { b: -1.0, c: 0.5, r0: 2.0, ..DoubleWellParameters::new(3, 2) };
     DoubleWell::new(parameters).unwrap()
 }
 

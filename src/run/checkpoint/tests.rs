@@ -6,20 +6,10 @@ use super::*;
 use crate::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions};
 use crate::potential::{DoubleWell, DoubleWellParameters};
 use crate::sampling::AugmentedTarget;
-use crate::train::Method;
-use crate::train::Problem;
+use crate::train::{Method, Problem};
 
 fn start() -> TrainingState {
-    let parameters = DoubleWellParameters {
-        particles: 3,
-        dimension: 2,
-        a: 0.0,
-        b: -1.0,
-        c: 0.5,
-        r0: 2.0,
-        temperature: 1.0,
-    };
-    let potential = Arc::new(DoubleWell::new(parameters).unwrap());
+    let potential = Arc::new(DoubleWell::new(DoubleWellParameters::new(3, 2)).unwrap());
     let layer = PairwiseOptions { width: 4, basis: 4, ..PairwiseOptions::default() };
     let options = FlowOptions {
         augmented_copies: 1,
