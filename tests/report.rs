@@ -28,7 +28,7 @@ fn committed(path: &str) -> PathBuf {
 fn train(place: &Path, name: &str) {
     let recipe = committed("dw4_brief.toml");
     let mut arguments = vec!["train", recipe.to_str().unwrap(), "-o", name];
-    for change in ["train.steps=2", "evaluate.samples=300", "evaluate.reference_samples=0"] {
+    for change in ["train.steps=2", "evaluate.samples=10000", "evaluate.reference_samples=0"] {
         arguments.extend(["--set", change]);
     }
     let said = boltzflow(place, &arguments);
