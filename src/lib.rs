@@ -11,6 +11,8 @@
 #[forbid(unsafe_code)]
 pub mod error;
 #[forbid(unsafe_code)]
+mod limits;
+#[forbid(unsafe_code)]
 pub mod parallel;
 #[forbid(unsafe_code)]
 pub mod random;

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::validate::{count, layer_widths, number, positive};
 use crate::error::Error;
 use crate::flow::{
     Bend, CouplingOptions, Network, NonequivariantOptions, PairwiseOptions, ProjectedOptions,
     Projection,
 };
+use crate::limits::{count, layer_widths, number, positive};
 
 /// `[[flow.layers]]`: layers of one kind, which `coupling` names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

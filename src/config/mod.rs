@@ -7,7 +7,6 @@ mod read;
 mod recipe;
 mod target;
 mod train;
-mod validate;
 
 pub use layers::{
     BendName, LayerGroup, NetworkName, NonequivariantLayers, PairwiseLayers, ProjectedLayers,

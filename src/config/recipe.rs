@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::layers::{LayerGroup, PairwiseLayers};
 use super::read::{config_error, from_table, in_file, parse_table, read, FORMAT};
 use super::train::TrainOptions;
-use super::validate::{count, positive};
 use crate::error::Error;
+use crate::limits::{count, positive};
 
 /// A training run: target, flow, training, evaluation. Lengths are in the target's units, energies
 /// in kT.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::validate::{count, number, positive};
 use crate::error::Error;
+use crate::limits::{count, number, positive};
 use crate::train::{Method, WalkerStart};
 
 /// How the flow is trained.

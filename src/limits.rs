@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::error::Error;
 
 /// A count within `range`.
-pub(super) fn count(key: &str, value: usize, range: RangeInclusive<usize>) -> Result<(), Error> {
+pub(crate) fn count(key: &str, value: usize, range: RangeInclusive<usize>) -> Result<(), Error> {
     if range.contains(&value) {
         return Ok(());
     }
@@ -14,7 +14,7 @@ pub(super) fn count(key: &str, value: usize, range: RangeInclusive<usize>) -> Re
 }
 
 /// A number within `range`.
-pub(super) fn number(key: &str, value: f64, range: RangeInclusive<f64>) -> Result<(), Error> {
+pub(crate) fn number(key: &str, value: f64, range: RangeInclusive<f64>) -> Result<(), Error> {
     if range.contains(&value) {
         return Ok(());
     }
@@ -23,7 +23,7 @@ pub(super) fn number(key: &str, value: f64, range: RangeInclusive<f64>) -> Resul
 }
 
 /// A number over 0 and at most `most`.
-pub(super) fn positive(key: &str, value: f64, most: f64) -> Result<(), Error> {
+pub(crate) fn positive(key: &str, value: f64, most: f64) -> Result<(), Error> {
     if value > 0.0 && value <= most {
         return Ok(());
     }
@@ -31,7 +31,7 @@ pub(super) fn positive(key: &str, value: f64, most: f64) -> Result<(), Error> {
 }
 
 /// Numbers of hidden units, layer by layer.
-pub(super) fn layer_widths(key: &str, widths: &[usize]) -> Result<(), Error> {
+pub(crate) fn layer_widths(key: &str, widths: &[usize]) -> Result<(), Error> {
     count(&format!("{key} (number of layers)"), widths.len(), 1..=8)?;
     widths.iter().try_for_each(|&w| count(key, w, 1..=4096))
 }
