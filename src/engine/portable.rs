@@ -1,6 +1,7 @@
 //! Sixteen numbers in an array: the path for any CPU, and the f64 reference.
 
 use super::math::{exp_polynomial, ln_polynomial, Float32};
+use super::vector::derived_operators;
 use super::{Kernel, Lane, Vector, LANES};
 
 /// Sixteen numbers in an array.
@@ -17,8 +18,25 @@ fn zip<T: Copy, U>(a: [T; LANES], b: [T; LANES], f: impl Fn(T, T) -> U) -> [U; L
     std::array::from_fn(|i| f(a[i], b[i]))
 }
 
+macro_rules! operators {
+    ($real:ty: $($operator:ident $method:ident $symbol:tt),*) => {
+        $(
+            impl std::ops::$operator for Portable<$real> {
+                type Output = Self;
+                #[inline(always)]
+                fn $method(self, other: Self) -> Self {
+                    Self(zip(self.0, other.0, |a, b| a $symbol b))
+                }
+            }
+        )*
+    };
+}
+
 macro_rules! portable {
     ($real:ty, $exp:expr, $ln:expr) => {
+        operators!($real: Add add +, Sub sub -, Mul mul *, Div div /);
+        derived_operators!(Portable<$real>);
+
         impl Vector for Portable<$real> {
             type Scalar = $real;
             type Mask = [bool; LANES];
@@ -38,22 +56,6 @@ macro_rules! portable {
             #[inline(always)]
             fn splat(value: $real) -> Self {
                 Self([value; LANES])
-            }
-            #[inline(always)]
-            fn add(self, other: Self) -> Self {
-                Self(zip(self.0, other.0, |a, b| a + b))
-            }
-            #[inline(always)]
-            fn sub(self, other: Self) -> Self {
-                Self(zip(self.0, other.0, |a, b| a - b))
-            }
-            #[inline(always)]
-            fn mul(self, other: Self) -> Self {
-                Self(zip(self.0, other.0, |a, b| a * b))
-            }
-            #[inline(always)]
-            fn div(self, other: Self) -> Self {
-                Self(zip(self.0, other.0, |a, b| a / b))
             }
             #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {

@@ -1,5 +1,7 @@
 //! The vector abstraction, run-time CPU detection and dispatch.
 
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
+
 use super::{Lane, Portable};
 
 /// f32 for runs, f64 for checks.
@@ -9,12 +11,12 @@ pub trait Real:
     + Sync
     + PartialOrd
     + std::fmt::Debug
-    + std::ops::Add<Output = Self>
-    + std::ops::Sub<Output = Self>
-    + std::ops::Mul<Output = Self>
-    + std::ops::Div<Output = Self>
-    + std::ops::Neg<Output = Self>
-    + std::ops::AddAssign
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
     + bytemuck::Pod
     + 'static
 {
@@ -51,7 +53,17 @@ pub trait Kernel<T: Real> {
 ///
 /// Implementations are private to the engine: a value of a hardware vector type only ever exists
 /// inside a kernel that was dispatched to that hardware.
-pub trait Vector: Copy {
+pub trait Vector:
+    Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + SubAssign
+    + MulAssign
+{
     /// Precision.
     type Scalar: Real;
     /// Result of a comparison.
@@ -68,14 +80,6 @@ pub trait Vector: Copy {
     fn store(self, lane: &mut Lane<Self::Scalar>);
     /// The same number for every sample.
     fn splat(value: Self::Scalar) -> Self;
-    /// `self` + `other`.
-    fn add(self, other: Self) -> Self;
-    /// `self` − `other`.
-    fn sub(self, other: Self) -> Self;
-    /// `self` · `other`.
-    fn mul(self, other: Self) -> Self;
-    /// `self` / `other`.
-    fn div(self, other: Self) -> Self;
     /// `self` · `b` + `c`, fused where the hardware has it.
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// √self.
@@ -110,22 +114,43 @@ pub trait Vector: Copy {
     fn constant(value: f64) -> Self {
         Self::splat(Self::Scalar::of(value))
     }
-    /// −self.
-    #[inline(always)]
-    fn neg(self) -> Self {
-        Self::zero().sub(self)
-    }
     /// |self|.
     #[inline(always)]
     fn abs(self) -> Self {
-        self.max(self.neg())
+        self.max(-self)
     }
     /// `lane` += self.
     #[inline(always)]
     fn accumulate(self, lane: &mut Lane<Self::Scalar>) {
-        Self::load(lane).add(self).store(lane);
+        (Self::load(lane) + self).store(lane);
     }
 }
+
+/// The operators that follow from the four of arithmetic. Negation is 0 − self, so that −0 is 0.
+macro_rules! derived_operators {
+    ($vector:ty) => {
+        impl std::ops::Neg for $vector {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self {
+                <Self as crate::engine::Vector>::zero() - self
+            }
+        }
+        derived_operators!($vector: AddAssign add_assign +, SubAssign sub_assign -,
+            MulAssign mul_assign *);
+    };
+    ($vector:ty: $($assign:ident $method:ident $operator:tt),*) => {
+        $(
+            impl std::ops::$assign for $vector {
+                #[inline(always)]
+                fn $method(&mut self, other: Self) {
+                    *self = *self $operator other;
+                }
+            }
+        )*
+    };
+}
+pub(super) use derived_operators;
 
 /// Instruction sets that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

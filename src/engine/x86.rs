@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::math::{exp_polynomial, ln_polynomial, Float32};
+use super::vector::derived_operators;
 use super::{Kernel, Lane, Vector};
 
 /// One 512-bit register.
@@ -60,6 +61,43 @@ fn quarters(a: __m512, b: __m512) -> __m512 {
     )
 }
 
+macro_rules! binary_512 {
+    ($name:ident, $intrinsic:ident) => {
+        #[inline(always)]
+        fn $name(self, other: Self) -> Self {
+            // SAFETY: registers only; the features are there (see the module's head).
+            Self(unsafe { $intrinsic(self.0, other.0) })
+        }
+    };
+}
+
+macro_rules! binary_256 {
+    ($name:ident, $intrinsic:ident) => {
+        #[inline(always)]
+        fn $name(self, other: Self) -> Self {
+            // SAFETY: registers only; the features are there (see the module's head).
+            unsafe { Self($intrinsic(self.0, other.0), $intrinsic(self.1, other.1)) }
+        }
+    };
+}
+
+macro_rules! operators {
+    ($vector:ty, $binary:ident: $($operator:ident $method:ident $intrinsic:ident),*) => {
+        $(
+            impl std::ops::$operator for $vector {
+                type Output = Self;
+                $binary!($method, $intrinsic);
+            }
+        )*
+        derived_operators!($vector);
+    };
+}
+
+operators!(Avx512, binary_512: Add add _mm512_add_ps, Sub sub _mm512_sub_ps,
+    Mul mul _mm512_mul_ps, Div div _mm512_div_ps);
+operators!(Avx2, binary_256: Add add _mm256_add_ps, Sub sub _mm256_sub_ps,
+    Mul mul _mm256_mul_ps, Div div _mm256_div_ps);
+
 impl Vector for Avx512 {
     type Scalar = f32;
     type Mask = __mmask16;
@@ -86,26 +124,6 @@ impl Vector for Avx512 {
         Self(unsafe { _mm512_set1_ps(value) })
     }
     #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
-        Self(unsafe { _mm512_add_ps(self.0, other.0) })
-    }
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
-        Self(unsafe { _mm512_sub_ps(self.0, other.0) })
-    }
-    #[inline(always)]
-    fn mul(self, other: Self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
-        Self(unsafe { _mm512_mul_ps(self.0, other.0) })
-    }
-    #[inline(always)]
-    fn div(self, other: Self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
-        Self(unsafe { _mm512_div_ps(self.0, other.0) })
-    }
-    #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
         // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
@@ -115,16 +133,8 @@ impl Vector for Avx512 {
         // SAFETY: registers only; the features are there (see the module's head).
         Self(unsafe { _mm512_sqrt_ps(self.0) })
     }
-    #[inline(always)]
-    fn min(self, other: Self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
-        Self(unsafe { _mm512_min_ps(self.0, other.0) })
-    }
-    #[inline(always)]
-    fn max(self, other: Self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
-        Self(unsafe { _mm512_max_ps(self.0, other.0) })
-    }
+    binary_512!(min, _mm512_min_ps);
+    binary_512!(max, _mm512_max_ps);
     #[inline(always)]
     fn lt(self, other: Self) -> Self::Mask {
         // SAFETY: registers only; the features are there (see the module's head).
@@ -200,16 +210,6 @@ unsafe fn sum_256(v: __m256) -> f32 {
     _mm_cvtss_f32(_mm_add_ss(v, _mm_shuffle_ps::<1>(v, v)))
 }
 
-macro_rules! pairwise {
-    ($(#[$doc:meta])* $name:ident, $intrinsic:ident) => {
-        #[inline(always)]
-        fn $name(self, other: Self) -> Self {
-            // SAFETY: registers only; the features are there (see the module's head).
-            unsafe { Self($intrinsic(self.0, other.0), $intrinsic(self.1, other.1)) }
-        }
-    };
-}
-
 impl Vector for Avx2 {
     type Scalar = f32;
     type Mask = (__m256, __m256);
@@ -238,12 +238,8 @@ impl Vector for Avx2 {
         // SAFETY: registers only; the features are there (see the module's head).
         unsafe { Self(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
     }
-    pairwise!(add, _mm256_add_ps);
-    pairwise!(sub, _mm256_sub_ps);
-    pairwise!(mul, _mm256_mul_ps);
-    pairwise!(div, _mm256_div_ps);
-    pairwise!(min, _mm256_min_ps);
-    pairwise!(max, _mm256_max_ps);
+    binary_256!(min, _mm256_min_ps);
+    binary_256!(max, _mm256_max_ps);
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
         // SAFETY: registers only; the features are there (see the module's head).
