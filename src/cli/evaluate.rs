@@ -12,7 +12,8 @@ use crate::train::Problem;
 
 use super::args::EvaluateArgs;
 use super::output::say;
-use super::train::{evaluation_options, print_evaluation, reference_samples};
+use super::print::print_evaluation;
+use super::train::{evaluation_options, reference_samples};
 
 /// A trained run: its folder, recipe, target, flow and weights.
 pub(super) struct Trained {

@@ -12,6 +12,7 @@ mod folder;
 mod memory;
 mod new;
 mod output;
+mod print;
 mod progress;
 mod reference;
 mod report;
