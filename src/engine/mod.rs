@@ -11,6 +11,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 mod circle;
+mod counting;
 mod gemm;
 mod math;
 mod portable;
@@ -20,6 +21,7 @@ mod workspace;
 mod x86;
 
 pub use circle::{angle, sin_cos};
+pub use counting::count_operations;
 pub use gemm::{matrix_product, outer_product, Matrix};
 pub use math::{exp, ln, sigmoid, silu, silu_and_derivative, tanh};
 pub use portable::Portable;

@@ -2,6 +2,7 @@
 
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
+use super::counting::{self, Counting};
 use super::{Lane, Portable};
 
 /// f32 for runs, f64 for checks.
@@ -211,6 +212,9 @@ impl Real for f32 {
         f64::from(self)
     }
     fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output {
+        if counting::is_active() {
+            return Counting::call(kernel);
+        }
         match instruction_set() {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => super::x86::Avx512::call(kernel),

@@ -1,6 +1,6 @@
 //! Scratch memory that a thread keeps, and its division into named pieces.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::thread::LocalKey;
 
 use super::{Lane, Real};
@@ -26,20 +26,38 @@ pub(super) fn borrow<T: Real, R>(
     })
 }
 
-/// Hands out pieces of a workspace one after the other.
-pub struct Arena<'a, T>(&'a mut [Lane<T>]);
+/// Hands out pieces of a workspace one after the other, or [measures](Arena::measure) how large the
+/// workspace must be for the same requests.
+pub struct Arena<'a, T> {
+    space: &'a mut [Lane<T>],
+    /// While measuring: the lanes in use, and the most that there have been.
+    measured: Option<(usize, &'a Cell<usize>)>,
+}
 
 impl<'a, T: Real> Arena<'a, T> {
     /// An arena over the whole of `space`.
+    #[inline(always)]
     pub fn new(space: &'a mut [Lane<T>]) -> Self {
-        Self(space)
+        Self { space, measured: None }
+    }
+
+    /// The most lanes in use at a time during `requests`, which get empty pieces.
+    pub fn measure(requests: impl FnOnce(&mut Arena<'_, T>)) -> usize {
+        let most = Cell::new(0);
+        requests(&mut Arena { space: &mut [], measured: Some((0, &most)) });
+        most.get()
     }
 
     /// The next `lanes` lanes, with whatever was in them.
     #[inline(always)]
     pub fn take(&mut self, lanes: usize) -> &'a mut [Lane<T>] {
-        let (piece, rest) = std::mem::take(&mut self.0).split_at_mut(lanes);
-        self.0 = rest;
+        if let Some((used, most)) = &mut self.measured {
+            *used += lanes;
+            most.set(most.get().max(*used));
+            return &mut [];
+        }
+        let (piece, rest) = std::mem::take(&mut self.space).split_at_mut(lanes);
+        self.space = rest;
         piece
     }
 
@@ -51,8 +69,38 @@ impl<'a, T: Real> Arena<'a, T> {
         piece
     }
 
+    /// An arena over what is left, all of which is free again after it.
+    #[inline(always)]
+    pub fn inner(&mut self) -> Arena<'_, T> {
+        Arena { space: self.space, measured: self.measured }
+    }
+
     /// What is left, for an inner arena.
     pub fn rest(&mut self) -> &mut [Lane<T>] {
-        self.0
+        self.space
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_measured_size_is_the_least_that_suffices() {
+        let requests = |arena: &mut Arena<'_, f32>| {
+            arena.take(3);
+            for lanes in [5, 7, 2] {
+                arena.inner().take(lanes);
+            }
+            let mut inner = arena.inner();
+            inner.take_zeroed(1);
+            inner.inner().take(4);
+            arena.take(6);
+        };
+        assert_eq!(Arena::measure(requests), 10);
+        let mut space = [Lane::zero(); 10];
+        requests(&mut Arena::new(&mut space));
+        let short = std::panic::catch_unwind(move || requests(&mut Arena::new(&mut space[..9])));
+        assert!(short.is_err());
     }
 }

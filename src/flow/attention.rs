@@ -419,27 +419,4 @@ impl VectorNetwork for Transformer {
             }
         }
     }
-
-    fn operations(&self) -> [f64; 3] {
-        let n = self.half.particles as f64;
-        let f = self.features as f64;
-        let head = self.head.operations();
-        let mut products = self.embed.operations() + self.head.first.operations() + head.products;
-        let (mut rest, mut back) = (head.rest, head.back);
-        // Products of pairs, which have two on the way back for each on the way there, and no weights.
-        let mut pairs = 0.0;
-        for block in &self.blocks {
-            let feed = block.feed.operations();
-            let maps = [&block.projections, &block.mix, &block.feed.first].map(|l| l.operations());
-            products += maps.iter().sum::<f64>() + feed.products;
-            pairs += 4.0 * f * n;
-            // The softmax and its adjoint are 22 and 5 for each head; two normalisations.
-            let heads = n * self.heads as f64;
-            rest += feed.rest + 12.0 * f + 22.0 * heads;
-            back += feed.back + 14.0 * f + 5.0 * heads;
-        }
-        let forward = n * (products + pairs + rest);
-        let backward = n * (products + 2.0 * pairs + back);
-        [forward, backward, backward + n * products]
-    }
 }

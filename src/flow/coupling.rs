@@ -87,10 +87,6 @@ pub trait Coupling<T: Real>: Send + Sync {
     fn vjp_recorded(&self, call: Vjp<'_, T>, _record: &mut [Lane<T>], scratch: &mut [Lane<T>]) {
         self.vjp(call, scratch);
     }
-
-    /// Floating-point operations per sample of `apply`, of `vjp` without and of `vjp` with parameter
-    /// gradients, and those that a record saves in a `vjp`. A multiply-add is two; an exponential counts as its polynomial's arithmetic.
-    fn operations(&self) -> [f64; 4];
 }
 
 /// What a vector-Jacobian product is given and where it goes. The scalar L depends on the outputs of

@@ -119,8 +119,4 @@ impl Linear {
             *gradient += sum.sum();
         }
     }
-
-    pub fn operations(&self) -> f64 {
-        2.0 * (self.inputs() * self.outputs()) as f64
-    }
 }

@@ -1,24 +1,9 @@
 //! Multilayer perceptrons on lanes: Linear, SiLU, then LayerNorm → Linear → SiLU with a skip.
 
 use super::linear::Linear;
-use super::normalization::{normalize, normalize_adjoint, NORMALIZATION_OPERATIONS};
+use super::normalization::{normalize, normalize_adjoint};
 use super::ParameterLayout;
 use crate::engine::{silu_and_derivative, Arena, Kernel, Lane, Real, Vector};
-
-/// Arithmetic of one SiLU with its derivative: the exponential's polynomial and what surrounds it.
-pub(super) const SILU_OPERATIONS: f64 = 26.0;
-
-/// Counted arithmetic of a network.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Operations {
-    /// Products with weights. The way back has as many for its inputs' cotangents, and as many again
-    /// for the weights' gradients.
-    pub products: f64,
-    /// Everything else on the way there.
-    pub rest: f64,
-    /// Everything else on the way back.
-    pub back: f64,
-}
 
 /// A perceptron whose first linear map is applied by the caller, because inputs may come in parts.
 ///
@@ -130,23 +115,6 @@ impl Mlp {
         items: usize,
     ) {
         V::call(Backward { mlp: self, theta, tape, cotangents, gradient, scratch, items });
-    }
-
-    /// Arithmetic per item, without the first map's products.
-    pub fn operations(&self) -> Operations {
-        let entry = self.first.outputs() as f64;
-        let mut count = Operations { products: 0.0, rest: entry * SILU_OPERATIONS, back: entry };
-        for layer in &self.further {
-            let (inputs, outputs) = (layer.inputs() as f64, layer.outputs() as f64);
-            count.products += layer.operations();
-            count.rest += outputs * (SILU_OPERATIONS + 1.0) + inputs * NORMALIZATION_OPERATIONS.0;
-            count.back += outputs + inputs * NORMALIZATION_OPERATIONS.1;
-        }
-        if let Some(output) = self.output {
-            count.products += output.operations();
-            count.rest += output.outputs() as f64;
-        }
-        count
     }
 }
 

@@ -170,19 +170,6 @@ impl<T: Real> Flow<T> {
         self.couplings.len()
     }
 
-    /// Floating-point operations per sample of sampling or log-density, of the log-density with its
-    /// gradient in the inputs, and with its gradient in the parameters.
-    pub fn operations(&self) -> [f64; 3] {
-        let mut total = [0.0; 3];
-        for coupling in &self.couplings {
-            let [apply, inputs, parameters, recorded] = coupling.operations();
-            total[0] += apply;
-            total[1] += apply + inputs - recorded;
-            total[2] += apply + parameters;
-        }
-        total
-    }
-
     /// Lanes of the states that one tile passes through: the input of every call and the last output.
     pub(super) fn trajectory_lanes(&self) -> usize {
         (self.couplings.len() + 1) * self.width()

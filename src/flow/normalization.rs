@@ -7,9 +7,6 @@ use crate::engine::{Lane, Vector};
 /// Added to the variance.
 const VARIANCE_FLOOR: f64 = 1e-5;
 
-/// Arithmetic of one entry, and of its adjoint.
-pub(super) const NORMALIZATION_OPERATIONS: (f64, f64) = (6.0, 7.0);
-
 /// normal = (x − mean)/deviation over the features of each item.
 #[inline(always)]
 pub(super) fn normalize<V: Vector>(

@@ -82,13 +82,6 @@ impl SplineShape {
             _ => r.lt(V::constant(self.range)),
         }
     }
-
-    /// Arithmetic of one evaluation with its knots, of one adjoint.
-    pub fn operations(&self) -> (f64, f64) {
-        // Per bin: two softmax terms (20 each), a softplus (45), the search (10).
-        let bins = self.bins as f64;
-        (95.0 * bins + 110.0, 95.0 * bins + 150.0 + 60.0 * bins)
-    }
 }
 
 /// The spline of one node.

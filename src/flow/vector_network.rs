@@ -51,8 +51,4 @@ pub(in crate::flow) trait VectorNetwork {
         gradient: Option<&mut [V::Scalar]>,
         scratch: &mut [Lane<V::Scalar>],
     );
-
-    /// Arithmetic per sample of [`forward`](Self::forward), and of [`backward`](Self::backward) without and
-    /// with gradients of parameters.
-    fn operations(&self) -> [f64; 3];
 }

@@ -1,15 +1,15 @@
 //! How fast this machine runs the flow, beside how fast it multiplies matrices.
 //!
-//! Every case is a flow of given size and one operation on a batch. Its arithmetic is counted by the
-//! couplings themselves ([`Flow::operations`]; a multiply-add is two operations, an exponential its
-//! polynomial's arithmetic); the peak is a large product by the same kernels on the same threads.
+//! Every case is a flow of given size and one operation on a batch. Its arithmetic is counted by
+//! running it ([`count_operations`]); the peak is a large product by the same kernels on the same
+//! threads.
 
 use std::time::Instant;
 
 use rand_distr::{Distribution, StandardNormal};
 use serde::Serialize;
 
-use crate::engine::{matrix_product, Kernel, Lane, Matrix, Real, Vector, LANES};
+use crate::engine::{count_operations, matrix_product, Kernel, Lane, Matrix, Real, Vector, LANES};
 use crate::error::Error;
 use crate::flow::{
     Bend, CouplingOptions, Flow, FlowOptions, PairwiseOptions, ProjectedOptions, Projection,
@@ -184,20 +184,25 @@ impl Case {
         self.joint.len() / self.flow.width()
     }
 
-    /// Counted operations of one sample.
+    /// Operations of one sample, counted on the first of the batch.
     pub fn operations(&self, operation: Operation) -> f64 {
-        let [apply, inputs, parameters] = self.flow.operations();
-        match operation {
-            Operation::Sample | Operation::LogProb => apply,
-            Operation::InputGradient => inputs,
-            Operation::ParameterGradient => parameters,
-        }
+        // Kernels are counted on the thread that runs them: the only one of this pool.
+        rayon::ThreadPoolBuilder::new().num_threads(1).build().map_or(f64::NAN, |alone| {
+            alone.install(|| count_operations(|| self.run_on(1, operation))) as f64
+        })
     }
 
     /// Does `operation` once on the batch.
     pub fn run(&self, operation: Operation) {
-        let Self { flow, theta, noise, joint, .. } = self;
-        let mut log_prob = vec![0.0; self.batch()];
+        self.run_on(self.batch(), operation);
+    }
+
+    /// Does `operation` once on the first samples of the batch.
+    fn run_on(&self, samples: usize, operation: Operation) {
+        let Self { flow, theta, .. } = self;
+        let lanes = samples * flow.width();
+        let (noise, joint) = (&self.noise[..lanes], &self.joint[..lanes]);
+        let mut log_prob = vec![0.0; samples];
         match operation {
             Operation::Sample => {
                 let mut out = vec![0.0; joint.len()];

@@ -4,7 +4,7 @@ use super::edges::{falloff_of, Edges, EDGES};
 use super::{Shape, Sizes};
 use crate::engine::{sigmoid, Arena, Lane, Real, Vector};
 use crate::flow::linear::Linear;
-use crate::flow::mlp::{Memory, Mlp, SILU_OPERATIONS};
+use crate::flow::mlp::{Memory, Mlp};
 use crate::flow::ParameterLayout;
 
 /// Variance of the last weights of what moves positions, relative to the others'.
@@ -305,52 +305,6 @@ impl Layers {
         self.update.first.product::<V>(theta, 0, gated, entry, n, false);
         self.update.first.product::<V>(theta, self.message.outputs(), features, entry, n, true);
         self.update.forward::<V>(theta, tape, n);
-    }
-
-    /// Arithmetic per sample of [`forward`](Self::forward), and of the way back without and with
-    /// gradients of parameters, which repeats all but the sums over messages and the products that are
-    /// kept.
-    pub fn operations(&self, shape: &Shape, kept: bool) -> [f64; 3] {
-        let n = shape.particles as f64;
-        let edges = Edges::total(shape.particles, self.alike) as f64;
-        let ways = if self.alike { 2.0 } else { 1.0 };
-        let (entry, width) = (self.message.first.outputs() as f64, self.message.outputs() as f64);
-        let [d, axes, channels, pairs] =
-            [shape.dimension, shape.axes(), shape.channels, shape.pairs()].map(|x| x as f64);
-        let [message, shift, cross, update] =
-            [&self.message, &self.shift, &self.cross, &self.update].map(Mlp::operations);
-
-        let of_features = 2.0 * 2.0 * entry * (shape.features + shape.pairs()) as f64 // senders, receivers
-                + 2.0 * (shape.features * self.update.first.outputs()) as f64;
-        let on_nodes = of_features
-            + 2.0 * width * (self.update.first.outputs() + self.cross.first.outputs()) as f64
-            + cross.products
-            + update.products;
-        let keepable =
-            message.products + 2.0 * width * self.shift.first.outputs() as f64 + shift.products;
-        let on_edges = keepable + 2.0 * (entry * channels + width);
-        let products = edges * on_edges + n * on_nodes;
-
-        // An edge's vectors and squares, the gathered entry, both perceptrons, and the gate.
-        let chunk = 3.0 * axes + entry + message.rest + shift.rest + SILU_OPERATIONS;
-        // Both sums of messages, and the shifts with their falloff.
-        let sums = ways * 3.0 * width + (1.0 + ways) * axes + 6.0 * channels;
-        let nodes = cross.rest + update.rest + 12.0 * pairs * d;
-        let forward = products + edges * (chunk + sums) + n * nodes;
-
-        let kept = if kept { edges * keepable } else { 0.0 };
-        let again = products - kept + edges * chunk + n * nodes;
-        let back = edges
-            // The adjoints of the shifts, of the sums, of the perceptrons, of the squares.
-            * (11.0 * channels + (6.0 + ways) * axes
-                + (3.0 + 2.0 * ways) * width
-                + message.back + shift.back
-                + channels + 3.0 * axes)
-            + n * (cross.back + update.back + 2.0 * pairs * (11.0 + 7.0 * d));
-        // What goes back to the features of the nodes, where anything does.
-        let to_features = edges * 2.0 * entry + n * 5.0 * pairs * d;
-        let without = if self.alike { -n * of_features } else { to_features };
-        [forward, again + products + back + without, again + 2.0 * products + back + to_features]
     }
 }
 

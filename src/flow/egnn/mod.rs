@@ -374,24 +374,6 @@ impl VectorNetwork for Egnn {
             self.embedding.of_mut(gradient)[0] += sum.sum();
         }
     }
-
-    fn operations(&self) -> [f64; 3] {
-        let n = self.shape.particles as f64;
-        let f = self.shape.features as f64;
-        let head = self.head.operations();
-        let products =
-            n * (2.0 * f * f + 2.0 * f * self.head.first.outputs() as f64 + head.products);
-        // The softmax and its adjoint are 20 and 4 for each feature.
-        let forward = products + n * (f * 20.0 + head.rest);
-        let back = products + n * (f * 4.0 + head.back);
-        let mut total = [forward, back, back + products];
-        for block in &self.blocks {
-            for (total, block) in total.iter_mut().zip(block.operations(&self.shape, self.keeps)) {
-                *total += block;
-            }
-        }
-        total
-    }
 }
 
 /// Softmax over the rows, for each item.

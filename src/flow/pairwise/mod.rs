@@ -172,19 +172,6 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
     fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]) {
         T::dispatch(Back { coupling: self, call, scratch });
     }
-
-    fn operations(&self) -> [f64; 4] {
-        let c = &self.conditioner;
-        let [n, d, p] = [c.particles, c.dimension, c.pairs].map(|count| count as f64);
-        let [forward, backward, with_parameters] = c.operations::<T>();
-        // One Taylor step of nine sweeps, as ‖H‖ = 1 needs; a sweep is one product H z.
-        let sweeps = 9.0 * (p * (9.0 * d) + 3.0 * n * d);
-        let shift = p * (4.0 * d) + 6.0 * n * d;
-        let copies = self.copies as f64;
-        let apply = forward + copies * (sweeps + shift);
-        let back = forward + copies * (2.9 * sweeps + 2.75 * shift);
-        [apply, back + backward, back + with_parameters, 0.0]
-    }
 }
 
 struct Apply<'a, T> {

@@ -16,9 +16,6 @@ pub(super) trait Coordinates: Copy {
     /// Lanes that [`apply`](Self::apply) and [`adjoint`](Self::adjoint) work in.
     fn scratch(&self, dimension: usize) -> usize;
 
-    /// Arithmetic of [`apply`](Self::apply) and of [`adjoint`](Self::adjoint).
-    fn operations(&self, dimension: usize) -> (f64, f64);
-
     /// c′ and the log-determinant.
     fn apply<V: Vector>(
         &self,
@@ -63,10 +60,6 @@ impl Coordinates for Affine {
 
     fn scratch(&self, _dimension: usize) -> usize {
         0
-    }
-
-    fn operations(&self, dimension: usize) -> (f64, f64) {
-        (22.0 * dimension as f64, 26.0 * dimension as f64)
     }
 
     #[inline(always)]
@@ -171,11 +164,6 @@ impl Coordinates for Windows {
 
     fn scratch(&self, _dimension: usize) -> usize {
         self.spline.lanes()
-    }
-
-    fn operations(&self, dimension: usize) -> (f64, f64) {
-        let (evaluation, adjoint) = self.spline.operations();
-        (dimension as f64 * evaluation, dimension as f64 * (evaluation + adjoint))
     }
 
     #[inline(always)]
@@ -323,17 +311,6 @@ impl Coordinates for Spherical {
 
     fn scratch(&self, dimension: usize) -> usize {
         Self::used(dimension).iter().map(|&k| self.splines[k].lanes()).sum()
-    }
-
-    fn operations(&self, dimension: usize) -> (f64, f64) {
-        let (mut apply, mut adjoint) = (0.0, 0.0);
-        for &k in Self::used(dimension) {
-            let spline = self.splines[k].operations();
-            // An angle is about 75, sine and cosine 65.
-            apply += spline.0 + 70.0;
-            adjoint += spline.0 + spline.1 + 90.0;
-        }
-        (apply, adjoint)
     }
 
     #[inline(always)]

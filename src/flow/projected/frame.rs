@@ -129,14 +129,6 @@ impl<C: Coordinates> Transform for Framed<C> {
         self.0.scratch(dimension)
     }
 
-    fn operations(&self, dimension: usize) -> (f64, f64) {
-        let (apply, adjoint) = self.0.operations(dimension);
-        // The frame, to its coordinates and back, counted by hand: a scalar product 2 d − 1, a scaled sum 2 d, a
-        // length 2 d + 1, a division by it d + 1, a cross product 9.
-        let (frame, frame_back) = if dimension == 2 { (28.0, 60.0) } else { (105.0, 245.0) };
-        (apply + frame, adjoint + frame_back)
-    }
-
     #[inline(always)]
     fn apply<V: Vector>(
         &self,
@@ -223,10 +215,6 @@ impl<C: Coordinates> Transform for Fixed<C> {
 
     fn scratch(&self, dimension: usize) -> usize {
         self.0.scratch(dimension)
-    }
-
-    fn operations(&self, dimension: usize) -> (f64, f64) {
-        self.0.operations(dimension)
     }
 
     #[inline(always)]

@@ -330,18 +330,6 @@ impl<T: Real> Coupling<T> for ProjectedCoupling {
     fn vjp_recorded(&self, call: Vjp<'_, T>, record: &mut [Lane<T>], scratch: &mut [Lane<T>]) {
         T::dispatch(Pullback { coupling: self, call, record, scratch });
     }
-
-    /// Counted: `apply` runs the conditioner and the inner transforms. The vector-Jacobian product runs the
-    /// conditioner, unless it finds a record of that, and goes back through it; an equivariant network
-    /// then computes its parts on edges again but for the products that were kept.
-    fn operations(&self) -> [f64; 4] {
-        let [there, back, back_with_parameters] =
-            with_network!(&self.conditioner, network => network.operations());
-        let (forward, backward) =
-            with_transform!(&self.inner, transform => self.plan.operations(transform));
-        let around = there + backward;
-        [there + forward, around + back, around + back_with_parameters, there]
-    }
 }
 
 struct Apply<'a, T> {

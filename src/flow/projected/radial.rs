@@ -66,13 +66,6 @@ impl Transform for Radial {
         self.spline.lanes()
     }
 
-    fn operations(&self, dimension: usize) -> (f64, f64) {
-        let (evaluation, adjoint) = self.spline.operations();
-        // Distance, stretch, its logarithm, the new position.
-        let around = 6.0 * dimension as f64 + 45.0;
-        (evaluation + around, evaluation + adjoint + 2.0 * around)
-    }
-
     #[inline(always)]
     fn apply<V: Vector>(
         &self,

@@ -19,9 +19,6 @@ pub(super) trait Transform: Copy {
     /// Lanes that [`apply`](Self::apply) and [`adjoint`](Self::adjoint) work in.
     fn scratch(&self, dimension: usize) -> usize;
 
-    /// Arithmetic of [`apply`](Self::apply) and of [`adjoint`](Self::adjoint) for one node.
-    fn operations(&self, dimension: usize) -> (f64, f64);
-
     /// The new position and the log-determinant of the call.
     fn apply<V: Vector>(
         &self,
@@ -94,13 +91,6 @@ impl Plan {
             Direction::Forward => step,
             Direction::Inverse => self.transforms - 1 - step,
         }
-    }
-
-    /// Arithmetic of [`Move`] and of [`MoveBack`] per sample.
-    pub fn operations<P: Transform>(&self, transform: &P) -> (f64, f64) {
-        let (apply, adjoint) = transform.operations(self.dimension);
-        let calls = (self.copies * self.particles * self.transforms) as f64;
-        (calls * apply, calls * (apply + adjoint))
     }
 
     /// Lane of a component of a vector of a node, among the vectors [copies, channels, d, n].

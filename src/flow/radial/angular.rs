@@ -47,12 +47,6 @@ impl Angular {
         })
     }
 
-    /// Arithmetic per pair of all this, and of its way back.
-    pub fn operations(&self, basis: f64, d: f64) -> [f64; 2] {
-        let c = self.channels as f64;
-        [c * (2.0 * basis + 6.0 * d + 2.0), c * (6.0 * basis + 18.0 * d + 6.0)]
-    }
-
     /// w of a block's pairs.
     #[inline(always)]
     pub fn weights<V: Vector>(

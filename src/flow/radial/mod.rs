@@ -332,35 +332,4 @@ impl RadialConditioner {
     fn message_scale(&self) -> f64 {
         1.0 / ((self.particles - 1) as f64).sqrt()
     }
-
-    /// Arithmetic per sample of `forward`, and of `backward` without and with parameter gradients.
-    pub fn operations<T: Real>(&self) -> [f64; 3] {
-        let [n, d, p, w, f] = [self.particles, self.dimension, self.pairs, self.width, self.basis]
-            .map(|count| count as f64);
-        let (passes, stages) = (self.passes.len() as f64, self.stages() as f64);
-        let [of_pairs, outputs] = [self.powers.len(), self.outputs].map(|count| count as f64);
-        let stage_products = 2.0 * stages * w * (f + self.channels() as f64) * p;
-        let node_products =
-            2.0 * (w * f * n + (stages + passes + 1.0) * w * w * n + outputs * w * n);
-        let products = node_products + stage_products + 2.0 * of_pairs * w * p;
-        let (gaussian, silu) = (EXPONENTIAL + 3.0, SILU + 2.0);
-        // Features of pairs are made once where they are kept, else by every stage.
-        let uses = if self.keeps::<T>() { 1.0 } else { stages };
-        let pairs = uses * f * p * gaussian + stages * w * p * silu;
-        let nodes = f * n * gaussian + (passes + 1.0) * w * n * silu;
-        let geometry = p * (4.0 * d + 20.0) + n * (3.0 * d + 16.0);
-        let [angles, angles_back] =
-            self.angular.map_or([0.0; 2], |angular| angular.operations(f, d));
-        let forward = products + pairs + nodes + geometry + p * angles;
-        // What the pair stages left and the backward pass makes again.
-        let again = if self.keeps::<T>() { 0.0 } else { stage_products + pairs };
-        let elementwise =
-            f * (uses * p + n) * 8.0 + stages * w * p * 4.0 + p * (5.0 * d + 12.0 + angles_back);
-        [forward, again + products + elementwise, again + 2.0 * products + elementwise]
-    }
 }
-
-/// Arithmetic of one exponential: range reduction, six terms, scaling.
-pub(super) const EXPONENTIAL: f64 = 18.0;
-/// Arithmetic of one SiLU with its derivative: an exponential, a division and four more.
-pub(super) const SILU: f64 = EXPONENTIAL + 6.0;

@@ -165,13 +165,4 @@ impl VectorNetwork for RadialNetwork {
             }
         }
     }
-
-    fn operations(&self) -> [f64; 3] {
-        let [n, d, p] =
-            [self.conditioner.particles, self.conditioner.dimension, self.conditioner.pairs]
-                .map(|count| count as f64);
-        let vectors = self.channels as f64 * (5.0 * d * p + d * n);
-        let [forward, back, with_parameters] = self.conditioner.operations::<f32>();
-        [forward + vectors, back + 2.0 * vectors, with_parameters + 2.0 * vectors]
-    }
 }
