@@ -51,6 +51,7 @@ fn main() -> Result<ExitCode, Error> {
     let mut state = trainer.start(&problem);
     for _ in 0..recipe.train.steps {
         trainer.step(&problem, &mut state)?;
+        state.step += 1;
     }
     let drawn = draw_weighted(&problem, &state.average, (Purpose::Evaluation, 0), 0, 2000)?;
     let share = effective_sample_size(&drawn.log_weights).fraction;

@@ -9,6 +9,7 @@ use boltzflow::diagnostics::{log_z_and_error, pair_distances, reweighted_mean};
 use boltzflow::potential::{DoubleWell, DoubleWellParameters, Potential};
 use boltzflow::random::Purpose;
 use boltzflow::run::draw_weighted;
+use boltzflow::train::Verdict;
 use rayon::prelude::*;
 
 const SEEDS: u64 = 50;
@@ -71,7 +72,8 @@ fn errors() -> Vec<[(f64, f64); 2]> {
             let mut state = trainer.start(&problem);
             for _ in 0..recipe.train.steps {
                 let report = trainer.step(&problem, &mut state).unwrap();
-                assert_eq!(state.watch(&report).unwrap(), None);
+                state.step += 1;
+                assert_eq!(state.judge(&report), Verdict::Continue);
             }
             let random = (Purpose::Evaluation, state.step);
             let drawn = draw_weighted(&problem, &state.average, random, 0, 2000).unwrap();

@@ -14,7 +14,7 @@ use boltzflow::error::Error;
 use boltzflow::run::{
     read_metrics, train, Checkpoint, Ending, EvaluationOptions, RunFolder, SessionOptions,
 };
-use boltzflow::train::{StepReport, TrainingState};
+use boltzflow::train::{StepReport, TrainingState, Verdict};
 use recipes::{recipe, Mortal, FLOW, OBJECTIVES};
 use traces::traces;
 
@@ -160,10 +160,14 @@ fn watched(losses: impl IntoIterator<Item = f64>) -> (Vec<(u64, f32)>, Option<St
         state.step += 1;
         state.theta[0] = state.step as f32;
         let report = StepReport { loss, gradient_norm: 1.0, ..StepReport::default() };
-        match state.watch(&report) {
-            Ok(None) => {}
-            Ok(Some(_)) => rollbacks.push((state.step, state.theta[0])),
-            Err(error) => return (rollbacks, Some(error.to_string())),
+        match state.judge(&report) {
+            Verdict::Continue => {}
+            Verdict::Good => state.save_good(),
+            Verdict::Diverged(_) => {
+                state.roll_back();
+                rollbacks.push((state.step, state.theta[0]));
+            }
+            Verdict::Hopeless(sentence) => return (rollbacks, Some(sentence)),
         }
     }
     (rollbacks, None)

@@ -188,6 +188,7 @@ fn steps(trainer: &dyn Trainer, problem: &Problem, count: usize) -> TrainingStat
     let mut state = trainer.start(problem);
     for _ in 0..count {
         trainer.step(problem, &mut state).unwrap();
+        state.step += 1;
     }
     state
 }
@@ -504,7 +505,13 @@ fn a_fatal_error_of_the_potential_ends_the_training_with_its_message() {
     for trainer in trainers {
         let problem = problem(faulty(2000), 6);
         let mut state = trainer.start(&problem);
-        let error = (0..100).find_map(|_| trainer.step(&problem, &mut state).err()).unwrap();
+        let error = (0..100)
+            .find_map(|_| {
+                let result = trainer.step(&problem, &mut state);
+                state.step += 1;
+                result.err()
+            })
+            .unwrap();
         assert!(matches!(error, Error::Evaluation(EvaluationError::Fatal(_))));
         assert_eq!(error.exit_code(), 3);
         assert!(error.to_string().contains("the licence server is gone"));

@@ -182,6 +182,7 @@ fn trained(problem: &Problem, rate: f64, threads: usize, start: WalkerStart) -> 
         let mut state = trainer.start(problem);
         for _ in 0..20 {
             trainer.step(problem, &mut state).unwrap();
+            state.step += 1;
         }
         state
     })

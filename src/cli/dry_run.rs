@@ -31,10 +31,12 @@ pub(super) fn run(recipe: &Recipe, problem: &Problem, runs: u64) -> Result<(), E
     // The first step also fills the replay buffer, or starts the walkers.
     let start = Instant::now();
     trainer.step(problem, &mut state)?;
+    state.step += 1;
     let first = first_scale * start.elapsed().as_secs_f64();
     let (start, mut steps) = (Instant::now(), 0.0);
     while steps < 2.0 || start.elapsed().as_secs_f64() < SECONDS {
         trainer.step(problem, &mut state)?;
+        state.step += 1;
         steps += 1.0;
     }
     let step = scale * start.elapsed().as_secs_f64() / steps;

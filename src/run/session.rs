@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::error::Error;
 use crate::parallel::{team, Traffic};
-use crate::train::{Problem, StepReport, Trainer, TrainingState};
+use crate::train::{Problem, StepReport, Trainer, TrainingState, Verdict};
 
 use super::checkpoint::{Checkpoint, SessionTotals};
 use super::evaluate::{evaluate, likelihood, Evaluation, EvaluationOptions};
@@ -122,7 +122,19 @@ pub fn train<'r>(
             totals.gradient_norm += report.gradient_norm;
             totals.steps += 1.0;
         }
-        let rollback = state.watch(&report)?;
+        state.step += 1;
+        let rollback = match state.judge(&report) {
+            Verdict::Continue => None,
+            Verdict::Good => {
+                state.save_good();
+                None
+            }
+            Verdict::Diverged(sentence) => {
+                state.roll_back();
+                Some(sentence)
+            }
+            Verdict::Hopeless(sentence) => return Err(Error::Run(sentence)),
+        };
 
         let mut evaluated = None;
         if let Some((state_before, totals_before)) = before.filter(|_| evaluates) {

@@ -317,7 +317,6 @@ impl Trainer for Fab {
                 self.learn_from_buffer(problem, state, &mut report)?;
             }
         }
-        state.step += 1;
         Ok(report)
     }
 }

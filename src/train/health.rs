@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::optimizer::{Adam, GradientGuard, Schedule};
 use super::state::{StepReport, TrainingState};
-use crate::error::Error;
 use crate::sampling::StepSizes;
 
 /// Losses that a new one is compared with, at most and at least.
@@ -67,8 +66,18 @@ pub struct Health {
     pub good: [GoodState; 2],
 }
 
-/// A roll-back, in words.
-pub type Rollback = String;
+/// What a training step means for the training.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Nothing is to be done.
+    Continue,
+    /// The state is worth keeping: [`TrainingState::save_good`].
+    Good,
+    /// The training has diverged, as the sentence says: [`TrainingState::roll_back`].
+    Diverged(String),
+    /// It has diverged too often, as the sentence says, and must end.
+    Hopeless(String),
+}
 
 impl Health {
     /// The way back to the start of a training.
@@ -107,6 +116,58 @@ impl Health {
         }
     }
 
+    fn judge(&mut self, step: u64, report: &StepReport, nonfinite_weights: u64) -> Verdict {
+        let finite = report.loss.is_finite() && report.gradient_norm.is_finite();
+        let usual = Self::usual(&self.losses);
+        let far = usual.is_some_and(|(center, spread)| {
+            let distance = (report.loss - center) / spread;
+            !(-FAR[1]..=FAR[0]).contains(&distance)
+        });
+        if finite && !far {
+            self.suspicious = 0;
+            self.losses.push_back(report.loss);
+            if self.losses.len() > WINDOW {
+                self.losses.pop_front();
+            }
+            // At the start the usual losses are not known yet.
+            if self.losses.len() == ENOUGH {
+                for start in self.good.iter_mut().filter(|good| good.losses.is_empty()) {
+                    start.losses = self.losses.clone();
+                }
+            }
+            let due = step >= self.saved_at + SAVE_EVERY && self.is_good();
+            return if due { Verdict::Good } else { Verdict::Continue };
+        }
+        self.suspicious += 1;
+        if self.suspicious < PATIENCE {
+            return Verdict::Continue;
+        }
+        let seen = match usual {
+            Some((center, spread)) if finite => format!(
+                "the loss was {center:.2} ± {spread:.2} and is {:.4e} after {PATIENCE} steps that far \
+                 off",
+                report.loss
+            ),
+            _ => format!(
+                "no usable loss or gradient in the last {PATIENCE} steps; {nonfinite_weights} samples \
+                 had no finite weight so far"
+            ),
+        };
+        if self.rollbacks == MOST_ROLLBACKS {
+            return Verdict::Hopeless(format!(
+                "the training diverges at step {step}, after {MOST_ROLLBACKS} returns to earlier \
+                 parameters with an ever smaller learning rate, now {:.1e}: {seen}. Lower \
+                 train.learning_rate.peak, or soften the start",
+                report.learning_rate
+            ));
+        }
+        Verdict::Diverged(format!(
+            "diverged at step {step}: {seen}. Back to the last good parameters, with half the learning \
+             rate (roll-back {} of at most {MOST_ROLLBACKS})",
+            self.rollbacks + 1
+        ))
+    }
+
     /// Whether the losses are no worse than when the last good state was saved.
     fn is_good(&self) -> bool {
         match (Self::usual(&self.losses), Self::usual(&self.good[1].losses)) {
@@ -122,70 +183,14 @@ impl TrainingState {
         schedule.at(self.step) * SLOWER.powi(self.health.rollbacks as i32)
     }
 
-    /// Looks at the step that `report` tells of. On a divergence the parameters, moments and step
-    /// sizes of the last good state come back, the buffer is emptied, the learning rate is halved, and
-    /// a sentence says so; steps and counts go on.
-    ///
-    /// # Errors
-    /// [`Error::Run`] with what was seen, at one divergence too many.
-    pub fn watch(&mut self, report: &StepReport) -> Result<Option<Rollback>, Error> {
-        let health = &mut self.health;
-        let finite = report.loss.is_finite() && report.gradient_norm.is_finite();
-        let usual = Health::usual(&health.losses);
-        let far = usual.is_some_and(|(center, spread)| {
-            let distance = (report.loss - center) / spread;
-            !(-FAR[1]..=FAR[0]).contains(&distance)
-        });
-        if finite && !far {
-            health.suspicious = 0;
-            health.losses.push_back(report.loss);
-            if health.losses.len() > WINDOW {
-                health.losses.pop_front();
-            }
-            // The start knows what is usual only now.
-            if health.losses.len() == ENOUGH {
-                for start in health.good.iter_mut().filter(|good| good.losses.is_empty()) {
-                    start.losses = health.losses.clone();
-                }
-            }
-            if self.step >= health.saved_at + SAVE_EVERY && health.is_good() {
-                self.save_good();
-            }
-            return Ok(None);
-        }
-        health.suspicious += 1;
-        if health.suspicious < PATIENCE {
-            return Ok(None);
-        }
-        let seen = match usual {
-            Some((center, spread)) if finite => format!(
-                "the loss was {center:.2} ± {spread:.2} and is {:.4e} after {PATIENCE} steps that far \
-                 off",
-                report.loss
-            ),
-            _ => format!(
-                "no usable loss or gradient in the last {PATIENCE} steps; {} samples had no finite \
-                 weight so far",
-                self.nonfinite_weights
-            ),
-        };
-        if health.rollbacks == MOST_ROLLBACKS {
-            return Err(Error::Run(format!(
-                "the training diverges at step {}, after {MOST_ROLLBACKS} returns to earlier \
-                 parameters with an ever smaller learning rate, now {:.1e}: {seen}. Lower \
-                 train.learning_rate.peak, or soften the start",
-                self.step, report.learning_rate
-            )));
-        }
-        self.roll_back();
-        Ok(Some(format!(
-            "diverged at step {}: {seen}. Back to the last good parameters, with half the learning \
-             rate (roll-back {} of at most {MOST_ROLLBACKS})",
-            self.step, self.health.rollbacks
-        )))
+    /// What the step that was just done, and is counted in `step`, means: only the losses that the verdict
+    /// rests on change.
+    pub fn judge(&mut self, report: &StepReport) -> Verdict {
+        self.health.judge(self.step, report, self.nonfinite_weights)
     }
 
-    fn save_good(&mut self) {
+    /// Keeps the state as the one that a later roll-back returns to, after [`Verdict::Good`].
+    pub fn save_good(&mut self) {
         let good = GoodState {
             theta: self.theta.clone(),
             average: self.average.clone(),
@@ -199,7 +204,9 @@ impl TrainingState {
         self.health.saved_at = self.step;
     }
 
-    fn roll_back(&mut self) {
+    /// Goes back to the last good parameters, moments and step sizes, after [`Verdict::Diverged`]. The
+    /// buffer is emptied and the learning rate halved; steps and counts go on.
+    pub fn roll_back(&mut self) {
         let GoodState { theta, average, optimizer, guard, step_sizes, losses } =
             self.health.good[0].clone();
         self.health.good[1] = self.health.good[0].clone();

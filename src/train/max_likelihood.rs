@@ -126,7 +126,6 @@ impl Trainer for MaxLikelihood {
             flow_seconds: descent.seconds * threads,
             ..StepReport::default()
         };
-        state.step += 1;
         Ok(report)
     }
 }

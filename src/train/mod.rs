@@ -14,7 +14,7 @@ mod walkers;
 
 pub use buffer::ReplayBuffer;
 pub use fab::{Fab, FabOptions};
-pub use health::{GoodState, Health, Rollback};
+pub use health::{GoodState, Health, Verdict};
 pub use max_likelihood::{HeldBack, MaxLikelihood};
 pub use optimizer::{Adam, GradientGuard, GuardOptions, Method, Outcome, Schedule};
 pub use reverse_kl::{CoreSchedule, Estimator, ReverseKl, ReverseKlOptions};
@@ -43,7 +43,7 @@ pub trait Trainer: Send + Sync {
     /// The state before the first step.
     fn start(&self, problem: &Problem) -> TrainingState;
 
-    /// Does one training step and advances `state.step`.
+    /// Does training step number `state.step`; whoever calls it counts the step afterwards.
     ///
     /// # Errors
     /// When the potential fails for good. From the second step on, `state` is then as it was before:

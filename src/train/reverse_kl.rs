@@ -160,7 +160,6 @@ impl Trainer for ReverseKl {
         state.energy_evaluations += batch as u64;
         state.recoverable_failures += failures;
         state.nonfinite_weights += failures;
-        state.step += 1;
         Ok(report)
     }
 }

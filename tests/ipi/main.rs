@@ -328,6 +328,7 @@ fn trained(start: impl Fn(&str)) -> TrainingState {
     let mut state = trainer.start(&problem);
     for _ in 0..recipe.train.steps {
         trainer.step(&problem, &mut state).unwrap();
+        state.step += 1;
     }
     state
 }
