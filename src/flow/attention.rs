@@ -155,19 +155,19 @@ impl Transformer {
                     for row in rows.clone() {
                         score = entry(0, row, i).mul_add(entry(1, row, j), score);
                     }
-                    let score = score.mul(scale);
+                    let score = score * scale;
                     top = top.max(score);
                     score.store(share);
                 }
                 let mut sum = V::zero();
                 for share in share.iter_mut() {
-                    let e = exp(V::load(share).sub(top));
-                    sum = sum.add(e);
+                    let e = exp(V::load(share) - top);
+                    sum += e;
                     e.store(share);
                 }
-                let inverse = V::constant(1.0).div(sum);
+                let inverse = V::constant(1.0) / sum;
                 for share in share.iter_mut() {
-                    V::load(share).mul(inverse).store(share);
+                    (V::load(share) * inverse).store(share);
                 }
                 for row in rows.clone() {
                     let mut sum = V::zero();
@@ -205,17 +205,17 @@ impl Transformer {
                     for row in rows.clone() {
                         let outer = V::load(&attended[row * n + i]);
                         slope = outer.mul_add(V::load(&tape.projections[at(2, row, j)]), slope);
-                        outer.mul(p).accumulate(&mut projections[at(2, row, j)]);
+                        (outer * p).accumulate(&mut projections[at(2, row, j)]);
                     }
                     mean = slope.mul_add(p, mean);
                     slope.store(score);
                 }
                 for (j, score) in scores.iter().enumerate() {
-                    let g = V::load(score).sub(mean).mul(V::load(&share[j])).mul(scale);
+                    let g = (V::load(score) - mean) * V::load(&share[j]) * scale;
                     for row in rows.clone() {
                         let (q, k) = (at(0, row, i), at(1, row, j));
-                        g.mul(V::load(&tape.projections[k])).accumulate(&mut projections[q]);
-                        g.mul(V::load(&tape.projections[q])).accumulate(&mut projections[k]);
+                        (g * V::load(&tape.projections[k])).accumulate(&mut projections[q]);
+                        (g * V::load(&tape.projections[q])).accumulate(&mut projections[k]);
                     }
                 }
             }
@@ -294,8 +294,8 @@ impl VectorNetwork for Transformer {
                 for i in 0..n {
                     let y = V::load(&positions[(copy * n + i) * d + axis]);
                     let at = (copy * d + axis) * n + i;
-                    y.sub(mean).store(&mut input[at]);
-                    mean.sub(y).store(&mut vectors[at]);
+                    (y - mean).store(&mut input[at]);
+                    (mean - y).store(&mut vectors[at]);
                 }
             }
         }
@@ -408,12 +408,12 @@ impl VectorNetwork for Transformer {
                 for i in 0..n {
                     let at = (copy * d + axis) * n + i;
                     // The vector is minus the input.
-                    let g = V::load(&input_cotangent[at]).sub(V::load(&vectors_cotangent[at]));
+                    let g = V::load(&input_cotangent[at]) - V::load(&vectors_cotangent[at]);
                     g.accumulate(&mut positions_cotangent[(copy * n + i) * d + axis]);
-                    mean = mean.add(g);
+                    mean += g;
                 }
             }
-            let mean = mean.mul(V::constant(-1.0 / n as f64));
+            let mean = mean * V::constant(-1.0 / n as f64);
             for i in 0..n {
                 mean.accumulate(&mut positions_cotangent[i * d + axis]);
             }

@@ -77,7 +77,7 @@ impl SplineShape {
         match self.ends {
             Ends::Window => {
                 let half = V::constant(0.5 * self.range);
-                r.sub(half).abs().lt(half)
+                (r - half).abs().lt(half)
             }
             _ => r.lt(V::constant(self.range)),
         }
@@ -130,7 +130,7 @@ fn softmax_scale(shape: SplineShape) -> f64 {
 #[inline(always)]
 fn softplus<V: Vector>(x: V) -> V {
     let one = V::constant(1.0);
-    x.max(V::zero()).add(ln(one.add(exp(x.abs().neg()))))
+    x.max(V::zero()) + ln(one + exp(-x.abs()))
 }
 
 /// Shares of the range, `floor` and more, by a softmax of raw numbers.
@@ -146,11 +146,11 @@ fn shares<V: Vector>(
     }
     let mut sum = V::zero();
     for (j, share) in shares.iter_mut().enumerate() {
-        let weight = exp(raw.entry::<V>(j).sub(top));
-        sum = sum.add(weight);
+        let weight = exp(raw.entry::<V>(j) - top);
+        sum += weight;
         weight.store(share);
     }
-    let scale = V::constant(softmax_scale(shape)).div(sum);
+    let scale = V::constant(softmax_scale(shape)) / sum;
     let floor = V::constant(shape.range * MIN_SHARE);
     for share in shares {
         V::load(share).mul_add(scale, floor).store(share);
@@ -175,8 +175,8 @@ impl<'a, V: Vector> Spline<'a, V> {
         for (knot, slope) in slopes.iter_mut().enumerate() {
             match shape.slope_parameter(knot) {
                 Some(parameter) => {
-                    let raw = raw.entry::<V>(parameter).add(offset);
-                    softplus(raw).add(V::constant(MIN_SLOPE)).store(slope);
+                    let raw = raw.entry::<V>(parameter) + offset;
+                    (softplus(raw) + V::constant(MIN_SLOPE)).store(slope);
                 }
                 None => V::constant(1.0).store(slope),
             }
@@ -205,7 +205,7 @@ impl<'a, V: Vector> Spline<'a, V> {
     ) -> V {
         match direction {
             Direction::Forward => self.forward_adjoint(at, value, log_det, to_raw),
-            Direction::Inverse => self.inverse_adjoint(at, value, log_det.neg(), to_raw),
+            Direction::Inverse => self.inverse_adjoint(at, value, -log_det, to_raw),
         }
     }
 
@@ -215,7 +215,7 @@ impl<'a, V: Vector> Spline<'a, V> {
         let limit = V::constant(self.shape.range);
         let clamped = r.min(limit).max(V::zero());
         let bin = self.locate(clamped, true);
-        let fraction = clamped.sub(bin.x).div(bin.width);
+        let fraction = (clamped - bin.x) / bin.width;
         let (value, log_slope) = bin.evaluate(fraction);
         let inside = self.shape.inside(r);
         Evaluation {
@@ -233,7 +233,7 @@ impl<'a, V: Vector> Spline<'a, V> {
         let limit = V::constant(self.shape.range);
         let clamped = y.min(limit).max(V::zero());
         let bin = self.locate(clamped, false);
-        let fraction = bin.solve(clamped.sub(bin.y));
+        let fraction = bin.solve(clamped - bin.y);
         let (_, log_slope) = bin.evaluate(fraction);
         let inside = self.shape.inside(y);
         Evaluation {
@@ -272,8 +272,8 @@ impl<'a, V: Vector> Spline<'a, V> {
         to_raw: &mut ColumnMut<'_, V::Scalar>,
     ) -> V {
         let through_slope = at.bin.adjoint(at.fraction, V::zero(), log_slope).r;
-        let y = value.add(through_slope).mul(exp(at.log_slope.neg()));
-        let cotangent = at.bin.adjoint(at.fraction, y.neg(), log_slope);
+        let y = (value + through_slope) * exp(-at.log_slope);
+        let cotangent = at.bin.adjoint(at.fraction, -y, log_slope);
         self.parameter_cotangents(at, &cotangent.bin, to_raw);
         V::select(at.inside, y, value)
     }
@@ -291,8 +291,8 @@ impl<'a, V: Vector> Spline<'a, V> {
         };
         let (mut x, mut y) = (V::zero(), V::zero());
         for j in 1..self.shape.bins {
-            x = x.add(V::load(&self.widths[j - 1]));
-            y = y.add(V::load(&self.heights[j - 1]));
+            x += V::load(&self.widths[j - 1]);
+            y += V::load(&self.heights[j - 1]);
             let before = at.lt(if by_x { x } else { y });
             bin = Bin {
                 index: V::select(before, bin.index, V::constant(j as f64)),
@@ -336,16 +336,16 @@ impl<'a, V: Vector> Spline<'a, V> {
             // size = floor + scale·p with p a softmax: p̄ᵢ·scale·pᵢ with the mean over p removed.
             let mut mean = zero;
             for (j, size) in sizes.iter().enumerate() {
-                mean = pick(j, start, own).mul_add(V::load(size).sub(floor), mean);
+                mean = pick(j, start, own).mul_add(V::load(size) - floor, mean);
             }
-            let mean = mean.mul(inverse_scale);
+            let mean = mean * inverse_scale;
             for (j, size) in sizes.iter().enumerate() {
-                let share = V::load(size).sub(floor);
-                to_raw.store(offset + j, pick(j, start, own).sub(mean).mul(share));
+                let share = V::load(size) - floor;
+                to_raw.store(offset + j, (pick(j, start, own) - mean) * share);
             }
         }
         let [left, right] = cotangent.slopes.map(inside);
-        let next = index.add(V::constant(1.0));
+        let next = index + V::constant(1.0);
         for knot in 0..=bins {
             let Some(parameter) = self.shape.slope_parameter(knot) else { continue };
             // On a circle the last knot is the first one again.
@@ -354,8 +354,8 @@ impl<'a, V: Vector> Spline<'a, V> {
             let own = pick(knot, zero, left);
             let knot = V::constant(knot as f64);
             let as_right = V::select(knot.lt(next), zero, V::select(next.lt(knot), zero, right));
-            let slope = sigmoid(self.raw.entry::<V>(parameter).add(V::constant(SLOPE_OFFSET)));
-            to_raw.store(parameter, own.add(as_right).mul_add(slope, before));
+            let slope = sigmoid(self.raw.entry::<V>(parameter) + V::constant(SLOPE_OFFSET));
+            to_raw.store(parameter, (own + as_right).mul_add(slope, before));
         }
     }
 }
@@ -366,7 +366,7 @@ impl<V: Vector> Evaluation<V> {
     pub fn log_det(&self, direction: Direction) -> V {
         match direction {
             Direction::Forward => self.log_slope,
-            Direction::Inverse => self.log_slope.neg(),
+            Direction::Inverse => -self.log_slope,
         }
     }
 }
@@ -378,29 +378,29 @@ impl<V: Vector> Bin<V> {
         let one = V::constant(1.0);
         let two = V::constant(2.0);
         let [d0, d1] = self.slopes;
-        let s = self.height.div(self.width);
-        let rest = one.sub(xi);
-        let q = xi.mul(rest);
-        let d = d0.add(d1).sub(two.mul(s)).mul_add(q, s);
-        let n = s.mul(xi).mul_add(xi, d0.mul(q));
-        let value = self.height.mul(n).div(d).add(self.y);
-        let m = d1.mul(xi).mul_add(xi, two.mul(s).mul_add(q, d0.mul(rest).mul(rest)));
-        let slope = s.div(d);
-        (value, ln(slope.mul(slope).mul(m)))
+        let s = self.height / self.width;
+        let rest = one - xi;
+        let q = xi * rest;
+        let d = (d0 + d1 - two * s).mul_add(q, s);
+        let n = (s * xi).mul_add(xi, d0 * q);
+        let value = self.height * n / d + self.y;
+        let m = (d1 * xi).mul_add(xi, (two * s).mul_add(q, d0 * rest * rest));
+        let slope = s / d;
+        (value, ln(slope * slope * m))
     }
 
     /// ξ with S = y + `rise`: the root in [0, 1] of a quadratic, in the form without cancellation.
     #[inline(always)]
     fn solve(&self, rise: V) -> V {
         let [d0, d1] = self.slopes;
-        let s = self.height.div(self.width);
-        let bend = rise.mul(d0.add(d1).sub(V::constant(2.0).mul(s)));
-        let a = self.height.mul(s.sub(d0)).add(bend);
-        let b = self.height.mul(d0).sub(bend);
-        let c = s.mul(rise);
+        let s = self.height / self.width;
+        let bend = rise * (d0 + d1 - V::constant(2.0) * s);
+        let a = self.height * (s - d0) + bend;
+        let b = self.height * d0 - bend;
+        let c = s * rise;
         // a ξ² + b ξ − c = 0 with b > 0 at the root's side: ξ = 2c/(b + √(b² + 4ac)).
-        let root = b.mul_add(b, V::constant(4.0).mul(a).mul(c)).max(V::zero()).sqrt();
-        V::constant(2.0).mul(c).div(b.add(root))
+        let root = b.mul_add(b, V::constant(4.0) * a * c).max(V::zero()).sqrt();
+        V::constant(2.0) * c / (b + root)
     }
 
     /// Reverse mode of S(r) and ln S′(r).
@@ -409,43 +409,34 @@ impl<V: Vector> Bin<V> {
         let one = V::constant(1.0);
         let two = V::constant(2.0);
         let [d0, d1] = self.slopes;
-        let inverse_width = one.div(self.width);
-        let s = self.height.mul(inverse_width);
-        let rest = one.sub(xi);
-        let q = xi.mul(rest);
-        let curvature = d0.add(d1).sub(two.mul(s));
+        let inverse_width = one / self.width;
+        let s = self.height * inverse_width;
+        let rest = one - xi;
+        let q = xi * rest;
+        let curvature = d0 + d1 - two * s;
         let d = curvature.mul_add(q, s);
-        let n = s.mul(xi).mul_add(xi, d0.mul(q));
-        let m = d1.mul(xi).mul_add(xi, two.mul(s).mul_add(q, d0.mul(rest).mul(rest)));
+        let n = (s * xi).mul_add(xi, d0 * q);
+        let m = (d1 * xi).mul_add(xi, (two * s).mul_add(q, d0 * rest * rest));
 
-        let inverse_d = one.div(d);
-        let share = n.mul(inverse_d);
-        let gn = value.mul(self.height).mul(inverse_d);
-        let gd = gn.mul(share).add(two.mul(log_slope).mul(inverse_d)).neg();
-        let gm = log_slope.div(m);
-        let gq = two.mul(s).mul(gm).add(d0.mul(gn)).add(curvature.mul(gd));
-        let gs = two
-            .mul(log_slope)
-            .div(s)
-            .add(two.mul(q).mul(gm))
-            .add(xi.mul(xi).mul(gn))
-            .add(one.sub(two.mul(q)).mul(gd));
-        let gxi = two
-            .mul(gm)
-            .mul(d1.mul(xi).sub(d0.mul(rest)))
-            .add(two.mul(s).mul(xi).mul(gn))
-            .add(gq.mul(one.sub(two.mul(xi))));
-        let gd0 = rest.mul(rest).mul(gm).add(q.mul(gn.add(gd)));
-        let gd1 = xi.mul(xi).mul(gm).add(q.mul(gd));
-        let r = gxi.mul(inverse_width);
+        let inverse_d = one / d;
+        let share = n * inverse_d;
+        let gn = value * self.height * inverse_d;
+        let gd = -(gn * share + two * log_slope * inverse_d);
+        let gm = log_slope / m;
+        let gq = two * s * gm + d0 * gn + curvature * gd;
+        let gs = two * log_slope / s + two * q * gm + xi * xi * gn + (one - two * q) * gd;
+        let gxi = two * gm * (d1 * xi - d0 * rest) + two * s * xi * gn + gq * (one - two * xi);
+        let gd0 = rest * rest * gm + q * (gn + gd);
+        let gd1 = xi * xi * gm + q * gd;
+        let r = gxi * inverse_width;
         BinCotangent {
             r,
             bin: Bin {
                 index: self.index,
-                x: r.neg(),
-                width: gs.mul(s).mul(inverse_width).add(r.mul(xi)).neg(),
+                x: -r,
+                width: -(gs * s * inverse_width + r * xi),
                 y: value,
-                height: value.mul(share).add(gs.mul(inverse_width)),
+                height: value * share + gs * inverse_width,
                 slopes: [gd0, gd1],
             },
         }

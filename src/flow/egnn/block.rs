@@ -170,14 +170,14 @@ impl Layers {
                 {
                     let message = V::load(message);
                     message.accumulate(&mut sums[row * n + r]);
-                    message.mul(V::load(gate)).accumulate(&mut gated[row * n + r]);
+                    (message * V::load(gate)).accumulate(&mut gated[row * n + r]);
                 }
                 if edges.both_ways {
                     let gates = message.iter().zip(&*chunk.gate);
                     for ((message, gate), &s) in gates.zip(edges.senders()) {
                         let message = V::load(message);
                         message.accumulate(&mut sums[row * n + s]);
-                        message.mul(V::load(gate)).accumulate(&mut gated[row * n + s]);
+                        (message * V::load(gate)).accumulate(&mut gated[row * n + s]);
                     }
                 }
             }
@@ -186,12 +186,12 @@ impl Layers {
                 for (e, (&r, &s)) in edges.receivers().iter().zip(edges.senders()).enumerate() {
                     let at = channel * count + e;
                     let (_, falloff) = falloff_of(V::load(&chunk.squares[at]));
-                    let c = V::load(&amount[at]).mul(falloff).mul(per_edge);
+                    let c = V::load(&amount[at]) * falloff * per_edge;
                     for axis in shape.axes_of(channel) {
-                        let shift = c.mul(V::load(&chunk.vectors[axis * count + e]));
+                        let shift = c * V::load(&chunk.vectors[axis * count + e]);
                         shift.accumulate(&mut shifts[axis * n + r]);
                         if edges.both_ways {
-                            shift.neg().accumulate(&mut shifts[axis * n + s]);
+                            (-shift).accumulate(&mut shifts[axis * n + s]);
                         }
                     }
                 }
@@ -207,9 +207,9 @@ impl Layers {
         for (number, &(v, w)) in shape.channel_crosses.iter().enumerate() {
             for i in 0..n {
                 let (vector, square) = cross_vector::<V>(shape, state.positions, v, w, i);
-                let c = V::load(&amount[number * n + i]).mul(falloff_of(square).1);
+                let c = V::load(&amount[number * n + i]) * falloff_of(square).1;
                 for (axis, component) in shape.axes_of(v).zip(vector) {
-                    c.mul(component).accumulate(&mut shifts[axis * n + i]);
+                    (c * component).accumulate(&mut shifts[axis * n + i]);
                 }
             }
         }
@@ -280,7 +280,7 @@ impl Layers {
         self.gate.product::<V>(theta, 0, value, gate, count, false);
         let bias = V::splat(self.gate.bias(theta)[0]);
         for gate in gate.iter_mut() {
-            sigmoid(V::load(gate).add(bias)).store(gate);
+            sigmoid(V::load(gate) + bias).store(gate);
         }
 
         let shift = arena.take(self.shift.tape_lanes(count));
@@ -338,7 +338,7 @@ pub(super) fn cross_vector<V: Vector>(
     let mut vector = [V::zero(); 3];
     let mut square = V::zero();
     for ((a, b), component) in shape.axes_of(v).zip(shape.axes_of(w)).zip(&mut vector) {
-        *component = V::load(&positions[a * n + i]).sub(V::load(&positions[b * n + i]));
+        *component = V::load(&positions[a * n + i]) - V::load(&positions[b * n + i]);
         square = component.mul_add(*component, square);
     }
     (vector, square)
@@ -347,7 +347,7 @@ pub(super) fn cross_vector<V: Vector>(
 #[inline(always)]
 pub(super) fn scale<V: Vector>(x: &mut [Lane<V::Scalar>], factor: V) {
     for lane in x {
-        V::load(lane).mul(factor).store(lane);
+        (V::load(lane) * factor).store(lane);
     }
 }
 

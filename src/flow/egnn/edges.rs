@@ -73,7 +73,7 @@ impl Edges {
             let of_sender = &of_sender[row * nodes..(row + 1) * nodes];
             let of_receiver = &of_receiver[row * nodes..(row + 1) * nodes];
             for ((out, &s), &r) in out.iter_mut().zip(self.senders()).zip(self.receivers()) {
-                V::load(&of_sender[s]).add(V::load(&of_receiver[r])).store(out);
+                (V::load(&of_sender[s]) + V::load(&of_receiver[r])).store(out);
             }
         }
     }
@@ -114,7 +114,7 @@ impl Edges {
                 let (s, r) = (self.senders[e], self.receivers[e]);
                 let mut square = V::zero();
                 for axis in channel * d..(channel + 1) * d {
-                    let difference = V::load(&x[axis * n + r]).sub(V::load(&x[axis * n + s]));
+                    let difference = V::load(&x[axis * n + r]) - V::load(&x[axis * n + s]);
                     difference.store(&mut vectors[axis * count + e]);
                     square = difference.mul_add(difference, square);
                 }
@@ -127,6 +127,6 @@ impl Edges {
 /// (‖v‖, 1/(1 + ‖v‖)) from ‖v‖².
 #[inline(always)]
 pub(super) fn falloff_of<V: Vector>(square: V) -> (V, V) {
-    let length = square.add(V::constant(LENGTH_FLOOR)).sqrt();
-    (length, V::constant(1.0).div(length.add(V::constant(1.0))))
+    let length = (square + V::constant(LENGTH_FLOOR)).sqrt();
+    (length, V::constant(1.0) / (length + V::constant(1.0)))
 }

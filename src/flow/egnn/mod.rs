@@ -198,7 +198,7 @@ impl Egnn {
             let mean = rows::mean::<V>(input, (n, d), axis);
             for i in 0..n {
                 for channel in 0..self.shape.channels {
-                    let centred = V::load(&input[self.shape.input(channel, i, axis)]).sub(mean);
+                    let centred = V::load(&input[self.shape.input(channel, i, axis)]) - mean;
                     centred.store(&mut positions[(channel * d + axis) * n + i]);
                 }
             }
@@ -271,7 +271,7 @@ impl VectorNetwork for Egnn {
         let last = states.len() - lanes;
         let state = State::of(&mut states[last..], &self.blocks[0], shape);
         for (vector, position) in vectors.iter_mut().zip(&*state.positions) {
-            V::load(position).sub(V::load(vector)).store(vector);
+            (V::load(position) - V::load(vector)).store(vector);
         }
         let mut readout = Arena::new(readout);
         let softmax = readout.take(shape.features * n);
@@ -339,19 +339,19 @@ impl VectorNetwork for Egnn {
         // The vectors are final minus initial positions; those are the input minus the mean of its
         // first copy.
         for (moved, vector) in moved.iter_mut().zip(vectors_cotangent) {
-            V::load(moved).sub(V::load(vector)).store(moved);
+            (V::load(moved) - V::load(vector)).store(moved);
         }
         let d = shape.dimension;
         for axis in 0..d {
             let mut mean = V::zero();
             for channel in 0..shape.channels {
                 for lane in &moved[(channel * d + axis) * n..][..n] {
-                    mean = mean.add(V::load(lane));
+                    mean += V::load(lane);
                 }
             }
-            let mean = mean.mul(V::constant(1.0 / n as f64));
+            let mean = mean * V::constant(1.0 / n as f64);
             for i in 0..n {
-                mean.neg().accumulate(&mut positions_cotangent[i * d + axis]);
+                (-mean).accumulate(&mut positions_cotangent[i * d + axis]);
                 for channel in 0..shape.channels {
                     V::load(&moved[(channel * d + axis) * n + i])
                         .accumulate(&mut positions_cotangent[shape.input(channel, i, axis)]);
@@ -369,7 +369,7 @@ impl VectorNetwork for Egnn {
             self.lift.transposed_product::<V>(theta, 0, features, scalar, n, false);
             let mut sum = V::zero();
             for lane in scalar {
-                sum = sum.add(V::load(lane));
+                sum += V::load(lane);
             }
             self.embedding.of_mut(gradient)[0] += sum.sum();
         }
@@ -387,13 +387,13 @@ fn softmax_over_rows<V: Vector>(x: &[Lane<V::Scalar>], out: &mut [Lane<V::Scalar
         let mut sum = V::zero();
         let rows = x[item..].iter().step_by(items);
         for (lane, out) in rows.zip(out[item..].iter_mut().step_by(items)) {
-            let y = exp(V::load(lane).sub(top));
-            sum = sum.add(y);
+            let y = exp(V::load(lane) - top);
+            sum += y;
             y.store(out);
         }
-        let inverse = V::constant(1.0).div(sum);
+        let inverse = V::constant(1.0) / sum;
         for out in out[item..].iter_mut().step_by(items) {
-            V::load(out).mul(inverse).store(out);
+            (V::load(out) * inverse).store(out);
         }
     }
 }
@@ -412,7 +412,7 @@ fn softmax_adjoint<V: Vector>(
             mean = V::load(p).mul_add(V::load(g), mean);
         }
         for (p, g) in rows.zip(cotangent[item..].iter_mut().step_by(items)) {
-            V::load(p).mul(V::load(g).sub(mean)).store(g);
+            (V::load(p) * (V::load(g) - mean)).store(g);
         }
     }
 }

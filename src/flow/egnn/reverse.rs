@@ -176,7 +176,7 @@ impl<T: Real> Reverse<'_, '_, T> {
                     vector[k] = V::load(&chunk.vectors[axis * count + e]);
                     outer[k] = V::load(&shifts[axis * n + r]);
                     if edges.both_ways {
-                        outer[k] = outer[k].sub(V::load(&shifts[axis * n + s]));
+                        outer[k] -= V::load(&shifts[axis * n + s]);
                     }
                 }
                 let square = V::load(&chunk.squares[at]);
@@ -202,13 +202,13 @@ impl<T: Real> Reverse<'_, '_, T> {
                 let mut outer = V::load(&gated[row * n + r]);
                 let mut plain = V::load(&sums[row * n + r]);
                 if edges.both_ways {
-                    outer = outer.add(V::load(&gated[row * n + s]));
-                    plain = plain.add(V::load(&sums[row * n + s]));
+                    outer += V::load(&gated[row * n + s]);
+                    plain += V::load(&sums[row * n + s]);
                 }
                 slope = outer.mul_add(V::load(&message[row * count + e]), slope);
                 outer.mul_add(value, plain).accumulate(&mut messages[row * count + e]);
             }
-            slope.mul(value).mul(V::constant(1.0).sub(value)).store(gate);
+            (slope * value * (V::constant(1.0) - value)).store(gate);
         }
         let gate = &*chunk.gate;
         layers.gate.transposed_product::<V>(theta, 0, gate, messages, count, true);
@@ -235,9 +235,9 @@ impl<T: Real> Reverse<'_, '_, T> {
         for channel in 0..shape.channels {
             for (e, (&r, &s)) in edges.receivers().iter().zip(edges.senders()).enumerate() {
                 let g = V::load(&squares[channel * count + e]);
-                let twice = g.add(g);
+                let twice = g + g;
                 for axis in shape.axes_of(channel) {
-                    let g = twice.mul(V::load(&chunk.vectors[axis * count + e]));
+                    let g = twice * V::load(&chunk.vectors[axis * count + e]);
                     add_difference(g, positions, axis * n + r, axis * n + s);
                 }
             }
@@ -271,10 +271,10 @@ impl<T: Real> Reverse<'_, '_, T> {
         for (number, &(v, w)) in shape.channel_pairs.iter().enumerate() {
             for i in 0..n {
                 let g = V::load(&distances[number * n + i]);
-                let twice = g.add(g);
+                let twice = g + g;
                 let (vector, _) = cross_vector::<V>(shape, self.state.positions, v, w, i);
                 for ((a, b), x) in shape.axes_of(v).zip(shape.axes_of(w)).zip(vector) {
-                    add_difference(twice.mul(x), self.cotangents.positions, a * n + i, b * n + i);
+                    add_difference(twice * x, self.cotangents.positions, a * n + i, b * n + i);
                 }
             }
         }
@@ -285,7 +285,7 @@ impl<T: Real> Reverse<'_, '_, T> {
 #[inline(always)]
 fn add_difference<V: Vector>(g: V, x: &mut [Lane<V::Scalar>], a: usize, b: usize) {
     g.accumulate(&mut x[a]);
-    g.neg().accumulate(&mut x[b]);
+    (-g).accumulate(&mut x[b]);
 }
 
 /// The adjoint of amount·v/(1 + ‖v‖): cotangents of the amount and of v.
@@ -296,11 +296,11 @@ fn shift_adjoint<V: Vector>(amount: V, vector: [V; 3], square: V, outer: [V; 3])
     for (o, v) in outer.iter().zip(&vector) {
         along = o.mul_add(*v, along);
     }
-    let outward = amount.mul(along).mul(falloff).mul(falloff).div(length).neg();
-    let straight = amount.mul(falloff);
+    let outward = -(amount * along * falloff * falloff / length);
+    let straight = amount * falloff;
     let mut cotangent = vector;
     for (c, o) in cotangent.iter_mut().zip(&outer) {
-        *c = o.mul_add(straight, c.mul(outward));
+        *c = o.mul_add(straight, *c * outward);
     }
-    (along.mul(falloff), cotangent)
+    (along * falloff, cotangent)
 }

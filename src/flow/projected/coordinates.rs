@@ -76,11 +76,11 @@ impl Coordinates for Affine {
             match local.direction {
                 Direction::Forward => {
                     *c = c.mul_add(exp(s), t);
-                    log_det = log_det.add(s);
+                    log_det += s;
                 }
                 Direction::Inverse => {
-                    *c = c.sub(t).mul(exp(s.neg()));
-                    log_det = log_det.sub(s);
+                    *c = (*c - t) * exp(-s);
+                    log_det -= s;
                 }
             }
         }
@@ -103,12 +103,12 @@ impl Coordinates for Affine {
             let (s, t) = (local.raw.entry::<V>(k), local.raw.entry::<V>(d + k));
             let (to_s, to_t) = match local.direction {
                 Direction::Forward => {
-                    before[k] = moved[k].mul(exp(s));
-                    (moved[k].mul_add(after[k].sub(t), log_det), moved[k])
+                    before[k] = moved[k] * exp(s);
+                    (moved[k].mul_add(after[k] - t, log_det), moved[k])
                 }
                 Direction::Inverse => {
-                    before[k] = moved[k].mul(exp(s.neg()));
-                    (moved[k].mul_add(after[k], log_det).neg(), before[k].neg())
+                    before[k] = moved[k] * exp(-s);
+                    (-moved[k].mul_add(after[k], log_det), -before[k])
                 }
             };
             raw.store(k, to_s);
@@ -177,9 +177,9 @@ impl Coordinates for Windows {
         let mut log_det = V::zero();
         for (k, c) in out.iter_mut().enumerate().take(local.dimension) {
             let from = k * self.spline.parameters();
-            let bent = Bent::new(local, from, self.spline, c.add(half), scratch);
-            *c = bent.at.value.sub(half);
-            log_det = log_det.add(bent.at.log_det(local.direction));
+            let bent = Bent::new(local, from, self.spline, *c + half, scratch);
+            *c = bent.at.value - half;
+            log_det += bent.at.log_det(local.direction);
         }
         (out, log_det)
     }
@@ -198,8 +198,8 @@ impl Coordinates for Windows {
         let (mut after, mut before) = (local.c, [V::zero(); 3]);
         for k in 0..local.dimension {
             let from = k * parameters;
-            let bent = Bent::new(local, from, self.spline, local.c[k].add(half), scratch);
-            after[k] = bent.at.value.sub(half);
+            let bent = Bent::new(local, from, self.spline, local.c[k] + half, scratch);
+            after[k] = bent.at.value - half;
             before[k] = bent.adjoint(local.direction, [moved[k], log_det], raw.from(from));
         }
         (after, before)
@@ -249,13 +249,13 @@ impl Spherical {
         let floor = V::constant(SQUARE_FLOOR);
         let pi = V::constant(std::f64::consts::PI);
         if dimension == 2 {
-            let r = dot(c, c).add(floor).sqrt();
-            return Polar { q: [r, V::zero(), angle(c[0], c[1], r).add(pi)], axial: r };
+            let r = (dot(c, c) + floor).sqrt();
+            return Polar { q: [r, V::zero(), angle(c[0], c[1], r) + pi], axial: r };
         }
         let axial = c[1].mul_add(c[1], c[2].mul_add(c[2], floor)).sqrt();
-        let r = c[0].mul_add(c[0], axial.mul(axial)).sqrt();
+        let r = c[0].mul_add(c[0], axial * axial).sqrt();
         let theta = angle(c[0], axial, r);
-        Polar { q: [r, theta, angle(c[1], c[2], axial).add(pi)], axial }
+        Polar { q: [r, theta, angle(c[1], c[2], axial) + pi], axial }
     }
 
     /// The splines that are used, at q, and what they make of it.
@@ -290,8 +290,8 @@ impl<V: Vector> Back<V> {
     #[inline(always)]
     fn new(dimension: usize, q: [V; 3]) -> Self {
         let pi = V::constant(std::f64::consts::PI);
-        let phi = sin_cos(q[2].sub(pi));
-        let along = |sine: V, cosine: V, length: V| (length.mul(cosine), length.mul(sine));
+        let phi = sin_cos(q[2] - pi);
+        let along = |sine: V, cosine: V, length: V| (length * cosine, length * sine);
         if dimension == 2 {
             let (x, y) = along(phi.0, phi.1, q[0]);
             return Self { c: [x, y, V::zero()], theta: (V::constant(1.0), V::zero()), phi };
@@ -323,17 +323,17 @@ impl Coordinates for Spherical {
         let polar = Self::polar(d, &local.c);
         let (bent, q) = self.bend(local, &polar, scratch);
         let back = Back::new(d, q);
-        let stretch = q[0].div(polar.q[0]);
+        let stretch = q[0] / polar.q[0];
         let mut log_det = ln(stretch);
         for bent in bent.iter().flatten() {
-            log_det = log_det.add(bent.at.log_det(local.direction));
+            log_det += bent.at.log_det(local.direction);
         }
         if d == 2 {
             return (back.c, log_det);
         }
         // (r′/r)² sin θ′/sin θ, with sin θ = axial/r
-        let axial = q[0].mul(back.theta.0).div(polar.axial);
-        (back.c, log_det.add(ln(axial)))
+        let axial = q[0] * back.theta.0 / polar.axial;
+        (back.c, log_det + ln(axial))
     }
 
     #[inline(always)]
@@ -352,13 +352,13 @@ impl Coordinates for Spherical {
         let (r, after) = (polar.q[0], q[0]);
         let ((sine, cosine), (phi_sine, phi_cosine)) = (back.theta, back.phi);
         // The cotangent of (r′, θ′, φ′); d − 1 powers of r′ and one of sin θ′ are in the determinant.
-        let powers = V::constant((d - 1) as f64).mul(log_det);
-        let along = dot(moved, &back.c).add(powers).div(after);
+        let powers = V::constant((d - 1) as f64) * log_det;
+        let along = (dot(moved, &back.c) + powers) / after;
         let (x, y) = if d == 2 { (moved[0], moved[1]) } else { (moved[1], moved[2]) };
-        let outward = phi_cosine.mul_add(x, phi_sine.mul(y));
-        let around = phi_cosine.mul(y).sub(phi_sine.mul(x)).mul(after).mul(sine);
-        let pole = log_det.mul(cosine).div(sine);
-        let down = after.mul(cosine.mul(outward).sub(sine.mul(moved[0]))).add(pole);
+        let outward = phi_cosine.mul_add(x, phi_sine * y);
+        let around = (phi_cosine * y - phi_sine * x) * after * sine;
+        let pole = log_det * cosine / sine;
+        let down = after * (cosine * outward - sine * moved[0]) + pole;
         let outer = [along, down, around];
 
         let mut inner = [V::zero(); 3];
@@ -367,21 +367,20 @@ impl Coordinates for Spherical {
             let to_raw = raw.from(self.from(d, k));
             inner[k] = bent.adjoint(local.direction, [outer[k], log_det], to_raw);
         }
-        let to_r = inner[0].sub(powers.div(r)).div(r);
-        let to_phi = inner[2].div(polar.axial.mul(polar.axial));
+        let to_r = (inner[0] - powers / r) / r;
+        let to_phi = inner[2] / (polar.axial * polar.axial);
         let [c1, c2, c3] = local.c;
         if d == 2 {
-            let before =
-                [to_r.mul(c1).sub(to_phi.mul(c2)), to_r.mul(c2).add(to_phi.mul(c1)), V::zero()];
+            let before = [to_r * c1 - to_phi * c2, to_r * c2 + to_phi * c1, V::zero()];
             return (back.c, before);
         }
         // cot θ = c1/axial; θ is the angle of (c1, axial), φ that of (c2, c3).
-        let to_theta = inner[1].sub(log_det.mul(c1).div(polar.axial)).div(r.mul(r));
-        let to_axial = to_r.add(to_theta.mul(c1).div(polar.axial));
+        let to_theta = (inner[1] - log_det * c1 / polar.axial) / (r * r);
+        let to_axial = to_r + to_theta * c1 / polar.axial;
         let before = [
-            to_r.mul(c1).sub(to_theta.mul(polar.axial)),
-            to_axial.mul(c2).sub(to_phi.mul(c3)),
-            to_axial.mul(c3).add(to_phi.mul(c2)),
+            to_r * c1 - to_theta * polar.axial,
+            to_axial * c2 - to_phi * c3,
+            to_axial * c3 + to_phi * c2,
         ];
         (back.c, before)
     }

@@ -33,18 +33,18 @@ struct Frame<V> {
 
 #[inline(always)]
 fn length<V: Vector>(v: &[V; 3]) -> V {
-    dot(v, v).add(V::constant(SQUARE_FLOOR)).sqrt()
+    (dot(v, v) + V::constant(SQUARE_FLOOR)).sqrt()
 }
 
 #[inline(always)]
 fn over<V: Vector>(v: &[V; 3], length: V) -> [V; 3] {
-    let inverse = V::constant(1.0).div(length);
-    [v[0].mul(inverse), v[1].mul(inverse), v[2].mul(inverse)]
+    let inverse = V::constant(1.0) / length;
+    [v[0] * inverse, v[1] * inverse, v[2] * inverse]
 }
 
 #[inline(always)]
 fn cross<V: Vector>(a: &[V; 3], b: &[V; 3]) -> [V; 3] {
-    let component = |i: usize, j: usize| a[i].mul(b[j]).sub(a[j].mul(b[i]));
+    let component = |i: usize, j: usize| a[i] * b[j] - a[j] * b[i];
     [component(1, 2), component(2, 0), component(0, 1)]
 }
 
@@ -52,7 +52,7 @@ fn cross<V: Vector>(a: &[V; 3], b: &[V; 3]) -> [V; 3] {
 #[inline(always)]
 fn across<V: Vector>(v: &[V; 3], e: &[V; 3]) -> [V; 3] {
     let mut out = *v;
-    add_scaled(&mut out, e, dot(v, e).neg());
+    add_scaled(&mut out, e, -dot(v, e));
     out
 }
 
@@ -64,7 +64,7 @@ impl<V: Vector> Frame<V> {
         let first = length(v1);
         let e1 = over(v1, first);
         if given.dimension == 2 {
-            let e2 = [e1[1].neg(), e1[0], zero];
+            let e2 = [-e1[1], e1[0], zero];
             return Self { axes: [e1, e2, [zero; 3]], lengths: [first, V::constant(1.0)] };
         }
         let w = across(v2, &e1);
@@ -99,8 +99,8 @@ impl<V: Vector> Frame<V> {
         let [first, second] = self.lengths;
         let mut v2 = [zero; 3];
         if given.dimension == 2 {
-            axes[0][0] = axes[0][0].add(axes[1][1]);
-            axes[0][1] = axes[0][1].sub(axes[1][0]);
+            axes[0][0] += axes[1][1];
+            axes[0][1] -= axes[1][0];
         } else {
             let one = V::constant(1.0);
             let from_third = cross(e2, &axes[2]);
@@ -109,8 +109,8 @@ impl<V: Vector> Frame<V> {
             add_scaled(&mut axes[1], &from_third, one);
             let w = over(&across(&axes[1], e2), second);
             v2 = across(&w, e1);
-            add_scaled(&mut axes[0], &given.axes[1], dot(&w, e1).neg());
-            add_scaled(&mut axes[0], &w, dot(&given.axes[1], e1).neg());
+            add_scaled(&mut axes[0], &given.axes[1], -dot(&w, e1));
+            add_scaled(&mut axes[0], &w, -dot(&given.axes[1], e1));
         }
         [over(&across(&axes[0], e1), first), v2]
     }
@@ -187,15 +187,15 @@ fn apart_adjoint<V: Vector>([v1, v2]: &[[V; 3]; 2], weight: V) -> [[V; 3]; 2] {
     let (first, second) = (length(v1), length(v2));
     let (e1, e2) = (over(v1, first), over(v2, second));
     let c = dot(&e1, &e2);
-    let rest = V::constant(1.0).sub(c.abs()).max(V::constant(LEAST_REST));
-    let slope = V::select(c.lt(V::zero()), weight.neg(), weight).div(rest);
+    let rest = (V::constant(1.0) - c.abs()).max(V::constant(LEAST_REST));
+    let slope = V::select(c.lt(V::zero()), -weight, weight) / rest;
     let idle = V::constant((-IGNORED_LOSS).exp()).lt(rest);
     let slope = V::select(idle, V::zero(), slope);
     // ∂c/∂v1 = (e2 − c e1)/‖v1‖
     let turn = |a: &[V; 3], b: &[V; 3], length: V| {
         let across = across(b, a);
-        let factor = slope.div(length);
-        [across[0].mul(factor), across[1].mul(factor), across[2].mul(factor)]
+        let factor = slope / length;
+        [across[0] * factor, across[1] * factor, across[2] * factor]
     };
     [turn(&e1, &e2, first), turn(&e2, &e1, second)]
 }

@@ -385,8 +385,7 @@ impl<T: Real> Kernel<T> for Pullback<'_, T> {
         let regular = coupling.frame_loss > 0.0 && call.gradient.is_some();
         let frame_loss = regular.then(|| {
             let mut weight = Lane::zero();
-            V::load(call.frame_loss_cotangent)
-                .mul(V::constant(coupling.frame_loss))
+            (V::load(call.frame_loss_cotangent) * V::constant(coupling.frame_loss))
                 .store(&mut weight);
             weight
         });
@@ -430,12 +429,12 @@ impl<T: Real> Kernel<T> for Pullback<'_, T> {
 
 #[inline(always)]
 fn dot<V: Vector>(a: &[V; 3], b: &[V; 3]) -> V {
-    a[0].mul_add(b[0], a[1].mul_add(b[1], a[2].mul(b[2])))
+    a[0].mul_add(b[0], a[1].mul_add(b[1], a[2] * b[2]))
 }
 
 #[inline(always)]
 fn subtract<V: Vector>(a: &[V; 3], b: &[V; 3]) -> [V; 3] {
-    [a[0].sub(b[0]), a[1].sub(b[1]), a[2].sub(b[2])]
+    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
 }
 
 /// to += factor·v.

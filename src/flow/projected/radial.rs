@@ -39,10 +39,10 @@ impl Radial {
         scratch: &'a mut [Lane<V::Scalar>],
     ) -> At<'a, V> {
         let offset = subtract(&given.position, &given.origin);
-        let distance = dot(&offset, &offset).add(V::constant(SQUARE_FLOOR)).sqrt();
+        let distance = (dot(&offset, &offset) + V::constant(SQUARE_FLOOR)).sqrt();
         let spline = Spline::<V>::new(self.spline, given.raw, scratch);
         let evaluation = spline.evaluate(given.direction, distance);
-        let stretch = evaluation.value.div(distance);
+        let stretch = evaluation.value / distance;
         At { spline, evaluation, offset, distance, stretch }
     }
 }
@@ -76,7 +76,7 @@ impl Transform for Radial {
         let mut position = given.position;
         for (position, u) in position.iter_mut().zip(&at.offset) {
             // o + u·t = z + u·(t − 1)
-            *position = u.mul_add(at.stretch.sub(V::constant(1.0)), *position);
+            *position = u.mul_add(at.stretch - V::constant(1.0), *position);
         }
         let along = at.evaluation.log_det(given.direction);
         (position, across(given).mul_add(ln(at.stretch), along))
@@ -92,15 +92,15 @@ impl Transform for Radial {
         scratch: &mut [Lane<V::Scalar>],
     ) -> Cotangents<V> {
         let at = self.at(given, scratch);
-        let stretch = across(given).mul(log_det).div(at.stretch).add(dot(moved, &at.offset));
+        let stretch = across(given) * log_det / at.stretch + dot(moved, &at.offset);
         // t = r′/r
-        let value = stretch.div(at.distance);
+        let value = stretch / at.distance;
         let cotangents = [value, log_det];
         let through = at.spline.adjoint(given.direction, &at.evaluation, cotangents, raw);
-        let outward = through.sub(value.mul(at.stretch)).div(at.distance);
+        let outward = (through - value * at.stretch) / at.distance;
         let mut position = [V::zero(); 3];
         for k in 0..3 {
-            position[k] = moved[k].mul_add(at.stretch, outward.mul(at.offset[k]));
+            position[k] = moved[k].mul_add(at.stretch, outward * at.offset[k]);
         }
         Cotangents { position, origin: subtract(moved, &position), axes: [[V::zero(); 3]; 2] }
     }

@@ -117,7 +117,7 @@ impl Plan {
         for k in 0..d {
             let vector =
                 |number| V::load(&says.vectors[self.vector_lane(copy, first + number, k, node)]);
-            origin[k] = V::load(&says.conditioning[(copy * n + node) * d + k]).add(vector(0));
+            origin[k] = V::load(&says.conditioning[(copy * n + node) * d + k]) + vector(0);
             for (number, axis) in axes.iter_mut().enumerate().take(count - 1) {
                 axis[k] = vector(number + 1);
             }
@@ -192,7 +192,7 @@ impl<T: Real, P: Transform> Kernel<T> for Move<'_, T, P> {
                 let given = plan.given(&transform, &says, direction, at, position);
                 let (next, log_det) = transform.apply(&given, self.scratch);
                 position = next;
-                total = total.add(log_det);
+                total += log_det;
             }
             store(&position, z);
         }
