@@ -182,7 +182,7 @@ impl Transformer {
 
     /// From the cotangent of what is attended to to that of q, k and v, which is written.
     #[inline(always)]
-    fn attend_adjoint<V: Vector>(
+    fn attend_vjp<V: Vector>(
         &self,
         tape: &BlockTape<'_, V::Scalar>,
         attended: &[Lane<V::Scalar>],
@@ -225,7 +225,7 @@ impl Transformer {
     /// Back through a perceptron: from its outputs' cotangent, with its inputs, to its inputs' cotangent.
     #[allow(clippy::too_many_arguments)]
     #[inline(always)]
-    fn mlp_back<V: Vector>(
+    fn mlp_vjp<V: Vector>(
         &self,
         mlp: &Mlp,
         theta: &[V::Scalar],
@@ -266,7 +266,7 @@ impl VectorNetwork for Transformer {
         0
     }
 
-    fn backward_scratch(&self) -> usize {
+    fn vjp_scratch(&self) -> usize {
         let n = self.half.particles;
         let inner = |mlp: &Mlp| mlp.first.outputs() * n + mlp.scratch_lanes(n);
         let mlps = self.blocks.iter().map(|block| &block.feed).chain([&self.head]);
@@ -327,7 +327,7 @@ impl VectorNetwork for Transformer {
     }
 
     #[inline(always)]
-    fn backward<V: Vector>(
+    fn vjp<V: Vector>(
         &self,
         theta: &[V::Scalar],
         tape: &mut [Lane<V::Scalar>],
@@ -345,7 +345,7 @@ impl VectorNetwork for Transformer {
         let input_cotangent = arena.take(self.half.lanes());
         let scratch = arena.rest();
         let given: [&[Lane<V::Scalar>]; 2] = [outputs_cotangent, h];
-        self.mlp_back::<V>(
+        self.mlp_vjp::<V>(
             &self.head,
             theta,
             head,
@@ -359,7 +359,7 @@ impl VectorNetwork for Transformer {
             let tape = self.block_tape(tape);
             let given: [&[Lane<V::Scalar>]; 2] = [h_cotangent, tape.normal[1]];
             let into = &mut *normal_cotangent;
-            self.mlp_back::<V>(
+            self.mlp_vjp::<V>(
                 &block.feed,
                 theta,
                 tape.feed,
@@ -377,7 +377,7 @@ impl VectorNetwork for Transformer {
             let projections = inner.take(3 * f * n);
             let scores = inner.take(n);
             block.mix.transposed_product::<V>(theta, 0, h_cotangent, attended, n, false);
-            self.attend_adjoint::<V>(&tape, attended, projections, scores);
+            self.attend_vjp::<V>(&tape, attended, projections, scores);
             if let Some(gradient) = gradient.as_deref_mut() {
                 block.mix.weight_gradient::<V>(gradient, 0, h_cotangent, tape.attended, n);
                 block.mix.bias_gradient::<V>(gradient, h_cotangent, n);

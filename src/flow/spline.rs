@@ -16,6 +16,8 @@ use crate::engine::{exp, ln, sigmoid, Lane, Vector};
 
 /// The most bins a spline may have.
 pub(super) const MAX_BINS: usize = 16;
+/// The most lanes a spline takes.
+pub(super) const MOST_LANES: usize = 3 * MAX_BINS + 1;
 /// The smallest share of the range that a bin takes, in both directions.
 const MIN_SHARE: f64 = 1e-3;
 /// The smallest slope at a knot.
@@ -84,24 +86,23 @@ impl SplineShape {
     }
 }
 
-/// The spline of one node.
+/// The spline of one node, or its inverse, at one point.
 pub(super) struct Spline<'a, V: Vector> {
     shape: SplineShape,
+    direction: Direction,
     raw: Column<'a, V::Scalar>,
     widths: &'a [Lane<V::Scalar>],
     heights: &'a [Lane<V::Scalar>],
     /// At the knots.
     slopes: &'a [Lane<V::Scalar>],
-}
-
-/// A value, ln S′, and where it lies.
-#[derive(Clone, Copy)]
-pub(super) struct Evaluation<V: Vector> {
-    pub value: V,
-    log_slope: V,
     bin: Bin<V>,
+    /// ξ.
     fraction: V,
     inside: V::Mask,
+    /// S(r), or r where the direction is the inverse.
+    pub value: V,
+    /// ln S′(r), or −ln S′(r) where the direction is the inverse.
+    pub log_det: V,
 }
 
 #[derive(Clone, Copy)]
@@ -114,10 +115,19 @@ struct Bin<V> {
     slopes: [V; 2],
 }
 
-/// What a cotangent of S(r) and of ln S′(r) comes back to.
-struct BinCotangent<V> {
-    r: V,
-    bin: Bin<V>,
+/// What S(r), ln S′(r) and their derivatives are made of.
+struct Terms<V> {
+    /// 1 − ξ.
+    rest: V,
+    q: V,
+    /// δ₀ + δ₁ − 2s.
+    curvature: V,
+    /// D.
+    d: V,
+    /// s ξ² + δ₀ q.
+    n: V,
+    /// M.
+    m: V,
 }
 
 /// ln(e^{1 − MIN_SLOPE} − 1): the softplus of it plus MIN_SLOPE is 1.
@@ -158,11 +168,14 @@ fn shares<V: Vector>(
 }
 
 impl<'a, V: Vector> Spline<'a, V> {
-    /// From [`SplineShape::parameters`] raw parameters, in [`SplineShape::lanes`] lanes.
+    /// The spline of [`SplineShape::parameters`] raw parameters at r = `at` (or S(r) = `at`), in
+    /// [`SplineShape::lanes`] lanes.
     #[inline(always)]
     pub fn new(
         shape: SplineShape,
+        direction: Direction,
         raw: Column<'a, V::Scalar>,
+        at: V,
         lanes: &'a mut [Lane<V::Scalar>],
     ) -> Self {
         let bins = shape.bins;
@@ -181,146 +194,66 @@ impl<'a, V: Vector> Spline<'a, V> {
                 None => V::constant(1.0).store(slope),
             }
         }
-        Self { shape, raw, widths, heights, slopes }
-    }
-
-    /// S or its inverse, with ln S′ at the point of the unbent side.
-    #[inline(always)]
-    pub fn evaluate(&self, direction: Direction, at: V) -> Evaluation<V> {
+        let clamped = at.min(V::constant(shape.range)).max(V::zero());
+        let bin = Bin::locate(direction, clamped, [&*widths, &*heights, &*slopes]);
+        let (fraction, value, log_det);
         match direction {
-            Direction::Forward => self.forward(at),
-            Direction::Inverse => self.inverse(at),
+            Direction::Forward => {
+                fraction = (clamped - bin.x) / bin.width;
+                (value, log_det) = bin.evaluate(fraction);
+            }
+            Direction::Inverse => {
+                fraction = bin.solve(clamped - bin.y);
+                value = fraction.mul_add(bin.width, bin.x);
+                log_det = -bin.evaluate(fraction).1;
+            }
         }
-    }
-
-    /// Given the cotangents of the value and of the log-derivative of [`evaluate`](Self::evaluate),
-    /// that of what it was called with; those of the raw parameters are written.
-    #[inline(always)]
-    pub fn adjoint(
-        &self,
-        direction: Direction,
-        at: &Evaluation<V>,
-        [value, log_det]: [V; 2],
-        to_raw: &mut ColumnMut<'_, V::Scalar>,
-    ) -> V {
-        match direction {
-            Direction::Forward => self.forward_adjoint(at, value, log_det, to_raw),
-            Direction::Inverse => self.inverse_adjoint(at, value, -log_det, to_raw),
-        }
-    }
-
-    /// S(r) and ln S′(r).
-    #[inline(always)]
-    fn forward(&self, r: V) -> Evaluation<V> {
-        let limit = V::constant(self.shape.range);
-        let clamped = r.min(limit).max(V::zero());
-        let bin = self.locate(clamped, true);
-        let fraction = (clamped - bin.x) / bin.width;
-        let (value, log_slope) = bin.evaluate(fraction);
-        let inside = self.shape.inside(r);
-        Evaluation {
-            value: V::select(inside, value, r),
-            log_slope: V::select(inside, log_slope, V::zero()),
+        let inside = shape.inside(at);
+        let value = V::select(inside, value, at);
+        let log_det = V::select(inside, log_det, V::zero());
+        Self {
+            shape,
+            direction,
+            raw,
+            widths,
+            heights,
+            slopes,
             bin,
             fraction,
             inside,
+            value,
+            log_det,
         }
     }
 
-    /// r = S⁻¹(y) and ln S′(r) (not that of the inverse).
-    #[inline(always)]
-    fn inverse(&self, y: V) -> Evaluation<V> {
-        let limit = V::constant(self.shape.range);
-        let clamped = y.min(limit).max(V::zero());
-        let bin = self.locate(clamped, false);
-        let fraction = bin.solve(clamped - bin.y);
-        let (_, log_slope) = bin.evaluate(fraction);
-        let inside = self.shape.inside(y);
-        Evaluation {
-            value: V::select(inside, fraction.mul_add(bin.width, bin.x), y),
-            log_slope: V::select(inside, log_slope, V::zero()),
-            bin,
-            fraction,
-            inside,
-        }
-    }
-
-    /// Given the cotangents of S(r) and ln S′(r), that of r; those of the raw parameters are written.
-    #[inline(always)]
-    fn forward_adjoint(
-        &self,
-        at: &Evaluation<V>,
-        value: V,
-        log_slope: V,
-        to_raw: &mut ColumnMut<'_, V::Scalar>,
-    ) -> V {
-        let cotangent = at.bin.adjoint(at.fraction, value, log_slope);
-        self.parameter_cotangents(at, &cotangent.bin, to_raw);
-        V::select(at.inside, cotangent.r, value)
-    }
-
-    /// Given the cotangents of r = S⁻¹(y) and ln S′(r), that of y; those of the raw parameters are written.
+    /// From the cotangents of the value and of the log-determinant to that of what the spline was
+    /// evaluated at; those of the raw parameters are written.
     ///
-    /// dr = (dy − ∂S/∂p dp)/S′(r), so with r̄ the whole cotangent of r that of y is ȳ = r̄/S′, and the
-    /// parameters get those of S(r) with cotangent −ȳ.
+    /// For r = S⁻¹(y), dr = (dy − ∂S/∂p dp)/S′(r): with r̄ the whole cotangent of r, that of y is
+    /// ȳ = r̄/S′, and the parameters get those of S(r) with cotangent −ȳ.
     #[inline(always)]
-    fn inverse_adjoint(
-        &self,
-        at: &Evaluation<V>,
-        value: V,
-        log_slope: V,
-        to_raw: &mut ColumnMut<'_, V::Scalar>,
-    ) -> V {
-        let through_slope = at.bin.adjoint(at.fraction, V::zero(), log_slope).r;
-        let y = (value + through_slope) * exp(-at.log_slope);
-        let cotangent = at.bin.adjoint(at.fraction, -y, log_slope);
-        self.parameter_cotangents(at, &cotangent.bin, to_raw);
-        V::select(at.inside, y, value)
-    }
-
-    /// The bin of r (`by_x`) or of S(r).
-    #[inline(always)]
-    fn locate(&self, at: V, by_x: bool) -> Bin<V> {
-        let mut bin = Bin {
-            index: V::zero(),
-            x: V::zero(),
-            width: V::load(&self.widths[0]),
-            y: V::zero(),
-            height: V::load(&self.heights[0]),
-            slopes: [V::load(&self.slopes[0]), V::load(&self.slopes[1])],
+    pub fn vjp(&self, value: V, log_det: V, to_raw: &mut ColumnMut<'_, V::Scalar>) -> V {
+        let (bin, fraction) = (&self.bin, self.fraction);
+        let (inner, to_bin) = match self.direction {
+            Direction::Forward => bin.vjp(fraction, value, log_det),
+            Direction::Inverse => {
+                let log_slope = -log_det;
+                let (through_slope, _) = bin.vjp(fraction, V::zero(), log_slope);
+                let y = (value + through_slope) * exp(self.log_det);
+                (y, bin.vjp(fraction, -y, log_slope).1)
+            }
         };
-        let (mut x, mut y) = (V::zero(), V::zero());
-        for j in 1..self.shape.bins {
-            x += V::load(&self.widths[j - 1]);
-            y += V::load(&self.heights[j - 1]);
-            let before = at.lt(if by_x { x } else { y });
-            bin = Bin {
-                index: V::select(before, bin.index, V::constant(j as f64)),
-                x: V::select(before, bin.x, x),
-                width: V::select(before, bin.width, V::load(&self.widths[j])),
-                y: V::select(before, bin.y, y),
-                height: V::select(before, bin.height, V::load(&self.heights[j])),
-                slopes: [
-                    V::select(before, bin.slopes[0], V::load(&self.slopes[j])),
-                    V::select(before, bin.slopes[1], V::load(&self.slopes[j + 1])),
-                ],
-            };
-        }
-        bin
+        self.parameter_cotangents(&to_bin, to_raw);
+        V::select(self.inside, inner, value)
     }
 
     /// From the cotangents of one bin to those of the raw parameters; none outside the range.
     #[inline(always)]
-    fn parameter_cotangents(
-        &self,
-        at: &Evaluation<V>,
-        cotangent: &Bin<V>,
-        to_raw: &mut ColumnMut<'_, V::Scalar>,
-    ) {
+    fn parameter_cotangents(&self, cotangent: &Bin<V>, to_raw: &mut ColumnMut<'_, V::Scalar>) {
         let bins = self.shape.bins;
         let zero = V::zero();
-        let inside = |g: V| V::select(at.inside, g, zero);
-        let index = at.bin.index;
+        let inside = |g: V| V::select(self.inside, g, zero);
+        let index = self.bin.index;
         // `before` where the bin starts after knot j's own bin, `own` where it is that bin.
         let pick = |j: usize, before: V, own: V| {
             let j = V::constant(j as f64);
@@ -360,33 +293,67 @@ impl<'a, V: Vector> Spline<'a, V> {
     }
 }
 
-impl<V: Vector> Evaluation<V> {
-    /// The logarithm of the derivative of the call.
+impl<V: Vector> Bin<V> {
+    /// The bin of r, or of S(r) where the direction is the inverse.
     #[inline(always)]
-    pub fn log_det(&self, direction: Direction) -> V {
-        match direction {
-            Direction::Forward => self.log_slope,
-            Direction::Inverse => -self.log_slope,
+    fn locate(
+        direction: Direction,
+        at: V,
+        [widths, heights, slopes]: [&[Lane<V::Scalar>]; 3],
+    ) -> Self {
+        let mut bin = Self {
+            index: V::zero(),
+            x: V::zero(),
+            width: V::load(&widths[0]),
+            y: V::zero(),
+            height: V::load(&heights[0]),
+            slopes: [V::load(&slopes[0]), V::load(&slopes[1])],
+        };
+        let (mut x, mut y) = (V::zero(), V::zero());
+        for j in 1..widths.len() {
+            x += V::load(&widths[j - 1]);
+            y += V::load(&heights[j - 1]);
+            let before = at.lt(if direction == Direction::Forward { x } else { y });
+            bin = Self {
+                index: V::select(before, bin.index, V::constant(j as f64)),
+                x: V::select(before, bin.x, x),
+                width: V::select(before, bin.width, V::load(&widths[j])),
+                y: V::select(before, bin.y, y),
+                height: V::select(before, bin.height, V::load(&heights[j])),
+                slopes: [
+                    V::select(before, bin.slopes[0], V::load(&slopes[j])),
+                    V::select(before, bin.slopes[1], V::load(&slopes[j + 1])),
+                ],
+            };
+        }
+        bin
+    }
+
+    /// The terms of the formulas at the fraction ξ, given s = h/w.
+    #[inline(always)]
+    fn terms(&self, s: V, xi: V) -> Terms<V> {
+        let two = V::constant(2.0);
+        let [d0, d1] = self.slopes;
+        let rest = V::constant(1.0) - xi;
+        let q = xi * rest;
+        let curvature = d0 + d1 - two * s;
+        Terms {
+            rest,
+            q,
+            curvature,
+            d: curvature.mul_add(q, s),
+            n: (s * xi).mul_add(xi, d0 * q),
+            m: (d1 * xi).mul_add(xi, (two * s).mul_add(q, d0 * rest * rest)),
         }
     }
-}
 
-impl<V: Vector> Bin<V> {
     /// S and ln S′ at the fraction ξ of the bin.
     #[inline(always)]
     fn evaluate(&self, xi: V) -> (V, V) {
-        let one = V::constant(1.0);
-        let two = V::constant(2.0);
-        let [d0, d1] = self.slopes;
         let s = self.height / self.width;
-        let rest = one - xi;
-        let q = xi * rest;
-        let d = (d0 + d1 - two * s).mul_add(q, s);
-        let n = (s * xi).mul_add(xi, d0 * q);
-        let value = self.height * n / d + self.y;
-        let m = (d1 * xi).mul_add(xi, (two * s).mul_add(q, d0 * rest * rest));
+        let Terms { d, n, m, .. } = self.terms(s, xi);
         let slope = s / d;
-        (value, ln(slope * slope * m))
+        (self.height * n / d + self.y, ln(slope * slope * m))
     }
 
     /// ξ with S = y + `rise`: the root in [0, 1] of a quadratic, in the form without cancellation.
@@ -403,20 +370,15 @@ impl<V: Vector> Bin<V> {
         V::constant(2.0) * c / (b + root)
     }
 
-    /// Reverse mode of S(r) and ln S′(r).
+    /// From the cotangents of S(r) and of ln S′(r) to those of r and of the bin.
     #[inline(always)]
-    fn adjoint(&self, xi: V, value: V, log_slope: V) -> BinCotangent<V> {
+    fn vjp(&self, xi: V, value: V, log_slope: V) -> (V, Self) {
         let one = V::constant(1.0);
         let two = V::constant(2.0);
         let [d0, d1] = self.slopes;
         let inverse_width = one / self.width;
         let s = self.height * inverse_width;
-        let rest = one - xi;
-        let q = xi * rest;
-        let curvature = d0 + d1 - two * s;
-        let d = curvature.mul_add(q, s);
-        let n = (s * xi).mul_add(xi, d0 * q);
-        let m = (d1 * xi).mul_add(xi, (two * s).mul_add(q, d0 * rest * rest));
+        let Terms { rest, q, curvature, d, n, m } = self.terms(s, xi);
 
         let inverse_d = one / d;
         let share = n * inverse_d;
@@ -429,16 +391,14 @@ impl<V: Vector> Bin<V> {
         let gd0 = rest * rest * gm + q * (gn + gd);
         let gd1 = xi * xi * gm + q * gd;
         let r = gxi * inverse_width;
-        BinCotangent {
-            r,
-            bin: Bin {
-                index: self.index,
-                x: -r,
-                width: -(gs * s * inverse_width + r * xi),
-                y: value,
-                height: value * share + gs * inverse_width,
-                slopes: [gd0, gd1],
-            },
-        }
+        let bin = Self {
+            index: self.index,
+            x: -r,
+            width: -(gs * s * inverse_width + r * xi),
+            y: value,
+            height: value * share + gs * inverse_width,
+            slopes: [gd0, gd1],
+        };
+        (r, bin)
     }
 }

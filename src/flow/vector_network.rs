@@ -11,15 +11,15 @@ pub(in crate::flow) trait VectorNetwork {
     /// Lanes of the outputs.
     fn output_lanes(&self) -> usize;
 
-    /// Lanes that [`forward`](Self::forward) leaves for [`backward`](Self::backward) when it is to `keep` what
+    /// Lanes that [`forward`](Self::forward) leaves for [`vjp`](Self::vjp) when it is to `keep` what
     /// that needs, or works in when it is not.
     fn tape_lanes(&self, keep: bool) -> usize;
 
     /// Lanes that [`forward`](Self::forward) works in beside its tape.
     fn forward_scratch(&self) -> usize;
 
-    /// Lanes that [`backward`](Self::backward) works in beside its tape.
-    fn backward_scratch(&self) -> usize;
+    /// Lanes that [`vjp`](Self::vjp) works in beside its tape.
+    fn vjp_scratch(&self) -> usize;
 
     /// From positions [copies, n, d] to vectors [channels · d, n], which are written, and outputs
     /// [outputs, n], which are on the tape ([`outputs`](Self::outputs)).
@@ -42,7 +42,7 @@ pub(in crate::flow) trait VectorNetwork {
 
     /// From the cotangents of the vectors and the outputs to that of the positions, which is added, and that of
     /// the parameters, which is added where it is asked for. The tape is one that was kept.
-    fn backward<V: Vector>(
+    fn vjp<V: Vector>(
         &self,
         theta: &[V::Scalar],
         tape: &mut [Lane<V::Scalar>],

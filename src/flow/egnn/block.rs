@@ -121,7 +121,7 @@ impl Layers {
         own * n + inner
     }
 
-    pub fn backward_lanes(&self, shape: &Shape) -> usize {
+    pub fn vjp_lanes(&self, shape: &Shape) -> usize {
         let n = shape.particles;
         let (entry, width) = (self.message.first.outputs(), self.message.outputs());
         let own = 2 * shape.pairs() + 4 * entry + shape.axes() + 2 * width;

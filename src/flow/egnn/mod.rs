@@ -3,12 +3,12 @@
 
 mod block;
 mod edges;
-mod reverse;
 #[cfg(test)]
 mod tests;
+mod vjp;
 
 use block::{Layers, State};
-use reverse::{Reverse, StateCotangents};
+use vjp::{BlockVjp, StateCotangents};
 
 use super::linear::Linear;
 use super::mlp::{Cotangents, Mlp};
@@ -225,12 +225,12 @@ impl VectorNetwork for Egnn {
         self.blocks[0].forward_lanes(&self.shape)
     }
 
-    fn backward_scratch(&self) -> usize {
+    fn vjp_scratch(&self) -> usize {
         let n = self.shape.particles;
         let f = self.shape.features;
         let readout = (self.head.first.outputs() + f) * n + self.head.scratch_lanes(n).max(f * n);
         let own = (f + self.shape.axes()) * n;
-        own + readout.max(self.blocks[0].backward_lanes(&self.shape))
+        own + readout.max(self.blocks[0].vjp_lanes(&self.shape))
     }
 
     /// The vectors are the displacement of each channel.
@@ -285,7 +285,7 @@ impl VectorNetwork for Egnn {
     }
 
     #[inline(always)]
-    fn backward<V: Vector>(
+    fn vjp<V: Vector>(
         &self,
         theta: &[V::Scalar],
         tape: &mut [Lane<V::Scalar>],
@@ -321,10 +321,10 @@ impl VectorNetwork for Egnn {
                 self.readout.bias_gradient::<V>(gradient, linear_cotangent, n);
             }
             self.readout.transposed_product::<V>(theta, 0, linear_cotangent, features, n, false);
-            softmax_adjoint::<V>(softmax, features, n);
+            softmax_vjp::<V>(softmax, features, n);
         }
         for (number, block) in self.blocks.iter().enumerate().rev() {
-            let reverse = Reverse {
+            let call = BlockVjp {
                 layers: block,
                 shape,
                 theta,
@@ -333,7 +333,7 @@ impl VectorNetwork for Egnn {
                 cotangents: StateCotangents { features, positions: moved },
                 gradient: gradient.as_deref_mut(),
             };
-            reverse.run::<V>(arena.rest());
+            call.run::<V>(arena.rest());
         }
 
         // The vectors are final minus initial positions; those are the input minus the mean of its
@@ -400,7 +400,7 @@ fn softmax_over_rows<V: Vector>(x: &[Lane<V::Scalar>], out: &mut [Lane<V::Scalar
 
 /// Replaces the cotangent of a softmax's result by that of its input, p·(p̄ − Σ p·p̄).
 #[inline(always)]
-fn softmax_adjoint<V: Vector>(
+fn softmax_vjp<V: Vector>(
     softmax: &[Lane<V::Scalar>],
     cotangent: &mut [Lane<V::Scalar>],
     items: usize,

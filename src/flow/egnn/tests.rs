@@ -57,7 +57,7 @@ impl Kernel<f32> for ThereAndBack<'_> {
         let positions = lanes(2, PARTICLES * DIMENSION);
         let mut vectors = space(network.vector_lanes());
         let mut tape = space(network.tape_lanes(true));
-        let mut scratch = space(network.forward_scratch().max(network.backward_scratch()));
+        let mut scratch = space(network.forward_scratch().max(network.vjp_scratch()));
         network.forward::<V>(theta, &positions, &mut vectors, &mut tape, &mut scratch, true);
         let mut left = vectors.clone();
         left.extend_from_slice(network.outputs(&tape, true));
@@ -70,7 +70,7 @@ impl Kernel<f32> for ThereAndBack<'_> {
         let mut gradient = vec![0.0; theta.len()];
         let cotangents = [&*to_vectors, &*to_outputs];
         let into = parameters.then_some(&mut *gradient);
-        network.backward::<V>(theta, &mut tape, cotangents, &mut to_positions, into, &mut scratch);
+        network.vjp::<V>(theta, &mut tape, cotangents, &mut to_positions, into, &mut scratch);
         left.extend(to_positions);
         let numbers = left.iter().flat_map(|lane| lane.0).chain(gradient);
         numbers.map(f32::to_bits).collect()

@@ -1,55 +1,37 @@
-//! Transforms of a node's coordinates in a frame: affine or by splines in Cartesian ones, by splines in
-//! polar and spherical ones.
+//! Maps of a node's coordinates: affine or by splines of Cartesian ones, by splines of polar and
+//! spherical ones. The formulas stand at [`Projection`](super::Projection).
 
-use super::super::column::{Column, ColumnMut};
-use super::super::spline::{Evaluation, Spline, SplineShape};
+use super::super::spline::{Spline, SplineShape};
 use super::super::Direction;
 use super::dot;
 use super::radial::SQUARE_FLOOR;
-use super::transform::Given;
+use super::transform::{Given, Outer};
 use crate::engine::{angle, exp, ln, sin_cos, Lane, Vector};
 
 /// A map of coordinates c, the ones beyond the dimension being zero and staying so.
 pub(super) trait Coordinates: Copy {
+    /// Raw parameters.
     fn parameters(&self, dimension: usize) -> usize;
-
-    /// Lanes that [`apply`](Self::apply) and [`adjoint`](Self::adjoint) work in.
-    fn scratch(&self, dimension: usize) -> usize;
 
     /// c′ and the log-determinant.
     fn apply<V: Vector>(
         &self,
-        local: &Local<'_, V>,
+        given: &Given<'_, V>,
+        c: [V; 3],
         scratch: &mut [Lane<V::Scalar>],
     ) -> ([V; 3], V);
 
-    /// c′, and from its cotangent and that of the log-determinant that of c.
-    fn adjoint<V: Vector>(
+    /// c′, and the cotangent of c.
+    fn vjp<V: Vector>(
         &self,
-        local: &Local<'_, V>,
-        moved: &[V; 3],
-        log_det: V,
-        raw: &mut ColumnMut<'_, V::Scalar>,
+        given: &Given<'_, V>,
+        c: [V; 3],
+        outer: Outer<'_, V>,
         scratch: &mut [Lane<V::Scalar>],
-    ) -> ([V; 3], [V; 3]);
+    ) -> [[V; 3]; 2];
 }
 
-/// What a map of coordinates is given.
-pub(super) struct Local<'a, V: Vector> {
-    direction: Direction,
-    dimension: usize,
-    c: [V; 3],
-    raw: Column<'a, V::Scalar>,
-}
-
-impl<'a, V: Vector> Local<'a, V> {
-    #[inline(always)]
-    pub fn new(given: &Given<'a, V>, c: [V; 3]) -> Self {
-        Self { direction: given.direction, dimension: given.dimension, c, raw: given.raw }
-    }
-}
-
-/// c′_k = c_k e^{s_k} + t_k (RealNVP, Dinh et al., arXiv 1605.08803); raw parameters are s, then t.
+/// c′_k = c_k e^{s_k} + t_k; raw parameters are s, then t.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Affine;
 
@@ -58,22 +40,18 @@ impl Coordinates for Affine {
         2 * dimension
     }
 
-    fn scratch(&self, _dimension: usize) -> usize {
-        0
-    }
-
     #[inline(always)]
     fn apply<V: Vector>(
         &self,
-        local: &Local<'_, V>,
+        given: &Given<'_, V>,
+        mut c: [V; 3],
         _scratch: &mut [Lane<V::Scalar>],
     ) -> ([V; 3], V) {
-        let d = local.dimension;
-        let mut out = local.c;
+        let d = given.dimension;
         let mut log_det = V::zero();
-        for (k, c) in out.iter_mut().enumerate().take(d) {
-            let (s, t) = (local.raw.entry::<V>(k), local.raw.entry::<V>(d + k));
-            match local.direction {
+        for (k, c) in c.iter_mut().enumerate().take(d) {
+            let (s, t) = (given.raw.entry::<V>(k), given.raw.entry::<V>(d + k));
+            match given.direction {
                 Direction::Forward => {
                     *c = c.mul_add(exp(s), t);
                     log_det += s;
@@ -84,24 +62,24 @@ impl Coordinates for Affine {
                 }
             }
         }
-        (out, log_det)
+        (c, log_det)
     }
 
     #[inline(always)]
-    fn adjoint<V: Vector>(
+    fn vjp<V: Vector>(
         &self,
-        local: &Local<'_, V>,
-        moved: &[V; 3],
-        log_det: V,
-        raw: &mut ColumnMut<'_, V::Scalar>,
+        given: &Given<'_, V>,
+        c: [V; 3],
+        outer: Outer<'_, V>,
         scratch: &mut [Lane<V::Scalar>],
-    ) -> ([V; 3], [V; 3]) {
-        let d = local.dimension;
-        let (after, _) = self.apply(local, scratch);
+    ) -> [[V; 3]; 2] {
+        let Outer { moved, log_det, mut raw } = outer;
+        let d = given.dimension;
+        let (after, _) = self.apply(given, c, scratch);
         let mut before = [V::zero(); 3];
         for k in 0..d {
-            let (s, t) = (local.raw.entry::<V>(k), local.raw.entry::<V>(d + k));
-            let (to_s, to_t) = match local.direction {
+            let (s, t) = (given.raw.entry::<V>(k), given.raw.entry::<V>(d + k));
+            let (to_s, to_t) = match given.direction {
                 Direction::Forward => {
                     before[k] = moved[k] * exp(s);
                     (moved[k].mul_add(after[k] - t, log_det), moved[k])
@@ -114,40 +92,7 @@ impl Coordinates for Affine {
             raw.store(k, to_s);
             raw.store(d + k, to_t);
         }
-        (after, before)
-    }
-}
-
-/// A spline and where it was evaluated.
-struct Bent<'a, V: Vector> {
-    spline: Spline<'a, V>,
-    at: Evaluation<V>,
-}
-
-impl<'a, V: Vector> Bent<'a, V> {
-    /// With the raw parameters from number `from` on.
-    #[inline(always)]
-    fn new(
-        local: &Local<'a, V>,
-        from: usize,
-        shape: SplineShape,
-        at: V,
-        scratch: &'a mut [Lane<V::Scalar>],
-    ) -> Self {
-        let spline = Spline::<V>::new(shape, local.raw.from(from), scratch);
-        let at = spline.evaluate(local.direction, at);
-        Self { spline, at }
-    }
-
-    /// See [`Spline::adjoint`].
-    #[inline(always)]
-    fn adjoint(
-        &self,
-        direction: Direction,
-        cotangents: [V; 2],
-        mut to_raw: ColumnMut<'_, V::Scalar>,
-    ) -> V {
-        self.spline.adjoint(direction, &self.at, cotangents, &mut to_raw)
+        [after, before]
     }
 }
 
@@ -157,61 +102,64 @@ pub(super) struct Windows {
     pub spline: SplineShape,
 }
 
+impl Windows {
+    /// The spline of coordinate `k`, and its first raw parameter.
+    #[inline(always)]
+    fn spline<'a, V: Vector>(
+        &self,
+        given: &Given<'a, V>,
+        k: usize,
+        c: V,
+        scratch: &'a mut [Lane<V::Scalar>],
+    ) -> (Spline<'a, V>, usize) {
+        let (from, half) = (k * self.spline.parameters(), V::constant(0.5 * self.spline.range));
+        (Spline::new(self.spline, given.direction, given.raw.from(from), c + half, scratch), from)
+    }
+}
+
 impl Coordinates for Windows {
     fn parameters(&self, dimension: usize) -> usize {
         dimension * self.spline.parameters()
     }
 
-    fn scratch(&self, _dimension: usize) -> usize {
-        self.spline.lanes()
-    }
-
     #[inline(always)]
     fn apply<V: Vector>(
         &self,
-        local: &Local<'_, V>,
+        given: &Given<'_, V>,
+        mut c: [V; 3],
         scratch: &mut [Lane<V::Scalar>],
     ) -> ([V; 3], V) {
         let half = V::constant(0.5 * self.spline.range);
-        let mut out = local.c;
         let mut log_det = V::zero();
-        for (k, c) in out.iter_mut().enumerate().take(local.dimension) {
-            let from = k * self.spline.parameters();
-            let bent = Bent::new(local, from, self.spline, *c + half, scratch);
-            *c = bent.at.value - half;
-            log_det += bent.at.log_det(local.direction);
+        for (k, c) in c.iter_mut().enumerate().take(given.dimension) {
+            let (spline, _) = self.spline(given, k, *c, scratch);
+            *c = spline.value - half;
+            log_det += spline.log_det;
         }
-        (out, log_det)
+        (c, log_det)
     }
 
     #[inline(always)]
-    fn adjoint<V: Vector>(
+    fn vjp<V: Vector>(
         &self,
-        local: &Local<'_, V>,
-        moved: &[V; 3],
-        log_det: V,
-        raw: &mut ColumnMut<'_, V::Scalar>,
+        given: &Given<'_, V>,
+        c: [V; 3],
+        mut outer: Outer<'_, V>,
         scratch: &mut [Lane<V::Scalar>],
-    ) -> ([V; 3], [V; 3]) {
+    ) -> [[V; 3]; 2] {
         let half = V::constant(0.5 * self.spline.range);
-        let parameters = self.spline.parameters();
-        let (mut after, mut before) = (local.c, [V::zero(); 3]);
-        for k in 0..local.dimension {
-            let from = k * parameters;
-            let bent = Bent::new(local, from, self.spline, local.c[k] + half, scratch);
-            after[k] = bent.at.value - half;
-            before[k] = bent.adjoint(local.direction, [moved[k], log_det], raw.from(from));
+        let (mut after, mut before) = (c, [V::zero(); 3]);
+        for k in 0..given.dimension {
+            let (spline, from) = self.spline(given, k, c[k], scratch);
+            after[k] = spline.value - half;
+            before[k] = spline.vjp(outer.moved[k], outer.log_det, &mut outer.raw.from(from));
         }
-        (after, before)
+        [after, before]
     }
 }
 
 /// Splines of the distance, of the polar angle θ to the first axis, and of the azimuth φ about it; in 2D
 /// of the distance and of the angle φ to the first axis.
-///
-/// ```text
-/// log det = Σ ln S′ + ln[(r′/r)² sin θ′/sin θ]      (2D: r′/r)
-/// ```
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spherical {
     /// Of r, θ and φ + π.
@@ -224,6 +172,43 @@ struct Polar<V> {
     q: [V; 3],
     /// √(c2² + c3²) = r sin θ in 3D, r in 2D.
     axial: V,
+}
+
+impl<V: Vector> Polar<V> {
+    #[inline(always)]
+    fn new(dimension: usize, c: &[V; 3]) -> Self {
+        let floor = V::constant(SQUARE_FLOOR);
+        let pi = V::constant(std::f64::consts::PI);
+        if dimension == 2 {
+            let r = (dot(c, c) + floor).sqrt();
+            return Self { q: [r, V::zero(), angle(c[0], c[1], r) + pi], axial: r };
+        }
+        let axial = c[1].mul_add(c[1], c[2].mul_add(c[2], floor)).sqrt();
+        let r = c[0].mul_add(c[0], axial * axial).sqrt();
+        Self { q: [r, angle(c[0], axial, r), angle(c[1], c[2], axial) + pi], axial }
+    }
+}
+
+/// c′ from r′, θ′ and φ′ + π, with sines and cosines of θ′ and φ′.
+struct Cartesian<V> {
+    c: [V; 3],
+    theta: (V, V),
+    phi: (V, V),
+}
+
+impl<V: Vector> Cartesian<V> {
+    #[inline(always)]
+    fn new(dimension: usize, [r, theta, phi]: [V; 3]) -> Self {
+        let phi = sin_cos(phi - V::constant(std::f64::consts::PI));
+        if dimension == 2 {
+            let c = [r * phi.1, r * phi.0, V::zero()];
+            return Self { c, theta: (V::constant(1.0), V::zero()), phi };
+        }
+        let (sine, cosine) = sin_cos(theta);
+        let sine = sine.max(V::constant(SQUARE_FLOOR));
+        let axial = r * sine;
+        Self { c: [r * cosine, axial * phi.1, axial * phi.0], theta: (sine, cosine), phi }
+    }
 }
 
 impl Spherical {
@@ -244,144 +229,97 @@ impl Spherical {
         before.map(|&used| self.splines[used].parameters()).sum()
     }
 
+    /// The splines that are used, at q, and their values.
     #[inline(always)]
-    fn polar<V: Vector>(dimension: usize, c: &[V; 3]) -> Polar<V> {
-        let floor = V::constant(SQUARE_FLOOR);
-        let pi = V::constant(std::f64::consts::PI);
-        if dimension == 2 {
-            let r = (dot(c, c) + floor).sqrt();
-            return Polar { q: [r, V::zero(), angle(c[0], c[1], r) + pi], axial: r };
-        }
-        let axial = c[1].mul_add(c[1], c[2].mul_add(c[2], floor)).sqrt();
-        let r = c[0].mul_add(c[0], axial * axial).sqrt();
-        let theta = angle(c[0], axial, r);
-        Polar { q: [r, theta, angle(c[1], c[2], axial) + pi], axial }
-    }
-
-    /// The splines that are used, at q, and what they make of it.
-    #[inline(always)]
-    fn bend<'a, V: Vector>(
+    fn evaluate<'a, V: Vector>(
         &self,
-        local: &Local<'a, V>,
-        polar: &Polar<V>,
+        given: &Given<'a, V>,
+        mut q: [V; 3],
         mut scratch: &'a mut [Lane<V::Scalar>],
-    ) -> ([Option<Bent<'a, V>>; 3], [V; 3]) {
-        let (mut bent, mut q) = ([None, None, None], polar.q);
-        for &k in Self::used(local.dimension) {
-            let from = self.from(local.dimension, k);
+    ) -> ([Option<Spline<'a, V>>; 3], [V; 3]) {
+        let mut splines = [None, None, None];
+        for &k in Self::used(given.dimension) {
+            let raw = given.raw.from(self.from(given.dimension, k));
             let (own, rest) = scratch.split_at_mut(self.splines[k].lanes());
             scratch = rest;
-            let spline = Bent::new(local, from, self.splines[k], polar.q[k], own);
-            q[k] = spline.at.value;
-            bent[k] = Some(spline);
+            let spline = Spline::new(self.splines[k], given.direction, raw, q[k], own);
+            q[k] = spline.value;
+            splines[k] = Some(spline);
         }
-        (bent, q)
-    }
-}
-
-/// c′ from r′, θ′ and φ′ + π, with sines and cosines of θ′ and φ′.
-struct Back<V> {
-    c: [V; 3],
-    theta: (V, V),
-    phi: (V, V),
-}
-
-impl<V: Vector> Back<V> {
-    #[inline(always)]
-    fn new(dimension: usize, q: [V; 3]) -> Self {
-        let pi = V::constant(std::f64::consts::PI);
-        let phi = sin_cos(q[2] - pi);
-        let along = |sine: V, cosine: V, length: V| (length * cosine, length * sine);
-        if dimension == 2 {
-            let (x, y) = along(phi.0, phi.1, q[0]);
-            return Self { c: [x, y, V::zero()], theta: (V::constant(1.0), V::zero()), phi };
-        }
-        let (sine, cosine) = sin_cos(q[1]);
-        let theta = (sine.max(V::constant(SQUARE_FLOOR)), cosine);
-        let (x, axial) = along(theta.0, theta.1, q[0]);
-        let (y, z) = along(phi.0, phi.1, axial);
-        Self { c: [x, y, z], theta, phi }
+        (splines, q)
     }
 }
 
 impl Coordinates for Spherical {
     fn parameters(&self, dimension: usize) -> usize {
-        Self::used(dimension).iter().map(|&k| self.splines[k].parameters()).sum()
-    }
-
-    fn scratch(&self, dimension: usize) -> usize {
-        Self::used(dimension).iter().map(|&k| self.splines[k].lanes()).sum()
+        self.from(dimension, self.splines.len())
     }
 
     #[inline(always)]
     fn apply<V: Vector>(
         &self,
-        local: &Local<'_, V>,
+        given: &Given<'_, V>,
+        c: [V; 3],
         scratch: &mut [Lane<V::Scalar>],
     ) -> ([V; 3], V) {
-        let d = local.dimension;
-        let polar = Self::polar(d, &local.c);
-        let (bent, q) = self.bend(local, &polar, scratch);
-        let back = Back::new(d, q);
-        let stretch = q[0] / polar.q[0];
-        let mut log_det = ln(stretch);
-        for bent in bent.iter().flatten() {
-            log_det += bent.at.log_det(local.direction);
+        let Polar { q, axial } = Polar::new(given.dimension, &c);
+        let (splines, moved) = self.evaluate(given, q, scratch);
+        let after = Cartesian::new(given.dimension, moved);
+        let mut log_det = ln(moved[0] / q[0]);
+        for spline in splines.iter().flatten() {
+            log_det += spline.log_det;
         }
-        if d == 2 {
-            return (back.c, log_det);
+        if given.dimension == 3 {
+            // (r′/r)² sin θ′/sin θ, with sin θ = axial/r
+            log_det += ln(moved[0] * after.theta.0 / axial);
         }
-        // (r′/r)² sin θ′/sin θ, with sin θ = axial/r
-        let axial = q[0] * back.theta.0 / polar.axial;
-        (back.c, log_det + ln(axial))
+        (after.c, log_det)
     }
 
     #[inline(always)]
-    fn adjoint<V: Vector>(
+    fn vjp<V: Vector>(
         &self,
-        local: &Local<'_, V>,
-        moved: &[V; 3],
-        log_det: V,
-        raw: &mut ColumnMut<'_, V::Scalar>,
+        given: &Given<'_, V>,
+        c: [V; 3],
+        outer: Outer<'_, V>,
         scratch: &mut [Lane<V::Scalar>],
-    ) -> ([V; 3], [V; 3]) {
-        let d = local.dimension;
-        let polar = Self::polar(d, &local.c);
-        let (bent, q) = self.bend(local, &polar, scratch);
-        let back = Back::new(d, q);
-        let (r, after) = (polar.q[0], q[0]);
-        let ((sine, cosine), (phi_sine, phi_cosine)) = (back.theta, back.phi);
+    ) -> [[V; 3]; 2] {
+        let Outer { moved, log_det, mut raw } = outer;
+        let d = given.dimension;
+        let Polar { q, axial } = Polar::new(d, &c);
+        let (splines, moved_q) = self.evaluate(given, q, scratch);
+        let (r, r_after) = (q[0], moved_q[0]);
+        let Cartesian { c: after, theta: (sine, cosine), phi } = Cartesian::new(d, moved_q);
+        let (phi_sine, phi_cosine) = phi;
         // The cotangent of (r′, θ′, φ′); d − 1 powers of r′ and one of sin θ′ are in the determinant.
         let powers = V::constant((d - 1) as f64) * log_det;
-        let along = (dot(moved, &back.c) + powers) / after;
+        let along = (dot(&moved, &after) + powers) / r_after;
         let (x, y) = if d == 2 { (moved[0], moved[1]) } else { (moved[1], moved[2]) };
         let outward = phi_cosine.mul_add(x, phi_sine * y);
-        let around = (phi_cosine * y - phi_sine * x) * after * sine;
+        let around = (phi_cosine * y - phi_sine * x) * r_after * sine;
         let pole = log_det * cosine / sine;
-        let down = after * (cosine * outward - sine * moved[0]) + pole;
+        let down = r_after * (cosine * outward - sine * moved[0]) + pole;
         let outer = [along, down, around];
 
         let mut inner = [V::zero(); 3];
-        for (k, bent) in bent.iter().enumerate() {
-            let Some(bent) = bent else { continue };
-            let to_raw = raw.from(self.from(d, k));
-            inner[k] = bent.adjoint(local.direction, [outer[k], log_det], to_raw);
+        for (k, spline) in splines.iter().enumerate() {
+            let Some(spline) = spline else { continue };
+            inner[k] = spline.vjp(outer[k], log_det, &mut raw.from(self.from(d, k)));
         }
         let to_r = (inner[0] - powers / r) / r;
-        let to_phi = inner[2] / (polar.axial * polar.axial);
-        let [c1, c2, c3] = local.c;
+        let to_phi = inner[2] / (axial * axial);
+        let [c1, c2, c3] = c;
         if d == 2 {
-            let before = [to_r * c1 - to_phi * c2, to_r * c2 + to_phi * c1, V::zero()];
-            return (back.c, before);
+            return [after, [to_r * c1 - to_phi * c2, to_r * c2 + to_phi * c1, V::zero()]];
         }
         // cot θ = c1/axial; θ is the angle of (c1, axial), φ that of (c2, c3).
-        let to_theta = (inner[1] - log_det * c1 / polar.axial) / (r * r);
-        let to_axial = to_r + to_theta * c1 / polar.axial;
+        let to_theta = (inner[1] - log_det * c1 / axial) / (r * r);
+        let to_axial = to_r + to_theta * c1 / axial;
         let before = [
-            to_r * c1 - to_theta * polar.axial,
+            to_r * c1 - to_theta * axial,
             to_axial * c2 - to_phi * c3,
             to_axial * c3 + to_phi * c2,
         ];
-        (back.c, before)
+        [after, before]
     }
 }

@@ -9,10 +9,10 @@
 //! The cross product (2D: the turn) has a handedness: the map commutes with rotations and not with
 //! reflections.
 
-use super::super::column::ColumnMut;
-use super::coordinates::{Coordinates, Local};
+use super::super::rows::scaled;
+use super::coordinates::Coordinates;
 use super::radial::SQUARE_FLOOR;
-use super::transform::{Cotangents, Given, Transform};
+use super::transform::{Cotangents, Given, Outer, Transform};
 use super::{add_scaled, dot, subtract};
 use crate::engine::{Lane, Vector};
 
@@ -21,9 +21,9 @@ const IGNORED_LOSS: f64 = 1e-4;
 /// 1 − |cos| is not taken to be smaller than this, so that slopes stay finite.
 const LEAST_REST: f64 = 1e-6;
 
-/// Coordinates in the node's frame.
+/// Coordinates about the origin: in the node's frame, or along the axes of space.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Framed<C>(pub C);
+pub(super) struct Framed<C, const TURNED: bool>(pub C);
 
 /// The frame and the lengths that its vectors were divided by.
 struct Frame<V> {
@@ -38,8 +38,7 @@ fn length<V: Vector>(v: &[V; 3]) -> V {
 
 #[inline(always)]
 fn over<V: Vector>(v: &[V; 3], length: V) -> [V; 3] {
-    let inverse = V::constant(1.0) / length;
-    [v[0] * inverse, v[1] * inverse, v[2] * inverse]
+    scaled(V::constant(1.0) / length, *v)
 }
 
 #[inline(always)]
@@ -93,7 +92,7 @@ impl<V: Vector> Frame<V> {
 
     /// From the cotangents of the frame's vectors to those of v1 and v2.
     #[inline(always)]
-    fn adjoint(&self, given: &Given<'_, V>, mut axes: [[V; 3]; 3]) -> [[V; 3]; 2] {
+    fn vjp(&self, given: &Given<'_, V>, mut axes: [[V; 3]; 3]) -> [[V; 3]; 2] {
         let [e1, e2, _] = &self.axes;
         let zero = V::zero();
         let [first, second] = self.lengths;
@@ -116,17 +115,17 @@ impl<V: Vector> Frame<V> {
     }
 }
 
-impl<C: Coordinates> Transform for Framed<C> {
+impl<C: Coordinates, const TURNED: bool> Transform for Framed<C, TURNED> {
     fn vectors(&self, dimension: usize) -> usize {
-        dimension
+        if TURNED {
+            dimension
+        } else {
+            1
+        }
     }
 
     fn parameters(&self, dimension: usize) -> usize {
         self.0.parameters(dimension)
-    }
-
-    fn scratch(&self, dimension: usize) -> usize {
-        self.0.scratch(dimension)
     }
 
     #[inline(always)]
@@ -135,55 +134,59 @@ impl<C: Coordinates> Transform for Framed<C> {
         given: &Given<'_, V>,
         scratch: &mut [Lane<V::Scalar>],
     ) -> ([V; 3], V) {
-        let frame = Frame::new(given);
-        let c = frame.project(&subtract(&given.position, &given.origin));
-        let (moved, log_det) = self.0.apply(&Local::new(given, c), scratch);
-        let mut position = frame.assemble(&moved);
+        let offset = subtract(&given.position, &given.origin);
+        let (mut position, log_det) = if TURNED {
+            let frame = Frame::new(given);
+            let (moved, log_det) = self.0.apply(given, frame.project(&offset), scratch);
+            (frame.assemble(&moved), log_det)
+        } else {
+            self.0.apply(given, offset, scratch)
+        };
         add_scaled(&mut position, &given.origin, V::constant(1.0));
         (position, log_det)
     }
 
     #[inline(always)]
-    fn adjoint<V: Vector>(
+    fn vjp<V: Vector>(
         &self,
         given: &Given<'_, V>,
-        moved: &[V; 3],
-        log_det: V,
-        raw: &mut ColumnMut<'_, V::Scalar>,
+        mut outer: Outer<'_, V>,
         scratch: &mut [Lane<V::Scalar>],
     ) -> Cotangents<V> {
-        let frame = Frame::new(given);
+        let moved = outer.moved;
         let offset = subtract(&given.position, &given.origin);
-        let local = Local::new(given, frame.project(&offset));
-        let moved_coordinates = frame.project(moved);
-        let (after, before) = self.0.adjoint(&local, &moved_coordinates, log_det, raw, scratch);
+        if !TURNED {
+            let [_, position] = self.0.vjp(given, offset, outer, scratch);
+            let origin = subtract(&moved, &position);
+            return Cotangents { position, origin, axes: [[V::zero(); 3]; 2] };
+        }
+        let frame = Frame::new(given);
+        outer.moved = frame.project(&moved);
+        let [after, before] = self.0.vjp(given, frame.project(&offset), outer, scratch);
         let mut axes = [[V::zero(); 3]; 3];
         for (k, axis) in axes.iter_mut().enumerate() {
-            add_scaled(axis, moved, after[k]);
+            add_scaled(axis, &moved, after[k]);
             add_scaled(axis, &offset, before[k]);
         }
         let position = frame.assemble(&before);
-        Cotangents {
-            position,
-            origin: subtract(moved, &position),
-            axes: frame.adjoint(given, axes),
-        }
+        let origin = subtract(&moved, &position);
+        Cotangents { position, origin, axes: frame.vjp(given, axes) }
     }
 
     #[inline(always)]
     fn keep_apart<V: Vector>(&self, given: &Given<'_, V>, weight: V, cotangents: &mut [[V; 3]; 2]) {
-        if given.dimension == 3 {
-            let [v1, v2] = apart_adjoint(&given.axes, weight);
+        if TURNED && given.dimension == 3 {
+            let [v1, v2] = apart_vjp(&given.axes, weight);
             add_scaled(&mut cotangents[0], &v1, V::constant(1.0));
             add_scaled(&mut cotangents[1], &v2, V::constant(1.0));
         }
     }
 }
 
-/// Cotangents of v1 and v2 for `weight` times their loss −ln(1 − |c|), c = cos ∠(v1, v2); none where the
+/// Cotangents of v1 and v2 for `weight` times their loss −ln(1 − |c|), c = cos ∠(v1, v2); zero where the
 /// loss is under 1e-4.
 #[inline(always)]
-fn apart_adjoint<V: Vector>([v1, v2]: &[[V; 3]; 2], weight: V) -> [[V; 3]; 2] {
+fn apart_vjp<V: Vector>([v1, v2]: &[[V; 3]; 2], weight: V) -> [[V; 3]; 2] {
     let (first, second) = (length(v1), length(v2));
     let (e1, e2) = (over(v1, first), over(v2, second));
     let c = dot(&e1, &e2);
@@ -192,55 +195,5 @@ fn apart_adjoint<V: Vector>([v1, v2]: &[[V; 3]; 2], weight: V) -> [[V; 3]; 2] {
     let idle = V::constant((-IGNORED_LOSS).exp()).lt(rest);
     let slope = V::select(idle, V::zero(), slope);
     // ∂c/∂v1 = (e2 − c e1)/‖v1‖
-    let turn = |a: &[V; 3], b: &[V; 3], length: V| {
-        let across = across(b, a);
-        let factor = slope / length;
-        [across[0] * factor, across[1] * factor, across[2] * factor]
-    };
-    [turn(&e1, &e2, first), turn(&e2, &e1, second)]
-}
-
-/// Coordinates along the axes of space, about the origin.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fixed<C>(pub C);
-
-impl<C: Coordinates> Transform for Fixed<C> {
-    fn vectors(&self, _dimension: usize) -> usize {
-        1
-    }
-
-    fn parameters(&self, dimension: usize) -> usize {
-        self.0.parameters(dimension)
-    }
-
-    fn scratch(&self, dimension: usize) -> usize {
-        self.0.scratch(dimension)
-    }
-
-    #[inline(always)]
-    fn apply<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> ([V; 3], V) {
-        let c = subtract(&given.position, &given.origin);
-        let (mut position, log_det) = self.0.apply(&Local::new(given, c), scratch);
-        add_scaled(&mut position, &given.origin, V::constant(1.0));
-        (position, log_det)
-    }
-
-    #[inline(always)]
-    fn adjoint<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        moved: &[V; 3],
-        log_det: V,
-        raw: &mut ColumnMut<'_, V::Scalar>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> Cotangents<V> {
-        let local = Local::new(given, subtract(&given.position, &given.origin));
-        let (_, position) = self.0.adjoint(&local, moved, log_det, raw, scratch);
-        let origin = subtract(moved, &position);
-        Cotangents { position, origin, axes: [[V::zero(); 3]; 2] }
-    }
+    [scaled(slope / first, across(&e2, &e1)), scaled(slope / second, across(&e1, &e2))]
 }

@@ -33,10 +33,10 @@ use super::{Coupling, Direction, HalfShape, ParameterLayout, Vjp};
 use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::error::Error;
 use coordinates::{Affine, Coordinates, Spherical, Windows};
-use frame::{Fixed, Framed};
+use frame::Framed;
 pub use options::{Bend, Network, NonequivariantOptions, ProjectedOptions, Projection};
 use radial::Radial;
-use transform::{Move, MoveBack, Plan, Transform, MAX_TRANSFORMS};
+use transform::{Conditioned, Move, MoveVjp, Plan, Transform, MAX_TRANSFORMS};
 
 /// A projection coupling; see the [module's source](crate::flow) and E-ACF, section 3.
 #[derive(Debug, Clone)]
@@ -71,11 +71,11 @@ macro_rules! with_network {
 #[derive(Debug, Clone, Copy)]
 enum Inner {
     Vector(Radial),
-    Affine(Framed<Affine>),
-    Windows(Framed<Windows>),
-    Spherical(Framed<Spherical>),
+    Affine(Framed<Affine, true>),
+    Windows(Framed<Windows, true>),
+    Spherical(Framed<Spherical, true>),
     /// Along the axes of space.
-    Unturned(Fixed<Affine>),
+    Unturned(Framed<Affine, false>),
 }
 
 /// Does something with the inner transform, whichever it is.
@@ -261,7 +261,7 @@ impl ProjectedCoupling {
         };
         let conditioner = Conditioner::Attention(Transformer::new(layout, half, species, &sizes));
         let plan = Plan { copies, particles, dimension, transforms: 1, channels: 1 };
-        let inner = Inner::Unturned(Fixed(Affine));
+        let inner = Inner::Unturned(Framed(Affine));
         Ok(Self { plan, inner, conditioner, frame_loss: 0.0 })
     }
 }
@@ -278,12 +278,10 @@ fn widths(field: &str, hidden: &[usize]) -> Result<(), Error> {
 impl<T: Real> Coupling<T> for ProjectedCoupling {
     fn scratch(&self) -> usize {
         with_network!(&self.conditioner, network => {
-            let inner =
-                with_transform!(self.inner, transform => transform.scratch(self.plan.dimension));
-            let there = network.forward_scratch();
-            let apply = network.tape_lanes(false) + there.max(inner);
-            let backward = network.output_lanes() + network.backward_scratch().max(inner);
-            let vjp = network.tape_lanes(true) + backward.max(there);
+            let forward = network.forward_scratch();
+            let apply = network.tape_lanes(false) + forward;
+            let vjp = network.output_lanes() + network.vjp_scratch();
+            let vjp = network.tape_lanes(true) + vjp.max(forward);
             network.vector_lanes() + apply.max(vjp)
         })
     }
@@ -304,7 +302,7 @@ impl<T: Real> Coupling<T> for ProjectedCoupling {
     }
 
     fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]) {
-        T::dispatch(Pullback { coupling: self, call, record: &mut [], scratch });
+        T::dispatch(ApplyVjp { coupling: self, call, record: &mut [], scratch });
     }
 
     fn record_lanes(&self) -> usize {
@@ -328,7 +326,7 @@ impl<T: Real> Coupling<T> for ProjectedCoupling {
     }
 
     fn vjp_recorded(&self, call: Vjp<'_, T>, record: &mut [Lane<T>], scratch: &mut [Lane<T>]) {
-        T::dispatch(Pullback { coupling: self, call, record, scratch });
+        T::dispatch(ApplyVjp { coupling: self, call, record, scratch });
     }
 }
 
@@ -357,16 +355,16 @@ impl<T: Real> Kernel<T> for Apply<'_, T> {
             let vectors = place.take(network.vector_lanes());
             let tape = place.take(network.tape_lanes(keep));
             network.forward::<V>(theta, conditioning, vectors, tape, arena.rest(), keep);
-            let outputs = network.outputs(tape, keep);
-            let (plan, scratch) = (&coupling.plan, arena.rest());
-            with_transform!(coupling.inner, transform => V::call(Move {
-                plan, transform, direction, conditioning, vectors, outputs, moved, log_det, scratch,
-            }));
+            let (plan, outputs) = (&coupling.plan, network.outputs(tape, keep));
+            with_transform!(coupling.inner, transform => {
+                let given = Conditioned { plan, transform, direction, conditioning, outputs };
+                V::call(Move { given, vectors, moved, log_det });
+            });
         });
     }
 }
 
-struct Pullback<'a, T> {
+struct ApplyVjp<'a, T> {
     coupling: &'a ProjectedCoupling,
     call: Vjp<'a, T>,
     /// As [`Apply`] left it; empty if it did not.
@@ -374,7 +372,7 @@ struct Pullback<'a, T> {
     scratch: &'a mut [Lane<T>],
 }
 
-impl<T: Real> Kernel<T> for Pullback<'_, T> {
+impl<T: Real> Kernel<T> for ApplyVjp<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -400,22 +398,19 @@ impl<T: Real> Kernel<T> for Pullback<'_, T> {
             }
             // Each node overwrites its own vectors and outputs' cotangents, which it reads first.
             let outputs_cotangent = arena.take(network.output_lanes());
-            with_transform!(coupling.inner, transform => V::call(MoveBack {
-                plan: &coupling.plan,
-                transform,
-                direction: call.direction,
-                conditioning: call.conditioning,
+            let (plan, outputs) = (&coupling.plan, network.outputs(tape, true));
+            let Vjp { direction, conditioning, .. } = call;
+            with_transform!(coupling.inner, transform => V::call(MoveVjp {
+                given: Conditioned { plan, transform, direction, conditioning, outputs },
                 moved: call.moved,
                 log_det_cotangent: call.log_det_cotangent,
                 frame_loss,
                 vectors: &mut *vectors,
-                outputs: network.outputs(tape, true),
                 outputs_cotangent: &mut *outputs_cotangent,
                 moved_cotangent: call.moved_cotangent,
                 conditioning_cotangent: &mut *call.conditioning_cotangent,
-                scratch: arena.rest(),
             }));
-            network.backward::<V>(
+            network.vjp::<V>(
                 call.theta,
                 tape,
                 [vectors, outputs_cotangent],

@@ -1,13 +1,8 @@
-//! The vector projection: a node moves along the line from its origin, so that only its distance to it
-//! changes, by a spline.
-//!
-//! ```text
-//! r = ‖z − o‖,   r′ = S(r),   z′ = o + (z − o) r′/r,   log det = ln S′(r) + (d − 1) ln(r′/r)
-//! ```
+//! The vector projection: a node moves along the line from its origin, so that only its distance to
+//! it changes. The formulas stand at [`Projection::Vector`](super::Projection::Vector).
 
-use super::super::column::ColumnMut;
-use super::super::spline::{Evaluation, Spline, SplineShape};
-use super::transform::{Cotangents, Given, Transform};
+use super::super::spline::{Spline, SplineShape};
+use super::transform::{Cotangents, Given, Outer, Transform};
 use super::{dot, subtract};
 use crate::engine::{ln, Lane, Vector};
 
@@ -23,12 +18,13 @@ pub(super) struct Radial {
 /// The transform at one point.
 struct At<'a, V: Vector> {
     spline: Spline<'a, V>,
-    evaluation: Evaluation<V>,
     /// z − o.
     offset: [V; 3],
     distance: V,
     /// t = r′/r.
     stretch: V,
+    /// d − 1.
+    across: V,
 }
 
 impl Radial {
@@ -40,17 +36,10 @@ impl Radial {
     ) -> At<'a, V> {
         let offset = subtract(&given.position, &given.origin);
         let distance = (dot(&offset, &offset) + V::constant(SQUARE_FLOOR)).sqrt();
-        let spline = Spline::<V>::new(self.spline, given.raw, scratch);
-        let evaluation = spline.evaluate(given.direction, distance);
-        let stretch = evaluation.value / distance;
-        At { spline, evaluation, offset, distance, stretch }
+        let spline = Spline::new(self.spline, given.direction, given.raw, distance, scratch);
+        let stretch = spline.value / distance;
+        At { spline, offset, distance, stretch, across: V::constant((given.dimension - 1) as f64) }
     }
-}
-
-/// d − 1.
-#[inline(always)]
-fn across<V: Vector>(given: &Given<'_, V>) -> V {
-    V::constant((given.dimension - 1) as f64)
 }
 
 impl Transform for Radial {
@@ -62,46 +51,39 @@ impl Transform for Radial {
         self.spline.parameters()
     }
 
-    fn scratch(&self, _dimension: usize) -> usize {
-        self.spline.lanes()
-    }
-
     #[inline(always)]
     fn apply<V: Vector>(
         &self,
         given: &Given<'_, V>,
         scratch: &mut [Lane<V::Scalar>],
     ) -> ([V; 3], V) {
-        let at = self.at(given, scratch);
+        let At { spline, offset, stretch, across, .. } = self.at(given, scratch);
         let mut position = given.position;
-        for (position, u) in position.iter_mut().zip(&at.offset) {
+        for (position, u) in position.iter_mut().zip(&offset) {
             // o + u·t = z + u·(t − 1)
-            *position = u.mul_add(at.stretch - V::constant(1.0), *position);
+            *position = u.mul_add(stretch - V::constant(1.0), *position);
         }
-        let along = at.evaluation.log_det(given.direction);
-        (position, across(given).mul_add(ln(at.stretch), along))
+        (position, across.mul_add(ln(stretch), spline.log_det))
     }
 
     #[inline(always)]
-    fn adjoint<V: Vector>(
+    fn vjp<V: Vector>(
         &self,
         given: &Given<'_, V>,
-        moved: &[V; 3],
-        log_det: V,
-        raw: &mut ColumnMut<'_, V::Scalar>,
+        outer: Outer<'_, V>,
         scratch: &mut [Lane<V::Scalar>],
     ) -> Cotangents<V> {
-        let at = self.at(given, scratch);
-        let stretch = across(given) * log_det / at.stretch + dot(moved, &at.offset);
+        let Outer { moved, log_det, mut raw } = outer;
+        let At { spline, offset, distance, stretch, across } = self.at(given, scratch);
+        let to_stretch = across * log_det / stretch + dot(&moved, &offset);
         // t = r′/r
-        let value = stretch / at.distance;
-        let cotangents = [value, log_det];
-        let through = at.spline.adjoint(given.direction, &at.evaluation, cotangents, raw);
-        let outward = (through - value * at.stretch) / at.distance;
+        let value = to_stretch / distance;
+        let through = spline.vjp(value, log_det, &mut raw);
+        let outward = (through - value * stretch) / distance;
         let mut position = [V::zero(); 3];
         for k in 0..3 {
-            position[k] = moved[k].mul_add(at.stretch, outward * at.offset[k]);
+            position[k] = moved[k].mul_add(stretch, outward * offset[k]);
         }
-        Cotangents { position, origin: subtract(moved, &position), axes: [[V::zero(); 3]; 2] }
+        Cotangents { position, origin: subtract(&moved, &position), axes: [[V::zero(); 3]; 2] }
     }
 }

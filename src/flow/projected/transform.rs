@@ -1,23 +1,23 @@
-//! How the nodes of the moved half go through the inner transforms, there and back, whatever the
-//! projection is.
+//! How the nodes of the moved half go through the inner transforms, whatever the projection is.
 
 use super::super::column::{Column, ColumnMut};
+use super::super::spline::MOST_LANES;
 use super::super::Direction;
 use crate::engine::{Kernel, Lane, Real, Vector};
 
 /// The most inner transforms of a coupling.
 pub(super) const MAX_TRANSFORMS: usize = 8;
 
-/// An inner transform: a map of one node, given what the conditioner says about it.
+/// Lanes that an inner transform works in: those of a spline for each coordinate.
+const TRANSFORM_LANES: usize = 3 * MOST_LANES;
+
+/// An inner transform: a map of one node, by vectors and parameters from the conditioner.
 pub(super) trait Transform: Copy {
     /// Vectors that it takes of the conditioner; the first one leads from y_i to the origin.
     fn vectors(&self, dimension: usize) -> usize;
 
     /// Raw parameters that it takes of the conditioner.
     fn parameters(&self, dimension: usize) -> usize;
-
-    /// Lanes that [`apply`](Self::apply) and [`adjoint`](Self::adjoint) work in.
-    fn scratch(&self, dimension: usize) -> usize;
 
     /// The new position and the log-determinant of the call.
     fn apply<V: Vector>(
@@ -26,14 +26,11 @@ pub(super) trait Transform: Copy {
         scratch: &mut [Lane<V::Scalar>],
     ) -> ([V; 3], V);
 
-    /// From the cotangents of the new position and of the log-determinant to those of everything that
-    /// was given; those of the raw parameters are stored in `raw`.
-    fn adjoint<V: Vector>(
+    /// Cotangents of everything that was given.
+    fn vjp<V: Vector>(
         &self,
         given: &Given<'_, V>,
-        moved: &[V; 3],
-        log_det: V,
-        raw: &mut ColumnMut<'_, V::Scalar>,
+        outer: Outer<'_, V>,
         scratch: &mut [Lane<V::Scalar>],
     ) -> Cotangents<V>;
 
@@ -63,14 +60,21 @@ pub(super) struct Given<'a, V: Vector> {
     pub raw: Column<'a, V::Scalar>,
 }
 
-/// Cotangents of what was given.
+/// Cotangents of what a transform returns, and where those of its raw parameters are stored.
+pub(super) struct Outer<'a, V: Vector> {
+    pub moved: [V; 3],
+    pub log_det: V,
+    pub raw: ColumnMut<'a, V::Scalar>,
+}
+
+/// Cotangents of what was given, but for the raw parameters.
 pub(super) struct Cotangents<V> {
     pub position: [V; 3],
     pub origin: [V; 3],
     pub axes: [[V; 3]; 2],
 }
 
-/// Shape of what moves, and of what the conditioner says.
+/// Shape of what moves, and of what the conditioner makes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
     /// Copies in each half.
@@ -83,68 +87,75 @@ pub(super) struct Plan {
     pub channels: usize,
 }
 
+/// A transform of a node of a copy.
+#[derive(Clone, Copy)]
+struct Place {
+    copy: usize,
+    node: usize,
+    /// Number of the transform.
+    stage: usize,
+}
+
 impl Plan {
-    /// The transforms in the order of a direction.
+    /// Node `number` of all copies, at a step of a direction.
     #[inline(always)]
-    fn stage(&self, direction: Direction, step: usize) -> usize {
-        match direction {
+    fn place(&self, number: usize, direction: Direction, step: usize) -> Place {
+        let stage = match direction {
             Direction::Forward => step,
             Direction::Inverse => self.transforms - 1 - step,
-        }
+        };
+        Place { copy: number / self.particles, node: number % self.particles, stage }
     }
 
     /// Lane of a component of a vector of a node, among the vectors [copies, channels, d, n].
     #[inline(always)]
-    fn vector_lane(&self, copy: usize, channel: usize, axis: usize, node: usize) -> usize {
-        ((copy * self.channels + channel) * self.dimension + axis) * self.particles + node
-    }
-
-    /// What transform number `stage` of a node is given.
-    #[inline(always)]
-    fn given<'a, V: Vector, P: Transform>(
-        &self,
-        transform: &P,
-        says: &Says<'a, V::Scalar>,
-        direction: Direction,
-        (copy, node, stage): (usize, usize, usize),
-        position: [V; 3],
-    ) -> Given<'a, V> {
-        let (n, d) = (self.particles, self.dimension);
-        let count = transform.vectors(d);
-        let first = stage * count;
-        let mut origin = [V::zero(); 3];
-        let mut axes = [[V::zero(); 3]; 2];
-        for k in 0..d {
-            let vector =
-                |number| V::load(&says.vectors[self.vector_lane(copy, first + number, k, node)]);
-            origin[k] = V::load(&says.conditioning[(copy * n + node) * d + k]) + vector(0);
-            for (number, axis) in axes.iter_mut().enumerate().take(count - 1) {
-                axis[k] = vector(number + 1);
-            }
-        }
-        let from = self.outputs_from(transform, (copy, node, stage));
-        let raw = Column::new(&says.outputs[from..], n);
-        Given { direction, dimension: d, position, origin, axes, raw }
+    fn vector_lane(&self, at: Place, channel: usize, axis: usize) -> usize {
+        ((at.copy * self.channels + channel) * self.dimension + axis) * self.particles + at.node
     }
 
     /// Lane of the first raw parameter among the outputs [copies, transforms, parameters, n].
     #[inline(always)]
-    fn outputs_from<P: Transform>(
-        &self,
-        transform: &P,
-        (copy, node, stage): (usize, usize, usize),
-    ) -> usize {
-        let row = (copy * self.transforms + stage) * transform.parameters(self.dimension);
-        row * self.particles + node
+    fn outputs_from(&self, transform: &impl Transform, at: Place) -> usize {
+        let row = (at.copy * self.transforms + at.stage) * transform.parameters(self.dimension);
+        row * self.particles + at.node
     }
 }
 
-/// The conditioning half and what the conditioner made of it.
+/// The conditioning half, and what the conditioner made of it except the vectors.
 #[derive(Clone, Copy)]
-struct Says<'a, T> {
-    conditioning: &'a [Lane<T>],
-    vectors: &'a [Lane<T>],
-    outputs: &'a [Lane<T>],
+pub(super) struct Conditioned<'a, T, P> {
+    pub plan: &'a Plan,
+    pub transform: P,
+    pub direction: Direction,
+    pub conditioning: &'a [Lane<T>],
+    pub outputs: &'a [Lane<T>],
+}
+
+impl<'a, T: Real, P: Transform> Conditioned<'a, T, P> {
+    /// What a transform of a node is given.
+    #[inline(always)]
+    fn given<V: Vector<Scalar = T>>(
+        &self,
+        vectors: &[Lane<T>],
+        at: Place,
+        position: [V; 3],
+    ) -> Given<'a, V> {
+        let Self { plan, transform, direction, conditioning, outputs } = *self;
+        let (n, d) = (plan.particles, plan.dimension);
+        let count = transform.vectors(d);
+        let first = at.stage * count;
+        let mut origin = [V::zero(); 3];
+        let mut axes = [[V::zero(); 3]; 2];
+        for k in 0..d {
+            let vector = |number| V::load(&vectors[plan.vector_lane(at, first + number, k)]);
+            origin[k] = V::load(&conditioning[(at.copy * n + at.node) * d + k]) + vector(0);
+            for (number, axis) in axes.iter_mut().enumerate().take(count - 1) {
+                axis[k] = vector(number + 1);
+            }
+        }
+        let raw = Column::new(&outputs[plan.outputs_from(&transform, at)..], n);
+        Given { direction, dimension: d, position, origin, axes, raw }
+    }
 }
 
 #[inline(always)]
@@ -165,15 +176,10 @@ fn store<V: Vector>(position: &[V; 3], lanes: &mut [Lane<V::Scalar>]) {
 
 /// Moves every node through the inner transforms.
 pub(super) struct Move<'a, T, P> {
-    pub plan: &'a Plan,
-    pub transform: P,
-    pub direction: Direction,
-    pub conditioning: &'a [Lane<T>],
+    pub given: Conditioned<'a, T, P>,
     pub vectors: &'a [Lane<T>],
-    pub outputs: &'a [Lane<T>],
     pub moved: &'a mut [Lane<T>],
     pub log_det: &'a mut Lane<T>,
-    pub scratch: &'a mut [Lane<T>],
 }
 
 impl<T: Real, P: Transform> Kernel<T> for Move<'_, T, P> {
@@ -181,16 +187,15 @@ impl<T: Real, P: Transform> Kernel<T> for Move<'_, T, P> {
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { plan, transform, direction, conditioning, vectors, outputs, .. } = self;
-        let says = Says { conditioning, vectors, outputs };
+        let Conditioned { plan, transform, direction, .. } = self.given;
+        let mut scratch = [Lane::zero(); TRANSFORM_LANES];
         let mut total = V::zero();
         for (number, z) in self.moved.chunks_exact_mut(plan.dimension).enumerate() {
-            let (copy, node) = (number / plan.particles, number % plan.particles);
             let mut position = load::<V>(z);
             for step in 0..plan.transforms {
-                let at = (copy, node, plan.stage(direction, step));
-                let given = plan.given(&transform, &says, direction, at, position);
-                let (next, log_det) = transform.apply(&given, self.scratch);
+                let at = plan.place(number, direction, step);
+                let given = self.given.given(self.vectors, at, position);
+                let (next, log_det) = transform.apply(&given, &mut scratch);
                 position = next;
                 total += log_det;
             }
@@ -200,13 +205,9 @@ impl<T: Real, P: Transform> Kernel<T> for Move<'_, T, P> {
     }
 }
 
-/// The adjoint of [`Move`]; the vectors are replaced by their cotangents.
-pub(super) struct MoveBack<'a, T, P> {
-    pub plan: &'a Plan,
-    pub transform: P,
-    pub direction: Direction,
-    pub conditioning: &'a [Lane<T>],
-    pub outputs: &'a [Lane<T>],
+/// The vector-Jacobian product of [`Move`]; the vectors are replaced by their cotangents.
+pub(super) struct MoveVjp<'a, T, P> {
+    pub given: Conditioned<'a, T, P>,
     pub moved: &'a [Lane<T>],
     pub log_det_cotangent: &'a Lane<T>,
     /// Weight of the loss that keeps a frame's vectors apart, for each frame.
@@ -215,57 +216,54 @@ pub(super) struct MoveBack<'a, T, P> {
     pub outputs_cotangent: &'a mut [Lane<T>],
     pub moved_cotangent: &'a mut [Lane<T>],
     pub conditioning_cotangent: &'a mut [Lane<T>],
-    pub scratch: &'a mut [Lane<T>],
 }
 
-impl<T: Real, P: Transform> Kernel<T> for MoveBack<'_, T, P> {
+impl<T: Real, P: Transform> Kernel<T> for MoveVjp<'_, T, P> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { plan, transform, direction, conditioning, vectors, outputs, .. } = self;
+        let Conditioned { plan, transform, direction, .. } = self.given;
         let (n, d) = (plan.particles, plan.dimension);
         let count = transform.vectors(d);
         let log_det = V::load(self.log_det_cotangent);
+        let mut scratch = [Lane::zero(); TRANSFORM_LANES];
         for number in 0..plan.copies * n {
-            let (copy, node) = (number / n, number % n);
             let own = number * d..(number + 1) * d;
             // The positions before each inner transform.
             let mut positions = [[V::zero(); 3]; MAX_TRANSFORMS];
             positions[0] = load(&self.moved[own.clone()]);
             for step in 0..plan.transforms - 1 {
-                let says = Says { conditioning, vectors, outputs };
-                let at = (copy, node, plan.stage(direction, step));
-                let given = plan.given::<V, P>(&transform, &says, direction, at, positions[step]);
-                positions[step + 1] = transform.apply(&given, self.scratch).0;
+                let at = plan.place(number, direction, step);
+                let given = self.given.given(self.vectors, at, positions[step]);
+                positions[step + 1] = transform.apply(&given, &mut scratch).0;
             }
             let mut cotangent = load::<V>(&self.moved_cotangent[own.clone()]);
             for step in (0..plan.transforms).rev() {
-                let says = Says { conditioning, vectors, outputs };
-                let stage = plan.stage(direction, step);
-                let at = (copy, node, stage);
-                let given = plan.given::<V, P>(&transform, &says, direction, at, positions[step]);
+                let at = plan.place(number, direction, step);
+                let given = self.given.given(self.vectors, at, positions[step]);
                 let from = plan.outputs_from(&transform, at);
-                let mut raw = ColumnMut::new(&mut self.outputs_cotangent[from..], n);
-                let mut back =
-                    transform.adjoint(&given, &cotangent, log_det, &mut raw, self.scratch);
+                let raw = ColumnMut::new(&mut self.outputs_cotangent[from..], n);
+                let outer = Outer { moved: cotangent, log_det, raw };
+                let mut inner = transform.vjp(&given, outer, &mut scratch);
                 if let Some(weight) = &self.frame_loss {
-                    transform.keep_apart(&given, V::load(weight), &mut back.axes);
+                    transform.keep_apart(&given, V::load(weight), &mut inner.axes);
                 }
-                for (k, origin) in back.origin.iter().enumerate().take(d) {
+                let first = at.stage * count;
+                for (k, origin) in inner.origin.iter().enumerate().take(d) {
                     origin.accumulate(&mut self.conditioning_cotangent[number * d + k]);
-                    origin.store(&mut vectors[plan.vector_lane(copy, stage * count, k, node)]);
-                    for (number, axis) in back.axes.iter().enumerate().take(count - 1) {
-                        let channel = stage * count + number + 1;
-                        axis[k].store(&mut vectors[plan.vector_lane(copy, channel, k, node)]);
+                    origin.store(&mut self.vectors[plan.vector_lane(at, first, k)]);
+                    for (axis, vector) in inner.axes.iter().enumerate().take(count - 1) {
+                        let lane = plan.vector_lane(at, first + axis + 1, k);
+                        vector[k].store(&mut self.vectors[lane]);
                     }
                 }
-                cotangent = back.position;
+                cotangent = inner.position;
             }
             store(&cotangent, &mut self.moved_cotangent[own]);
         }
         // Channels without an inner transform are not read.
-        for copy in vectors.chunks_exact_mut(plan.channels * d * n) {
+        for copy in self.vectors.chunks_exact_mut(plan.channels * d * n) {
             copy[plan.transforms * count * d * n..].fill(Lane::zero());
         }
     }

@@ -73,7 +73,7 @@ impl VectorNetwork for RadialNetwork {
         self.width()
     }
 
-    fn backward_scratch(&self) -> usize {
+    fn vjp_scratch(&self) -> usize {
         let (n, p) = (self.conditioner.particles, self.conditioner.pairs);
         let conditioner = &self.conditioner;
         let own = self.channels * p + (self.channels + self.outputs) * n + 3 * self.width();
@@ -117,7 +117,7 @@ impl VectorNetwork for RadialNetwork {
     }
 
     #[inline(always)]
-    fn backward<V: Vector>(
+    fn vjp<V: Vector>(
         &self,
         theta: &[V::Scalar],
         tape: &mut [Lane<V::Scalar>],

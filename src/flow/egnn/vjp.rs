@@ -18,7 +18,7 @@ pub(super) struct StateCotangents<'a, T> {
 }
 
 /// A block on its way back.
-pub(super) struct Reverse<'a, 'b, T> {
+pub(super) struct BlockVjp<'a, 'b, T> {
     pub layers: &'a Layers,
     pub shape: &'a Shape,
     pub theta: &'a [T],
@@ -30,7 +30,7 @@ pub(super) struct Reverse<'a, 'b, T> {
     pub gradient: Option<&'b mut [T]>,
 }
 
-impl<T: Real> Reverse<'_, '_, T> {
+impl<T: Real> BlockVjp<'_, '_, T> {
     /// Replaces the cotangents, and adds to the gradient where there is one.
     #[inline(always)]
     pub fn run<V: Vector<Scalar = T>>(mut self, scratch: &mut [Lane<T>]) {
@@ -121,7 +121,7 @@ impl<T: Real> Reverse<'_, '_, T> {
                     *outer = V::load(&shifts[axis * n + i]);
                 }
                 let amount = V::load(&given[number * n + i]);
-                let (amount, vector) = shift_adjoint(amount, vector, square, outer);
+                let (amount, vector) = shift_vjp(amount, vector, square, outer);
                 amount.store(&mut amounts[number * n + i]);
                 for ((a, b), g) in shape.axes_of(v).zip(shape.axes_of(w)).zip(vector) {
                     add_difference(g, self.cotangents.positions, a * n + i, b * n + i);
@@ -180,7 +180,7 @@ impl<T: Real> Reverse<'_, '_, T> {
                     }
                 }
                 let square = V::load(&chunk.squares[at]);
-                let (amount, vector) = shift_adjoint(V::load(&given[at]), vector, square, outer);
+                let (amount, vector) = shift_vjp(V::load(&given[at]), vector, square, outer);
                 amount.store(&mut amounts[at]);
                 for (axis, g) in shape.axes_of(channel).zip(vector) {
                     add_difference(g, positions, axis * n + r, axis * n + s);
@@ -290,7 +290,7 @@ fn add_difference<V: Vector>(g: V, x: &mut [Lane<V::Scalar>], a: usize, b: usize
 
 /// The adjoint of amount·v/(1 + ‖v‖): cotangents of the amount and of v.
 #[inline(always)]
-fn shift_adjoint<V: Vector>(amount: V, vector: [V; 3], square: V, outer: [V; 3]) -> (V, [V; 3]) {
+fn shift_vjp<V: Vector>(amount: V, vector: [V; 3], square: V, outer: [V; 3]) -> (V, [V; 3]) {
     let (length, falloff) = falloff_of(square);
     let mut along = V::zero();
     for (o, v) in outer.iter().zip(&vector) {
