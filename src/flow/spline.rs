@@ -93,8 +93,6 @@ pub(super) struct Spline<'a, V: Vector> {
     raw: Column<'a, V::Scalar>,
     widths: &'a [Lane<V::Scalar>],
     heights: &'a [Lane<V::Scalar>],
-    /// At the knots.
-    slopes: &'a [Lane<V::Scalar>],
     bin: Bin<V>,
     /// ξ.
     fraction: V,
@@ -211,19 +209,7 @@ impl<'a, V: Vector> Spline<'a, V> {
         let inside = shape.inside(at);
         let value = V::select(inside, value, at);
         let log_det = V::select(inside, log_det, V::zero());
-        Self {
-            shape,
-            direction,
-            raw,
-            widths,
-            heights,
-            slopes,
-            bin,
-            fraction,
-            inside,
-            value,
-            log_det,
-        }
+        Self { shape, direction, raw, widths, heights, bin, fraction, inside, value, log_det }
     }
 
     /// From the cotangents of the value and of the log-determinant to that of what the spline was
