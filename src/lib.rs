@@ -20,6 +20,12 @@ pub mod random;
 pub mod system;
 
 #[forbid(unsafe_code)]
+pub mod files;
+
+#[forbid(unsafe_code)]
+pub mod samples;
+
+#[forbid(unsafe_code)]
 pub mod potential;
 
 // The only `unsafe`; every block says why it is sound.

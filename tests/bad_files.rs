@@ -9,9 +9,9 @@ use boltzflow::config::{Recipe, Registry};
 use boltzflow::error::Error;
 use boltzflow::random::{stream, Purpose};
 use boltzflow::run::{
-    load_model, read_model_metadata, read_samples, save_model, write_samples, Checkpoint,
-    ModelMetadata, Samples, SessionTotals,
+    load_model, read_model_metadata, save_model, Checkpoint, ModelMetadata, SessionTotals,
 };
+use boltzflow::samples::{read_samples, write_samples, Samples};
 use boltzflow::system::System;
 use boltzflow::train::Problem;
 use peak_alloc::PeakAlloc;
@@ -130,7 +130,7 @@ fn samples(count: usize, system: System) -> Samples {
     let positions: Vec<f64> =
         (0..count * system.coordinates()).map(|k| 3.0 * (k as f64 * 0.7).sin()).collect();
     let column: Vec<f64> = (0..count).map(|k| (k as f64).cos()).collect();
-    Samples { positions, log_weights: Some(column.clone()), energies: Some(column) }
+    Samples { positions, log_weights: column.clone(), energies: column }
 }
 
 fn problem(recipe: &Recipe) -> Problem {
@@ -210,7 +210,7 @@ fn damaged_files_are_refused_by_name_without_a_panic_or_much_memory() {
         let path = file(name);
         let mut written = samples(count, system);
         if name.ends_with("npy") {
-            (written.log_weights, written.energies) = (None, None);
+            (written.log_weights, written.energies) = (vec![], vec![]);
         }
         write_samples(&path, system, count, [Ok(written)]).unwrap();
         let good = fs::read(&path).unwrap();

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use binary::boltzflow;
-use boltzflow::run::{read_samples, write_samples, Samples};
+use boltzflow::samples::{read_samples, write_samples, Samples};
 use boltzflow::system::System;
 use serde_json::Value;
 
@@ -343,8 +343,8 @@ fn sample_writes_every_format() {
     };
     let full = read_samples(draw("a.npz", "1"), system(), &[]).unwrap();
     assert_eq!(full.count(system()), 50);
-    assert_eq!(full.log_weights.as_ref().unwrap().len(), 50);
-    assert_eq!(full.energies.as_ref().unwrap().len(), 50);
+    assert_eq!(full.log_weights.len(), 50);
+    assert_eq!(full.energies.len(), 50);
     let bare = read_samples(draw("a.npy", "1"), system(), &[]).unwrap();
     assert_eq!(bare.positions, full.positions);
     let text = fs::read_to_string(draw("a.csv", "1")).unwrap();
@@ -389,7 +389,7 @@ fn reference_reports_and_writes_samples() {
     assert!(said.contains("log Z") && said.contains("virial"));
     let samples = read_samples(folder.path().join("r.npz"), system(), &[]).unwrap();
     assert_eq!(samples.count(system()), 64);
-    assert_eq!(samples.energies.unwrap().len(), 64);
+    assert_eq!(samples.energies.len(), 64);
     let arguments = ["reference", "pair.toml", "-n", "64", "--chains", "256", "--json"];
     let report = json(&succeed(folder.path(), &arguments));
     assert!(report["log_z"].is_number() && report["degrees_of_freedom"] == 2);
@@ -585,10 +585,10 @@ fn sample_resamples_and_anneals_and_writes_extended_xyz() {
     assert_ne!(annealed.positions, plain.positions);
     // Annealing raises the effective sample size, and the energies are those of the positions.
     let ess = |samples: &Samples| {
-        boltzflow::diagnostics::effective_sample_size(samples.log_weights.as_ref().unwrap()).count
+        boltzflow::diagnostics::effective_sample_size(&samples.log_weights).count
     };
     assert!(ess(&annealed) > ess(&plain), "{} {}", ess(&annealed), ess(&plain));
-    for (x, energy) in annealed.positions.chunks(4).zip(annealed.energies.unwrap()) {
+    for (x, energy) in annealed.positions.chunks(4).zip(annealed.energies) {
         let r = ((x[0] - x[2]).powi(2) + (x[1] - x[3]).powi(2)).sqrt() - 2.0;
         assert!((energy - (-r * r + 0.5 * r.powi(4))).abs() < 1e-9 * (1.0 + energy.abs()));
     }

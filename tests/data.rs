@@ -12,9 +12,10 @@ use boltzflow::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions};
 use boltzflow::potential::Potential;
 use boltzflow::random::{stream, Purpose};
 use boltzflow::run::{
-    evaluate, likelihood, load_model, read_metrics, read_samples, train, write_samples, Ending,
-    Evaluation, EvaluationOptions, RunFolder, Samples, SessionOptions,
+    evaluate, likelihood, load_model, read_metrics, train, Ending, Evaluation, EvaluationOptions,
+    RunFolder, SessionOptions,
 };
+use boltzflow::samples::{read_samples, write_samples, Samples};
 use boltzflow::sampling::AugmentedTarget;
 use boltzflow::system::System;
 use boltzflow::train::Problem;
@@ -49,14 +50,14 @@ fn extended_xyz_is_read_and_what_it_is_not_is_refused_with_frame_and_atom() {
     assert_eq!(samples.count(system), 2);
     assert_eq!(samples.positions[..6], [0.0, 0.0, -0.15, 1.0, 2.0, -0.15]);
     assert_eq!(samples.positions[9..12], [0.5, 1.0, -0.15]);
-    assert_eq!(samples.log_weights, None);
+    assert!(samples.log_weights.is_empty());
     assert_eq!(read(&(good() + "\n\n"), &[0, 0, 1]).unwrap(), samples);
 
     // The plain format, and weights.
     let plain = "3\nlog_weight=-0.5\nX 0 1 2\nX 3 4 5\nX 6 7 8\n";
     let samples = read(plain, &[]).unwrap();
     assert_eq!(samples.positions, (0..9).map(f64::from).collect::<Vec<_>>());
-    assert_eq!(samples.log_weights, Some(vec![-0.5]));
+    assert_eq!(samples.log_weights, [-0.5]);
 
     let swapped = good().replacen("Ne 0.1 0.2 0.3   2.5", "Ar 0.1 0.2 0.3   2.5", 1);
     let cut = &good()[..good().rfind("Ne").unwrap()];
@@ -196,7 +197,7 @@ fn data_that_cannot_be_trained_on_are_refused_by_file_and_key() {
     // Weights would be passed over in silence.
     let system = System::new(4, 2).unwrap();
     let mut samples = read_samples(&path, system, &[]).unwrap();
-    samples.log_weights = Some(vec![0.0; 20]);
+    samples.log_weights = vec![0.0; 20];
     write_samples(&path, system, 20, [Ok(samples)]).unwrap();
     let said = refused(&recipe(&path, ""));
     assert!(said.contains("data.npz") && said.contains("log weights"), "{said}");

@@ -6,13 +6,14 @@ use boltzflow::diagnostics::{
     reweighted_variance, WeightedHistogram,
 };
 use boltzflow::random::{stream, Purpose};
-use boltzflow::run::{estimate, Observable, Weighted};
+use boltzflow::run::{estimate, Observable};
+use boltzflow::samples::Samples;
 use boltzflow::system::System;
 use rand_distr::{Distribution, StandardNormal};
 
 /// Two particles in the plane, x₁ = −x₀: x₀ ~ N(0, `drawn`²) in 2 dimensions, weighted towards
 /// exp(−U) with U = ‖x‖²/2 = ‖x₀‖².
-fn draws(count: usize, drawn: f64, number: u64) -> Weighted {
+fn draws(count: usize, drawn: f64, number: u64) -> Samples {
     let mut rng = stream(7, Purpose::Evaluation, number, 0);
     let (mut positions, mut energies, mut log_weights) = (vec![], vec![], vec![]);
     for _ in 0..count {
@@ -24,7 +25,7 @@ fn draws(count: usize, drawn: f64, number: u64) -> Weighted {
         energies.push(squares);
         log_weights.push(squares / (2.0 * drawn * drawn) - squares);
     }
-    Weighted { positions, log_weights, energies }
+    Samples { positions, log_weights, energies }
 }
 
 fn observables(names: &[&str]) -> Vec<Observable> {
@@ -114,7 +115,7 @@ fn a_free_energy_of_widely_different_states_rests_on_few_samples() {
 fn another_target_is_reached_by_reweighting_in_the_estimates_too() {
     let system = System::new(2, 2).unwrap();
     let ratio = 1.3;
-    let mut hotter = |batch: &Weighted| Ok(batch.energies.iter().map(|u| u / ratio).collect());
+    let mut hotter = |batch: &Samples| Ok(batch.energies.iter().map(|u| u / ratio).collect());
     let all = observables(&["energy", "external: r_com^2"]);
     let batches = (0..4).map(|number| Ok(draws(10_000, 1.0, number)));
     let found = estimate(system, &all, 10, Some(&mut hotter), batches).unwrap();
@@ -175,7 +176,7 @@ fn observables_have_names_and_wrong_ones_are_refused() {
         let message = observable.formula(system).unwrap_err().to_string();
         assert!(message.contains("--observable") && message.contains(words), "{message}");
     }
-    let nothing = Weighted {
+    let nothing = Samples {
         positions: vec![0.0; 12],
         log_weights: vec![f64::NEG_INFINITY; 2],
         energies: vec![f64::INFINITY; 2],

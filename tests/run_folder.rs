@@ -4,10 +4,11 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use boltzflow::files::{write_atomically, AtomicFile};
 use boltzflow::flow::{Initial, ParameterLayout};
 use boltzflow::run::{
-    load_model, read_metrics, read_model_metadata, save_model, write_atomically, AtomicFile,
-    MetricsRow, MetricsWriter, ModelMetadata, RunFolder,
+    load_model, read_metrics, read_model_metadata, save_model, MetricsRow, MetricsWriter,
+    ModelMetadata, RunFolder,
 };
 
 fn row(step: u64) -> MetricsRow {

@@ -4,7 +4,8 @@ use std::fs;
 
 use boltzflow::error::Error;
 use boltzflow::random::{stream, Purpose};
-use boltzflow::run::{read_samples, resample, write_samples, write_samples_of, Samples};
+use boltzflow::samples::{read_samples, write_samples, write_samples_of, Samples};
+use boltzflow::sampling::resample;
 use boltzflow::system::System;
 use npyz::WriterBuilder;
 use rand::Rng;
@@ -12,16 +13,16 @@ use rand::Rng;
 fn batch(samples: usize, start: f64) -> Samples {
     Samples {
         positions: (0..samples * 8).map(|i| start + i as f64 / 3.0).collect(),
-        log_weights: Some((0..samples).map(|i| -start - i as f64 / 7.0).collect()),
-        energies: Some((0..samples).map(|i| start * i as f64).collect()),
+        log_weights: (0..samples).map(|i| -start - i as f64 / 7.0).collect(),
+        energies: (0..samples).map(|i| start * i as f64).collect(),
     }
 }
 
 fn joined() -> Samples {
     let (mut all, other) = (batch(3, 0.1), batch(2, -5.0));
     all.positions.extend(other.positions);
-    all.log_weights.as_mut().unwrap().extend(other.log_weights.unwrap());
-    all.energies.as_mut().unwrap().extend(other.energies.unwrap());
+    all.log_weights.extend(other.log_weights);
+    all.energies.extend(other.energies);
     all
 }
 
@@ -55,7 +56,7 @@ fn samples_that_fail_midway_leave_no_file() {
         let failure = Err(Error::Run("the potential broke".into()));
         let error = write_samples(&path, system, 5, [Ok(batch(3, 0.1)), failure]).unwrap_err();
         assert_eq!(error.to_string(), "the potential broke");
-        let unweighted = Samples { log_weights: None, ..batch(2, 1.0) };
+        let unweighted = Samples { log_weights: vec![], ..batch(2, 1.0) };
         for batches in [
             vec![],
             vec![Ok(batch(3, 0.1))],
@@ -130,8 +131,8 @@ fn bad_reference_arrays_say_what_is_wrong() {
         (npy("<f8", false, "(99999999999999999999999, 2, 3)", &data), "unreadable"),
         (npy("<f8", false, "(-2, 2, 3)", &data), "unreadable"),
         (good[..40].to_vec(), "cut off"),
-        (good[..4].to_vec(), "no .npy"),
-        (b"0.1,0.2,0.3\n".to_vec(), "no .npy"),
+        (good[..4].to_vec(), "not a .npy"),
+        (b"0.1,0.2,0.3\n".to_vec(), "not a .npy"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff{".to_vec(), "damaged"),
         (b"\x93NUMPY\x09\x00\xff\xff\xff\xff{".to_vec(), "version 9"),
     ] {
@@ -154,7 +155,7 @@ fn bad_archives_say_what_is_wrong() {
 
     let good = fs::read(&path).unwrap();
     fs::write(&path, &good[..good.len() / 2]).unwrap();
-    assert!(message(system).contains("no .npz archive"));
+    assert!(message(system).contains("not a .npz archive"));
     for place in 0..good.len() {
         let mut bytes = good.clone();
         bytes[place] ^= 0x2b;
@@ -213,8 +214,8 @@ fn extended_xyz_has_a_frame_per_sample_with_species_energy_and_log_weight() {
         let system = System::new(2, d).unwrap();
         let batch = Samples {
             positions: (0..4 * d).map(|i| 1.0 / 3.0 - i as f64).collect(),
-            log_weights: Some(vec![-0.25, f64::NEG_INFINITY]),
-            energies: Some(vec![1e-7, f64::INFINITY]),
+            log_weights: vec![-0.25, f64::NEG_INFINITY],
+            energies: vec![1e-7, f64::INFINITY],
         };
         let labels: Vec<String> = labels.iter().map(|l| l.to_string()).collect();
         write_samples_of(&path, system, &labels, 2, [Ok(batch)]).unwrap();
@@ -253,8 +254,8 @@ fn weighted(count: usize) -> Samples {
         |i: usize| -3.0 * (i as f64 * 0.618).fract() + if i.is_multiple_of(7) { 1.0 } else { 0.0 };
     Samples {
         positions: (0..count).flat_map(|i| [i as f64, 0.5, 0.0, -0.5]).collect(),
-        log_weights: Some((0..count).map(weight).collect()),
-        energies: Some((0..count).map(|i| -(i as f64)).collect()),
+        log_weights: (0..count).map(weight).collect(),
+        energies: (0..count).map(|i| -(i as f64)).collect(),
     }
 }
 
@@ -264,14 +265,14 @@ fn resampling_a_stream_gives_each_sample_its_share_and_leaves_no_temporary_file(
     let path = folder.path().join("equal.npz");
     let system = System::new(2, 2).unwrap();
     let all = weighted(3000);
-    let logs = all.log_weights.clone().unwrap();
+    let logs = all.log_weights.clone();
     let total: f64 = logs.iter().map(|w| w.exp()).sum();
     let halves = || {
         let part = |rows: std::ops::Range<usize>| {
             Ok(Samples {
                 positions: all.positions[4 * rows.start..4 * rows.end].to_vec(),
-                log_weights: Some(logs[rows.clone()].to_vec()),
-                energies: all.energies.as_ref().map(|e| e[rows].to_vec()),
+                log_weights: logs[rows.clone()].to_vec(),
+                energies: all.energies[rows].to_vec(),
             })
         };
         [part(0..1000), part(1000..3000)]
@@ -284,9 +285,9 @@ fn resampling_a_stream_gives_each_sample_its_share_and_leaves_no_temporary_file(
         drop(resampled);
         let found = read_samples(&path, system, &[]).unwrap();
         assert_eq!(found.count(system), places);
-        assert_eq!(found.log_weights, None);
+        assert!(found.log_weights.is_empty());
         let mut counts = vec![0usize; 3000];
-        for (x, energy) in found.positions.chunks(4).zip(found.energies.unwrap()) {
+        for (x, energy) in found.positions.chunks(4).zip(found.energies) {
             assert_eq!(energy, -x[0], "energies stay with their positions");
             counts[x[0] as usize] += 1;
         }
@@ -297,7 +298,7 @@ fn resampling_a_stream_gives_each_sample_its_share_and_leaves_no_temporary_file(
         }
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    let none = Samples { log_weights: Some(vec![f64::NEG_INFINITY; 3000]), ..weighted(3000) };
+    let none = Samples { log_weights: vec![f64::NEG_INFINITY; 3000], ..weighted(3000) };
     let error = resample(&path, system, 5, 0.5, [Ok(none)]).err().unwrap().to_string();
     assert!(error.contains("no sample has a finite weight"), "{error}");
 }

@@ -454,7 +454,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
             let out = anneal(harmonic(KAPPA, CONSTANT), annealing, 100, 3);
             let reference = sample_reference(Arc::new(dw4()), options).unwrap();
             let mut numbers = [out.joint, out.log_weights, out.acceptance].concat();
-            numbers.extend(reference.samples);
+            numbers.extend(reference.samples.positions);
             numbers.extend([reference.report.log_z, reference.report.energy]);
             numbers.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
         })
@@ -481,8 +481,8 @@ fn the_reference_sampler_knows_a_harmonic_potential() {
     assert!((report.energy_std - 2f64.sqrt()).abs() < 0.05);
     assert!(report.log_z_error < 0.02 && report.energy_error < 0.05);
     // The returned samples and energies belong together and have no centre of mass.
-    assert_eq!(reference.energies.len(), 2000);
-    for (x, u) in reference.samples.chunks(6).zip(&reference.energies) {
+    assert_eq!(reference.samples.energies.len(), 2000);
+    for (x, u) in reference.samples.positions.chunks(6).zip(&reference.samples.energies) {
         assert!((15.0 * x.iter().map(|x| x * x).sum::<f64>() + 1.5 - u).abs() < 1e-9);
         assert!((x[0] + x[2] + x[4]).abs() + (x[1] + x[3] + x[5]).abs() < 1e-9);
     }

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use binary::boltzflow;
 use boltzflow::config::{Recipe, Registry};
-use boltzflow::run::{load_model, read_samples, RunFolder};
+use boltzflow::run::{load_model, RunFolder};
+use boltzflow::samples::read_samples;
 use boltzflow::system::System;
 
 const RECIPE: &str = r#"

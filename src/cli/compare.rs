@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::config::Registry;
 use crate::diagnostics::mean_and_error;
 use crate::error::Error;
+use crate::files::write_atomically;
 use crate::plot::comparison_figure;
-use crate::run::{read_metrics, write_atomically, Evaluation, MetricsRow, RunFolder};
+use crate::run::{read_metrics, Evaluation, MetricsRow, RunFolder};
 
 use super::args::CompareArgs;
 use super::evaluate::open;

@@ -4,9 +4,11 @@ use std::io::Write;
 
 use crate::config::Registry;
 use crate::error::Error;
+use crate::files::write_atomically;
 use crate::parallel::team;
 use crate::potential::Potential;
-use crate::run::{estimate, write_atomically, Estimates, Observable, Profile, Weighted};
+use crate::run::{estimate, Estimates, Observable, Profile};
+use crate::samples::Samples;
 
 use super::args::EstimateArgs;
 use super::evaluate::open;
@@ -50,12 +52,12 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
         }
     }
     let batches = weighted_batches(&trained, args.samples.get(), args.ais)?;
-    let mut energies = |batch: &Weighted| match (&other, args.temperature) {
+    let mut energies = |batch: &Samples| match (&other, args.temperature) {
         (Some(other), _) => energies_of(&*other.potential, &batch.positions),
         (None, ratio) => Ok(batch.energies.iter().map(|u| u / ratio.unwrap_or(1.0)).collect()),
     };
     let elsewhere = other.is_some() || args.temperature.is_some();
-    let change: Option<&mut dyn FnMut(&Weighted) -> _> =
+    let change: Option<&mut dyn FnMut(&Samples) -> _> =
         if elsewhere { Some(&mut energies) } else { None };
     let found = estimate(system, &observables, args.bins.get(), change, batches)?;
     let output = args.output.as_ref().filter(|_| team().leads());

@@ -5,9 +5,10 @@ use std::path::Path;
 use crate::config::{Recipe, Registry, Target};
 use crate::error::Error;
 use crate::run::{
-    evaluate, load_model, read_model_metadata, read_samples, Evaluation, EvaluationOptions,
-    ModelMetadata, RunFolder,
+    evaluate, load_model, read_model_metadata, Evaluation, EvaluationOptions, ModelMetadata,
+    RunFolder,
 };
+use crate::samples::read_samples;
 use crate::train::Problem;
 
 use super::args::EvaluateArgs;
@@ -70,9 +71,7 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
     let reference = match &args.reference {
         Some(file) => {
             let mut samples = read_samples(file, system, problem.flow.species())?;
-            for x in samples.positions.chunks_exact_mut(system.coordinates()) {
-                system.remove_center_of_mass(x);
-            }
+            samples.center(system);
             Some(samples)
         }
         None if args.distances.is_some() && recipe.evaluate.reference_samples == 0 => {

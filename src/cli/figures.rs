@@ -93,7 +93,7 @@ pub(super) fn draw(
         &Distribution {
             flow: &drawn.energies,
             log_weights: &drawn.log_weights,
-            reference: reference.as_ref().and_then(|r| r.energies.as_deref()),
+            reference: reference.as_ref().map(|r| r.energies.as_slice()),
         },
         "energy U / kT",
         &format!("{name}: energies of {samples} samples"),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::{Recipe, Registry};
 use crate::error::Error;
-use crate::run::write_atomically;
+use crate::files::write_atomically;
 
 use super::args::NewArgs;
 use super::output::say;

@@ -3,7 +3,7 @@
 use crate::config::Registry;
 use crate::error::Error;
 use crate::parallel::team;
-use crate::run::{check_destination, write_samples, Samples};
+use crate::samples::{check_destination, write_samples};
 use crate::sampling::{sample_reference, ReferenceOptions};
 
 use super::args::ReferenceArgs;
@@ -24,12 +24,7 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
         return Ok(());
     }
     if let Some(output) = &args.output {
-        let drawn = Samples {
-            positions: reference.samples,
-            log_weights: None,
-            energies: Some(reference.energies),
-        };
-        write_samples(output, target.potential.system(), samples, [Ok(drawn)])?;
+        write_samples(output, target.potential.system(), samples, [Ok(reference.samples)])?;
     }
     if args.json {
         let text = serde_json::to_string_pretty(report)

@@ -6,9 +6,10 @@ use std::path::Path;
 use crate::config::{Objective, Recipe, Registry, Target};
 use crate::diagnostics::pair_distances;
 use crate::error::Error;
+use crate::files::write_atomically;
 use crate::random::Purpose;
 use crate::report::{page, serve, Facts, Pictures, Report, RunReport, Serving};
-use crate::run::{draw_weighted, write_atomically, RunFolder};
+use crate::run::{draw_weighted, RunFolder};
 use crate::sampling::resample_systematically;
 use crate::train::Problem;
 
@@ -37,9 +38,7 @@ fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
     let stride = (chosen.len() / 12).max(1);
     chosen = chosen.into_iter().step_by(stride).collect();
     let reference = reference_samples(&folder, &target, &recipe, false)?;
-    let reference = reference.as_ref().and_then(|r| {
-        r.energies.as_ref().map(|energies| (r.positions.as_slice(), energies.as_slice()))
-    });
+    let reference = reference.as_ref().filter(|r| !r.energies.is_empty());
     let distances = |x: &[f64]| pair_distances(system, x);
     let pictures = Pictures::new(&drawn, &chosen, reference, system.coordinates(), distances)?;
     let facts = Facts {

@@ -6,9 +6,9 @@ use crate::config::Registry;
 use crate::error::Error;
 use crate::parallel::team;
 use crate::random::{stream, Purpose};
-use crate::run::{
-    check_destination, draw_weighted, resample, write_samples_of, AnnealedDraws, Samples, Weighted,
-};
+use crate::run::{draw_weighted, AnnealedDraws};
+use crate::samples::{check_destination, write_samples_of, Samples};
+use crate::sampling::resample;
 
 use super::args::SampleArgs;
 use super::evaluate::{open, Trained};
@@ -26,10 +26,7 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     let (system, labels) = (trained.problem.flow.system(), trained.target.labels());
     let place = args.output.display();
     let drawn = args.samples.get();
-    let mut batches = weighted_batches(&trained, drawn, args.ais)?.map(|batch| {
-        let Weighted { positions, log_weights, energies } = batch?;
-        Ok(Samples { positions, log_weights: Some(log_weights), energies: Some(energies) })
-    });
+    let mut batches = weighted_batches(&trained, drawn, args.ais)?;
     // Every rank takes part in the draws; rank 0 writes.
     if !team().leads() {
         return batches.try_for_each(|batch| batch.map(drop));
@@ -55,7 +52,7 @@ pub(super) fn weighted_batches(
     trained: &Trained,
     count: usize,
     annealed: bool,
-) -> Result<impl Iterator<Item = Result<Weighted, Error>> + '_, Error> {
+) -> Result<impl Iterator<Item = Result<Samples, Error>> + '_, Error> {
     let (problem, theta) = (&trained.problem, trained.theta.as_slice());
     let levels = evaluation_options(&trained.recipe).intermediate_distributions;
     let annealed = match annealed {

@@ -9,9 +9,10 @@ use crate::config::{MaxLikelihoodOptions, Objective, Recipe, Registry, Target};
 use crate::error::Error;
 use crate::parallel::team;
 use crate::run::{
-    self, load_model_on_all_ranks, train, Checkpoint, Ending, Evaluation, EvaluationOptions,
-    Progress, RunFolder, Samples, SessionOptions, SessionTotals,
+    load_model_on_all_ranks, train, Checkpoint, Ending, Evaluation, EvaluationOptions, Progress,
+    RunFolder, SessionOptions, SessionTotals,
 };
+use crate::samples::{self, Samples};
 use crate::sampling::{sample_reference, ReferenceOptions};
 use crate::train::{Problem, Trainer};
 
@@ -299,10 +300,8 @@ pub(super) fn reference_samples(
     if let Objective::MaxLikelihood(MaxLikelihoodOptions { test_data: Some(file), .. }) =
         &recipe.train.objective
     {
-        let mut samples = run::read_samples(file, system, species)?;
-        for x in samples.positions.chunks_exact_mut(system.coordinates()) {
-            system.remove_center_of_mass(x);
-        }
+        let mut samples = samples::read_samples(file, system, species)?;
+        samples.center(system);
         return Ok(Some(samples));
     }
     let samples = recipe.evaluate.reference_samples;
@@ -311,32 +310,28 @@ pub(super) fn reference_samples(
     }
     let file = folder.reference();
     // Rank 0 may be the only one that sees the folder.
-    let mut energies = None;
+    let mut energies = Vec::new();
     let positions = team().from_leader(|| {
         if !file.exists() {
             return Ok(Vec::new());
         }
-        let kept = run::read_samples(&file, system, species)?;
+        let kept = samples::read_samples(&file, system, species)?;
         energies = kept.energies;
         Ok::<_, Error>(bytemuck::cast_slice(&kept.positions).to_vec())
     })?;
     if !positions.is_empty() {
         let positions = positions.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
-        return Ok(Some(Samples { positions, log_weights: None, energies }));
+        return Ok(Some(Samples { positions, log_weights: Vec::new(), energies }));
     }
     if !quiet {
         say!("drawing {samples} reference samples, for the forward figures only")?;
     }
     let options = ReferenceOptions::of(system, samples);
     let reference = sample_reference(target.potential.clone(), options)?;
-    let drawn = Samples {
-        positions: reference.samples,
-        log_weights: None,
-        energies: Some(reference.energies),
-    };
+    let drawn = reference.samples;
     // Kept where the folder can be written; a committed run may be read-only.
     if team().leads() {
-        if let Err(error) = run::write_samples(&file, system, samples, [Ok(drawn.clone())]) {
+        if let Err(error) = samples::write_samples(&file, system, samples, [Ok(drawn.clone())]) {
             tracing::warn!("reference samples are not kept: {error}");
         }
     }

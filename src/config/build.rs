@@ -9,7 +9,7 @@ use super::{
 use crate::error::Error;
 use crate::flow::{self, Flow};
 use crate::potential::Potential;
-use crate::run::read_samples;
+use crate::samples::read_samples;
 use crate::sampling::AugmentedTarget;
 use crate::train::{
     self, DescentOptions, Fab, GuardOptions, HeldBack, MaxLikelihood, Problem, ReverseKl, Schedule,
@@ -113,7 +113,7 @@ impl Recipe {
 /// Samples of the problem's particles for training.
 fn unweighted_samples(file: &Path, problem: &Problem) -> Result<Vec<f64>, Error> {
     let samples = read_samples(file, problem.flow.system(), problem.flow.species())?;
-    if samples.log_weights.is_some() {
+    if !samples.log_weights.is_empty() {
         return Err(Error::Data {
             file: file.to_path_buf(),
             problem: "has log weights, and likelihood is taken over samples of one weight: resample them \

@@ -14,7 +14,7 @@ use plotters::style::{register_font, FontStyle};
 use super::bitmap::Bitmap;
 use super::sheet::{Curve, Panel, Sheet, Stroke};
 use crate::error::Error;
-use crate::run::write_atomically;
+use crate::files::write_atomically;
 
 /// Everything is drawn at twice the size: plotters places on whole pixels, and screens are fine.
 const SCALE: u32 = 2;

@@ -5,7 +5,8 @@ use serde::{Serialize, Serializer};
 use super::verdict::verdict;
 use crate::error::Error;
 use crate::plot::{log_weight_outline, outlines, Distribution, Outlines};
-use crate::run::{read_metrics, Evaluation, MetricsRow, RunFolder, Weighted};
+use crate::run::{read_metrics, Evaluation, MetricsRow, RunFolder};
+use crate::samples::Samples;
 
 /// Several runs on one page.
 #[derive(Debug, Clone, Serialize)]
@@ -159,17 +160,16 @@ impl Curves {
 }
 
 impl Pictures {
-    /// Distributions of the flow's weighted samples beside reference samples (positions
-    /// [samples, particles, dimension] and energies), and the first few configurations of both;
+    /// Distributions of the flow's weighted samples beside reference samples, and the first few configurations of both;
     /// `chosen` numbers flow samples that were drawn by weight, and `distances` gives all pair distances of
     /// configurations.
     ///
     /// # Errors
     /// [`Error::Parameter`] when energies and weights are not of one number of samples.
     pub fn new(
-        drawn: &Weighted,
+        drawn: &Samples,
         chosen: &[usize],
-        reference: Option<(&[f64], &[f64])>,
+        reference: Option<&Samples>,
         coordinates: usize,
         distances: impl Fn(&[f64]) -> Vec<f64>,
     ) -> Result<Self, Error> {
@@ -177,7 +177,7 @@ impl Pictures {
             let log_weights = &drawn.log_weights;
             outlines(&Distribution { flow, log_weights, reference }).map(Picture::from)
         };
-        let reference_distances = reference.map(|(x, _)| distances(x));
+        let reference_distances = reference.map(|r| distances(&r.positions));
         let rows = |x: &[f64]| -> Vec<Vec<Short>> {
             let rows = x.chunks_exact(coordinates).take(SHOWN);
             rows.map(|row| row.iter().map(|v| Short(*v)).collect()).collect()
@@ -190,11 +190,11 @@ impl Pictures {
             .collect();
         Ok(Self {
             samples: drawn.log_weights.len(),
-            energy: picture(&drawn.energies, reference.map(|(_, energies)| energies))?,
+            energy: picture(&drawn.energies, reference.map(|r| r.energies.as_slice()))?,
             distance: picture(&distances(&drawn.positions), reference_distances.as_deref())?,
             log_weight: shortened(&log_weight_outline(&drawn.log_weights)),
             drawn: rows(&own),
-            reference: rows(reference.map_or(&[], |(x, _)| x)),
+            reference: rows(reference.map_or(&[], |r| &r.positions)),
         })
     }
 }

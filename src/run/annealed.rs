@@ -1,8 +1,8 @@
 //! Weighted samples that are annealed from the flow to the target before they are handed out.
 
-use super::evaluate::Weighted;
 use crate::error::Error;
 use crate::random::Purpose;
+use crate::samples::Samples;
 use crate::sampling::{AnnealedImportanceSampling, Annealing, FlowDensity, StepSizes, Streams};
 use crate::train::Problem;
 
@@ -34,7 +34,7 @@ impl<'a> AnnealedDraws<'a> {
     ///
     /// # Errors
     /// [`Error::Evaluation`] if the potential fails for good.
-    pub fn draw(&self, part: u64, count: usize) -> Result<Weighted, Error> {
+    pub fn draw(&self, part: u64, count: usize) -> Result<Samples, Error> {
         // Steps 0 and 1 are the plain draws of a user and of the figures.
         let annealed = self.run(count, 2 + part, &mut self.step_sizes.clone())?;
         let target = &self.problem.target;
@@ -49,7 +49,7 @@ impl<'a> AnnealedDraws<'a> {
                 _ => f64::INFINITY,
             })
             .collect();
-        Ok(Weighted { positions, log_weights: annealed.log_weights, energies })
+        Ok(Samples { positions, log_weights: annealed.log_weights, energies })
     }
 
     fn run(

@@ -3,11 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluate::Weighted;
 use crate::diagnostics::{
     energy_wasserstein, geometric_wasserstein, pair_distances, total_variation, Symmetries,
 };
 use crate::error::Error;
+use crate::samples::Samples;
 use crate::sampling::resample_systematically;
 use crate::train::Problem;
 
@@ -41,23 +41,6 @@ pub struct SetDistances {
     pub distance_tv: Option<f64>,
 }
 
-/// Configurations [samples, particles, dimension] and their energies.
-struct Set {
-    positions: Vec<f64>,
-    energies: Vec<f64>,
-}
-
-impl Set {
-    /// The samples with these numbers.
-    fn pick(&self, width: usize, chosen: impl Iterator<Item = usize> + Clone) -> Self {
-        let positions = chosen.clone().flat_map(|i| &self.positions[i * width..(i + 1) * width]);
-        Self {
-            positions: positions.copied().collect(),
-            energies: chosen.map(|i| self.energies[i]).collect(),
-        }
-    }
-}
-
 /// Distances of at most `wanted` samples of each kind from as many of `reference`, of which as many again
 /// give the floor. `None` for fewer than two reference samples.
 ///
@@ -65,45 +48,40 @@ impl Set {
 /// [`Error::Evaluation`] if the potential fails for good.
 pub(super) fn distances(
     problem: &Problem,
-    drawn: &Weighted,
-    annealed: Option<&Weighted>,
+    drawn: &Samples,
+    annealed: Option<&Samples>,
     reference: &[f64],
     wanted: usize,
 ) -> Result<Option<Distances>, Error> {
-    let width = problem.flow.system().coordinates();
+    let system = problem.flow.system();
     // Halves, since neighbours may descend from the same chain.
-    let half = reference.len() / width / 2;
+    let half = reference.len() / system.coordinates() / 2;
     let samples = wanted.min(half).min(drawn.energies.len());
     if samples == 0 {
         return Ok(None);
     }
     let energies = super::evaluate::energies(problem, reference)?;
-    let all = Set { positions: reference.to_vec(), energies };
+    let all = Samples { positions: reference.to_vec(), energies, log_weights: Vec::new() };
     let spread =
         |first: usize, total: usize| (0..samples).map(move |k| first + k * total / samples);
-    let target = all.pick(width, spread(0, half));
-    let other = all.pick(width, spread(half, half));
-    let set = |drawn: &Weighted| Set {
-        positions: drawn.positions.clone(),
-        energies: drawn.energies.clone(),
-    };
-    let resampled = |drawn: &Weighted| {
+    let target = all.pick(system, spread(0, half));
+    let other = all.pick(system, spread(half, half));
+    let resampled = |drawn: &Samples| {
         // Every so many places of a systematic resampling are one of fewer places.
         let chosen = resample_systematically(&drawn.log_weights, 0.5)?;
-        let places = spread(0, chosen.len()).map(|place| chosen[place]);
-        Some(set(drawn).pick(width, places))
+        Some(drawn.pick(system, spread(0, chosen.len()).map(|place| chosen[place])))
     };
-    let compare = |set: &Set| between(problem, set, &target);
+    let compare = |set: &Samples| between(problem, set, &target);
     Ok(Some(Distances {
         samples,
-        flow: compare(&set(drawn).pick(width, 0..samples)),
+        flow: compare(&drawn.pick(system, 0..samples)),
         reweighted: resampled(drawn).map(|set| compare(&set)),
         annealed: annealed.and_then(resampled).map(|set| compare(&set)),
         floor: compare(&other),
     }))
 }
 
-fn between(problem: &Problem, set: &Set, target: &Set) -> SetDistances {
+fn between(problem: &Problem, set: &Samples, target: &Samples) -> SetDistances {
     let system = problem.flow.system();
     // A potential's contract has all three symmetries.
     let symmetries = Symmetries { system, species: problem.flow.species(), reflections: true };

@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::evaluate::Weighted;
 use super::observable::{formula_values, radii_of_gyration, Observable};
 use crate::diagnostics::{
     effective_sample_size, free_energy_difference, pair_distances, rests_on_few, reweighted,
@@ -11,6 +10,7 @@ use crate::diagnostics::{
 };
 use crate::error::Error;
 use crate::potential::{Formula, Potential};
+use crate::samples::Samples;
 use crate::system::System;
 
 /// A mean over the target.
@@ -51,7 +51,7 @@ pub struct FreeEnergy {
 /// All that was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimates {
-    /// Weighted samples drawn.
+    /// Samples samples drawn.
     pub samples: usize,
     /// Equally weighted samples that they are worth.
     pub effective_samples: f64,
@@ -78,8 +78,8 @@ pub fn estimate(
     system: System,
     observables: &[Observable],
     bins: usize,
-    mut other: Option<&mut dyn FnMut(&Weighted) -> Result<Vec<f64>, Error>>,
-    batches: impl IntoIterator<Item = Result<Weighted, Error>>,
+    mut other: Option<&mut dyn FnMut(&Samples) -> Result<Vec<f64>, Error>>,
+    batches: impl IntoIterator<Item = Result<Samples, Error>>,
 ) -> Result<Estimates, Error> {
     let formulas: Vec<Option<Formula>> =
         observables.iter().map(|o| o.formula(system)).collect::<Result<_, _>>()?;

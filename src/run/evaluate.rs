@@ -12,6 +12,7 @@ use crate::diagnostics::{
 use crate::error::Error;
 use crate::parallel::team;
 use crate::random::{stream, Purpose};
+use crate::samples::Samples;
 use crate::sampling::{AnnealedImportanceSampling, Annealing, FlowDensity, StepSizes, Streams};
 use crate::train::Problem;
 
@@ -104,19 +105,9 @@ pub struct Level {
     pub step_size: f64,
 }
 
-/// Joint samples of a flow with their log weights.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Weighted {
-    /// Configurations x, [samples, particles, dimension].
-    pub positions: Vec<f64>,
-    /// log p(x) π(a|x) − log q(x, a); −∞ where there is no finite energy.
-    pub log_weights: Vec<f64>,
-    /// U(x)/kT.
-    pub energies: Vec<f64>,
-}
-
-/// Draws `count` weighted samples, `first` being the number of the first one: sample i uses the
-/// stream (seed, purpose, step, i), however a job is divided.
+/// Draws `count` samples of a flow with their energies and joint log weights,
+/// log p(x) π(a|x) − log q(x, a), which are −∞ where the energy is not finite. `first` is the number
+/// of the first one: sample i uses the stream (seed, purpose, step, i), however a job is divided.
 ///
 /// # Errors
 /// [`Error::Evaluation`] if the potential fails for good.
@@ -126,7 +117,7 @@ pub fn draw_weighted(
     (purpose, step): (Purpose, u64),
     first: u64,
     count: usize,
-) -> Result<Weighted, Error> {
+) -> Result<Samples, Error> {
     let flow = &problem.flow;
     let (width, coordinates) = (flow.width(), flow.system().coordinates());
     // Tiles of the flow are fixed, so that a part has the bytes that the whole would have.
@@ -158,7 +149,7 @@ pub fn draw_weighted(
         x.extend(energies);
         Ok::<_, Error>(x)
     })?;
-    let mut drawn = Weighted {
+    let mut drawn = Samples {
         positions: Vec::with_capacity(count * coordinates),
         log_weights: Vec::with_capacity(count),
         energies: Vec::with_capacity(count),
@@ -200,7 +191,7 @@ pub fn evaluate(
     reference: Option<&[f64]>,
     step_sizes: Option<&StepSizes>,
     options: EvaluationOptions,
-) -> Result<(Evaluation, Weighted), Error> {
+) -> Result<(Evaluation, Samples), Error> {
     let start = std::time::Instant::now();
     let streams = (Purpose::Evaluation, options.step);
     let drawn = draw_weighted(problem, theta, streams, 0, options.samples)?;
@@ -303,7 +294,7 @@ pub fn evaluate(
             let positions = annealed.positions(coordinates);
             let energies = energies(problem, &positions)?;
             let log_weights = annealed.log_weights;
-            annealed_set = Some(Weighted { positions, log_weights, energies });
+            annealed_set = Some(Samples { positions, log_weights, energies });
         }
     }
     if let (Some(reference), 1..) = (reference, options.distances) {
@@ -331,7 +322,7 @@ pub fn likelihood(
 fn marginal_log_weights(
     problem: &Problem,
     theta: &[f32],
-    drawn: &Weighted,
+    drawn: &Samples,
     options: EvaluationOptions,
 ) -> Vec<f64> {
     let others = options.draws.max(1) - 1;

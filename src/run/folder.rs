@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{de::DeserializeOwned, Serialize};
 
-use super::atomic::{write_atomically, PARTIAL};
 use crate::error::Error;
+use crate::files::{write_atomically, PARTIAL};
 
 /// A run's folder `runs/NAME/`. While a value made by [`create`](Self::create) or
 /// [`open`](Self::open) lives, no other process can write the same folder.

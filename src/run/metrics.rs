@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::atomic::write_atomically;
 use crate::error::Error;
+use crate::files::write_atomically;
 
 /// Declares the row and, from the same text, the list of its columns.
 macro_rules! metrics {

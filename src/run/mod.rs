@@ -2,34 +2,22 @@
 //! crash leaves the last good version.
 
 mod annealed;
-mod atomic;
 pub mod benchmark;
 mod checkpoint;
 mod distances;
 mod estimate;
 mod evaluate;
-#[cfg(test)]
-mod faults;
 mod folder;
-mod frames;
 mod metrics;
 mod model;
-mod npy;
 mod observable;
-mod resample;
-mod samples;
 mod session;
-mod spool;
-mod xyz;
 
 pub use annealed::AnnealedDraws;
-pub use atomic::{write_atomically, AtomicFile};
 pub use checkpoint::{Checkpoint, SessionTotals};
 pub use distances::{Distances, SetDistances};
 pub use estimate::{estimate, Average, Estimates, FreeEnergy, Profile};
-pub use evaluate::{
-    draw_weighted, evaluate, likelihood, Evaluation, EvaluationOptions, Level, Weighted,
-};
+pub use evaluate::{draw_weighted, evaluate, likelihood, Evaluation, EvaluationOptions, Level};
 pub use folder::RunFolder;
 pub use metrics::{
     metrics_columns, read_metrics, truncate_metrics, MetricsColumn, MetricsRow, MetricsWriter,
@@ -38,6 +26,4 @@ pub use model::{
     load_model, load_model_on_all_ranks, read_model_metadata, save_model, ModelMetadata,
 };
 pub use observable::Observable;
-pub use resample::{resample, Resampled};
-pub use samples::{check_destination, read_samples, write_samples, write_samples_of, Samples};
 pub use session::{train, Ending, Progress, SessionOptions};

@@ -8,8 +8,8 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, Metadata, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::atomic::write_atomically;
 use crate::error::Error;
+use crate::files::write_atomically;
 use crate::flow::ParameterLayout;
 use crate::parallel::team;
 

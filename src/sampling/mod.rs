@@ -6,6 +6,7 @@ mod flow_density;
 mod gaussian;
 mod hmc;
 mod reference;
+mod resample;
 mod resampling;
 
 pub use annealing::{Annealed, AnnealedImportanceSampling, Annealing, StepSizes, Streams};
@@ -14,4 +15,5 @@ pub use flow_density::FlowDensity;
 pub use gaussian::Gaussian;
 pub use hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace};
 pub use reference::{sample_reference, Reference, ReferenceOptions, ReferenceReport};
+pub use resample::{resample, Resampled};
 pub use resampling::{resample_systematically, Systematic};

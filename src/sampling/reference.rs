@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::parallel::team;
 use crate::potential::Potential;
 use crate::random::{stream, Purpose};
+use crate::samples::Samples;
 use crate::system::System;
 
 /// Rows of a tile of chains.
@@ -113,11 +114,8 @@ pub struct ReferenceReport {
 /// Samples of exp(−U) and what is known of it.
 #[derive(Debug, Clone)]
 pub struct Reference {
-    /// Configurations, [samples, particles, dimension], randomly rotated and permuted
-    /// within species.
-    pub samples: Vec<f64>,
-    /// Their energies, `[samples]`.
-    pub energies: Vec<f64>,
+    /// Configurations, randomly rotated and permuted within species, with their energies.
+    pub samples: Samples,
     /// Summary.
     pub report: ReferenceReport,
 }
@@ -154,7 +152,7 @@ pub fn sample_reference(
     let size = population_size(options);
     let populations: Vec<Outcome> = told.iter().map(|told| Outcome::told(told, size)).collect();
 
-    let (samples, energies) = collect_samples(&target, &populations, options);
+    let samples = collect_samples(&target, &populations, options);
     let log_zs: Vec<f64> = populations.iter().map(|p| p.log_z).collect();
     let (log_z, log_z_error) = log_z_and_error(&log_zs);
     let mean =
@@ -186,7 +184,7 @@ pub fn sample_reference(
         step_size: mean(|p| p.step_size).0,
         effort,
     };
-    Ok(Reference { samples, energies, report })
+    Ok(Reference { samples, report })
 }
 
 fn population_size(options: ReferenceOptions) -> usize {
@@ -475,11 +473,11 @@ fn collect_samples(
     target: &AugmentedTarget,
     populations: &[Outcome],
     options: ReferenceOptions,
-) -> (Vec<f64>, Vec<f64>) {
+) -> Samples {
     let system = target.subspace().system();
     let species = target.potential().species();
     let width = system.coordinates();
-    let mut samples = Vec::with_capacity(options.samples * width);
+    let mut positions = Vec::with_capacity(options.samples * width);
     let mut energies = Vec::with_capacity(options.samples);
     for sample in 0..options.samples {
         let population = &populations[sample % populations.len()];
@@ -489,8 +487,8 @@ fn collect_samples(
         let mut x =
             system.permute(&permutation, &population.samples[chain * width..(chain + 1) * width]);
         system.rotate(&system.random_rotation(&mut rng), &mut x);
-        samples.extend_from_slice(&x);
+        positions.extend_from_slice(&x);
         energies.push(population.energies[chain]);
     }
-    (samples, energies)
+    Samples { positions, energies, log_weights: Vec::new() }
 }

@@ -136,7 +136,7 @@ impl Walkers {
             seed: problem.seed ^ 0x7761_6c6b_6572_7321,
         };
         let reference = sample_reference(problem.target.potential().clone(), options)?;
-        self.positions = reference.samples;
+        self.positions = reference.samples.positions;
         Ok(reference.report.effort)
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use boltzflow::error::EvaluationError;
 use boltzflow::potential::Potential;
-use boltzflow::run::{write_samples, Samples};
+use boltzflow::samples::{write_samples, Samples};
 use boltzflow::system::System;
 
 pub const FLOW: &str = r#"

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::files::write_atomically;
 use crate::parallel::team;
 use crate::train::TrainingState;
 
-use super::atomic::write_atomically;
 use content::{decode, encode, BufferParts, Head};
 
 /// Checkpoints that stay.

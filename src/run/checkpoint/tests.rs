@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::faults::{with_fault, Fault};
 use super::*;
+use crate::files::faults::{with_fault, Fault};
 use crate::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions};
 use crate::potential::{DoubleWell, DoubleWellParameters};
 use crate::sampling::AugmentedTarget;

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::samples::Samples;
-use super::spool::{Numbers, Spool};
+use super::resampling::Systematic;
 use crate::error::Error;
-use crate::sampling::Systematic;
+use crate::samples::{Numbers, Samples, Spool};
 use crate::system::System;
 
-/// Samples of equal weight, in batches; an iterator for [`write_samples`](super::write_samples).
+/// Samples of equal weight, in batches; an iterator for
+/// [`write_samples`](crate::samples::write_samples).
 pub struct Resampled {
     system: System,
     // Keeps the file there while it is read.
@@ -42,8 +42,7 @@ pub fn resample(
     for batch in batches {
         let batch = batch?;
         let rows = batch.positions.chunks_exact(system.coordinates());
-        let weights = batch.log_weights.iter().flatten();
-        for ((x, log_weight), energy) in rows.zip(weights).zip(batch.energies.iter().flatten()) {
+        for ((x, log_weight), energy) in rows.zip(&batch.log_weights).zip(&batch.energies) {
             systematic.add(*log_weight);
             spool.push(x)?;
             spool.push(&[*log_weight, *energy])?;
@@ -90,7 +89,7 @@ impl Iterator for Resampled {
                 energies.push(row[coordinates + 1]);
             }
         }
-        let batch = Samples { positions, log_weights: None, energies: Some(energies) };
+        let batch = Samples { positions, log_weights: Vec::new(), energies };
         (!batch.positions.is_empty()).then_some(Ok(batch))
     }
 }

@@ -13,7 +13,7 @@ use super::faults::{rename, File};
 use crate::error::Error;
 
 /// What a temporary file's name ends with; such a file is left only by a process that was killed.
-pub(super) const PARTIAL: &str = ".partial";
+pub(crate) const PARTIAL: &str = ".partial";
 
 /// A buffered file that takes its place at `path` on [`commit`](Self::commit); dropped before that,
 /// it leaves nothing and whatever was at `path` stays.
@@ -74,7 +74,7 @@ impl AtomicFile {
     }
 
     /// Where its bytes are until then.
-    pub(super) fn temporary(&self) -> &Path {
+    pub(crate) fn temporary(&self) -> &Path {
         &self.temporary
     }
 

@@ -1,26 +1,71 @@
-//! Reading of NumPy's `.npy` arrays of floating-point numbers.
+//! NumPy's arrays of floating-point numbers.
 //!
-//! Written here, because the reader of the npyz crate (which writes our files) panics or exhausts
+//! The reader is our own, because that of the npyz crate (which writes our files) panics or exhausts
 //! the memory on headers that claim absurd sizes, and reference samples are files of unknown origin.
 //! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufReader, Read};
+
+use npyz::{WriteOptions, WriterBuilder};
+
+use super::{Contents, Format, Samples};
+use crate::error::Error;
+use crate::files::AtomicFile;
+use crate::system::System;
 
 /// NumPy's own headers are under 200 bytes for plain arrays.
 const LONGEST_HEADER: usize = 1 << 16;
 
-/// An array in row-major (C) order, whatever the file's.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Array {
-    pub shape: Vec<usize>,
-    pub values: Vec<f64>,
+/// Positions alone.
+pub(super) struct Npy;
+
+impl Format for Npy {
+    fn endings(&self) -> &'static [&'static str] {
+        &["npy"]
+    }
+
+    fn write(
+        &self,
+        file: &mut AtomicFile,
+        contents: &Contents<'_>,
+        batches: &mut dyn Iterator<Item = Result<Samples, Error>>,
+    ) -> Result<(), Error> {
+        let mut array = WriteOptions::new()
+            .default_dtype()
+            .shape(&contents.shape())
+            .writer(file)
+            .begin_nd()
+            .map_err(|source| contents.failed(source))?;
+        for batch in batches {
+            array.extend(batch?.positions).map_err(|source| contents.failed(source))?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, file: BufReader<File>, system: System, _: &[usize]) -> Result<Samples, String> {
+        Ok(Samples { positions: read_positions(file, system)?, ..Samples::default() })
+    }
 }
 
-/// Reads an array whose shape `accept` agrees to; memory grows only with data that really come.
+/// Reads [samples, particles, dimension] or [samples, particles · dimension].
+pub(super) fn read_positions(reader: impl Read, system: System) -> Result<Vec<f64>, String> {
+    let (n, d) = (system.particles(), system.dimension());
+    read_array(reader, |shape| match *shape {
+        [samples, particles, dimension] if samples > 0 && [particles, dimension] == [n, d] => {
+            Ok(())
+        }
+        [samples, coordinates] if samples > 0 && coordinates == n * d => Ok(()),
+        _ => Err(format!("has shape {shape:?} and should have [samples, {n}, {d}]")),
+    })
+}
+
+/// Reads an array whose shape `accept` agrees to, in row-major (C) order, whatever the file's; memory
+/// grows only with data that really come.
 pub(super) fn read_array(
     mut reader: impl Read,
     accept: impl FnOnce(&[usize]) -> Result<(), String>,
-) -> Result<Array, String> {
+) -> Result<Vec<f64>, String> {
     let header = read_header(&mut reader)?;
     let (width, decode) = decoder(&header.kind)?;
     let count = header
@@ -43,11 +88,10 @@ pub(super) fn read_array(
     }
     // To the very end, where an archive looks at its checksum.
     if data.into_inner().read(&mut [0]).map_err(|e| e.to_string())? > 0 {
-        return Err(format!("has more numbers than its shape {:?} says", header.shape));
+        return Err(format!("has more numbers than its shape {:?} claims", header.shape));
     }
     let stored: Vec<f64> = bytes.chunks_exact(width).map(decode).collect();
-    let values = if header.fortran { to_row_major(&header.shape, &stored) } else { stored };
-    Ok(Array { shape: header.shape, values })
+    Ok(if header.fortran { to_row_major(&header.shape, &stored) } else { stored })
 }
 
 struct Header {
@@ -58,9 +102,9 @@ struct Header {
 
 fn read_header(reader: &mut impl Read) -> Result<Header, String> {
     let mut start = [0; 8];
-    reader.read_exact(&mut start).map_err(|_| "is no .npy array".to_string())?;
+    reader.read_exact(&mut start).map_err(|_| "is not a .npy array".to_string())?;
     if start[..6] != *b"\x93NUMPY" {
-        return Err("is no .npy array".to_string());
+        return Err("is not a .npy array".to_string());
     }
     let mut length = [0; 4];
     let field = match start[6] {
@@ -128,7 +172,7 @@ fn decoder(kind: &str) -> Result<(usize, Decode), String> {
     })
 }
 
-/// Entries stored with the first index running fastest, put in the order where the last one does.
+/// Entries stored with the first index running fastest, in the order where the last one does.
 fn to_row_major(shape: &[usize], stored: &[f64]) -> Vec<f64> {
     let mut index = vec![0; shape.len()];
     let mut values = Vec::with_capacity(stored.len());

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::atomic::AtomicFile;
 use crate::error::Error;
+use crate::files::AtomicFile;
 
 /// Rows of numbers in a temporary file beside the file that they are for; gone when dropped.
-pub(super) struct Spool {
+pub(crate) struct Spool {
     path: PathBuf,
     file: AtomicFile,
 }
@@ -38,7 +38,7 @@ impl Spool {
 }
 
 /// The numbers of a [`Spool`].
-pub(super) struct Numbers {
+pub(crate) struct Numbers {
     path: PathBuf,
     file: BufReader<File>,
 }

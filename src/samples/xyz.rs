@@ -1,15 +1,25 @@
-//! Reading of extended XYZ, the frames of ASE, OVITO and others.
+//! Extended XYZ, the frames of ASE, OVITO and others: <https://github.com/libAtoms/extxyz>.
 //!
 //! A frame is the number of atoms, a line `key=value …` and a line for each atom, whose columns
-//! `Properties=species:S:1:pos:R:3:…` names; without it they are a symbol and the coordinates
-//! (<https://github.com/libAtoms/extxyz>). The crate extxyz 0.2 keeps a whole file in memory, whatever its size.
+//! `Properties=species:S:1:pos:R:3:…` names; without it they are a symbol and the coordinates. The
+//! reader is our own: the crate extxyz 0.2 keeps a whole file in memory, whatever its size.
 
-use std::io::{BufRead, Read};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
 
-use super::samples::Samples;
+use super::{Contents, Format, Samples};
+use crate::error::Error;
+use crate::files::AtomicFile;
 use crate::system::System;
 
-/// Longer lines are no extended XYZ; memory must not grow with them.
+/// Symbols of the elements up to radon.
+const ELEMENTS: &str =
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga \
+     Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu \
+     Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn";
+
+/// Longer lines are refused: memory must not grow with them.
 const LONGEST_LINE: u64 = 1 << 16;
 
 /// Where a frame's line has what.
@@ -22,11 +32,118 @@ struct Columns {
     total: usize,
 }
 
+/// A frame per sample.
+pub(super) struct Xyz;
+
+impl Format for Xyz {
+    fn endings(&self) -> &'static [&'static str] {
+        &["xyz", "extxyz"]
+    }
+
+    fn write(
+        &self,
+        file: &mut AtomicFile,
+        contents: &Contents<'_>,
+        batches: &mut dyn Iterator<Item = Result<Samples, Error>>,
+    ) -> Result<(), Error> {
+        let mut frames = Frames::new(contents.system, contents.labels);
+        for batch in batches {
+            frames.write(&batch?, file).map_err(|source| contents.failed(source))?;
+        }
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        file: BufReader<File>,
+        system: System,
+        species: &[usize],
+    ) -> Result<Samples, String> {
+        read_frames(file, system, species)
+    }
+}
+
+/// Frames of one system.
+struct Frames {
+    system: System,
+    /// The column `species` of each particle, which ASE wants to be an element.
+    species: Vec<String>,
+    /// The column `label` with their own names, where those are no elements.
+    labels: Option<Vec<String>>,
+    text: String,
+}
+
+impl Frames {
+    /// `labels` are the names of the particles' species; none when all are alike.
+    fn new(system: System, labels: &[String]) -> Self {
+        let n = system.particles();
+        let is_element = |name: &String| ELEMENTS.split(' ').any(|element| element == name);
+        let alike = labels.windows(2).all(|pair| pair[0] == pair[1]);
+        let mut kinds: Vec<&String> = Vec::new();
+        for label in labels {
+            if !kinds.contains(&label) {
+                kinds.push(label);
+            }
+        }
+        let (species, labels) = if labels.len() != n {
+            (vec!["X".to_string(); n], None)
+        } else if labels.iter().all(is_element) {
+            (labels.to_vec(), None)
+        } else if alike {
+            (vec!["X".to_string(); n], Some(labels.to_vec()))
+        } else {
+            // Stand-ins, so that programs which know elements only tell them apart.
+            let stand_in = |label: &String| {
+                let kind = kinds.iter().position(|kind| *kind == label).unwrap_or(0);
+                ELEMENTS.split(' ').nth(kind).unwrap_or("X").to_string()
+            };
+            (labels.iter().map(stand_in).collect(), Some(labels.to_vec()))
+        };
+        Self { system, species, labels, text: String::new() }
+    }
+
+    /// Writes the frames of a batch. Numbers come back exactly: they are written as the shortest text
+    /// that does.
+    fn write(&mut self, batch: &Samples, out: &mut impl Write) -> io::Result<()> {
+        let (n, d) = (self.system.particles(), self.system.dimension());
+        let label = if self.labels.is_some() { ":label:S:1" } else { "" };
+        for (index, x) in batch.positions.chunks_exact(n * d).enumerate() {
+            let text = &mut self.text;
+            text.clear();
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{n}\nProperties=species:S:1:pos:R:3{label}");
+            for (name, values) in [("energy", &batch.energies), ("log_weight", &batch.log_weights)]
+            {
+                if let Some(value) = values.get(index) {
+                    let _ = write!(text, " {name}={value}");
+                }
+            }
+            text.push_str(" pbc=\"F F F\"\n");
+            for (particle, row) in x.chunks_exact(d).enumerate() {
+                text.push_str(self.species.get(particle).map_or("X", String::as_str));
+                for value in row {
+                    let _ = write!(text, " {value}");
+                }
+                if d == 2 {
+                    text.push_str(" 0.0");
+                }
+                if let Some(label) = self.labels.as_ref().and_then(|labels| labels.get(particle)) {
+                    text.push(' ');
+                    text.push_str(label);
+                }
+                text.push('\n');
+            }
+            out.write_all(text.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
 /// Reads all frames. Every frame must have the same symbols in the same order, alike where `species` (a
 /// number for each particle, none when all are alike) has like particles, unlike elsewhere.
 /// `log_weight=…` of the second line is read where every frame has it; energies are not, since files do not
 /// say in which unit they are.
-pub(super) fn read_xyz(
+fn read_frames(
     mut reader: impl BufRead,
     system: System,
     species: &[usize],
@@ -68,7 +185,7 @@ pub(super) fn read_xyz(
         let columns = columns(&line, d).map_err(|problem| format!("frame {frame} {problem}"))?;
         if let Some(text) = value(&line, "log_weight") {
             let weight: f64 = text.parse().map_err(|_| {
-                format!("frame {frame} has the log weight `{}`, which is no number", shown(text))
+                format!("frame {frame} has the log weight `{}`, which is not a number", shown(text))
             })?;
             log_weights.push(weight);
         }
@@ -102,9 +219,9 @@ pub(super) fn read_xyz(
             {
                 let number: f64 = cell
                     .parse()
-                    .map_err(|_| here(format!("has `{}`, which is no number", shown(cell))))?;
+                    .map_err(|_| here(format!("has `{}`, which is not a number", shown(cell))))?;
                 if !number.is_finite() {
-                    return Err(here(format!("has the coordinate {number}: remove or mend it")));
+                    return Err(here(format!("has the coordinate {number}: remove or correct it")));
                 }
                 if axis < d {
                     positions.push(number);
@@ -120,8 +237,7 @@ pub(super) fn read_xyz(
     if positions.is_empty() {
         return Err("has no frames".to_string());
     }
-    let log_weights = (!log_weights.is_empty()).then_some(log_weights);
-    Ok(Samples { positions, log_weights, energies: None })
+    Ok(Samples { positions, log_weights, ..Samples::default() })
 }
 
 /// Whether `symbol` of `atom` says the same as the target: alike those of its species and no others.
