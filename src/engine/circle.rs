@@ -9,14 +9,14 @@ pub fn sin_cos<V: Vector>(x: V) -> (V, V) {
     let c = V::constant;
     let a = x.abs();
     let beyond = c(FRAC_PI_2).lt(a);
-    let a = V::select(beyond, c(PI).sub(a), a);
+    let a = V::select(beyond, c(PI) - a, a);
     let steep = c(FRAC_PI_4).lt(a);
-    let a = V::select(steep, c(FRAC_PI_2).sub(a), a);
-    let square = a.mul(a);
-    let (sine, cosine) = (a.mul(alternating(square, 1)), alternating(square, 0));
+    let a = V::select(steep, c(FRAC_PI_2) - a, a);
+    let square = a * a;
+    let (sine, cosine) = (a * alternating(square, 1), alternating(square, 0));
     let (sine, cosine) = (V::select(steep, cosine, sine), V::select(steep, sine, cosine));
     let negative = x.lt(c(0.0));
-    (V::select(negative, sine.neg(), sine), V::select(beyond, cosine.neg(), cosine))
+    (V::select(negative, -sine, sine), V::select(beyond, -cosine, cosine))
 }
 
 /// Σ (−1)^k square^k / (2k + first)!
@@ -26,7 +26,7 @@ fn alternating<V: Vector>(square: V, first: u32) -> V {
     for k in (0..9).rev() {
         let order = 2 * k + first;
         let ratio = f64::from((order + 1) * (order + 2));
-        sum = sum.mul(square).mul_add(V::constant(-1.0 / ratio), V::constant(1.0));
+        sum = (sum * square).mul_add(V::constant(-1.0 / ratio), V::constant(1.0));
     }
     sum
 }
@@ -36,18 +36,18 @@ fn alternating<V: Vector>(square: V, first: u32) -> V {
 pub fn angle<V: Vector>(x: V, y: V, length: V) -> V {
     let c = V::constant;
     // The tangent of half the angle to the x-axis is in [0, 1]; two more halvings leave a quick series.
-    let mut tangent = y.abs().div(length.add(x.abs()));
+    let mut tangent = y.abs() / (length + x.abs());
     for _ in 0..2 {
-        tangent = tangent.div(tangent.mul_add(tangent, c(1.0)).sqrt().add(c(1.0)));
+        tangent = tangent / (tangent.mul_add(tangent, c(1.0)).sqrt() + c(1.0));
     }
-    let square = tangent.mul(tangent);
+    let square = tangent * tangent;
     let mut sum = c(0.0);
     for k in (0..12).rev() {
-        sum = sum.mul(square).neg().add(c(1.0 / f64::from(2 * k + 1)));
+        sum = -(sum * square) + c(1.0 / f64::from(2 * k + 1));
     }
-    let acute = tangent.mul(sum).mul(c(8.0));
-    let angle = V::select(x.lt(c(0.0)), c(std::f64::consts::PI).sub(acute), acute);
-    V::select(y.lt(c(0.0)), angle.neg(), angle)
+    let acute = tangent * sum * c(8.0);
+    let angle = V::select(x.lt(c(0.0)), c(std::f64::consts::PI) - acute, acute);
+    V::select(y.lt(c(0.0)), -angle, angle)
 }
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ mod tests {
             let x = V::load(&Lane(self.0 .0.map(T::of)));
             let (sine, cosine) = sin_cos(x);
             let radius = V::constant(3.0);
-            let back = angle(cosine.mul(radius), sine.mul(radius), radius);
+            let back = angle(cosine * radius, sine * radius, radius);
             let mut out = [Lane::zero(); 3];
             for (out, v) in out.iter_mut().zip([sine, cosine, back]) {
                 v.store(out);

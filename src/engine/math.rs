@@ -21,22 +21,22 @@ pub fn ln<V: Vector>(x: V) -> V {
 #[inline(always)]
 pub fn sigmoid<V: Vector>(x: V) -> V {
     let one = V::constant(1.0);
-    one.div(one.add(x.neg().exp()))
+    one / (one + (-x).exp())
 }
 
 /// x·sigmoid(x).
 #[inline(always)]
 pub fn silu<V: Vector>(x: V) -> V {
-    x.mul(sigmoid(x))
+    x * sigmoid(x)
 }
 
 /// x·sigmoid(x) and its derivative, sigmoid(x)·(1 + x·(1 − sigmoid(x))).
 #[inline(always)]
 pub fn silu_and_derivative<V: Vector>(x: V) -> (V, V) {
     let s = sigmoid(x);
-    let y = x.mul(s);
+    let y = x * s;
     // y' = s + y·(1 − s)
-    (y, y.mul(V::constant(1.0).sub(s)).add(s))
+    (y, y * (V::constant(1.0) - s) + s)
 }
 
 /// Hyperbolic tangent.
@@ -44,7 +44,7 @@ pub fn silu_and_derivative<V: Vector>(x: V) -> (V, V) {
 pub fn tanh<V: Vector>(x: V) -> V {
     let two = V::constant(2.0);
     // 1 − 2/(e^{2x} + 1): saturates without overflow.
-    V::constant(1.0).sub(two.div(x.mul(two).exp().add(V::constant(1.0))))
+    V::constant(1.0) - two / ((x * two).exp() + V::constant(1.0))
 }
 
 /// Parts of a number that [`exp_polynomial`] and [`ln_polynomial`] need from the hardware.
@@ -62,7 +62,7 @@ pub(super) trait Float32: Vector<Scalar = f32> {
 pub(super) fn exp_polynomial<V: Float32>(x: V) -> V {
     let c = V::splat;
     let x = x.min(c(88.0)).max(c(-87.3));
-    let n = x.mul(c(std::f32::consts::LOG2_E)).round();
+    let n = (x * c(std::f32::consts::LOG2_E)).round();
     // ln 2 in two parts, the first exact in few bits.
     let r = n.mul_add(c(-0.693_359_4), x);
     let r = n.mul_add(c(2.121_944_4e-4), r);
@@ -70,7 +70,7 @@ pub(super) fn exp_polynomial<V: Float32>(x: V) -> V {
     for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = p.mul_add(r, c(coefficient));
     }
-    let y = p.mul_add(r.mul(r), r).add(c(1.0));
+    let y = p.mul_add(r * r, r) + c(1.0);
     y.scale_by_power_of_two(n)
 }
 
@@ -81,8 +81,8 @@ pub(super) fn ln_polynomial<V: Float32>(x: V) -> V {
     let (m, e) = x.max(c(f32::MIN_POSITIVE)).mantissa_and_exponent();
     // m in [√½, √2), so that the polynomial is centred.
     let small = m.lt(c(std::f32::consts::FRAC_1_SQRT_2));
-    let e = V::select(small, e.sub(c(1.0)), e);
-    let f = V::select(small, m.add(m), m).sub(c(1.0));
+    let e = V::select(small, e - c(1.0), e);
+    let f = V::select(small, m + m, m) - c(1.0);
     let mut p = c(7.037_683_6e-2);
     for coefficient in [
         -1.151_461e-1,
@@ -96,11 +96,11 @@ pub(super) fn ln_polynomial<V: Float32>(x: V) -> V {
     ] {
         p = p.mul_add(f, c(coefficient));
     }
-    let z = f.mul(f);
-    let y = p.mul(f).mul(z);
+    let z = f * f;
+    let y = p * f * z;
     let y = e.mul_add(c(-2.121_944_4e-4), y);
     let y = z.mul_add(c(-0.5), y);
-    e.mul_add(c(0.693_359_4), f.add(y))
+    e.mul_add(c(0.693_359_4), f + y)
 }
 
 #[cfg(test)]
@@ -122,10 +122,10 @@ mod tests {
             let x = V::load(&Lane(self.0.map(|x| T::of(x.into()))));
             let (y, slope) = silu_and_derivative(x);
             // Sixteen vectors at once are summed by another way than one is.
-            let rows = V::sums(std::array::from_fn(|i| x.mul(V::constant(i as f64 - 7.0))));
+            let rows = V::sums(std::array::from_fn(|i| x * V::constant(i as f64 - 7.0)));
             let all = [
                 exp(x),
-                ln(x.abs().add(V::constant(1e-3))),
+                ln(x.abs() + V::constant(1e-3)),
                 sigmoid(x),
                 silu(x),
                 y,

@@ -114,7 +114,7 @@ impl Linear {
         for (row, gradient) in y_cotangent.chunks_exact(items).zip(gradient) {
             let mut sum = V::zero();
             for lane in row {
-                sum = sum.add(V::load(lane));
+                sum += V::load(lane);
             }
             *gradient += sum.sum();
         }

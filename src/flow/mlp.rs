@@ -282,7 +282,7 @@ fn activate<V: Vector>(
         let bias = V::splat(bias);
         let range = row * items..(row + 1) * items;
         for (slope, value) in slope[range.clone()].iter_mut().zip(&mut value[range]) {
-            let (y, derivative) = silu_and_derivative(V::load(slope).add(bias));
+            let (y, derivative) = silu_and_derivative(V::load(slope) + bias);
             derivative.store(slope);
             y.store(value);
         }
@@ -297,6 +297,6 @@ fn activate<V: Vector>(
 #[inline(always)]
 fn multiply<V: Vector>(a: &[Lane<V::Scalar>], b: &[Lane<V::Scalar>], out: &mut [Lane<V::Scalar>]) {
     for ((a, b), out) in a.iter().zip(b).zip(out) {
-        V::load(a).mul(V::load(b)).store(out);
+        (V::load(a) * V::load(b)).store(out);
     }
 }

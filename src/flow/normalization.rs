@@ -19,20 +19,20 @@ pub(super) fn normalize<V: Vector>(
     for (item, inverse_deviation) in inverse_deviation.iter_mut().enumerate() {
         let mut mean = V::zero();
         for lane in x[item..].iter().step_by(items) {
-            mean = mean.add(V::load(lane));
+            mean += V::load(lane);
         }
-        let mean = mean.mul(share);
+        let mean = mean * share;
         let mut variance = V::zero();
         for lane in x[item..].iter().step_by(items) {
-            let deviation = V::load(lane).sub(mean);
+            let deviation = V::load(lane) - mean;
             variance = deviation.mul_add(deviation, variance);
         }
         let variance = variance.mul_add(share, V::constant(VARIANCE_FLOOR));
-        let inverse = V::constant(1.0).div(variance.sqrt());
+        let inverse = V::constant(1.0) / variance.sqrt();
         inverse.store(inverse_deviation);
         let rows = x[item..].iter().step_by(items);
         for (lane, normal) in rows.zip(normal[item..].iter_mut().step_by(items)) {
-            V::load(lane).sub(mean).mul(inverse).store(normal);
+            ((V::load(lane) - mean) * inverse).store(normal);
         }
     }
 }
@@ -54,14 +54,14 @@ pub(super) fn normalize_adjoint<V: Vector>(
         let rows = normal[item..].iter().step_by(items);
         for (n, g) in rows.clone().zip(normal_cotangent[item..].iter().step_by(items)) {
             let g = V::load(g);
-            mean = mean.add(g);
+            mean += g;
             slope = g.mul_add(V::load(n), slope);
         }
-        let (mean, slope) = (mean.mul(share), slope.mul(share));
+        let (mean, slope) = (mean * share, slope * share);
         let cotangents = normal_cotangent[item..].iter().step_by(items);
         let into = x_cotangent[item..].iter_mut().step_by(items);
         for ((n, g), x) in rows.zip(cotangents).zip(into) {
-            let g = V::load(g).sub(mean).sub(V::load(n).mul(slope)).mul(inverse);
+            let g = (V::load(g) - mean - V::load(n) * slope) * inverse;
             if accumulate {
                 g.accumulate(x);
             } else {

@@ -23,9 +23,9 @@ pub(super) fn mean<V: Vector>(
 ) -> V {
     let mut sum = V::zero();
     for i in 0..n {
-        sum = sum.add(V::load(&rows[i * d + component]));
+        sum += V::load(&rows[i * d + component]);
     }
-    sum.mul(V::constant(1.0 / n as f64))
+    sum * V::constant(1.0 / n as f64)
 }
 
 /// Sets row `i` of a `[…, D]` matrix.
@@ -45,15 +45,15 @@ pub(super) fn push<V: Vector, const D: usize>(
     j: usize,
 ) {
     for ((row, total), other) in row.into_iter().zip(total).zip(&mut others[j * D..(j + 1) * D]) {
-        *total = total.add(row);
-        V::load(other).sub(row).store(other);
+        *total += row;
+        (V::load(other) - row).store(other);
     }
 }
 
 #[inline(always)]
 pub(super) fn subtract<V: Vector, const D: usize>(mut a: [V; D], b: [V; D]) -> [V; D] {
     for (a, b) in a.iter_mut().zip(b) {
-        *a = a.sub(b);
+        *a -= b;
     }
     a
 }
@@ -61,14 +61,14 @@ pub(super) fn subtract<V: Vector, const D: usize>(mut a: [V; D], b: [V; D]) -> [
 #[inline(always)]
 pub(super) fn scaled<V: Vector, const D: usize>(factor: V, mut row: [V; D]) -> [V; D] {
     for v in &mut row {
-        *v = v.mul(factor);
+        *v *= factor;
     }
     row
 }
 
 #[inline(always)]
 pub(super) fn dot<V: Vector, const D: usize>(a: [V; D], b: [V; D]) -> V {
-    let mut sum = a[0].mul(b[0]);
+    let mut sum = a[0] * b[0];
     for k in 1..D {
         sum = a[k].mul_add(b[k], sum);
     }

@@ -80,7 +80,7 @@ impl<V: Vector> Steps<V> {
     /// What term `k` of step `step` multiplies H with: nothing for samples that are done.
     #[inline(always)]
     fn factor(&self, step: usize, k: usize) -> V {
-        let factor = self.size.mul(V::constant(1.0 / k as f64));
+        let factor = self.size * V::constant(1.0 / k as f64);
         let factor = V::select(V::constant(k as f64 - 0.5).lt(self.terms), factor, V::zero());
         V::select(V::constant(step as f64).lt(self.count), factor, V::zero())
     }
@@ -109,7 +109,7 @@ impl<T: Real> PairMatrix<'_, T> {
         let d = V::constant(D as f64);
         let mut nodes = V::zero();
         for s in self.diagonal {
-            nodes = nodes.add(V::load(s));
+            nodes += V::load(s);
         }
         let (mut isotropic, mut radial) = (V::zero(), V::zero());
         let mut p = 0;
@@ -117,13 +117,13 @@ impl<T: Real> PairMatrix<'_, T> {
             let here = load::<V, D>(self.position, i);
             for j in i + 1..self.particles {
                 let r = subtract(here, load::<V, D>(self.position, j));
-                isotropic = isotropic.add(V::load(&self.isotropic[p]));
+                isotropic += V::load(&self.isotropic[p]);
                 radial = V::load(&self.radial[p]).mul_add(dot(r, r), radial);
                 p += 1;
             }
         }
-        let pairs = d.mul(isotropic).add(radial);
-        d.mul(nodes).add(pairs.add(pairs))
+        let pairs = d * isotropic + radial;
+        d * nodes + (pairs + pairs)
     }
 
     /// Adds ∂(cotangent · tr H)/∂(parts).
@@ -145,20 +145,20 @@ impl<T: Real> PairMatrix<'_, T> {
         cotangent: V,
         to: &mut PairMatrixCotangent<'_, T>,
     ) {
-        let one = cotangent.mul(V::constant(D as f64));
+        let one = cotangent * V::constant(D as f64);
         for s in to.diagonal.iter_mut() {
             one.accumulate(s);
         }
-        let two = cotangent.add(cotangent);
+        let two = cotangent + cotangent;
         let mut p = 0;
         for i in 0..self.particles {
             let here = load::<V, D>(self.position, i);
             let mut total = load::<V, D>(to.position, i);
             for j in i + 1..self.particles {
                 let r = subtract(here, load::<V, D>(self.position, j));
-                one.add(one).accumulate(&mut to.isotropic[p]);
-                two.mul(dot(r, r)).accumulate(&mut to.radial[p]);
-                let factor = two.add(two).mul(V::load(&self.radial[p]));
+                (one + one).accumulate(&mut to.isotropic[p]);
+                (two * dot(r, r)).accumulate(&mut to.radial[p]);
+                let factor = (two + two) * V::load(&self.radial[p]);
                 push(scaled(factor, r), &mut total, to.position, j);
                 p += 1;
             }
@@ -184,17 +184,17 @@ impl<T: Real> PairMatrix<'_, T> {
             let more = V::constant(LONGEST_STEP * k as f64).lt(bound);
             count = V::select(more, V::constant((k + 1) as f64), count);
         }
-        let norm = bound.div(count);
+        let norm = bound / count;
         let (mut terms, mut remainder) = (V::constant(1.0), norm);
         let enough = (2..=unit_terms::<T>() + 1).fold(1.0, |product, k| product / k as f64);
         let enough = V::constant(enough);
         for k in 1..most_terms::<T>() {
             // ‖H/m‖^(k + 1)/(k + 1)!
-            remainder = remainder.mul(norm).mul(V::constant(1.0 / (k + 1) as f64));
+            remainder = remainder * norm * V::constant(1.0 / (k + 1) as f64);
             terms = V::select(enough.lt(remainder), V::constant((k + 1) as f64), terms);
         }
         let most_terms = largest(terms) as usize;
-        Steps { count, most, terms, most_terms, size: V::constant(sign).div(count) }
+        Steps { count, most, terms, most_terms, size: V::constant(sign) / count }
     }
 
     /// Per particle |s_i| + 2 Σ_j (|α_ij| + |b_ij| ‖r_ij‖²).
@@ -210,7 +210,7 @@ impl<T: Real> PairMatrix<'_, T> {
                 let r = subtract(here, load::<V, D>(self.position, j));
                 let radial = V::load(&self.radial[p]).abs();
                 let b = radial.mul_add(dot(r, r), V::load(&self.isotropic[p]).abs());
-                let b = b.add(b);
+                let b = b + b;
                 b.accumulate(&mut rows[i]);
                 b.accumulate(&mut rows[j]);
                 p += 1;
@@ -236,7 +236,7 @@ impl<T: Real> PairMatrix<'_, T> {
         for ((out, z), s) in out.chunks_exact_mut(D).zip(z.chunks_exact(D)).zip(self.diagonal) {
             let s = V::load(s);
             for (out, z) in out.iter_mut().zip(z) {
-                s.mul(V::load(z)).store(out);
+                (s * V::load(z)).store(out);
             }
         }
         let mut p = 0;
@@ -247,7 +247,7 @@ impl<T: Real> PairMatrix<'_, T> {
                 let dz = subtract(z_here, load::<V, D>(z, j));
                 let r = subtract(y_here, load::<V, D>(self.position, j));
                 let alpha = V::load(&self.isotropic[p]);
-                let along = V::load(&self.radial[p]).mul(dot(r, dz));
+                let along = V::load(&self.radial[p]) * dot(r, dz);
                 push(combined(along, r, alpha, dz), &mut total, out, j);
                 p += 1;
             }
@@ -286,7 +286,7 @@ impl<T: Real> PairMatrix<'_, T> {
             self.product::<V>(term, next);
             let factor = steps.factor(step, k);
             for ((next, term), z) in next.iter().zip(term.iter_mut()).zip(z.iter_mut()) {
-                let t = V::load(next).mul(factor);
+                let t = V::load(next) * factor;
                 t.store(term);
                 t.accumulate(z);
             }
@@ -323,9 +323,9 @@ impl<T: Real> PairMatrix<'_, T> {
             for k in 1..terms {
                 let (done, rest) = series.split_at_mut(k * width);
                 self.product::<V>(&done[(k - 1) * width..], &mut rest[..width]);
-                let factor = steps.size.mul(V::constant(1.0 / k as f64));
+                let factor = steps.size * V::constant(1.0 / k as f64);
                 for t in &mut rest[..width] {
-                    V::load(t).mul(factor).store(t);
+                    (V::load(t) * factor).store(t);
                 }
             }
             // … and back through them: t̄_k = ō + H t̄_{k+1}·(sign/(m(k+1))), ō being the cotangent of
@@ -334,11 +334,11 @@ impl<T: Real> PairMatrix<'_, T> {
             for (k, scaled) in backs.chunks_exact_mut(width).enumerate().rev() {
                 let factor = steps.factor(step, k + 1);
                 for (t, scaled) in back.iter().zip(scaled.iter_mut()) {
-                    V::load(t).mul(factor).store(scaled);
+                    (V::load(t) * factor).store(scaled);
                 }
                 self.product::<V>(scaled, next);
                 for ((back, next), o) in back.iter_mut().zip(next.iter()).zip(cotangent.iter()) {
-                    V::load(next).add(V::load(o)).store(back);
+                    (V::load(next) + V::load(o)).store(back);
                 }
             }
             self.parts_vjp::<V>(series, backs, to);
@@ -373,7 +373,7 @@ impl<T: Real> PairMatrix<'_, T> {
         for i in 0..self.particles {
             let mut sum = V::load(&to.diagonal[i]);
             for (z, back) in z.chunks_exact(width).zip(back.chunks_exact(width)) {
-                sum = sum.add(dot(load::<V, D>(z, i), load::<V, D>(back, i)));
+                sum += dot(load::<V, D>(z, i), load::<V, D>(back, i));
             }
             sum.store(&mut to.diagonal[i]);
 
@@ -397,8 +397,8 @@ impl<T: Real> PairMatrix<'_, T> {
                 let r = subtract(here, load::<V, D>(self.position, j));
                 let (mut trace, mut turned) = (V::zero(), [V::zero(); D]);
                 for a in 0..D {
-                    trace = trace.add(moment[a][a]);
-                    turned[a] = r[a].mul(moment[a][a]).mul(two);
+                    trace += moment[a][a];
+                    turned[a] = r[a] * moment[a][a] * two;
                 }
                 for a in 0..D {
                     for b in a + 1..D {
@@ -407,7 +407,7 @@ impl<T: Real> PairMatrix<'_, T> {
                     }
                 }
                 trace.accumulate(&mut to.isotropic[p]);
-                dot(r, turned).mul(V::constant(0.5)).accumulate(&mut to.radial[p]);
+                (dot(r, turned) * V::constant(0.5)).accumulate(&mut to.radial[p]);
                 let beta = V::load(&self.radial[p]);
                 push(scaled(beta, turned), &mut total, to.position, j);
                 p += 1;
@@ -421,7 +421,7 @@ impl<T: Real> PairMatrix<'_, T> {
 #[inline(always)]
 fn combined<V: Vector, const D: usize>(a: V, mut x: [V; D], b: V, y: [V; D]) -> [V; D] {
     for (x, y) in x.iter_mut().zip(y) {
-        *x = a.mul_add(*x, b.mul(y));
+        *x = a.mul_add(*x, b * y);
     }
     x
 }

@@ -206,22 +206,22 @@ impl<T: Real> Kernel<T> for Apply<'_, T> {
 
         for moved in moved.chunks_exact_mut(width) {
             for ((z, y), v) in moved.iter_mut().zip(&*y).zip(shift.iter()) {
-                let difference = V::load(z).sub(V::load(y));
+                let difference = V::load(z) - V::load(y);
                 match direction {
                     Direction::Forward => difference.store(z),
-                    Direction::Inverse => difference.sub(V::load(v)).store(z),
+                    Direction::Inverse => (difference - V::load(v)).store(z),
                 }
             }
             matrix.exponential::<V>(sign, moved, arena.rest());
             for ((z, y), v) in moved.iter_mut().zip(&*y).zip(shift.iter()) {
-                let sum = V::load(z).add(V::load(y));
+                let sum = V::load(z) + V::load(y);
                 match direction {
-                    Direction::Forward => sum.add(V::load(v)).store(z),
+                    Direction::Forward => (sum + V::load(v)).store(z),
                     Direction::Inverse => sum.store(z),
                 }
             }
         }
-        matrix.trace::<V>().mul(V::constant(*copies as f64 * sign)).accumulate(log_det);
+        (matrix.trace::<V>() * V::constant(*copies as f64 * sign)).accumulate(log_det);
     }
 }
 
@@ -284,24 +284,24 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
             radial: beta_cotangent,
             position: centered_cotangent,
         };
-        let log_det = V::load(call.log_det_cotangent).mul(V::constant(*copies as f64 * sign));
+        let log_det = V::load(call.log_det_cotangent) * V::constant(*copies as f64 * sign);
         matrix.trace_vjp::<V>(log_det, &mut to);
         let cotangents = call.moved_cotangent.chunks_exact_mut(width);
         for (moved, cotangent) in call.moved.chunks_exact(width).zip(cotangents) {
             // The input of the exponential: x − y, or x′ − y − v.
             for (((noise, x), y), v) in noise.iter_mut().zip(moved).zip(&*y).zip(shift.iter()) {
-                let difference = V::load(x).sub(V::load(y));
-                let z = if inverse { difference.sub(V::load(v)) } else { difference };
+                let difference = V::load(x) - V::load(y);
+                let z = if inverse { difference - V::load(v) } else { difference };
                 z.store(noise);
             }
             matrix.exponential_vjp::<V>(sign, noise, cotangent, &mut to, arena.rest());
         }
         for (k, y) in y_cotangent.iter_mut().enumerate() {
             let noise = total::<V>(call.moved_cotangent, k, width);
-            V::load(y).sub(noise).store(y);
+            (V::load(y) - noise).store(y);
             // ∂L/∂v: the output's cotangent when forward, minus the noise's when inverse.
             if inverse {
-                noise.neg().store(&mut shift[k]);
+                (-noise).store(&mut shift[k]);
             }
         }
         let to = (phi_cotangent, g_cotangent, &mut *centered_cotangent);
@@ -319,7 +319,7 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
         let share = V::constant(1.0 / *copies as f64);
         for copy in call.conditioning_cotangent.chunks_exact_mut(width) {
             for (to, y) in copy.iter_mut().zip(&*y_cotangent) {
-                V::load(y).mul(share).accumulate(to);
+                (V::load(y) * share).accumulate(to);
             }
         }
     }

@@ -99,7 +99,7 @@ impl Angular {
                 for (j, (q, rho)) in others.zip(&mut pairs) {
                     let r = subtract(here, load::<V, D>(centered, j));
                     let between = subtract(vector, load::<V, D>(vectors, j));
-                    dot(between, r).div(V::load(rho)).store(q);
+                    (dot(between, r) / V::load(rho)).store(q);
                 }
             }
         }
@@ -131,8 +131,8 @@ impl Angular {
                 for j in others {
                     let q = V::load(&features[channel * count + p]);
                     let cotangent = V::load(&cotangent[channel * count + p]);
-                    let along = cotangent.div(V::load(&distance[p]));
-                    along.mul(q).neg().accumulate(&mut to_distance[p]);
+                    let along = cotangent / V::load(&distance[p]);
+                    (-(along * q)).accumulate(&mut to_distance[p]);
                     let r = subtract(here, load::<V, D>(centered, j));
                     let between = subtract(vector, load::<V, D>(vectors, j));
                     push(scaled(along, between), &mut to_here, to_centered, j);

@@ -156,7 +156,7 @@ impl RadialConditioner {
         distance: &mut [Lane<V::Scalar>],
     ) {
         for (pair, distance) in distance.iter_mut().enumerate() {
-            let inverse = V::constant(1.0).div(V::load(&tape.distance[pair]));
+            let inverse = V::constant(1.0) / V::load(&tape.distance[pair]);
             let mut slope = V::zero();
             for (row, power) in self.powers.iter().enumerate().rev() {
                 let at = row * self.pairs + pair;
@@ -166,11 +166,11 @@ impl RadialConditioner {
                     slope = value.mul_add(to, slope);
                 }
                 for _ in 0..*power {
-                    to = to.mul(inverse);
+                    to *= inverse;
                 }
                 to.store(&mut pair_cotangent[at]);
             }
-            slope.mul(inverse).neg().store(distance);
+            (-(slope * inverse)).store(distance);
         }
     }
 
@@ -317,7 +317,7 @@ impl RadialConditioner {
             for (i, others) in block.runs() {
                 let here = V::load(&nodes[i]);
                 for (there, pair) in nodes[others].iter().zip(&mut pairs) {
-                    here.add(V::load(there)).mul(scale).store(pair);
+                    ((here + V::load(there)) * scale).store(pair);
                 }
             }
         }
@@ -341,12 +341,12 @@ impl RadialConditioner {
             let (center, sharpness) = (V::splat(center), V::splat(sharpness));
             let (mut to_center, mut to_sharpness) = (V::zero(), V::zero());
             for i in 0..count {
-                let offset = V::load(&distance[i]).sub(center);
-                let e = V::load(&cotangent[k * count + i]).mul(V::load(&features[k * count + i]));
+                let offset = V::load(&distance[i]) - center;
+                let e = V::load(&cotangent[k * count + i]) * V::load(&features[k * count + i]);
                 // ∂e/∂x·e⁻¹ = −2x with x = γ(ρ − μ).
-                let slope = e.mul(minus_two).mul(offset.mul(sharpness));
-                let to_rho = slope.mul(sharpness);
-                to_center = to_center.sub(to_rho);
+                let slope = e * minus_two * (offset * sharpness);
+                let to_rho = slope * sharpness;
+                to_center -= to_rho;
                 to_sharpness = slope.mul_add(offset, to_sharpness);
                 to_rho.accumulate(&mut to[i]);
             }
@@ -369,7 +369,7 @@ impl RadialConditioner {
         let n = self.particles;
         let mut p = 0;
         for i in 0..n {
-            let factor = V::load(&distance_cotangent.1[i]).div(V::load(&distance[self.pairs + i]));
+            let factor = V::load(&distance_cotangent.1[i]) / V::load(&distance[self.pairs + i]);
             let here = load::<V, D>(centered, i);
             let mut total = load::<V, D>(centered_cotangent, i);
             for k in 0..D {
@@ -377,7 +377,7 @@ impl RadialConditioner {
             }
             for j in i + 1..n {
                 // dρ = r·dr/ρ.
-                let along = V::load(&distance_cotangent.0[p]).div(V::load(&distance[p]));
+                let along = V::load(&distance_cotangent.0[p]) / V::load(&distance[p]);
                 let r = subtract(here, load::<V, D>(centered, j));
                 push(scaled(along, r), &mut total, centered_cotangent, j);
                 p += 1;
@@ -387,7 +387,7 @@ impl RadialConditioner {
         for axis in 0..D {
             let mean = rows::mean::<V>(centered_cotangent, (n, D), axis);
             for i in 0..n {
-                let c = V::load(&centered_cotangent[i * D + axis]).sub(mean);
+                let c = V::load(&centered_cotangent[i * D + axis]) - mean;
                 c.accumulate(&mut y_cotangent[i * D + axis]);
             }
         }
@@ -398,7 +398,7 @@ impl RadialConditioner {
 #[inline(always)]
 fn multiply<V: Vector>(a: &mut [Lane<V::Scalar>], b: &[Lane<V::Scalar>]) {
     for (a, b) in a.iter_mut().zip(b) {
-        V::load(a).mul(V::load(b)).store(a);
+        (V::load(a) * V::load(b)).store(a);
     }
 }
 
@@ -423,7 +423,7 @@ fn add_sums<V: Vector>(
     for (row, gradient) in outputs.chunks_exact(items).zip(block.of_mut(gradient)) {
         let mut sum = V::zero();
         for value in row {
-            sum = sum.add(V::load(value));
+            sum += V::load(value);
         }
         *gradient += sum.sum();
     }

@@ -8,7 +8,7 @@ pub(in crate::flow) fn mean<V: Vector>(half: &[Lane<V::Scalar>], mean: &mut [Lan
     let width = mean.len();
     let share = V::constant(width as f64 / half.len() as f64);
     for (k, mean) in mean.iter_mut().enumerate() {
-        total::<V>(half, k, width).mul(share).store(mean);
+        (total::<V>(half, k, width) * share).store(mean);
     }
 }
 
@@ -17,7 +17,7 @@ pub(in crate::flow) fn mean<V: Vector>(half: &[Lane<V::Scalar>], mean: &mut [Lan
 pub(in crate::flow) fn total<V: Vector>(half: &[Lane<V::Scalar>], k: usize, width: usize) -> V {
     let mut sum = V::zero();
     for lane in half[k..].iter().step_by(width) {
-        sum = sum.add(V::load(lane));
+        sum += V::load(lane);
     }
     sum
 }

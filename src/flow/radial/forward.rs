@@ -46,7 +46,7 @@ impl RadialConditioner {
             let message = &mut tape.message[message];
             let scale = V::constant(self.message_scale());
             for message in message.iter_mut() {
-                V::load(message).mul(scale).store(message);
+                (V::load(message) * scale).store(message);
             }
             let slope = &mut tape.update_slope[k * w * n..(k + 1) * w * n];
             fill_rows::<V>(pass.update_bias.of(theta), slope, n);
@@ -55,7 +55,7 @@ impl RadialConditioner {
             for ((slope, before), after) in slope.iter_mut().zip(before).zip(after) {
                 let (value, derivative) = silu_and_derivative(V::load(slope));
                 derivative.store(slope);
-                V::load(before).add(value).store(after);
+                (V::load(before) + value).store(after);
             }
         }
 
@@ -68,11 +68,11 @@ impl RadialConditioner {
             let outputs = &mut tape.block_outputs[..self.powers.len() * count];
             matrix_product::<V>(self.pair_out.matrix(theta), t, outputs, count, false);
             for (k, pair) in block.range().enumerate() {
-                let inverse = V::constant(1.0).div(V::load(&tape.distance[pair]));
+                let inverse = V::constant(1.0) / V::load(&tape.distance[pair]);
                 for (row, power) in self.powers.iter().enumerate() {
                     let mut value = V::load(&outputs[row * count + k]);
                     for _ in 0..*power {
-                        value = value.mul(inverse);
+                        value *= inverse;
                     }
                     value.store(&mut tape.pair_outputs[row * p + pair]);
                 }
@@ -92,7 +92,7 @@ impl RadialConditioner {
         if let Some(block) = &self.last_offset {
             let offset = V::splat(block.of(theta)[0]);
             for last in &mut tape.node_outputs[(self.outputs - 1) * n..] {
-                V::load(last).add(offset).store(last);
+                (V::load(last) + offset).store(last);
             }
         }
     }
@@ -104,7 +104,7 @@ impl RadialConditioner {
         for axis in 0..d {
             let mean = rows::mean::<V>(y, (n, d), axis);
             for i in 0..n {
-                V::load(&y[i * d + axis]).sub(mean).store(&mut tape.centered[i * d + axis]);
+                (V::load(&y[i * d + axis]) - mean).store(&mut tape.centered[i * d + axis]);
             }
         }
         match d {
@@ -119,11 +119,11 @@ impl RadialConditioner {
         let mut p = 0;
         for i in 0..self.particles {
             let here = load::<V, D>(tape.centered, i);
-            let radius = dot(here, here).add(floor).sqrt();
+            let radius = (dot(here, here) + floor).sqrt();
             radius.store(&mut tape.distance[self.pairs + i]);
             for j in i + 1..self.particles {
                 let r = subtract(here, load::<V, D>(tape.centered, j));
-                dot(r, r).add(floor).sqrt().store(&mut tape.distance[p]);
+                (dot(r, r) + floor).sqrt().store(&mut tape.distance[p]);
                 p += 1;
             }
         }
@@ -143,8 +143,8 @@ impl RadialConditioner {
         {
             let (center, sharpness) = (V::splat(*center), V::splat(*sharpness));
             for (e, rho) in row.iter_mut().zip(distance) {
-                let x = V::load(rho).sub(center).mul(sharpness);
-                x.mul(x).min(farthest).neg().exp().store(e);
+                let x = (V::load(rho) - center) * sharpness;
+                (-(x * x).min(farthest)).exp().store(e);
             }
         }
     }
@@ -235,7 +235,7 @@ impl RadialConditioner {
                 let mut total = V::load(&here[i]);
                 for (other, t) in there[..others.len()].iter_mut().zip(&mut pairs) {
                     let t = V::load(t);
-                    total = total.add(t);
+                    total += t;
                     t.accumulate(other);
                 }
                 total.store(&mut here[i]);
@@ -278,9 +278,9 @@ impl<T: Real> Kernel<T> for BlockStage<'_, '_, T> {
             let node = &tape.per_node[row * n..(row + 1) * n];
             let mut pairs = slope.iter_mut().zip(value);
             for (i, others) in block.runs() {
-                let here = V::load(&node[i]).add(bias);
+                let here = V::load(&node[i]) + bias;
                 for (there, (slope, value)) in node[others].iter().zip(&mut pairs) {
-                    let x = V::load(slope).add(here).add(V::load(there));
+                    let x = V::load(slope) + here + V::load(there);
                     let (v, derivative) = silu_and_derivative(x);
                     v.store(value);
                     derivative.store(slope);

@@ -161,7 +161,7 @@ impl VectorNetwork for RadialNetwork {
         let share = V::constant(1.0 / self.copies as f64);
         for copy in positions_cotangent.chunks_exact_mut(width) {
             for (to, y) in copy.iter_mut().zip(&*y_cotangent) {
-                V::load(y).mul(share).accumulate(to);
+                (V::load(y) * share).accumulate(to);
             }
         }
     }
