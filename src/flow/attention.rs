@@ -14,7 +14,7 @@
 
 use super::linear::Linear;
 use super::mlp::{Cotangents, Mlp};
-use super::normalization::{normalize, normalize_adjoint};
+use super::normalization::{normalize, normalize_vjp};
 use super::species::SpeciesFeatures;
 use super::vector_network::VectorNetwork;
 use super::{rows, HalfShape, Initial, ParameterLayout};
@@ -238,7 +238,7 @@ impl Transformer {
         let n = self.half.particles;
         let (entry, scratch) = scratch.split_at_mut(mlp.first.outputs() * n);
         let cotangents = Cotangents { value, entry: &mut *entry };
-        mlp.backward::<V>(theta, tape, cotangents, gradient.as_deref_mut(), scratch, n);
+        mlp.vjp::<V>(theta, tape, cotangents, gradient.as_deref_mut(), scratch, n);
         if let Some(gradient) = gradient {
             mlp.first.weight_gradient::<V>(gradient, 0, entry, inputs, n);
         }
@@ -370,7 +370,7 @@ impl VectorNetwork for Transformer {
             );
             let [first, second] = &tape.normal;
             let [first_inverse, second_inverse] = &tape.inverse_deviation;
-            normalize_adjoint::<V>(second, second_inverse, normal_cotangent, h_cotangent, true);
+            normalize_vjp::<V>(second, second_inverse, normal_cotangent, h_cotangent, true);
 
             let mut inner = Arena::new(scratch);
             let attended = inner.take(f * n);
@@ -392,7 +392,7 @@ impl VectorNetwork for Transformer {
                 n,
                 false,
             );
-            normalize_adjoint::<V>(first, first_inverse, normal_cotangent, h_cotangent, true);
+            normalize_vjp::<V>(first, first_inverse, normal_cotangent, h_cotangent, true);
         }
         if let Some(gradient) = gradient {
             self.embed.weight_gradient::<V>(gradient, 0, h_cotangent, input, n);

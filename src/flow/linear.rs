@@ -1,4 +1,4 @@
-//! Affine maps on lanes, with the products that their adjoints need.
+//! Affine maps on lanes, with the products of their vector-Jacobian products.
 
 use super::{Block, Initial, ParameterLayout};
 use crate::engine::{matrix_product, outer_product, Lane, Vector};

@@ -1,13 +1,13 @@
 //! Multilayer perceptrons on lanes: Linear, SiLU, then LayerNorm → Linear → SiLU with a skip.
 
 use super::linear::Linear;
-use super::normalization::{normalize, normalize_adjoint};
+use super::normalization::{normalize, normalize_vjp};
 use super::ParameterLayout;
 use crate::engine::{silu_and_derivative, Arena, Kernel, Lane, Real, Vector};
 
 /// A perceptron whose first linear map is applied by the caller, because inputs may come in parts.
 ///
-/// [`forward`](Self::forward) leaves everything that [`backward`](Self::backward) needs on a tape of
+/// [`forward`](Self::forward) leaves everything that [`vjp`](Self::vjp) needs on a tape of
 /// [`tape_lanes`](Self::tape_lanes), whose first rows are the first map's outputs.
 #[derive(Debug, Clone)]
 pub(super) struct Mlp {
@@ -99,13 +99,13 @@ impl Mlp {
         items: usize,
         memory: &mut Memory<'_, V::Scalar>,
     ) {
-        V::call(Forward { mlp: self, theta, tape, items, memory });
+        V::call(MlpForward { mlp: self, theta, tape, items, memory });
     }
 
     /// From the outputs' cotangent to the cotangent of the first map's outputs, with the gradients of
     /// everything but the first map's weights.
     #[inline(always)]
-    pub fn backward<V: Vector>(
+    pub fn vjp<V: Vector>(
         &self,
         theta: &[V::Scalar],
         tape: &[Lane<V::Scalar>],
@@ -114,7 +114,7 @@ impl Mlp {
         scratch: &mut [Lane<V::Scalar>],
         items: usize,
     ) {
-        V::call(Backward { mlp: self, theta, tape, cotangents, gradient, scratch, items });
+        V::call(MlpVjp { mlp: self, theta, tape, cotangents, gradient, scratch, items });
     }
 }
 
@@ -161,7 +161,7 @@ fn layer_lanes(layer: &Linear, items: usize) -> usize {
     (layer.inputs() + 1 + 2 * layer.outputs()) * items
 }
 
-struct Forward<'a, 'm, T> {
+struct MlpForward<'a, 'm, T> {
     mlp: &'a Mlp,
     theta: &'a [T],
     tape: &'a mut [Lane<T>],
@@ -169,7 +169,7 @@ struct Forward<'a, 'm, T> {
     memory: &'a mut Memory<'m, T>,
 }
 
-impl<T: Real> Kernel<T> for Forward<'_, '_, T> {
+impl<T: Real> Kernel<T> for MlpForward<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -201,7 +201,7 @@ impl<T: Real> Kernel<T> for Forward<'_, '_, T> {
     }
 }
 
-struct Backward<'a, T> {
+struct MlpVjp<'a, T> {
     mlp: &'a Mlp,
     theta: &'a [T],
     tape: &'a [Lane<T>],
@@ -211,7 +211,7 @@ struct Backward<'a, T> {
     items: usize,
 }
 
-impl<T: Real> Kernel<T> for Backward<'_, T> {
+impl<T: Real> Kernel<T> for MlpVjp<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -252,7 +252,7 @@ impl<T: Real> Kernel<T> for Backward<'_, T> {
             }
             let normal_cotangent = &mut normal_cotangent[..inputs];
             layer.transposed_product::<V>(theta, 0, inner, normal_cotangent, items, false);
-            normalize_adjoint::<V>(
+            normalize_vjp::<V>(
                 normal,
                 inverse_deviation,
                 normal_cotangent,

@@ -1,4 +1,4 @@
-//! Normalisation of the features of every item (LayerNorm), and its adjoint.
+//! Normalisation of the features of every item (LayerNorm), and its vector-Jacobian product.
 //!
 //! It has no gain and no offset of its own: the linear map that follows has them.
 
@@ -39,7 +39,7 @@ pub(super) fn normalize<V: Vector>(
 
 /// x̄ = (n̄ − mean(n̄) − n·mean(n̄·n))/deviation, added to what `x_cotangent` holds or in its place.
 #[inline(always)]
-pub(super) fn normalize_adjoint<V: Vector>(
+pub(super) fn normalize_vjp<V: Vector>(
     normal: &[Lane<V::Scalar>],
     inverse_deviation: &[Lane<V::Scalar>],
     normal_cotangent: &[Lane<V::Scalar>],

@@ -313,7 +313,7 @@ impl VectorNetwork for Egnn {
             let linear_cotangent = inner.take(shape.features * n);
             let cotangents = Cotangents { value: outputs_cotangent, entry: inside };
             let scratch = inner.rest();
-            self.head.backward::<V>(theta, head, cotangents, gradient.as_deref_mut(), scratch, n);
+            self.head.vjp::<V>(theta, head, cotangents, gradient.as_deref_mut(), scratch, n);
             self.head.first.transposed_product::<V>(theta, 0, inside, linear_cotangent, n, false);
             if let Some(gradient) = gradient.as_deref_mut() {
                 self.head.first.weight_gradient::<V>(gradient, 0, inside, linear, n);

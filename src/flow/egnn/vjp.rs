@@ -82,7 +82,7 @@ impl<T: Real> BlockVjp<'_, '_, T> {
         self.layers.update_forward::<V>(theta, features, gated_sums, tape, n);
         let cotangents = Cotangents { value: self.cotangents.features, entry: inside };
         let gradient = self.gradient.as_deref_mut();
-        update.backward::<V>(theta, tape, cotangents, gradient, arena.rest(), n);
+        update.vjp::<V>(theta, tape, cotangents, gradient, arena.rest(), n);
         if let Some(gradient) = self.gradient.as_deref_mut() {
             update.first.weight_gradient::<V>(gradient, 0, inside, gated_sums, n);
             update.first.weight_gradient::<V>(gradient, width, inside, features, n);
@@ -130,7 +130,7 @@ impl<T: Real> BlockVjp<'_, '_, T> {
         }
         let cotangents = Cotangents { value: amounts, entry: inside };
         let gradient = self.gradient.as_deref_mut();
-        cross.backward::<V>(theta, tape, cotangents, gradient, arena.rest(), n);
+        cross.vjp::<V>(theta, tape, cotangents, gradient, arena.rest(), n);
         if let Some(gradient) = self.gradient.as_deref_mut() {
             cross.first.weight_gradient::<V>(gradient, 0, inside, plain_sums, n);
         }
@@ -189,7 +189,7 @@ impl<T: Real> BlockVjp<'_, '_, T> {
         }
         let cotangents = Cotangents { value: amounts, entry: shift_inside };
         let gradient = self.gradient.as_deref_mut();
-        layers.shift.backward::<V>(theta, chunk.shift, cotangents, gradient, scratch, count);
+        layers.shift.vjp::<V>(theta, chunk.shift, cotangents, gradient, scratch, count);
         let first = &layers.shift.first;
         first.transposed_product::<V>(theta, 0, shift_inside, messages, count, false);
 
@@ -220,7 +220,7 @@ impl<T: Real> BlockVjp<'_, '_, T> {
 
         let cotangents = Cotangents { value: messages, entry: inside };
         let gradient = self.gradient.as_deref_mut();
-        layers.message.backward::<V>(theta, chunk.message, cotangents, gradient, scratch, count);
+        layers.message.vjp::<V>(theta, chunk.message, cotangents, gradient, scratch, count);
         // An edge that stands for its opposite gives all to one of them: nodes that are alike need no
         // more than the sum over all.
         if !ends_here {

@@ -29,7 +29,7 @@ use crate::error::Error;
 
 use super::coupling::refuse;
 use super::radial::{
-    displacement, displacement_vjp, mean, total, Outputs, RadialConditioner, Sizes,
+    displacement, displacement_vjp, mean, total, Outputs, RadialConditioner, RadialSizes,
 };
 use super::{Coupling, Direction, HalfShape, Initial, ParameterLayout, Vjp};
 use exponential::{PairMatrix, PairMatrixCotangent};
@@ -123,7 +123,7 @@ impl PairwiseCoupling {
         let HalfShape { copies, particles, dimension } = shape;
         let &PairwiseOptions { width, basis, cutoff, angular, message_passes, core, noise_factor } =
             options;
-        let sizes = Sizes { width, basis, cutoff, angular, message_passes, core };
+        let sizes = RadialSizes { width, basis, cutoff, angular, message_passes, core };
         // The map starts as the identity, or multiplies the noise: the last layers start at zero.
         let outputs = Outputs {
             powers: &PAIR_OUTPUTS,
@@ -150,7 +150,7 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
         let (n, d, p) = (c.particles, c.dimension, c.pairs);
         let cotangents = PAIR_OUTPUTS.len() * p + NODE_OUTPUTS * n + n * d;
         c.tape_lanes::<T>()
-            + c.backward_scratch::<T>()
+            + c.vjp_scratch::<T>()
             + exponential::scratch::<T>(n, d)
             + cotangents
             + 5 * n * d
@@ -306,7 +306,7 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
         }
         let to = (phi_cotangent, g_cotangent, &mut *centered_cotangent);
         displacement_vjp::<V>(conditioner, (phi, g), tape.centered, shift, to);
-        conditioner.backward::<V>(
+        conditioner.vjp::<V>(
             call.theta,
             &mut tape,
             pair_cotangent,

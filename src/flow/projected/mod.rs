@@ -204,7 +204,7 @@ impl ProjectedCoupling {
                 Conditioner::Graph(Egnn::new(layout, particles, d, species, &sizes))
             }
             Network::Radial => {
-                let sizes = light::Sizes {
+                let sizes = light::RadialSizes {
                     width: options.features,
                     basis: options.basis,
                     cutoff: options.cutoff,

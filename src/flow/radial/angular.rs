@@ -107,7 +107,7 @@ impl Angular {
 
     /// From ∂L/∂q of a block's pairs to what it adds to those of the vectors, of y − ȳ and of ρ.
     #[inline(always)]
-    pub fn features_backward<V: Vector, const D: usize>(
+    pub fn features_vjp<V: Vector, const D: usize>(
         &self,
         block: &PairBlock,
         (centered, distance): Geometry<'_, V::Scalar>,
@@ -147,7 +147,7 @@ impl Angular {
 
     /// From ∂L/∂V to what a block's pairs, of these w, add to that of y − ȳ; ∂L/∂w takes the place of w.
     #[inline(always)]
-    pub fn vectors_backward<V: Vector, const D: usize>(
+    pub fn vectors_vjp<V: Vector, const D: usize>(
         &self,
         block: &PairBlock,
         centered: &[Lane<V::Scalar>],
@@ -174,7 +174,7 @@ impl Angular {
 
     /// From ∂L/∂w of a block's pairs to that of B and, which is written, of e.
     #[inline(always)]
-    pub fn weights_backward<V: Vector>(
+    pub fn weights_vjp<V: Vector>(
         &self,
         theta: &[V::Scalar],
         (features, cotangent): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),

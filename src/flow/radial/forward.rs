@@ -3,7 +3,7 @@
 use crate::engine::{matrix_product, silu_and_derivative, Kernel, Lane, Real, Vector};
 
 use super::pairs::PairBlock;
-use super::{PairStage, RadialConditioner, Tape};
+use super::{PairStage, RadialConditioner, RadialTape};
 use crate::flow::rows::{self, dot, load, subtract};
 
 /// A Gaussian ends at exp(−40) = 4e-18 instead of falling on: its products with weights would be
@@ -17,7 +17,7 @@ impl RadialConditioner {
         &self,
         theta: &[V::Scalar],
         y: &[Lane<V::Scalar>],
-        tape: &mut Tape<'_, V::Scalar>,
+        tape: &mut RadialTape<'_, V::Scalar>,
     ) {
         let (n, p, w) = (self.particles, self.pairs, self.width);
         self.geometry::<V>(y, tape);
@@ -99,7 +99,7 @@ impl RadialConditioner {
 
     /// Centred positions and ρ.
     #[inline(always)]
-    fn geometry<V: Vector>(&self, y: &[Lane<V::Scalar>], tape: &mut Tape<'_, V::Scalar>) {
+    fn geometry<V: Vector>(&self, y: &[Lane<V::Scalar>], tape: &mut RadialTape<'_, V::Scalar>) {
         let (n, d) = (self.particles, self.dimension);
         for axis in 0..d {
             let mean = rows::mean::<V>(y, (n, d), axis);
@@ -114,7 +114,7 @@ impl RadialConditioner {
     }
 
     #[inline(always)]
-    fn distances<V: Vector, const D: usize>(&self, tape: &mut Tape<'_, V::Scalar>) {
+    fn distances<V: Vector, const D: usize>(&self, tape: &mut RadialTape<'_, V::Scalar>) {
         let floor = V::constant(self.core * self.core);
         let mut p = 0;
         for i in 0..self.particles {
@@ -154,7 +154,7 @@ impl RadialConditioner {
     fn vectors<V: Vector, const D: usize>(
         &self,
         theta: &[V::Scalar],
-        tape: &mut Tape<'_, V::Scalar>,
+        tape: &mut RadialTape<'_, V::Scalar>,
     ) {
         let Some(angular) = &self.angular else { return };
         tape.vectors.fill(Lane::zero());
@@ -173,7 +173,7 @@ impl RadialConditioner {
         &self,
         theta: &[V::Scalar],
         block: &PairBlock,
-        tape: &mut Tape<'_, V::Scalar>,
+        tape: &mut RadialTape<'_, V::Scalar>,
     ) {
         let (radial, angular) = tape.pair_features[..self.pair_features() * block.count]
             .split_at_mut(self.basis * block.count);
@@ -197,7 +197,7 @@ impl RadialConditioner {
         theta: &[V::Scalar],
         stage: &PairStage,
         k: usize,
-        tape: &mut Tape<'_, V::Scalar>,
+        tape: &mut RadialTape<'_, V::Scalar>,
     ) {
         let (n, w) = (self.particles, self.width);
         let h = &tape.h[k * w * n..(k + 1) * w * n];
@@ -213,7 +213,7 @@ impl RadialConditioner {
         stage: &PairStage,
         k: usize,
         block: &PairBlock,
-        tape: &mut Tape<'_, V::Scalar>,
+        tape: &mut RadialTape<'_, V::Scalar>,
     ) {
         V::call(BlockStage { conditioner: self, theta, stage, k, block, tape });
     }
@@ -250,7 +250,7 @@ struct BlockStage<'a, 't, T> {
     stage: &'a PairStage,
     k: usize,
     block: &'a PairBlock,
-    tape: &'a mut Tape<'t, T>,
+    tape: &'a mut RadialTape<'t, T>,
 }
 
 impl<T: Real> Kernel<T> for BlockStage<'_, '_, T> {

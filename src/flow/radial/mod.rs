@@ -21,12 +21,12 @@
 #![allow(clippy::type_complexity)]
 
 mod angular;
-mod backward;
 mod copies;
 mod displacement;
 mod forward;
 mod network;
 mod pairs;
+mod vjp;
 
 use super::species::SpeciesFeatures;
 use super::{Block, Initial, ParameterLayout};
@@ -45,7 +45,7 @@ const BLOCK_BYTES: usize = 1 << 18;
 
 /// Sizes of the conditioner.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
+pub(super) struct RadialSizes {
     /// Width of node and pair features.
     pub width: usize,
     /// Gaussian distance features, at least 2.
@@ -118,7 +118,7 @@ pub(super) struct RadialConditioner {
 }
 
 /// What the forward pass leaves for the couplings and for the backward pass.
-pub(super) struct Tape<'a, T> {
+pub(super) struct RadialTape<'a, T> {
     /// y − ȳ, [particles, dimension].
     pub centered: &'a mut [Lane<T>],
     /// Outputs of pairs, divided by powers of ρ: [outputs, pairs].
@@ -154,7 +154,7 @@ impl RadialConditioner {
     pub fn new(
         (particles, dimension): (usize, usize),
         species: &[usize],
-        options: &Sizes,
+        options: &RadialSizes,
         outputs: &Outputs<'_>,
         layout: &mut ParameterLayout,
     ) -> Self {
@@ -296,7 +296,7 @@ impl RadialConditioner {
     }
 
     /// Lanes of the backward pass' scratch.
-    pub fn backward_scratch<T: Real>(&self) -> usize {
+    pub fn vjp_scratch<T: Real>(&self) -> usize {
         let (n, p, w, f) = (self.particles, self.pairs, self.width, self.basis);
         let block = self.block_size::<T>();
         let vectors = self.channels() * n * self.dimension;
@@ -305,10 +305,10 @@ impl RadialConditioner {
 
     /// A tape in `arena`.
     #[inline(always)]
-    pub fn tape<'a, T: Real>(&self, arena: &mut Arena<'a, T>) -> Tape<'a, T> {
+    pub fn tape<'a, T: Real>(&self, arena: &mut Arena<'a, T>) -> RadialTape<'a, T> {
         let (n, d, p, w, f) = (self.particles, self.dimension, self.pairs, self.width, self.basis);
         let (stages, block) = (self.stages(), self.block_size::<T>());
-        Tape {
+        RadialTape {
             centered: arena.take(n * d),
             pair_outputs: arena.take(self.powers.len() * p),
             node_outputs: arena.take(self.outputs * n),

@@ -8,7 +8,7 @@
 //! With several copies in each half, y is their mean.
 
 use super::copies::mean;
-use super::{displacement, displacement_vjp, Outputs, RadialConditioner, Sizes};
+use super::{displacement, displacement_vjp, Outputs, RadialConditioner, RadialSizes};
 use crate::engine::{Arena, Lane, Real, Vector};
 use crate::flow::vector_network::VectorNetwork;
 use crate::flow::{HalfShape, Initial, ParameterLayout};
@@ -33,7 +33,7 @@ impl RadialNetwork {
         layout: &mut ParameterLayout,
         half: HalfShape,
         species: &[usize],
-        sizes: &Sizes,
+        sizes: &RadialSizes,
         (channels, outputs): (usize, usize),
     ) -> Self {
         let HalfShape { copies, particles, dimension } = half;
@@ -77,7 +77,7 @@ impl VectorNetwork for RadialNetwork {
         let (n, p) = (self.conditioner.particles, self.conditioner.pairs);
         let conditioner = &self.conditioner;
         let own = self.channels * p + (self.channels + self.outputs) * n + 3 * self.width();
-        own + conditioner.backward_scratch::<f32>().max(conditioner.backward_scratch::<f64>())
+        own + conditioner.vjp_scratch::<f32>().max(conditioner.vjp_scratch::<f64>())
     }
 
     #[inline(always)]
@@ -148,7 +148,7 @@ impl VectorNetwork for RadialNetwork {
             let to = (to_phi, to_g, &mut *centered_cotangent);
             displacement_vjp::<V>(conditioner, scalars, tape.centered, back, to);
         }
-        conditioner.backward::<V>(
+        conditioner.vjp::<V>(
             theta,
             &mut tape,
             pair_cotangent,

@@ -5,7 +5,7 @@ use crate::engine::{matrix_product, outer_product, Arena, Lane, Vector};
 use crate::flow::Block;
 
 use super::pairs::PairBlock;
-use super::{PairStage, RadialConditioner, Tape};
+use super::{PairStage, RadialConditioner, RadialTape};
 use crate::flow::rows::{self, load, push, scaled, store, subtract};
 
 /// Where the cotangent of a pair stage's t comes from.
@@ -38,10 +38,10 @@ impl RadialConditioner {
     /// in; ∂L/∂y is added to `y_cotangent`.
     #[allow(clippy::too_many_arguments)]
     #[inline(always)]
-    pub fn backward<V: Vector>(
+    pub fn vjp<V: Vector>(
         &self,
         theta: &[V::Scalar],
-        tape: &mut Tape<'_, V::Scalar>,
+        tape: &mut RadialTape<'_, V::Scalar>,
         pair_cotangent: &mut [Lane<V::Scalar>],
         node_cotangent: &[Lane<V::Scalar>],
         centered_cotangent: &mut [Lane<V::Scalar>],
@@ -62,7 +62,7 @@ impl RadialConditioner {
         };
         let node_features = arena.take(f * n);
         let message = arena.take(w * n);
-        self.outputs_backward::<V>(tape, pair_cotangent, space.distance);
+        self.outputs_vjp::<V>(tape, pair_cotangent, space.distance);
 
         // Node read-out.
         let out = self.node_out.matrix(theta).transposed();
@@ -81,7 +81,7 @@ impl RadialConditioner {
         matrix_product::<V>(self.node_hidden.matrix(theta).transposed(), node, space.h, n, false);
 
         let source = Source::Outputs(pair_cotangent);
-        self.pair_stage_backward::<V>(
+        self.pair_stage_vjp::<V>(
             theta,
             (&self.readout, last),
             tape,
@@ -102,7 +102,7 @@ impl RadialConditioner {
             }
             matrix_product::<V>(pass.update.matrix(theta).transposed(), node, message, n, false);
             let source = Source::Messages(message);
-            self.pair_stage_backward::<V>(
+            self.pair_stage_vjp::<V>(
                 theta,
                 (&pass.pair, k),
                 tape,
@@ -113,8 +113,8 @@ impl RadialConditioner {
         }
 
         match self.dimension {
-            2 => self.vectors_backward::<V, 2>(theta, tape, &mut space, gradient.as_deref_mut()),
-            _ => self.vectors_backward::<V, 3>(theta, tape, &mut space, gradient.as_deref_mut()),
+            2 => self.vectors_vjp::<V, 2>(theta, tape, &mut space, gradient.as_deref_mut()),
+            _ => self.vectors_vjp::<V, 3>(theta, tape, &mut space, gradient.as_deref_mut()),
         }
 
         let h = &*space.h;
@@ -130,7 +130,7 @@ impl RadialConditioner {
         // The nodes' features to distances, whose cotangents take the place of U h.
         let node_distance = &mut tape.per_node[..n];
         node_distance.fill(Lane::zero());
-        self.features_backward::<V>(
+        self.features_vjp::<V>(
             theta,
             node_features,
             tape.node_features,
@@ -141,17 +141,17 @@ impl RadialConditioner {
         let at = (&*tape.centered, &*tape.distance);
         let distance = (&*space.distance, &*node_distance);
         match self.dimension {
-            2 => self.geometry_backward::<V, 2>(at, distance, space.centered, y_cotangent),
-            _ => self.geometry_backward::<V, 3>(at, distance, space.centered, y_cotangent),
+            2 => self.geometry_vjp::<V, 2>(at, distance, space.centered, y_cotangent),
+            _ => self.geometry_vjp::<V, 3>(at, distance, space.centered, y_cotangent),
         }
     }
 
     /// From the cotangents of outputs that were divided by powers of ρ to those of what was not, in place, and
     /// of ρ.
     #[inline(always)]
-    fn outputs_backward<V: Vector>(
+    fn outputs_vjp<V: Vector>(
         &self,
-        tape: &Tape<'_, V::Scalar>,
+        tape: &RadialTape<'_, V::Scalar>,
         pair_cotangent: &mut [Lane<V::Scalar>],
         distance: &mut [Lane<V::Scalar>],
     ) {
@@ -177,11 +177,11 @@ impl RadialConditioner {
     /// Back through t = SiLU(A e + (U h)_i + (U h)_j + b) of pair stage number `stage.1`, block by block: adds to the
     /// cotangents of h and of the distances.
     #[inline(always)]
-    fn pair_stage_backward<V: Vector>(
+    fn pair_stage_vjp<V: Vector>(
         &self,
         theta: &[V::Scalar],
         (stage, k): (&PairStage, usize),
-        tape: &mut Tape<'_, V::Scalar>,
+        tape: &mut RadialTape<'_, V::Scalar>,
         source: Source<'_, V::Scalar>,
         space: &mut Workspace<'_, V::Scalar>,
         mut gradient: Option<&mut [V::Scalar]>,
@@ -239,7 +239,7 @@ impl RadialConditioner {
             if !keeps || k == 0 {
                 let distance = &tape.distance[block.range()];
                 let to_distance = &mut space.distance[block.range()];
-                self.features_backward::<V>(
+                self.features_vjp::<V>(
                     theta,
                     to,
                     features,
@@ -254,8 +254,8 @@ impl RadialConditioner {
                     let back = (&mut *space.vectors, &mut *space.centered, to_distance);
                     let vectors = &*tape.vectors;
                     match self.dimension {
-                        2 => angular.features_backward::<V, 2>(&block, at, vectors, q, back),
-                        _ => angular.features_backward::<V, 3>(&block, at, vectors, q, back),
+                        2 => angular.features_vjp::<V, 2>(&block, at, vectors, q, back),
+                        _ => angular.features_vjp::<V, 3>(&block, at, vectors, q, back),
                     }
                 }
             }
@@ -270,10 +270,10 @@ impl RadialConditioner {
 
     /// Back through the vectors, whose cotangents all stages have collected.
     #[inline(always)]
-    fn vectors_backward<V: Vector, const D: usize>(
+    fn vectors_vjp<V: Vector, const D: usize>(
         &self,
         theta: &[V::Scalar],
-        tape: &mut Tape<'_, V::Scalar>,
+        tape: &mut RadialTape<'_, V::Scalar>,
         space: &mut Workspace<'_, V::Scalar>,
         mut gradient: Option<&mut [V::Scalar]>,
     ) {
@@ -287,11 +287,11 @@ impl RadialConditioner {
             let weights = &mut tape.weights[..angular.channels * count];
             angular.weights::<V>(theta, features, weights);
             let (at, to) = (&*tape.centered, &mut *space.centered);
-            angular.vectors_backward::<V, D>(&block, at, space.vectors, weights, to);
+            angular.vectors_vjp::<V, D>(&block, at, space.vectors, weights, to);
             let to = &mut space.features[..self.basis * count];
             let own = gradient.as_deref_mut();
-            angular.weights_backward::<V>(theta, (features, weights), to, own);
-            self.features_backward::<V>(
+            angular.weights_vjp::<V>(theta, (features, weights), to, own);
+            self.features_vjp::<V>(
                 theta,
                 to,
                 features,
@@ -325,7 +325,7 @@ impl RadialConditioner {
 
     /// Adds to ∂L/∂ρ what `cotangent`, ∂L/∂e ([basis, distances]), makes of it.
     #[inline(always)]
-    fn features_backward<V: Vector>(
+    fn features_vjp<V: Vector>(
         &self,
         theta: &[V::Scalar],
         cotangent: &[Lane<V::Scalar>],
@@ -359,7 +359,7 @@ impl RadialConditioner {
 
     /// From ∂L/∂ρ, of pairs and of nodes, and ∂L/∂(y − ȳ) to ∂L/∂y, at these y − ȳ and ρ.
     #[inline(always)]
-    fn geometry_backward<V: Vector, const D: usize>(
+    fn geometry_vjp<V: Vector, const D: usize>(
         &self,
         (centered, distance): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
         distance_cotangent: (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
