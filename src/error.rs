@@ -71,6 +71,17 @@ impl Error {
         Self::Parameter { field: field.into(), problem: problem.into() }
     }
 
+    /// The same error where a [`Error::Parameter`] is about a value in `section`: its name gets that of
+    /// the section before it.
+    pub(crate) fn within(self, section: &str) -> Self {
+        match self {
+            Self::Parameter { field, problem } => {
+                Self::Parameter { field: format!("{section}.{field}"), problem }
+            }
+            other => other,
+        }
+    }
+
     /// Process exit code: 1 for a failed check, 2 for wrong input, 3 for a fault while running.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -4,10 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use boltzflow::config::{
-    builtin_targets, load_target, parameters, LayerGroup, Objective, Recipe, Registry,
-};
+use boltzflow::config::{builtin_targets, load_target, parameters, Objective, Recipe, Registry};
 use boltzflow::error::Error;
+use boltzflow::flow::LayerGroup;
 use boltzflow::potential::{LennardJones, LennardJonesParameters, Potential};
 
 /// The TOML files of a folder of the repository, sorted.

@@ -3,8 +3,8 @@
 
 use boltzflow::engine::{Lane, LANES};
 use boltzflow::flow::{
-    Bend, Coupling, Direction, HalfShape, Network, NonequivariantOptions, PairwiseCoupling,
-    PairwiseOptions, ParameterLayout, ProjectedCoupling, ProjectedOptions, Projection, Vjp,
+    Bend, Coupling, CouplingContext, Direction, HalfShape, LayerGroup, Network,
+    NonequivariantOptions, PairwiseOptions, ParameterLayout, ProjectedOptions, Vjp,
 };
 use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
@@ -30,30 +30,19 @@ struct Case {
     push: f64,
 }
 
-type Build = fn(HalfShape, &[usize], &mut ParameterLayout) -> Box<dyn Coupling<f64>>;
-
-fn pairwise(
-    shape: HalfShape,
-    species: &[usize],
-    layout: &mut ParameterLayout,
-) -> Box<dyn Coupling<f64>> {
-    let options = PairwiseOptions {
+fn pairwise() -> LayerGroup {
+    LayerGroup::Pairwise(PairwiseOptions {
         width: 7,
         basis: 5,
         cutoff: 4.0,
         message_passes: 2,
         core: 0.3,
         ..Default::default()
-    };
-    Box::new(PairwiseCoupling::with_species(shape, species, &options, layout).unwrap())
+    })
 }
 
-fn angular(
-    shape: HalfShape,
-    species: &[usize],
-    layout: &mut ParameterLayout,
-) -> Box<dyn Coupling<f64>> {
-    let options = PairwiseOptions {
+fn angular() -> LayerGroup {
+    LayerGroup::Pairwise(PairwiseOptions {
         width: 6,
         basis: 5,
         cutoff: 4.0,
@@ -61,18 +50,12 @@ fn angular(
         message_passes: 1,
         core: 0.3,
         ..Default::default()
-    };
-    Box::new(PairwiseCoupling::with_species(shape, species, &options, layout).unwrap())
+    })
 }
 
-fn projected(
-    projection: Projection,
-    transforms: Option<usize>,
-    (shape, species, layout): (HalfShape, &[usize], &mut ParameterLayout),
-) -> Box<dyn Coupling<f64>> {
-    let options = ProjectedOptions {
-        projection,
-        transforms,
+/// With the graph network.
+fn graph() -> ProjectedOptions {
+    ProjectedOptions {
         bins: 4,
         range: 6.0,
         blocks: 2,
@@ -80,26 +63,12 @@ fn projected(
         edge_hidden: vec![6, 6],
         node_hidden: vec![5, 5],
         head_hidden: vec![6, 6],
-        ..ProjectedOptions::default()
-    };
-    Box::new(ProjectedCoupling::with_species(shape, species, &options, layout).unwrap())
+        ..Default::default()
+    }
 }
 
-fn vector(
-    shape: HalfShape,
-    species: &[usize],
-    layout: &mut ParameterLayout,
-) -> Box<dyn Coupling<f64>> {
-    projected(Projection::Vector, None, (shape, species, layout))
-}
-
-/// With the radial network.
-fn radial(
-    projection: Projection,
-    (shape, species, layout): (HalfShape, &[usize], &mut ParameterLayout),
-) -> Box<dyn Coupling<f64>> {
-    let options = ProjectedOptions {
-        projection,
+fn radial() -> ProjectedOptions {
+    ProjectedOptions {
         bins: 4,
         range: 6.0,
         network: Network::Radial,
@@ -108,90 +77,57 @@ fn radial(
         basis: 4,
         cutoff: 5.0,
         core: 0.3,
-        ..ProjectedOptions::default()
-    };
-    Box::new(ProjectedCoupling::with_species(shape, species, &options, layout).unwrap())
+        ..Default::default()
+    }
 }
 
-fn radial_vector(
-    shape: HalfShape,
-    species: &[usize],
-    layout: &mut ParameterLayout,
-) -> Box<dyn Coupling<f64>> {
-    radial(Projection::Vector, (shape, species, layout))
+fn vector() -> LayerGroup {
+    LayerGroup::Vector(graph())
 }
 
-fn radial_cartesian(
-    shape: HalfShape,
-    species: &[usize],
-    layout: &mut ParameterLayout,
-) -> Box<dyn Coupling<f64>> {
-    radial(Projection::Cartesian(Bend::Affine), (shape, species, layout))
+fn radial_vector() -> LayerGroup {
+    LayerGroup::Vector(radial())
 }
 
-fn affine(
-    shape: HalfShape,
-    species: &[usize],
-    layout: &mut ParameterLayout,
-) -> Box<dyn Coupling<f64>> {
-    projected(Projection::Cartesian(Bend::Affine), Some(2), (shape, species, layout))
+fn radial_cartesian() -> LayerGroup {
+    LayerGroup::Cartesian(radial())
 }
 
-fn cartesian(
-    shape: HalfShape,
-    species: &[usize],
-    layout: &mut ParameterLayout,
-) -> Box<dyn Coupling<f64>> {
-    projected(Projection::Cartesian(Bend::Spline), None, (shape, species, layout))
+fn affine() -> LayerGroup {
+    LayerGroup::Cartesian(ProjectedOptions { transforms: Some(2), ..graph() })
 }
 
-fn spherical(
-    shape: HalfShape,
-    species: &[usize],
-    layout: &mut ParameterLayout,
-) -> Box<dyn Coupling<f64>> {
-    projected(Projection::Spherical, None, (shape, species, layout))
+fn cartesian() -> LayerGroup {
+    LayerGroup::Cartesian(ProjectedOptions { bend: Some(Bend::Spline), ..graph() })
 }
 
-fn nonequivariant(
-    shape: HalfShape,
-    species: &[usize],
-    layout: &mut ParameterLayout,
-) -> Box<dyn Coupling<f64>> {
-    let options = NonequivariantOptions {
+fn spherical() -> LayerGroup {
+    LayerGroup::Spherical(graph())
+}
+
+fn nonequivariant() -> LayerGroup {
+    LayerGroup::Nonequivariant(NonequivariantOptions {
         blocks: 2,
         features: 6,
         heads: 2,
         hidden: vec![5, 5],
         head_hidden: vec![6, 6],
-    };
-    Box::new(ProjectedCoupling::nonequivariant(shape, species, &options, layout).unwrap())
+        ..Default::default()
+    })
+}
+
+fn small() -> LayerGroup {
+    LayerGroup::Pairwise(PairwiseOptions { width: 5, basis: 4, cutoff: 4.0, ..Default::default() })
 }
 
 /// Species of four particles, two of them alike.
 const UNLIKE: &[usize] = &[0, 1, 0, 2];
 
-/// Starts by shrinking the noise.
-fn shrinking(
-    shape: HalfShape,
-    species: &[usize],
-    layout: &mut ParameterLayout,
-) -> Box<dyn Coupling<f64>> {
-    let options = PairwiseOptions {
-        width: 5,
-        basis: 4,
-        cutoff: 4.0,
-        noise_factor: SHRINKING,
-        ..Default::default()
-    };
-    Box::new(PairwiseCoupling::with_species(shape, species, &options, layout).unwrap())
-}
-
-const SHRINKING: f64 = 0.8;
-
 struct Row {
     name: &'static str,
-    build: Build,
+    options: fn() -> LayerGroup,
+    /// What it multiplies the noise with at the start.
+    noise_factor: f64,
     /// Of the noise on the initial parameters.
     scale: f64,
     species: &'static [usize],
@@ -210,8 +146,21 @@ enum Symmetry {
     Neither,
 }
 
-const fn row(name: &'static str, build: Build, scale: f64, symmetry: Symmetry) -> Row {
-    Row { name, build, scale, species: &[], copies: 1, symmetry, sizes: &[(4, 2), (5, 3)] }
+impl Row {
+    fn build(&self, half: HalfShape, layout: &mut ParameterLayout) -> Box<dyn Coupling<f64>> {
+        let Self { species, noise_factor, .. } = *self;
+        (self.options)().build(&CouplingContext { half, species, noise_factor }, layout).unwrap()
+    }
+}
+
+const fn row(
+    name: &'static str,
+    options: fn() -> LayerGroup,
+    scale: f64,
+    symmetry: Symmetry,
+) -> Row {
+    let (species, copies, sizes) = (&[], 1, &[(4, 2), (5, 3)]);
+    Row { name, options, noise_factor: 1.0, scale, species, copies, symmetry, sizes }
 }
 
 /// A row for particles that are not all alike.
@@ -232,7 +181,7 @@ const TABLE: [Row; 22] = {
         Row { sizes: &[(18, 3)], ..row("pairwise, in blocks", pairwise, 0.04, Both) },
         row("pairwise, angular", angular, 0.15, Both),
         Row { sizes: &[(20, 3)], ..row("pairwise, angular, in blocks", angular, 0.03, Both) },
-        row("shrinking", shrinking, 0.15, Both),
+        Row { noise_factor: 0.8, ..row("shrinking", small, 0.15, Both) },
         row("vector", vector, 0.3, Both),
         row("vector, radial network", radial_vector, 0.15, Both),
         row("Cartesian, radial network", radial_cartesian, 0.15, RotationsOnly),
@@ -267,11 +216,12 @@ fn lanes(count: usize, seed: u64, scale: f64) -> Vec<Lane<f64>> {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for Row { name, build, scale, species, copies, symmetry, sizes } in TABLE {
+    for row in TABLE {
+        let Row { name, scale, species, copies, symmetry, sizes, .. } = row;
         for &(particles, dimension) in sizes {
             let shape = HalfShape { copies, particles, dimension };
             let mut layout = ParameterLayout::default();
-            let coupling = build(shape, species, &mut layout);
+            let coupling = row.build(shape, &mut layout);
             let mut rng = stream(11, Purpose::Evaluation, 1, 0);
             let theta = layout
                 .initialize::<f64>(3)
@@ -693,14 +643,15 @@ fn vector_jacobian_products_agree_with_finite_differences() {
 
 #[test]
 fn couplings_start_as_the_identity() {
-    for Row { name, build, species, copies, .. } in TABLE {
+    for row in TABLE {
+        let Row { name, species, copies, .. } = row;
         for (particles, dimension) in [(4, 2), (5, 3)] {
             if ![0, particles].contains(&species.len()) {
                 continue;
             }
             let shape = HalfShape { copies, particles, dimension };
             let mut layout = ParameterLayout::default();
-            let coupling = build(shape, species, &mut layout);
+            let coupling = row.build(shape, &mut layout);
             let theta = layout.initialize::<f64>(0);
             let (y, x) = (lanes(shape.lanes(), 5, 1.2), lanes(shape.lanes(), 6, 1.0));
             let mut out = x.clone();
@@ -709,7 +660,7 @@ fn couplings_start_as_the_identity() {
             let direction = Direction::Forward;
             coupling.apply(direction, &theta, &y, &mut out, &mut log_det, &mut scratch);
             // Or as a multiple of the noise x − y.
-            let factor = if name == "shrinking" { SHRINKING } else { 1.0 };
+            let factor = row.noise_factor;
             let volume = Lane::splat(shape.lanes() as f64 * factor.ln());
             let want = x
                 .iter()
@@ -726,10 +677,11 @@ fn couplings_start_as_the_identity() {
 
 #[test]
 fn no_two_parameters_share_a_name() {
-    for Row { name, build, species, copies, .. } in TABLE {
+    for row in TABLE {
+        let Row { name, copies, .. } = row;
         let mut layout = ParameterLayout::default();
         let shape = HalfShape { copies, particles: 4, dimension: 3 };
-        build(shape, species, &mut layout);
+        row.build(shape, &mut layout);
         let mut names: Vec<_> = layout.tensors().iter().map(|t| t.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();

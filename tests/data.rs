@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use boltzflow::config::{Recipe, Registry};
 use boltzflow::error::{Error, EvaluationError};
-use boltzflow::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions};
+use boltzflow::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions};
 use boltzflow::potential::Potential;
 use boltzflow::random::{stream, Purpose};
 use boltzflow::run::{
@@ -231,14 +231,14 @@ fn weights_on_x_alone_forget_what_the_copies_cost() {
     // The flow at its start is a Gaussian: right in x, too narrow in a.
     let system = System::new(3, 2).unwrap();
     let options = FlowOptions {
-        augmented_copies: 1,
-        base_scale: 1.0,
         augmentation_scale: 0.17,
-        layers: vec![CouplingOptions::Pairwise(PairwiseOptions {
+        layers: vec![LayerGroup::Pairwise(PairwiseOptions {
+            repeat: 1,
             width: 4,
             basis: 4,
             ..PairwiseOptions::default()
         })],
+        ..FlowOptions::default()
     };
     let flow = Arc::new(Flow::<f32>::new(system, &options).unwrap());
     let target = AugmentedTarget::new(Arc::new(Springs(system)), flow.copies(), 0.2).unwrap();

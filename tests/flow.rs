@@ -2,9 +2,7 @@
 //! both couplings mixed. Each check is shown to catch a planted error.
 
 use boltzflow::engine::Real;
-use boltzflow::flow::{
-    Bend, CouplingOptions, Flow, FlowOptions, PairwiseOptions, ProjectedOptions, Projection,
-};
+use boltzflow::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions, ProjectedOptions};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
 use rand_distr::{Distribution, StandardNormal};
@@ -25,7 +23,7 @@ struct Case {
 
 impl Case {
     fn new(particles: usize, dimension: usize) -> Self {
-        Self::with_copies(particles, dimension, 1, &[Projection::Vector])
+        Self::with_copies(particles, dimension, 1, &[LayerGroup::Vector])
     }
 
     /// M augmented copies, and a layer of each of these projections.
@@ -33,11 +31,12 @@ impl Case {
         particles: usize,
         dimension: usize,
         augmented_copies: usize,
-        projections: &[Projection],
+        projections: &[fn(ProjectedOptions) -> LayerGroup],
     ) -> Self {
-        let pairwise = PairwiseOptions { width: 6, basis: 5, cutoff: 4.0, ..Default::default() };
-        let projected = |projection| ProjectedOptions {
-            projection,
+        let pairwise =
+            PairwiseOptions { repeat: 1, width: 6, basis: 5, cutoff: 4.0, ..Default::default() };
+        let projected = ProjectedOptions {
+            repeat: 1,
             bins: 4,
             range: 6.0,
             blocks: 1,
@@ -47,11 +46,16 @@ impl Case {
             head_hidden: vec![5],
             ..ProjectedOptions::default()
         };
-        let mut layers = vec![CouplingOptions::Pairwise(pairwise)];
-        layers.extend(projections.iter().map(|&p| CouplingOptions::Projected(projected(p))));
+        let mut layers = vec![LayerGroup::Pairwise(pairwise)];
+        layers.extend(projections.iter().map(|group| group(projected.clone())));
         layers.push(layers[0].clone());
-        let options =
-            FlowOptions { augmented_copies, base_scale: 1.2, augmentation_scale: 0.4, layers };
+        let options = FlowOptions {
+            augmented_copies,
+            base_scale: 1.2,
+            augmentation_scale: 0.4,
+            layers,
+            ..FlowOptions::default()
+        };
         let system = System::new(particles, dimension).unwrap();
         let exact = Flow::<f64>::new(system, &options).unwrap();
         let single = Flow::<f32>::new(system, &options).unwrap();
@@ -92,7 +96,7 @@ impl Case {
 }
 
 fn cases() -> [Case; 3] {
-    let all = [Projection::Vector, Projection::Cartesian(Bend::Affine), Projection::Spherical];
+    let all = [LayerGroup::Vector, LayerGroup::Cartesian, LayerGroup::Spherical];
     [Case::new(4, 2), Case::new(5, 3), Case::with_copies(4, 3, 3, &all)]
 }
 

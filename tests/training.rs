@@ -7,7 +7,7 @@ use std::sync::Arc;
 use boltzflow::diagnostics::mean_and_error;
 use boltzflow::error::{Error, EvaluationError};
 use boltzflow::flow::{
-    CouplingOptions, Flow, FlowOptions, NonequivariantOptions, PairwiseOptions, ProjectedOptions,
+    Flow, FlowOptions, LayerGroup, NonequivariantOptions, PairwiseOptions, ProjectedOptions,
 };
 use boltzflow::potential::{Counted, DoubleWell, DoubleWellParameters, Potential};
 use boltzflow::random::{stream, Purpose};
@@ -89,8 +89,10 @@ const BASE_SCALE: f64 = 1.3;
 const AUGMENTATION_SCALE: f64 = 0.4;
 
 fn problem(potential: impl Potential + 'static, seed: u64) -> Problem {
-    let pairwise = PairwiseOptions { width: 6, basis: 5, cutoff: 4.0, ..Default::default() };
+    let pairwise =
+        PairwiseOptions { repeat: 1, width: 6, basis: 5, cutoff: 4.0, ..Default::default() };
     let vector = ProjectedOptions {
+        repeat: 1,
         bins: 4,
         range: 6.0,
         blocks: 1,
@@ -101,10 +103,10 @@ fn problem(potential: impl Potential + 'static, seed: u64) -> Problem {
         ..ProjectedOptions::default()
     };
     let options = FlowOptions {
-        augmented_copies: 1,
         base_scale: BASE_SCALE,
         augmentation_scale: AUGMENTATION_SCALE,
-        layers: vec![CouplingOptions::Pairwise(pairwise), CouplingOptions::Projected(vector)],
+        layers: vec![LayerGroup::Pairwise(pairwise), LayerGroup::Vector(vector)],
+        ..FlowOptions::default()
     };
     let flow = Arc::new(Flow::new(potential.system(), &options).unwrap());
     let target =
@@ -118,16 +120,17 @@ fn problem(potential: impl Potential + 'static, seed: u64) -> Problem {
 fn samples_are_turned_where_the_flow_does_not_know_rotations() {
     let plain = problem(wells(), 3);
     let options = FlowOptions {
-        augmented_copies: 1,
         base_scale: BASE_SCALE,
         augmentation_scale: AUGMENTATION_SCALE,
-        layers: vec![CouplingOptions::Nonequivariant(NonequivariantOptions {
+        layers: vec![LayerGroup::Nonequivariant(NonequivariantOptions {
+            repeat: 1,
             blocks: 1,
             features: 4,
             heads: 2,
             hidden: vec![4],
             head_hidden: vec![4],
         })],
+        ..FlowOptions::default()
     };
     let target = AugmentedTarget::new(Arc::new(wells()), 2, AUGMENTATION_SCALE).unwrap();
     let system = wells().system();

@@ -1,8 +1,10 @@
 //! What the vector coupling promises, each check with planted errors that it must catch.
 
 use boltzflow::engine::{count_operations, Lane, Real, LANES};
+use boltzflow::error::Error;
 use boltzflow::flow::{
-    Coupling, Direction, HalfShape, ParameterLayout, ProjectedCoupling, ProjectedOptions, Vjp,
+    Coupling, CouplingContext, Direction, HalfShape, ParameterLayout, ProjectedCoupling,
+    ProjectedOptions, Projection, Vjp,
 };
 use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
@@ -41,6 +43,14 @@ enum Fault {
     Gradient,
 }
 
+fn vector(
+    half: HalfShape,
+    options: &ProjectedOptions,
+    layout: &mut ParameterLayout,
+) -> Result<ProjectedCoupling, Error> {
+    ProjectedCoupling::new(&CouplingContext::new(half), options, layout, Projection::Vector)
+}
+
 struct Subject {
     coupling: ProjectedCoupling,
     layout: ParameterLayout,
@@ -65,7 +75,7 @@ impl Subject {
         };
         let mut layout = ParameterLayout::default();
         layout.enter("coupling.00");
-        let coupling = ProjectedCoupling::new(half, &options, &mut layout).unwrap();
+        let coupling = vector(half, &options, &mut layout).unwrap();
         Self { coupling, layout, half, fault }
     }
 
@@ -374,7 +384,7 @@ fn vector_jacobian_products_agree_with_finite_differences() {
 fn the_published_coupling_starts_as_the_identity() {
     let half = HalfShape { copies: 1, particles: 13, dimension: 3 };
     let mut layout = ParameterLayout::default();
-    let coupling = ProjectedCoupling::new(half, &ProjectedOptions::default(), &mut layout).unwrap();
+    let coupling = vector(half, &ProjectedOptions::default(), &mut layout).unwrap();
     let mut theta: Vec<f64> = layout.initialize(1);
     let (conditioning, start) = (lanes(1, half.lanes(), 1.0), lanes(2, half.lanes(), 4.0));
     let change = |theta: &[f64]| {
@@ -438,7 +448,7 @@ fn single_precision_agrees_with_double_precision() {
 fn operations(particles: usize) -> [f64; 3] {
     let half = HalfShape { copies: 1, particles, dimension: 3 };
     let mut layout = ParameterLayout::default();
-    let coupling = ProjectedCoupling::new(half, &ProjectedOptions::default(), &mut layout).unwrap();
+    let coupling = vector(half, &ProjectedOptions::default(), &mut layout).unwrap();
     let theta: Vec<f32> = layout.initialize(3);
     let narrow = |x: &Lane<f64>| Lane(x.0.map(|x| x as f32));
     let conditioning: Lanes<f32> = lanes(1, half.lanes(), 2.0).iter().map(narrow).collect();
@@ -471,7 +481,7 @@ fn operations(particles: usize) -> [f64; 3] {
 fn the_default_has_the_published_size() {
     let half = HalfShape { copies: 1, particles: 13, dimension: 3 };
     let mut layout = ParameterLayout::default();
-    ProjectedCoupling::new(half, &ProjectedOptions::default(), &mut layout).unwrap();
+    vector(half, &ProjectedOptions::default(), &mut layout).unwrap();
     close("parameters", layout.total() as f64, 5.44e6 / 24.0, 0.02).unwrap();
     let [apply, vjp, full] = operations(13);
     // The published 788 million per sample, less what 256 inputs of each first edge layer cost at
@@ -490,8 +500,7 @@ fn the_smallest_and_a_large_system_fit_their_scratch_and_come_back() {
     for particles in [2, 110] {
         let half = HalfShape { copies: 1, particles, dimension: 3 };
         let mut layout = ParameterLayout::default();
-        let coupling =
-            ProjectedCoupling::new(half, &ProjectedOptions::default(), &mut layout).unwrap();
+        let coupling = vector(half, &ProjectedOptions::default(), &mut layout).unwrap();
         let start: Vec<f32> = layout.initialize(4);
         let noise = normals(6, start.len());
         let theta: Vec<f32> = start.iter().zip(noise).map(|(a, b)| a + 0.05 * b as f32).collect();
@@ -544,7 +553,7 @@ fn sizes_that_make_no_coupling_are_refused_by_name() {
         ("vector_channels", half, ProjectedOptions { vector_channels: Some(1), ..options.clone() }),
     ];
     for (field, half, options) in all {
-        let refused = ProjectedCoupling::new(half, &options, &mut ParameterLayout::default());
+        let refused = vector(half, &options, &mut ParameterLayout::default());
         let message = refused.unwrap_err().to_string();
         assert!(message.contains(field), "{message}");
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use boltzflow::diagnostics::mean_and_error;
 use boltzflow::error::EvaluationError;
-use boltzflow::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions};
+use boltzflow::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions};
 use boltzflow::potential::Potential;
 use boltzflow::run::{evaluate, EvaluationOptions};
 use boltzflow::sampling::{Annealing, AugmentedTarget, StepSizes};
@@ -41,12 +41,13 @@ impl Potential for Harmonic {
 
 /// A harmonic target of scale 1 and a flow whose base is wider: the proposals are not exact.
 fn problem() -> Problem {
-    let pairwise = PairwiseOptions { width: 6, basis: 5, cutoff: 4.0, ..Default::default() };
+    let pairwise =
+        PairwiseOptions { repeat: 1, width: 6, basis: 5, cutoff: 4.0, ..Default::default() };
     let options = FlowOptions {
-        augmented_copies: 1,
         base_scale: BASE_SCALE,
         augmentation_scale: ETA,
-        layers: vec![CouplingOptions::Pairwise(pairwise)],
+        layers: vec![LayerGroup::Pairwise(pairwise)],
+        ..FlowOptions::default()
     };
     let potential = Harmonic { system: System::new(3, 2).unwrap(), scale: 1.0 };
     let flow = Arc::new(Flow::new(potential.system(), &options).unwrap());

@@ -3,11 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{
-    CoreSchedule, Estimator, FlowOptions, LayerGroup, Objective, Recipe, ReverseKlOptions,
-};
+use super::{CoreSchedule, Estimator, Objective, Recipe, ReverseKlOptions};
 use crate::error::Error;
-use crate::flow::{self, Flow};
+use crate::flow::Flow;
 use crate::potential::Potential;
 use crate::samples::read_samples;
 use crate::sampling::AugmentedTarget;
@@ -16,36 +14,14 @@ use crate::train::{
     Trainer,
 };
 
-impl FlowOptions {
-    /// What the flow is built from.
-    pub fn resolve(&self) -> flow::FlowOptions {
-        // The noise shrinks by the same factor in each pairwise coupling, of which a layer has two.
-        let pairwise = self.layers.iter().filter(|group| matches!(group, LayerGroup::Pairwise(_)));
-        let couplings = 2 * pairwise.map(LayerGroup::repeat).sum::<usize>();
-        let start = self.base_augmentation_scale.unwrap_or(self.augmentation_scale);
-        let noise_factor = (self.augmentation_scale / start).powf(1.0 / couplings as f64);
-        let layers = self
-            .layers
-            .iter()
-            .flat_map(|group| std::iter::repeat_n(group.coupling(noise_factor), group.repeat()))
-            .collect();
-        flow::FlowOptions {
-            augmented_copies: self.augmented_copies,
-            base_scale: self.base_scale,
-            augmentation_scale: start,
-            layers,
-        }
-    }
-}
-
 impl Recipe {
     /// The flow and the target of this recipe.
     ///
     /// # Errors
     /// [`Error::Parameter`] for what the flow cannot do.
     pub fn problem(&self, potential: Arc<dyn Potential>) -> Result<Problem, Error> {
-        let (system, options) = (potential.system(), self.flow.resolve());
-        let flow = Arc::new(Flow::with_species(system, potential.species(), &options)?);
+        let flow = Flow::with_species(potential.system(), potential.species(), &self.flow)?;
+        let flow = Arc::new(flow);
         let copies = flow.copies();
         let target = AugmentedTarget::new(potential, copies, self.flow.augmentation_scale)?;
         Ok(Problem { flow, target, seed: self.seed })

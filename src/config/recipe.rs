@@ -1,13 +1,13 @@
 //! Recipes: everything that determines a training run, in one file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::layers::{LayerGroup, PairwiseLayers};
 use super::read::{config_error, from_table, in_file, parse_table, read, FORMAT};
 use super::train::TrainOptions;
 use crate::error::Error;
+use crate::flow::FlowOptions;
 use crate::limits::{count, positive};
 
 /// A training run: target, flow, training, evaluation. Lengths are in the target's units, energies
@@ -32,44 +32,6 @@ pub struct Recipe {
     /// When the state is saved for a later resumption.
     #[serde(default)]
     pub checkpoint: CheckpointOptions,
-}
-
-/// `[flow]`: the augmented coupling flow.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FlowOptions {
-    /// Standard deviation η of the augmented copies around x in the target (default 0.1).
-    pub augmentation_scale: f64,
-    /// Initial standard deviation of the augmented copies around x in the base density; trainable
-    /// (default: `augmentation_scale`). A larger one lets the noise shrink on the way, a little in every
-    /// pairwise coupling, so that a small η resolves hard cores and the first layers still take
-    /// large steps.
-    pub base_augmentation_scale: Option<f64>,
-    /// Initial standard deviation of x in the base density; trainable (default 1).
-    pub base_scale: f64,
-    /// Number M of augmented copies, odd (default 1).
-    pub augmented_copies: usize,
-    /// The layers from the base density to the target (default: 6 pairwise layers). One layer is two
-    /// couplings: the copies a given x, then x given a.
-    pub layers: Vec<LayerGroup>,
-    /// Folder of a run whose trained flow this one starts as, in place of the identity (default: none): a flow of
-    /// the same layers, for another temperature, potential or objective; its pairwise layers may have `angular` features
-    /// in addition. The time and the energy evaluations of
-    /// that run are counted.
-    pub start_from: Option<PathBuf>,
-}
-
-impl Default for FlowOptions {
-    fn default() -> Self {
-        Self {
-            augmentation_scale: 0.1,
-            base_augmentation_scale: None,
-            base_scale: 1.0,
-            augmented_copies: 1,
-            layers: vec![LayerGroup::Pairwise(PairwiseLayers::default())],
-            start_from: None,
-        }
-    }
 }
 
 /// `[evaluate]`.
@@ -160,7 +122,7 @@ impl Recipe {
         if self.target.trim().is_empty() {
             return Err(Error::parameter("target", "is empty: name a target or a target file"));
         }
-        self.flow.validate()?;
+        self.flow.check().map_err(|e| e.within("flow"))?;
         self.train.validate()?;
         let evaluate = &self.evaluate;
         count("evaluate.every_steps", evaluate.every_steps, 1..=1_000_000_000)?;
@@ -168,34 +130,5 @@ impl Recipe {
         count("evaluate.draws", evaluate.draws, 1..=100_000)?;
         count("evaluate.reference_samples", evaluate.reference_samples, 0..=100_000_000)?;
         positive("checkpoint.every_seconds", self.checkpoint.every_seconds, 1e9)
-    }
-}
-
-impl FlowOptions {
-    fn validate(&self) -> Result<(), Error> {
-        positive("flow.augmentation_scale", self.augmentation_scale, 1e3)?;
-        positive("flow.base_scale", self.base_scale, 1e3)?;
-        if let Some(scale) = self.base_augmentation_scale {
-            positive("flow.base_augmentation_scale", scale, 1e3)?;
-            if !self.layers.iter().any(|group| matches!(group, LayerGroup::Pairwise(_))) {
-                return Err(Error::parameter(
-                    "flow.base_augmentation_scale",
-                    "needs pairwise layers, which the noise shrinks in: remove it",
-                ));
-            }
-        }
-        count("flow.augmented_copies", self.augmented_copies, 1..=15)?;
-        if self.augmented_copies.is_multiple_of(2) {
-            let problem = format!(
-                "is {}: use an odd number, so that copies and x split into equal halves",
-                self.augmented_copies
-            );
-            return Err(Error::parameter("flow.augmented_copies", problem));
-        }
-        count("flow.layers (number of groups)", self.layers.len(), 1..=1000)?;
-        for (index, group) in self.layers.iter().enumerate() {
-            group.validate(index)?;
-        }
-        Ok(())
     }
 }

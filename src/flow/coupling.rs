@@ -1,7 +1,6 @@
 //! The coupling trait: one half of the copies moves, given the other half.
 
 use crate::engine::{Lane, Real};
-use crate::error::Error;
 
 /// Shape of one half of the state: `copies` configurations of `particles` in `dimension` dimensions.
 /// In lanes it is row-major [copies, particles, dimension].
@@ -22,6 +21,24 @@ impl HalfShape {
     }
 }
 
+/// What a coupling is built for, whichever kind it is.
+#[derive(Debug, Clone, Copy)]
+pub struct CouplingContext<'a> {
+    /// The halves of the state.
+    pub half: HalfShape,
+    /// The species of each particle, numbered from 0; empty when all are alike.
+    pub species: &'a [usize],
+    /// What a pairwise coupling multiplies the noise with at the start; 1 leaves it as it is.
+    pub noise_factor: f64,
+}
+
+impl CouplingContext<'_> {
+    /// Particles that are all alike, and noise that stays as it is.
+    pub fn new(half: HalfShape) -> Self {
+        Self { half, species: &[], noise_factor: 1.0 }
+    }
+}
+
 /// Which of the two inverse maps a call computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -33,10 +50,11 @@ pub enum Direction {
 
 /// A layer that moves one half of the state given the other, for a tile of samples.
 ///
-/// To write a new coupling: put it in a file of its own, register its parameters with the
-/// [`ParameterLayout`](super::ParameterLayout) in its constructor such that the initial map is the
-/// identity, implement this trait by [`Kernel`](crate::engine::Kernel)s, and add a line to
-/// `flow::build` and one to the table in `tests/couplings.rs`, which checks everything said here.
+/// To write a new coupling: put it in a file of its own with its options, which are a section of
+/// recipes; register its parameters with the [`ParameterLayout`](super::ParameterLayout) in its
+/// constructor such that the initial map is the identity; implement this trait by
+/// [`Kernel`](crate::engine::Kernel)s; add a line to the table of `flow/layers.rs`, and one to that
+/// of `tests/couplings.rs`, which checks everything said here.
 ///
 /// Both directions must be equivariant under joint rotations of both halves, under joint permutations
 /// of the particles of a species, and under joint translations of both halves (the flow never centres between
@@ -60,6 +78,11 @@ pub trait Coupling<T: Real>: Send + Sync {
 
     /// The vector-Jacobian product of [`apply`](Self::apply).
     fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]);
+
+    /// Whether it commutes with joint rotations of both halves, whatever its parameters are.
+    fn knows_rotations(&self) -> bool {
+        true
+    }
 
     /// Lanes of a record that [`apply_recorded`](Self::apply_recorded) leaves; 0 where doing it again is
     /// cheaper than keeping it.
@@ -110,9 +133,4 @@ pub struct Vjp<'a, T> {
     pub frame_loss_cotangent: &'a Lane<T>,
     /// ∂L/∂θ, summed over the samples of the tile, is added here; `None` skips that work.
     pub gradient: Option<&'a mut [T]>,
-}
-
-/// Refuses an option of a layer.
-pub(super) fn refuse<T>(option: &str, problem: String) -> Result<T, Error> {
-    Err(Error::parameter(format!("flow.layers.{option}"), problem))
 }

@@ -6,11 +6,13 @@ mod batch;
 mod column;
 mod coupling;
 mod egnn;
+mod layers;
 mod linear;
 mod mlp;
 mod model;
 mod normalization;
 pub mod op;
+mod options;
 mod pairwise;
 mod parameters;
 mod projected;
@@ -21,11 +23,13 @@ mod species;
 mod spline;
 mod vector_network;
 
+pub use attention::NonequivariantOptions;
 pub use batch::Trajectory;
-pub use coupling::{Coupling, Direction, HalfShape, Vjp};
-pub use model::{CouplingOptions, Flow, FlowOptions};
-pub use pairwise::{PairwiseCoupling, PairwiseOptions};
+pub use coupling::{Coupling, CouplingContext, Direction, HalfShape, Vjp};
+pub use layers::LayerGroup;
+pub use model::Flow;
+pub use options::FlowOptions;
+pub use pairwise::PairwiseCoupling;
 pub use parameters::{Block, Initial, ParameterLayout, ParameterTensor};
-pub use projected::{
-    Bend, Network, NonequivariantOptions, ProjectedCoupling, ProjectedOptions, Projection,
-};
+pub use projected::{Bend, Network, ProjectedCoupling, ProjectedOptions, Projection};
+pub use radial::PairwiseOptions;

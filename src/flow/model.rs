@@ -4,35 +4,12 @@ use crate::engine::{Arena, Lane, Real, LANES};
 use crate::error::Error;
 use crate::system::System;
 
+use super::options::layer_key;
 use super::species::renumbered;
 use super::{
-    Block, Coupling, Direction, HalfShape, Initial, NonequivariantOptions, PairwiseCoupling,
-    PairwiseOptions, ParameterLayout, ProjectedCoupling, ProjectedOptions, Vjp,
+    Block, Coupling, CouplingContext, Direction, FlowOptions, HalfShape, Initial, ParameterLayout,
+    Vjp,
 };
-
-/// Which coupling a layer uses, with its sizes.
-#[derive(Debug, Clone, PartialEq)]
-pub enum CouplingOptions {
-    /// The pairwise matrix-exponential coupling.
-    Pairwise(PairwiseOptions),
-    /// A projection of E-ACF: vector, Cartesian or spherical.
-    Projected(ProjectedOptions),
-    /// Affine maps of Cartesian coordinates, without rotational symmetry.
-    Nonequivariant(NonequivariantOptions),
-}
-
-/// What a flow is made of.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FlowOptions {
-    /// Number of augmented copies M, odd.
-    pub augmented_copies: usize,
-    /// Initial standard deviation of x under the base density, in units of length; trained.
-    pub base_scale: f64,
-    /// Initial standard deviation of the augmented copies around x under the base density; trained.
-    pub augmentation_scale: f64,
-    /// One entry a layer; a layer is two couplings, the augmented copies given x, then x given them.
-    pub layers: Vec<CouplingOptions>,
-}
 
 /// An augmented equivariant coupling flow.
 ///
@@ -48,7 +25,6 @@ pub struct Flow<T: Real> {
     log_base_scale: Block,
     log_augmentation_scale: Block,
     couplings: Vec<Box<dyn Coupling<T>>>,
-    knows_rotations: bool,
 }
 
 impl<T: Real> Flow<T> {
@@ -80,25 +56,9 @@ impl<T: Real> Flow<T> {
         if species.iter().all(|&s| s == 0) {
             species.clear();
         }
-        if options.augmented_copies.is_multiple_of(2) {
-            return Err(Error::parameter(
-                "flow.augmented_copies",
-                format!("is {}: it must be odd", options.augmented_copies),
-            ));
-        }
-        for (field, value) in [
-            ("flow.base_scale", options.base_scale),
-            ("flow.augmentation_scale", options.augmentation_scale),
-        ] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(Error::parameter(field, format!("is {value}: use a positive length")));
-            }
-        }
-        if options.layers.is_empty() {
-            return Err(Error::parameter("flow.layers", "is empty: give at least one layer"));
-        }
+        options.check().map_err(|e| e.within("flow"))?;
         let copies = options.augmented_copies + 1;
-        let shape = HalfShape {
+        let half = HalfShape {
             copies: copies / 2,
             particles: system.particles(),
             dimension: system.dimension(),
@@ -110,13 +70,20 @@ impl<T: Real> Flow<T> {
         let log_augmentation_scale = layout.vector(
             "log_augmentation_scale",
             1,
-            Initial::Constant(options.augmentation_scale.ln()),
+            Initial::Constant(options.initial_augmentation_scale().ln()),
         );
+        let context =
+            CouplingContext { half, species: &species, noise_factor: options.noise_factor() };
         let mut couplings = Vec::new();
-        for (layer, coupling) in options.layers.iter().enumerate() {
-            for half in ["augmented", "positions"] {
-                layout.enter(format!("layer.{layer:02}.{half}"));
-                couplings.push(build(shape, &species, coupling, &mut layout)?);
+        for (index, group) in options.layers.iter().enumerate() {
+            for _ in 0..group.repeat() {
+                let layer = couplings.len() / 2;
+                for moved in ["augmented", "positions"] {
+                    layout.enter(format!("layer.{layer:02}.{moved}"));
+                    let coupling = group.build(&context, &mut layout);
+                    let key = format!("flow.{}", layer_key(index));
+                    couplings.push(coupling.map_err(|e| e.within(&key))?);
+                }
             }
         }
         Ok(Self {
@@ -127,16 +94,12 @@ impl<T: Real> Flow<T> {
             log_base_scale,
             log_augmentation_scale,
             couplings,
-            knows_rotations: !options
-                .layers
-                .iter()
-                .any(|layer| matches!(layer, CouplingOptions::Nonequivariant(_))),
         })
     }
 
     /// Whether rotated configurations have the same density, whatever the parameters are.
     pub fn knows_rotations(&self) -> bool {
-        self.knows_rotations
+        self.couplings.iter().all(|coupling| coupling.knows_rotations())
     }
 
     /// Particles and dimensions.
@@ -320,26 +283,6 @@ impl<T: Real> Flow<T> {
             body(states, state, arena.rest())
         })
     }
-}
-
-/// One line of registration a coupling.
-fn build<T: Real>(
-    shape: HalfShape,
-    species: &[usize],
-    options: &CouplingOptions,
-    layout: &mut ParameterLayout,
-) -> Result<Box<dyn Coupling<T>>, Error> {
-    Ok(match options {
-        CouplingOptions::Pairwise(options) => {
-            Box::new(PairwiseCoupling::with_species(shape, species, options, layout)?)
-        }
-        CouplingOptions::Projected(options) => {
-            Box::new(ProjectedCoupling::with_species(shape, species, options, layout)?)
-        }
-        CouplingOptions::Nonequivariant(options) => {
-            Box::new(ProjectedCoupling::nonequivariant(shape, species, options, layout)?)
-        }
-    })
 }
 
 /// (moved, conditioning) halves of a state for coupling `index`: even ones move the second half.

@@ -82,7 +82,7 @@ fn on_tape<S: Shape>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{CouplingOptions, FlowOptions, PairwiseOptions};
+    use crate::flow::{FlowOptions, LayerGroup, PairwiseOptions};
     use crate::random::{stream, Purpose};
     use crate::system::System;
     use rand_distr::{Distribution, StandardNormal};
@@ -91,12 +91,13 @@ mod tests {
     #[test]
     fn gradients_on_the_tape_are_those_of_the_flow() {
         let system = System::new(4, 2).unwrap();
-        let pairwise = PairwiseOptions { width: 6, basis: 5, ..PairwiseOptions::default() };
+        let pairwise =
+            PairwiseOptions { repeat: 2, width: 6, basis: 5, ..PairwiseOptions::default() };
         let options = FlowOptions {
-            augmented_copies: 1,
             base_scale: 1.2,
             augmentation_scale: 0.4,
-            layers: vec![CouplingOptions::Pairwise(pairwise); 2],
+            layers: vec![LayerGroup::Pairwise(pairwise)],
+            ..FlowOptions::default()
         };
         let flow = Arc::new(Flow::<f32>::new(system, &options).unwrap());
         let exact = Flow::<f64>::new(system, &options).unwrap();

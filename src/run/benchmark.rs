@@ -11,9 +11,7 @@ use serde::Serialize;
 
 use crate::engine::{count_operations, matrix_product, Kernel, Lane, Matrix, Real, Vector, LANES};
 use crate::error::Error;
-use crate::flow::{
-    Bend, CouplingOptions, Flow, FlowOptions, PairwiseOptions, ProjectedOptions, Projection,
-};
+use crate::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions, ProjectedOptions};
 use crate::random::{stream, Purpose};
 use crate::system::System;
 
@@ -94,17 +92,10 @@ const LARGER: [(&str, usize, usize, f64); 5] = [
     ("cluster110", 110, 3, 2.0),
 ];
 
-/// The flow of the published size with a projection: 12 layers, each two couplings.
-fn published(projection: Projection) -> Vec<CouplingOptions> {
-    let options = ProjectedOptions { projection, ..ProjectedOptions::default() };
-    vec![CouplingOptions::Projected(options); 12]
-}
-
 /// The flow of the recipe for DW4 and LJ13; larger clusters take LJ13's.
-fn pairwise(particles: usize) -> Vec<CouplingOptions> {
-    let (layers, basis, cutoff) = if particles < 13 { (8, 16, 8.0) } else { (6, 20, 5.0) };
-    let options = PairwiseOptions { width: 32, basis, cutoff, ..PairwiseOptions::default() };
-    vec![CouplingOptions::Pairwise(options); layers]
+fn pairwise(particles: usize) -> LayerGroup {
+    let (repeat, basis, cutoff) = if particles < 13 { (8, 16, 8.0) } else { (6, 20, 5.0) };
+    LayerGroup::Pairwise(PairwiseOptions { repeat, basis, cutoff, ..PairwiseOptions::default() })
 }
 
 /// The reference flows, and the recipes' own, whose names contain `filter`; LJ55 and clusters of growing size only if it
@@ -119,9 +110,10 @@ pub fn cases(filter: &str, batch: usize) -> Result<Vec<Case>, Error> {
         LARGER.iter().filter(|(system, ..)| asked(system, "lj55") || asked(system, "cluster"));
     for &(system, particles, dimension, scale) in SYSTEMS.iter().chain(larger) {
         for (flow, layers) in [
-            ("published", published(Projection::Vector)),
-            ("cartesian", published(Projection::Cartesian(Bend::Affine))),
-            ("spherical", published(Projection::Spherical)),
+            // The published sizes are the defaults.
+            ("published", LayerGroup::Vector(ProjectedOptions::default())),
+            ("cartesian", LayerGroup::Cartesian(ProjectedOptions::default())),
+            ("spherical", LayerGroup::Spherical(ProjectedOptions::default())),
             ("pairwise", pairwise(particles)),
         ] {
             let name = format!("{system}-{flow}");
@@ -149,15 +141,15 @@ pub fn cases(filter: &str, batch: usize) -> Result<Vec<Case>, Error> {
 pub fn case(
     name: String,
     system: System,
-    layers: Vec<CouplingOptions>,
+    layers: LayerGroup,
     scale: f64,
     batch: usize,
 ) -> Result<Case, Error> {
     let options = FlowOptions {
-        augmented_copies: 1,
         base_scale: scale,
         augmentation_scale: 0.2 * scale,
-        layers,
+        layers: vec![layers],
+        ..FlowOptions::default()
     };
     let flow = Flow::new(system, &options)?;
     let normal = |sample, count: usize| -> Vec<f64> {

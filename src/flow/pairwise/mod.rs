@@ -27,50 +27,16 @@ mod exponential;
 use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::error::Error;
 
-use super::coupling::refuse;
 use super::radial::{
-    displacement, displacement_vjp, mean, total, Outputs, RadialConditioner, RadialSizes,
+    displacement, displacement_vjp, mean, total, Outputs, PairwiseOptions, RadialConditioner,
 };
-use super::{Coupling, Direction, HalfShape, Initial, ParameterLayout, Vjp};
+use super::{Coupling, CouplingContext, Direction, HalfShape, Initial, ParameterLayout, Vjp};
 use exponential::{PairMatrix, PairMatrixCotangent};
 
 /// Outputs per pair, φ/ρ, α and β/ρ²: the powers of ρ that they are divided by.
 const PAIR_OUTPUTS: [usize; 3] = [1, 0, 2];
 /// Outputs per node: g, s.
 const NODE_OUTPUTS: usize = 2;
-
-/// Sizes of a pairwise coupling.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PairwiseOptions {
-    /// Width of node and pair features.
-    pub width: usize,
-    /// Number of Gaussian distance features, at least 2.
-    pub basis: usize,
-    /// Centre of the last distance feature, in units of length.
-    pub cutoff: f64,
-    /// Angular features of a pair.
-    pub angular: usize,
-    /// Message passes before the read-out.
-    pub message_passes: usize,
-    /// Length c that keeps distances √(r² + c²) smooth at overlap.
-    pub core: f64,
-    /// What the coupling starts as multiplying the noise with; 1 is the identity.
-    pub noise_factor: f64,
-}
-
-impl Default for PairwiseOptions {
-    fn default() -> Self {
-        Self {
-            width: 32,
-            basis: 16,
-            cutoff: 8.0,
-            angular: 0,
-            message_passes: 1,
-            core: 0.1,
-            noise_factor: 1.0,
-        }
-    }
-}
 
 /// The pairwise matrix-exponential coupling (see the module's head).
 #[derive(Debug, Clone)]
@@ -81,49 +47,19 @@ pub struct PairwiseCoupling {
 }
 
 impl PairwiseCoupling {
-    /// Registers the coupling's parameters in `layout`; it starts as the identity. All particles are
-    /// alike.
+    /// Registers the coupling's parameters in `layout`; it starts as the identity, or multiplies
+    /// the noise with the context's factor.
     ///
     /// # Errors
-    /// Those of [`with_species`](Self::with_species).
+    /// [`Error::Parameter`] for an option out of its limits.
     pub fn new(
-        shape: HalfShape,
+        context: &CouplingContext<'_>,
         options: &PairwiseOptions,
         layout: &mut ParameterLayout,
     ) -> Result<Self, Error> {
-        Self::with_species(shape, &[], options, layout)
-    }
-
-    /// The same for particles of these species, numbered from 0; none given means all alike.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] for sizes that make no network.
-    pub fn with_species(
-        shape: HalfShape,
-        species: &[usize],
-        options: &PairwiseOptions,
-        layout: &mut ParameterLayout,
-    ) -> Result<Self, Error> {
-        if options.width == 0 {
-            return refuse("width", "must be at least 1".into());
-        }
-        if options.basis < 2 {
-            return refuse("basis", "must be at least 2".into());
-        }
-        let lengths = [
-            ("cutoff", options.cutoff),
-            ("core", options.core),
-            ("noise_factor", options.noise_factor),
-        ];
-        for (field, value) in lengths {
-            if !(value > 0.0 && value.is_finite()) {
-                return refuse(field, format!("is {value}: use a positive number"));
-            }
-        }
-        let HalfShape { copies, particles, dimension } = shape;
-        let &PairwiseOptions { width, basis, cutoff, angular, message_passes, core, noise_factor } =
-            options;
-        let sizes = RadialSizes { width, basis, cutoff, angular, message_passes, core };
+        options.check()?;
+        let &CouplingContext { half: HalfShape { copies, particles, dimension }, .. } = context;
+        let noise_factor = context.noise_factor;
         // The map starts as the identity, or multiplies the noise: the last layers start at zero.
         let outputs = Outputs {
             powers: &PAIR_OUTPUTS,
@@ -131,8 +67,13 @@ impl PairwiseCoupling {
             nodes: NODE_OUTPUTS,
             last_offset: (noise_factor != 1.0).then(|| ("log_noise_factor", noise_factor.ln())),
         };
-        let conditioner =
-            RadialConditioner::new((particles, dimension), species, &sizes, &outputs, layout);
+        let conditioner = RadialConditioner::new(
+            (particles, dimension),
+            context.species,
+            options,
+            &outputs,
+            layout,
+        );
         Ok(Self { copies, conditioner })
     }
 }

@@ -23,20 +23,19 @@ mod transform;
 
 use std::f64::consts::PI;
 
-use super::attention::{self, Transformer};
-use super::coupling::refuse;
+use super::attention::{NonequivariantOptions, Transformer};
 use super::egnn::{self, Egnn};
-use super::radial::{self as light, RadialNetwork};
-use super::spline::{Ends, SplineShape, MAX_BINS};
+use super::radial::{PairwiseOptions, RadialNetwork};
+use super::spline::{Ends, SplineShape};
 use super::vector_network::VectorNetwork;
-use super::{Coupling, Direction, HalfShape, ParameterLayout, Vjp};
+use super::{Coupling, CouplingContext, Direction, HalfShape, ParameterLayout, Vjp};
 use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::error::Error;
 use coordinates::{Affine, Coordinates, Spherical, Windows};
 use frame::Framed;
-pub use options::{Bend, Network, NonequivariantOptions, ProjectedOptions, Projection};
+pub use options::{Bend, Network, ProjectedOptions, Projection};
 use radial::Radial;
-use transform::{Conditioned, Move, MoveVjp, Plan, Transform, MAX_TRANSFORMS};
+use transform::{Conditioned, Move, MoveVjp, Plan, Transform};
 
 /// A projection coupling; see the [module's source](crate::flow) and E-ACF, section 3.
 #[derive(Debug, Clone)]
@@ -92,16 +91,16 @@ macro_rules! with_transform {
 }
 
 impl Inner {
-    fn new(options: &ProjectedOptions) -> Self {
+    fn new(projection: Projection, options: &ProjectedOptions) -> Self {
         let spline = |range, ends| SplineShape { bins: options.bins, range, ends };
         let distance = spline(options.range, Ends::Ray);
-        match options.projection {
-            Projection::Vector => Self::Vector(Radial { spline: distance }),
-            Projection::Cartesian(Bend::Affine) => Self::Affine(Framed(Affine)),
-            Projection::Cartesian(Bend::Spline) => {
+        match (projection, options.bend) {
+            (Projection::Vector, _) => Self::Vector(Radial { spline: distance }),
+            (Projection::Cartesian, Some(Bend::Spline)) => {
                 Self::Windows(Framed(Windows { spline: spline(2.0 * options.range, Ends::Window) }))
             }
-            Projection::Spherical => {
+            (Projection::Cartesian, _) => Self::Affine(Framed(Affine)),
+            (Projection::Spherical, _) => {
                 let (theta, phi) = (spline(PI, Ends::Segment), spline(2.0 * PI, Ends::Circle));
                 Self::Spherical(Framed(Spherical { splines: [distance, theta, phi] }))
             }
@@ -110,82 +109,39 @@ impl Inner {
 }
 
 impl ProjectedCoupling {
-    /// A coupling between halves of this shape, whose parameters are added to `layout`. With their
-    /// initial values it is the identity. All particles are alike.
+    /// A coupling whose parameters are added to `layout`. With their initial values it is the
+    /// identity.
     ///
     /// # Errors
-    /// Those of [`with_species`](Self::with_species).
+    /// [`Error::Parameter`] for an option out of its limits, too few particles (a frame in 3D needs
+    /// three, anything else two), a dimension other than 2 and 3, and too few vectors for the inner
+    /// transforms.
     pub fn new(
-        half: HalfShape,
+        &CouplingContext { half, species, .. }: &CouplingContext<'_>,
         options: &ProjectedOptions,
         layout: &mut ParameterLayout,
+        projection: Projection,
     ) -> Result<Self, Error> {
-        Self::with_species(half, &[], options, layout)
-    }
-
-    /// The same for particles of these species, numbered from 0; none given means all alike.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] for too few particles (a frame in 3D needs three, anything else two), a
-    /// dimension other than 2 and 3, and for sizes that make no network or no spline.
-    pub fn with_species(
-        half: HalfShape,
-        species: &[usize],
-        options: &ProjectedOptions,
-        layout: &mut ParameterLayout,
-    ) -> Result<Self, Error> {
+        options.check(projection)?;
         let HalfShape { copies, particles, dimension: d } = half;
-        let inner = Inner::new(options);
-        let in_three = d == 3 && options.projection != Projection::Vector;
-        let fewest = if in_three { 3 } else { 2 };
+        let inner = Inner::new(projection, options);
+        let framed = projection != Projection::Vector;
+        let fewest = if framed && d == 3 { 3 } else { 2 };
         if particles < fewest {
-            let problem = format!("is {particles}: use at least {fewest}");
-            return Err(Error::parameter("particles", problem));
+            let problem =
+                format!("needs at least {fewest} particles in {d}D, and there are {particles}");
+            return Err(Error::parameter("coupling", problem));
         }
         if !(2..=3).contains(&d) {
-            return Err(Error::parameter("dimension", format!("is {d}: use 2 or 3")));
+            let problem = format!("works in dimension 2 or 3, not {d}");
+            return Err(Error::parameter("coupling", problem));
         }
-        if !(1..=MAX_BINS).contains(&options.bins) {
-            return refuse("bins", format!("is {}: use 1 to {MAX_BINS}", options.bins));
-        }
-        if !(options.frame_loss.is_finite() && options.frame_loss >= 0.0) {
-            return refuse("frame_loss", format!("is {}: use 0 or more", options.frame_loss));
-        }
-        if !(options.range.is_finite() && options.range > 0.0) {
-            return refuse("range", format!("is {}: use a positive length", options.range));
-        }
-        let usual = if options.projection == Projection::Vector { d } else { 1 };
-        let transforms = options.transforms.unwrap_or(usual);
-        if !(1..=MAX_TRANSFORMS).contains(&transforms) {
-            return refuse("transforms", format!("is {transforms}: use 1 to {MAX_TRANSFORMS}"));
-        }
+        let transforms = options.transforms.unwrap_or(if framed { 1 } else { d });
         let needed = with_transform!(inner, transform => transforms * transform.vectors(d));
         let channels = options.vector_channels.unwrap_or(needed);
         if channels < needed {
-            return refuse(
-                "vector_channels",
-                format!("is {channels}: the inner transforms need {needed}"),
-            );
-        }
-        for (field, size) in [("blocks", options.blocks), ("features", options.features)] {
-            if size == 0 {
-                return refuse(field, "is 0: use at least 1".into());
-            }
-        }
-        if options.basis < 2 {
-            return refuse("basis", format!("is {}: use 2 or more", options.basis));
-        }
-        for (field, length) in [("cutoff", options.cutoff), ("core", options.core)] {
-            if !(length.is_finite() && length > 0.0) {
-                return refuse(field, format!("is {length}: use a positive length"));
-            }
-        }
-        for (field, hidden) in [
-            ("edge_hidden", &options.edge_hidden),
-            ("node_hidden", &options.node_hidden),
-            ("head_hidden", &options.head_hidden),
-        ] {
-            widths(field, hidden)?;
+            let problem = format!("is {channels}: the inner transforms need {needed}");
+            return Err(Error::parameter("vector_channels", problem));
         }
         let parameters = with_transform!(inner, transform => transform.parameters(d));
         let outputs = copies * transforms * parameters;
@@ -204,13 +160,13 @@ impl ProjectedCoupling {
                 Conditioner::Graph(Egnn::new(layout, particles, d, species, &sizes))
             }
             Network::Radial => {
-                let sizes = light::RadialSizes {
+                let sizes = PairwiseOptions {
                     width: options.features,
                     basis: options.basis,
                     cutoff: options.cutoff,
-                    angular: 0,
                     message_passes: options.blocks - 1,
                     core: options.core,
+                    ..PairwiseOptions::default()
                 };
                 let says = (copies * channels, outputs);
                 Conditioner::Radial(RadialNetwork::new(layout, half, species, &sizes, says))
@@ -221,61 +177,36 @@ impl ProjectedCoupling {
         Ok(Self { plan, inner, conditioner, frame_loss })
     }
 
-    /// The baseline without rotational symmetry: affine maps of the Cartesian coordinates about the centre
-    /// of the conditioning half, whose scales and shifts a transformer makes of its coordinates. It
-    /// commutes with translations and with permutations within a species, not with rotations: train it on
-    /// configurations that are turned at random.
+    /// The baseline without rotational symmetry: affine maps of the Cartesian coordinates about the
+    /// centre of the conditioning half, whose scales and shifts a transformer makes of its
+    /// coordinates. It commutes with translations and with permutations within a species, not with
+    /// rotations: train it on configurations that are turned at random.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for sizes that make no network.
+    /// [`Error::Parameter`] for an option out of its limits.
     pub fn nonequivariant(
-        half: HalfShape,
-        species: &[usize],
+        &CouplingContext { half, species, .. }: &CouplingContext<'_>,
         options: &NonequivariantOptions,
         layout: &mut ParameterLayout,
     ) -> Result<Self, Error> {
-        let NonequivariantOptions { blocks, features, heads, .. } = *options;
-        for (field, size) in [("blocks", blocks), ("features", features), ("heads", heads)] {
-            if size == 0 {
-                return refuse(field, "is 0: use at least 1".into());
-            }
-        }
-        if !features.is_multiple_of(heads) {
-            return refuse(
-                "features",
-                format!("is {features}: use a multiple of the {heads} heads"),
-            );
-        }
-        for (field, hidden) in [("hidden", &options.hidden), ("head_hidden", &options.head_hidden)]
-        {
-            widths(field, hidden)?;
-        }
+        options.check()?;
         let HalfShape { copies, particles, dimension } = half;
-        let sizes = attention::Sizes {
-            blocks,
-            features,
-            heads,
-            hidden: &options.hidden,
-            head_hidden: &options.head_hidden,
-            outputs: copies * Affine.parameters(dimension),
-        };
-        let conditioner = Conditioner::Attention(Transformer::new(layout, half, species, &sizes));
-        let plan = Plan { copies, particles, dimension, transforms: 1, channels: 1 };
-        let inner = Inner::Unturned(Framed(Affine));
-        Ok(Self { plan, inner, conditioner, frame_loss: 0.0 })
+        let outputs = copies * Affine.parameters(dimension);
+        let transformer = Transformer::new(layout, half, species, options, outputs);
+        Ok(Self {
+            plan: Plan { copies, particles, dimension, transforms: 1, channels: 1 },
+            inner: Inner::Unturned(Framed(Affine)),
+            conditioner: Conditioner::Attention(transformer),
+            frame_loss: 0.0,
+        })
     }
-}
-
-/// Refuses hidden layers that make no network.
-fn widths(field: &str, hidden: &[usize]) -> Result<(), Error> {
-    if hidden.is_empty() || hidden.contains(&0) {
-        let problem = format!("is {hidden:?}: use at least one positive width");
-        return refuse(field, problem);
-    }
-    Ok(())
 }
 
 impl<T: Real> Coupling<T> for ProjectedCoupling {
+    fn knows_rotations(&self) -> bool {
+        !matches!(self.conditioner, Conditioner::Attention(_))
+    }
+
     fn scratch(&self) -> usize {
         with_network!(&self.conditioner, network => {
             let forward = network.forward_scratch();

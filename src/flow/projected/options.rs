@@ -1,27 +1,37 @@
-//! What projection couplings are made of.
+//! Options of the projection couplings.
 
-/// In which coordinates a node moves.
+use serde::{Deserialize, Serialize};
+
+use super::transform::MAX_TRANSFORMS;
+use crate::error::Error;
+use crate::flow::radial::check_distances;
+use crate::flow::spline::MAX_BINS;
+use crate::limits::{count, layer_widths, number, positive};
+
+/// The coordinates in which a [`ProjectedCoupling`](super::ProjectedCoupling) moves a particle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection {
-    /// The distance to the origin.
+    /// The distance to an origin.
     Vector,
     /// Coordinates in a frame.
-    Cartesian(Bend),
+    Cartesian,
     /// Polar or spherical coordinates in a frame.
     Spherical,
 }
 
 /// How a Cartesian coordinate is transformed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Bend {
     /// Scaled and shifted (RealNVP).
     Affine,
-    /// By a rational-quadratic spline between ± range.
+    /// By a rational-quadratic spline between ± `range`.
     Spline,
 }
 
-/// What makes the vectors and the parameters of a [`ProjectedCoupling`](super::ProjectedCoupling).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What makes the vectors and parameters of a [`ProjectedCoupling`](super::ProjectedCoupling).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Network {
     /// The published equivariant graph network: a perceptron for every directed edge.
     Graph,
@@ -29,47 +39,63 @@ pub enum Network {
     Radial,
 }
 
-/// Sizes of a [`ProjectedCoupling`](super::ProjectedCoupling); the default is the published vector projection.
-#[derive(Debug, Clone, PartialEq)]
+/// Layers of a projection coupling, `coupling = "vector"`, `"cartesian"` or `"spherical"`; the
+/// defaults are the published sizes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ProjectedOptions {
-    /// In which coordinates a node moves.
-    pub projection: Projection,
-    /// Inner transforms, one after the other; `None` is d with the vector projection, else 1.
+    /// Number of layers (default 12).
+    pub repeat: usize,
+    /// How a Cartesian coordinate is transformed (default "affine"); the other projections have
+    /// splines.
+    pub bend: Option<Bend>,
+    /// Inner transforms of a coupling, one after the other (default: as many as there are
+    /// dimensions with the vector projection, else 1).
     pub transforms: Option<usize>,
-    /// Bins of a spline.
+    /// Bins of the rational-quadratic splines (default 8).
     pub bins: usize,
-    /// Distance (or coordinate) from which on nothing moves, in units of length.
+    /// The spline of a distance or of a coordinate ends here, a length, beyond which it is the
+    /// identity (default 10).
     pub range: f64,
-    /// What makes vectors and parameters.
+    /// What makes the vectors and parameters (default "graph", as published; "radial" learns more
+    /// in a given time).
     pub network: Network,
-    /// Rounds over all pairs; the radial network reads out in the last one.
+    /// Message-passing blocks of the graph network; of the radial one, rounds over all pairs
+    /// (default 3).
     pub blocks: usize,
-    /// Invariant features of a node.
+    /// Features per particle (default 128).
     pub features: usize,
-    /// Gaussians of a distance that the radial network sees, at least 2, evenly spaced from 0 to `cutoff`.
+    /// Gaussians of a distance in the radial network, evenly spaced from 0 to `cutoff`
+    /// (default 16).
     pub basis: usize,
-    /// Centre of the last Gaussian, in units of length.
+    /// Centre of the last Gaussian, a length (default 8).
     pub cutoff: f64,
-    /// Length c that keeps distances √(r² + c²) smooth at overlap, in the radial network.
+    /// Length c that keeps distances √(r² + c²) smooth at overlap in the radial network
+    /// (default 0.1).
     pub core: f64,
-    /// Hidden widths of the graph network on edges: messages, shifts, shifts across channels.
+    /// Hidden layers of the graph network on edges: messages, and shifts of vectors (default
+    /// [64, 64]).
     pub edge_hidden: Vec<usize>,
-    /// Hidden widths of the graph network that updates the features.
+    /// Hidden layers of the graph network that updates the features of a particle (default
+    /// [64, 64]).
     pub node_hidden: Vec<usize>,
-    /// Hidden widths of the graph network that makes the parameters of the inner transforms.
+    /// Hidden layers of the graph network that makes the parameters of the inner transforms
+    /// (default [64, 64]).
     pub head_hidden: Vec<usize>,
-    /// Position channels of a copy; `None` is what the inner transforms need.
+    /// Vectors per particle and copy (default: as many as the inner transforms need).
     pub vector_channels: Option<usize>,
-    /// Weight of the loss −ln(1 − |cos ∠(v1, v2)|), averaged over nodes, that keeps the frames of 3D
-    /// from degenerating. It is added to the loss of training, for each coupling, and not to what is
-    /// reported of it.
+    /// Weight of the loss −ln(1 − |cos ∠(v₁, v₂)|), averaged over particles, of the angle between
+    /// the two vectors of a frame, for each coupling, which keeps the frames of the Cartesian and
+    /// spherical projections in 3D from degenerating (default 0: none). For a training whose loss
+    /// jumps; it is not part of the loss that is reported.
     pub frame_loss: f64,
 }
 
 impl Default for ProjectedOptions {
     fn default() -> Self {
         Self {
-            projection: Projection::Vector,
+            repeat: 12,
+            bend: None,
             transforms: None,
             bins: 8,
             range: 10.0,
@@ -88,25 +114,32 @@ impl Default for ProjectedOptions {
     }
 }
 
-/// Sizes of the coupling without rotational symmetry ([`ProjectedCoupling::nonequivariant`]).
-///
-/// [`ProjectedCoupling::nonequivariant`]: super::ProjectedCoupling::nonequivariant
-#[derive(Debug, Clone, PartialEq)]
-pub struct NonequivariantOptions {
-    /// Blocks of attention.
-    pub blocks: usize,
-    /// Features of a node, a multiple of `heads`.
-    pub features: usize,
-    /// Heads of the attention.
-    pub heads: usize,
-    /// Hidden widths of the network that follows the attention in a block.
-    pub hidden: Vec<usize>,
-    /// Hidden widths of the network that makes the scales and shifts.
-    pub head_hidden: Vec<usize>,
-}
-
-impl Default for NonequivariantOptions {
-    fn default() -> Self {
-        Self { blocks: 3, features: 128, heads: 4, hidden: vec![128], head_hidden: vec![64, 64] }
+impl ProjectedOptions {
+    /// Checks every value for layers of `projection`.
+    pub(in crate::flow) fn check(&self, projection: Projection) -> Result<(), Error> {
+        if projection == Projection::Vector && self.frame_loss != 0.0 {
+            let problem = "is for frames, which the vector coupling does without: remove it";
+            return Err(Error::parameter("frame_loss", problem));
+        }
+        if projection != Projection::Cartesian && self.bend == Some(Bend::Affine) {
+            let problem = "is \"affine\", which only the Cartesian coupling has: remove it";
+            return Err(Error::parameter("bend", problem));
+        }
+        if let Some(transforms) = self.transforms {
+            count("transforms", transforms, 1..=MAX_TRANSFORMS)?;
+        }
+        count("bins", self.bins, 2..=MAX_BINS)?;
+        positive("range", self.range, 1e6)?;
+        count("blocks", self.blocks, 1..=64)?;
+        count("features", self.features, 1..=4096)?;
+        check_distances(self.basis, self.cutoff, self.core)?;
+        layer_widths("edge_hidden", &self.edge_hidden)?;
+        layer_widths("node_hidden", &self.node_hidden)?;
+        layer_widths("head_hidden", &self.head_hidden)?;
+        number("frame_loss", self.frame_loss, 0.0..=1e6)?;
+        match self.vector_channels {
+            Some(channels) => count("vector_channels", channels, 1..=64),
+            None => Ok(()),
+        }
     }
 }

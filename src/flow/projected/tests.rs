@@ -97,7 +97,6 @@ fn added(
 #[test]
 fn the_frame_loss_has_its_gradient_and_only_training_sees_it() {
     let options = ProjectedOptions {
-        projection: Projection::Spherical,
         blocks: 1,
         features: 5,
         edge_hidden: vec![5],
@@ -107,7 +106,9 @@ fn the_frame_loss_has_its_gradient_and_only_training_sees_it() {
         ..ProjectedOptions::default()
     };
     let mut layout = ParameterLayout::default();
-    let coupling = ProjectedCoupling::new(HALF, &options, &mut layout).unwrap();
+    let context = CouplingContext::new(HALF);
+    let coupling =
+        ProjectedCoupling::new(&context, &options, &mut layout, Projection::Spherical).unwrap();
     let start = layout.initialize::<f64>(2);
     let theta: Vec<f64> =
         start.iter().zip(normals(3, start.len())).map(|(a, b)| a + 0.3 * b).collect();

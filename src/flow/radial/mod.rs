@@ -25,6 +25,7 @@ mod copies;
 mod displacement;
 mod forward;
 mod network;
+mod options;
 mod pairs;
 mod vjp;
 
@@ -36,29 +37,14 @@ use angular::Angular;
 pub(super) use copies::{mean, total};
 pub(super) use displacement::{displacement, displacement_vjp};
 pub(super) use network::RadialNetwork;
+pub(super) use options::check_distances;
+pub use options::PairwiseOptions;
 use pairs::{Blocks, PairBlock};
 
 /// As many pairs are one block as take no more bytes than this for all that is kept of them, …
 const KEPT_BYTES: usize = 1 << 20;
 /// … and more are taken in blocks of this size, which stay in a second-level cache of 512 KiB with the weights.
 const BLOCK_BYTES: usize = 1 << 18;
-
-/// Sizes of the conditioner.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RadialSizes {
-    /// Width of node and pair features.
-    pub width: usize,
-    /// Gaussian distance features, at least 2.
-    pub basis: usize,
-    /// Centre of the last of them.
-    pub cutoff: f64,
-    /// Angular features of a pair.
-    pub angular: usize,
-    /// Message passes before the read-out.
-    pub message_passes: usize,
-    /// Length c that keeps distances smooth at overlap.
-    pub core: f64,
-}
 
 /// What the conditioner says.
 pub(super) struct Outputs<'a> {
@@ -154,7 +140,7 @@ impl RadialConditioner {
     pub fn new(
         (particles, dimension): (usize, usize),
         species: &[usize],
-        options: &RadialSizes,
+        options: &PairwiseOptions,
         outputs: &Outputs<'_>,
         layout: &mut ParameterLayout,
     ) -> Self {

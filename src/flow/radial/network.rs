@@ -8,7 +8,7 @@
 //! With several copies in each half, y is their mean.
 
 use super::copies::mean;
-use super::{displacement, displacement_vjp, Outputs, RadialConditioner, RadialSizes};
+use super::{displacement, displacement_vjp, Outputs, PairwiseOptions, RadialConditioner};
 use crate::engine::{Arena, Lane, Real, Vector};
 use crate::flow::vector_network::VectorNetwork;
 use crate::flow::{HalfShape, Initial, ParameterLayout};
@@ -33,7 +33,7 @@ impl RadialNetwork {
         layout: &mut ParameterLayout,
         half: HalfShape,
         species: &[usize],
-        sizes: &RadialSizes,
+        sizes: &PairwiseOptions,
         (channels, outputs): (usize, usize),
     ) -> Self {
         let HalfShape { copies, particles, dimension } = half;

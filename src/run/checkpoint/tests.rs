@@ -3,19 +3,18 @@ use std::sync::Arc;
 
 use super::*;
 use crate::files::faults::{with_fault, Fault};
-use crate::flow::{CouplingOptions, Flow, FlowOptions, PairwiseOptions};
+use crate::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions};
 use crate::potential::{DoubleWell, DoubleWellParameters};
 use crate::sampling::AugmentedTarget;
 use crate::train::{Method, Problem};
 
 fn start() -> TrainingState {
     let potential = Arc::new(DoubleWell::new(DoubleWellParameters::new(3, 2)).unwrap());
-    let layer = PairwiseOptions { width: 4, basis: 4, ..PairwiseOptions::default() };
+    let layer = PairwiseOptions { repeat: 1, width: 4, basis: 4, ..PairwiseOptions::default() };
     let options = FlowOptions {
-        augmented_copies: 1,
-        base_scale: 1.0,
         augmentation_scale: 0.3,
-        layers: vec![CouplingOptions::Pairwise(layer)],
+        layers: vec![LayerGroup::Pairwise(layer)],
+        ..FlowOptions::default()
     };
     let flow = Arc::new(Flow::new(crate::system::System::new(3, 2).unwrap(), &options).unwrap());
     let target = AugmentedTarget::new(potential, flow.copies(), 0.3).unwrap();

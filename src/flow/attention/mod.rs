@@ -12,6 +12,8 @@
 //! Particles have no numbers in it: it is equivariant under permutations within a species, and not under
 //! rotations.
 
+mod options;
+
 use super::linear::Linear;
 use super::mlp::{Cotangents, Mlp};
 use super::normalization::{normalize, normalize_vjp};
@@ -19,17 +21,7 @@ use super::species::SpeciesFeatures;
 use super::vector_network::VectorNetwork;
 use super::{rows, HalfShape, Initial, ParameterLayout};
 use crate::engine::{exp, Arena, Lane, Real, Vector};
-
-/// Sizes of the networks.
-pub(super) struct Sizes<'a> {
-    pub blocks: usize,
-    /// A multiple of `heads`.
-    pub features: usize,
-    pub heads: usize,
-    pub hidden: &'a [usize],
-    pub head_hidden: &'a [usize],
-    pub outputs: usize,
-}
+pub use options::NonequivariantOptions;
 
 #[derive(Debug, Clone)]
 struct Layers {
@@ -81,23 +73,24 @@ impl Transformer {
         layout: &mut ParameterLayout,
         half: HalfShape,
         species: &[usize],
-        sizes: &Sizes<'_>,
+        options: &NonequivariantOptions,
+        outputs: usize,
     ) -> Self {
-        let f = sizes.features;
+        let f = options.features;
         let embed = Linear::new(layout, "embed", f, half.copies * half.dimension, 1.0);
         let species = SpeciesFeatures::new(layout, "species", f, species, Initial::Normal(1.0));
-        let blocks = (0..sizes.blocks)
+        let blocks = (0..options.blocks)
             .map(|block| {
                 let name = |part: &str| format!("block.{block}.{part}");
                 Layers {
                     projections: Linear::new(layout, &name("projections"), 3 * f, f, 1.0),
                     mix: Linear::new(layout, &name("mix"), f, f, 1.0),
-                    feed: Mlp::new(layout, &name("feed"), f, sizes.hidden, Some((f, 1.0))),
+                    feed: Mlp::new(layout, &name("feed"), f, &options.hidden, Some((f, 1.0))),
                 }
             })
             .collect();
-        let head = Mlp::new(layout, "head", f, sizes.head_hidden, Some((sizes.outputs, 0.0)));
-        Self { half, features: f, heads: sizes.heads, embed, species, blocks, head }
+        let head = Mlp::new(layout, "head", f, &options.head_hidden, Some((outputs, 0.0)));
+        Self { half, features: f, heads: options.heads, embed, species, blocks, head }
     }
 
     fn block_lanes(&self) -> usize {

@@ -1,0 +1,95 @@
+//! Options of a flow.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{LayerGroup, PairwiseOptions};
+use crate::error::Error;
+use crate::limits::{count, positive};
+
+/// What a flow is made of: `[flow]` of a recipe. Lengths are in the target's units.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowOptions {
+    /// Standard deviation η of the augmented copies around x in the target (default 0.1).
+    pub augmentation_scale: f64,
+    /// Initial standard deviation of the augmented copies around x in the base density; trainable
+    /// (default: `augmentation_scale`). A larger one lets the noise shrink on the way, a little in
+    /// every pairwise coupling, so that a small η resolves hard cores and the first layers still
+    /// take large steps.
+    pub base_augmentation_scale: Option<f64>,
+    /// Initial standard deviation of x in the base density; trainable (default 1).
+    pub base_scale: f64,
+    /// Number M of augmented copies, odd (default 1).
+    pub augmented_copies: usize,
+    /// The layers from the base density to the target (default: 6 pairwise layers). One layer is
+    /// two couplings: the copies a given x, then x given a.
+    pub layers: Vec<LayerGroup>,
+    /// Folder of a run whose trained flow a training starts from, in place of the identity
+    /// (default: none): a flow of the same layers, for another temperature, potential or
+    /// objective; its pairwise layers may have `angular` features in addition. The time and the
+    /// energy evaluations of that run are counted.
+    pub start_from: Option<PathBuf>,
+}
+
+impl Default for FlowOptions {
+    fn default() -> Self {
+        Self {
+            augmentation_scale: 0.1,
+            base_augmentation_scale: None,
+            base_scale: 1.0,
+            augmented_copies: 1,
+            layers: vec![LayerGroup::Pairwise(PairwiseOptions::default())],
+            start_from: None,
+        }
+    }
+}
+
+impl FlowOptions {
+    /// Checks every value.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        positive("augmentation_scale", self.augmentation_scale, 1e3)?;
+        positive("base_scale", self.base_scale, 1e3)?;
+        if let Some(scale) = self.base_augmentation_scale {
+            positive("base_augmentation_scale", scale, 1e3)?;
+            if self.pairwise_couplings() == 0 {
+                let problem = "needs pairwise layers, which the noise shrinks in: remove it";
+                return Err(Error::parameter("base_augmentation_scale", problem));
+            }
+        }
+        let copies = self.augmented_copies;
+        count("augmented_copies", copies, 1..=15)?;
+        if copies.is_multiple_of(2) {
+            let problem = format!(
+                "is {copies}: use an odd number, so that copies and x split into equal halves"
+            );
+            return Err(Error::parameter("augmented_copies", problem));
+        }
+        count("layers (number of groups)", self.layers.len(), 1..=1000)?;
+        let mut groups = self.layers.iter().enumerate();
+        groups.try_for_each(|(i, group)| group.check().map_err(|e| e.within(&layer_key(i))))
+    }
+
+    /// The initial standard deviation of the augmented copies in the base density.
+    pub(super) fn initial_augmentation_scale(&self) -> f64 {
+        self.base_augmentation_scale.unwrap_or(self.augmentation_scale)
+    }
+
+    /// What each pairwise coupling multiplies the noise with at the start: the same factor in all
+    /// of them takes it from the base density's standard deviation to the target's.
+    pub(super) fn noise_factor(&self) -> f64 {
+        let ratio = self.augmentation_scale / self.initial_augmentation_scale();
+        ratio.powf(1.0 / self.pairwise_couplings() as f64)
+    }
+
+    fn pairwise_couplings(&self) -> usize {
+        let pairwise = self.layers.iter().filter(|group| matches!(group, LayerGroup::Pairwise(_)));
+        2 * pairwise.map(LayerGroup::repeat).sum::<usize>()
+    }
+}
+
+/// The key of group number `index` within `[flow]`.
+pub(super) fn layer_key(index: usize) -> String {
+    format!("layers[{index}]")
+}
