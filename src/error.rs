@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// way out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A recipe or target file that does not say what it should.
+    /// A recipe or target file with wrong content.
     #[error("{}: {problem}", file.display())]
     Config {
         /// The file that was read.
@@ -14,7 +14,7 @@ pub enum Error {
         /// What is wrong in it, with the key, and what would be right.
         problem: String,
     },
-    /// A value handed to a constructor that it cannot work with.
+    /// A value that a constructor cannot accept.
     #[error("`{field}` {problem}")]
     Parameter {
         /// The name of the value, as a recipe or the API spells it.
@@ -35,7 +35,7 @@ pub enum Error {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A file that could not be written.
@@ -43,24 +43,24 @@ pub enum Error {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The potential stopped the run.
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),
-    /// Something was examined and is not as it should be; the findings have been shown.
+    /// A check failed; its findings have been printed.
     #[error("{0}")]
     Check(String),
-    /// What went wrong on another rank, in that rank's words.
+    /// An error on another rank.
     #[error("{message}")]
     Elsewhere {
         /// Its exit code.
         exit_code: u8,
-        /// Its words.
+        /// Its message.
         message: String,
     },
-    /// A run that cannot go on, with what was seen and what to try.
+    /// A run that cannot continue: what happened, and what to try.
     #[error("{0}")]
     Run(String),
 }
@@ -96,25 +96,25 @@ impl Error {
     }
 }
 
-/// Why a potential has no number for a configuration.
+/// Why a potential has no energy for a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EvaluationError {
-    /// This configuration has no finite energy: it gets weight zero, is counted and shown.
+    /// This configuration has no finite energy: it gets weight zero and is counted.
     #[error("no finite energy for this configuration: {0}")]
     Recoverable(String),
-    /// The potential cannot go on: the run stops, saves and explains.
+    /// The potential cannot continue: the run saves a checkpoint and stops with this message.
     #[error("the potential failed: {0}")]
     Fatal(String),
 }
 
-/// "did you mean …" when a known word is near, the known words otherwise.
+/// "did you mean …" when a known word is similar, the known words otherwise.
 pub(crate) fn suggest(word: &str, known: &[&str]) -> String {
     let distance = |k: &str| {
         let any_case = edit_distance(&word.to_lowercase(), &k.to_lowercase());
         (any_case, edit_distance(word, k))
     };
     match known.iter().map(|k| (distance(k), k)).min() {
-        // Of a word of one or two letters, something must be left.
+        // A word of one or two letters must not be replaced as a whole.
         Some(((distance, _), near))
             if distance <= near.len() / 2 && distance <= 1 + near.len() / 4 =>
         {

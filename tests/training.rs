@@ -1,6 +1,8 @@
 //! Trainers: gradients without bias, descent, faulty potentials, reproducibility. Each statistical
 //! check has a fixed seed, a bound from its standard error, and a planted error that it must catch.
 
+mod counted;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use boltzflow::error::{Error, EvaluationError};
 use boltzflow::flow::{
     Flow, FlowOptions, LayerGroup, NonequivariantOptions, PairwiseOptions, ProjectedOptions,
 };
-use boltzflow::potential::{Counted, DoubleWell, DoubleWellParameters, Potential};
+use boltzflow::potential::{DoubleWell, DoubleWellParameters, Potential};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::run::{draw_weighted, evaluate, Evaluation, EvaluationOptions};
 use boltzflow::sampling::AugmentedTarget;
@@ -18,6 +20,7 @@ use boltzflow::train::{
     DescentOptions, Estimator, Fab, FabOptions, GuardOptions, Method, Problem, ReplayBuffer,
     ReverseKl, ReverseKlOptions, Schedule, Trainer, TrainingState,
 };
+use counted::Counted;
 use rand_distr::{Distribution, StandardNormal};
 
 // ---------------------------------------------------------------- the pieces of a small problem

@@ -1,4 +1,4 @@
-//! Is a potential what its author thinks it is? What training takes for granted, tried out on it.
+//! Checks on a potential what training takes for granted.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::random::{stream, Purpose};
 pub enum Severity {
     /// As it should be.
     Fine,
-    /// Training works, and the person should know.
+    /// Training works, but the user should know.
     Caution,
     /// Training would be wrong.
     Wrong,
@@ -22,11 +22,11 @@ pub enum Severity {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// One word for it.
+    /// Its name, one word.
     pub what: &'static str,
     /// How bad it is.
     pub severity: Severity,
-    /// The numbers, and what to do where it is not fine.
+    /// The numbers, and what to do if it is not fine.
     pub text: String,
 }
 
@@ -36,12 +36,13 @@ const TYPICAL: usize = 16;
 const STEPS: usize = 300;
 /// Ways to split the particles in two that are tried.
 const MOST_SPLITS: usize = 600;
-/// A change of U under a symmetry that matters in a weight, in kT, and one that rounding explains.
+/// A change of U under a symmetry that matters in a weight, in kT.
 const BROKEN: f64 = 1e-2;
+/// A change that rounding explains.
 const ROUNDING: f64 = 1e-6;
 
-/// Looks at forces, symmetries, overlap, infinity, speed and failures of `potential`; the findings in
-/// this order. Random numbers are fixed. It takes some ten thousand evaluations.
+/// Examines forces, symmetries, overlap, infinity, speed and failures of `potential`; the findings
+/// are in this order. Random numbers are fixed. It takes some ten thousand evaluations.
 ///
 /// # Errors
 /// Only [`EvaluationError::Fatal`].
@@ -66,7 +67,7 @@ pub fn check(potential: &dyn Potential) -> Result<Vec<Finding>, EvaluationError>
     Ok(findings)
 }
 
-/// A potential, with failures as values.
+/// A potential whose recoverable failures are values.
 struct Probe<'a> {
     potential: &'a dyn Potential,
     evaluations: usize,
@@ -74,7 +75,7 @@ struct Probe<'a> {
     last_failure: String,
 }
 
-/// What a potential said about a configuration: `None` for a recoverable failure.
+/// Energy and gradient of a configuration; `None` for a recoverable failure.
 type Answer = Option<(f64, Vec<f64>)>;
 
 impl Probe<'_> {
@@ -147,8 +148,8 @@ fn typical(probe: &mut Probe<'_>) -> Result<Option<Typical>, EvaluationError> {
     Ok((!found.configurations.is_empty()).then_some(found))
 }
 
-/// Gradients along random directions against central differences of fourth order; the closest of several
-/// steps counts, since none suits every potential.
+/// Compares gradients along random directions with central differences of fourth order. The closest
+/// of several step sizes counts, since no single one suits every potential.
 fn forces(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding, EvaluationError> {
     const DIRECTIONS: usize = 8;
     let (mut worst, mut products, mut squares) = (0.0f64, 0.0, 0.0);
@@ -272,8 +273,8 @@ fn overlap(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding, Evaluati
                     what: "overlap",
                     severity: Severity::Wrong,
                     text: format!(
-                        "particles {j} and {i} at a distance of {:.0e}: the energy or gradient is not a \
-                         number; return +∞ or a recoverable error there",
+                        "particles {j} and {i} at a distance of {:.0e}: the energy or gradient is \
+                         not a number; return +∞ or a recoverable error there",
                         share * typical.size
                     ),
                 });
@@ -293,7 +294,8 @@ fn overlap(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding, Evaluati
         return Ok(Finding { what: "overlap", severity: Severity::Wrong, text: text.into() });
     }
     let text = format!(
-        "of {} pairs brought together; U up to {highest:.0e} kT, {failed} of {} without finite energy",
+        "of {} pairs brought together; U up to {highest:.0e} kT, {failed} of {} without finite \
+         energy",
         pairs.len(),
         SHARES.len() * pairs.len()
     );

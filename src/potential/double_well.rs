@@ -65,7 +65,19 @@ impl DoubleWellParameters {
 /// U(x) = Σ_{i<j} [a (r−r0) + b (r−r0)² + c (r−r0)⁴] / T.
 ///
 /// With n = 4, d = 2 and the default coefficients this is DW4 (Köhler, Klein and Noé, "Equivariant
-/// Flows", ICML 2020, whose sum over ordered pairs carries a factor ½).
+/// Flows", ICML 2020, [arXiv 2006.02425](https://arxiv.org/abs/2006.02425), whose sum over ordered
+/// pairs carries a factor ½).
+///
+/// # Examples
+/// The wells of a pair are at r0 ± √(−b/2c) and −b²/4c deep:
+/// ```
+/// use boltzflow::potential::{DoubleWell, DoubleWellParameters, Potential};
+/// let pair = DoubleWell::new(DoubleWellParameters::new(2, 2))?;
+/// let r = 4.0 + f64::sqrt(4.0 / 1.8);
+/// let energy = pair.energy_and_gradient(&[0.0, 0.0, r, 0.0], &mut [0.0; 4])?;
+/// assert!((energy + 16.0 / 3.6).abs() < 1e-12);
+/// # Ok::<(), boltzflow::error::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct DoubleWell {
     system: System,
@@ -92,9 +104,7 @@ impl DoubleWell {
         for (field, value) in [("c", c), ("temperature", temperature)] {
             super::require_positive(field, value)?;
         }
-        if !(r0.is_finite() && r0 >= 0.0) {
-            return Err(Error::parameter("r0", format!("is {r0}: use a length of 0 or more")));
-        }
+        super::require_not_negative("r0", r0)?;
         Ok(Self { system, a: a / temperature, b: b / temperature, c: c / temperature, r0 })
     }
 }

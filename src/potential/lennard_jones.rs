@@ -43,8 +43,22 @@ impl LennardJonesParameters {
 
 /// U(x) = { Σ_{i<j} ε [(r_m/r)¹² − 2 (r_m/r)⁶] + ½ k Σ_i ‖x_i − x̄‖² } / T.
 ///
-/// LJ13 of Midgley et al. (NeurIPS 2023) has ε = 1. iDEM, equivariant flow matching and bgflow sum
-/// over ordered pairs, which is ε = 2 here. Results of the two cannot be compared.
+/// The pair term is that of Lennard-Jones (Proc. Phys. Soc. 43, 461, 1931), with its minimum −ε at
+/// r_m = 2^(1/6) σ. LJ13 of Midgley et al. ([arXiv 2308.10364](https://arxiv.org/abs/2308.10364))
+/// has ε = 1. iDEM ([arXiv 2402.06121](https://arxiv.org/abs/2402.06121)), equivariant flow
+/// matching and bgflow sum over ordered pairs, which is ε = 2 here. Results of the two cannot be
+/// compared.
+///
+/// # Examples
+/// Two particles at the minimum, and the trap:
+/// ```
+/// use boltzflow::potential::{LennardJones, LennardJonesParameters, Potential};
+/// let epsilon = 3.0;
+/// let pair = LennardJones::new(LennardJonesParameters::new(2, 3, epsilon))?;
+/// let energy = pair.energy_and_gradient(&[0.0, 0.0, 0.0, 1.0, 0.0, 0.0], &mut [0.0; 6])?;
+/// assert!((energy - (-epsilon + 0.25)).abs() < 1e-12);
+/// # Ok::<(), boltzflow::error::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LennardJones {
     system: System,
@@ -67,9 +81,7 @@ impl LennardJones {
         for (field, value) in [("epsilon", epsilon), ("r_m", r_m), ("temperature", temperature)] {
             super::require_positive(field, value)?;
         }
-        if !(trap.is_finite() && trap >= 0.0) {
-            return Err(Error::parameter("trap", format!("is {trap}: use a number of 0 or more")));
-        }
+        super::require_not_negative("trap", trap)?;
         Ok(Self {
             system,
             epsilon: epsilon / temperature,
@@ -96,7 +108,7 @@ impl LennardJones {
         Ok(self)
     }
 
-    /// (u, u′(r)/r) of one pair at r² = `squared`, the core untouched.
+    /// (u, u′(r)/r) of one pair at r² = `squared`, without the linear core.
     #[inline(always)]
     fn pair(&self, squared: f64) -> (f64, f64) {
         let inverse = 1.0 / squared;

@@ -1,7 +1,6 @@
 //! Energy functions: the trait that a user implements, and the built-in functional forms.
 
 mod check;
-mod counted;
 mod double_well;
 mod formula;
 mod ipi;
@@ -17,7 +16,6 @@ pub use crate::error::EvaluationError;
 use crate::system::System;
 
 pub use check::{check, Finding, Severity};
-pub use counted::{Counted, Counts};
 pub use double_well::{DoubleWell, DoubleWellParameters};
 pub use formula::{Formula, FormulaParameters, OverAtoms, Particles, PerSpecies};
 pub use ipi::{Ipi, IpiParameters};
@@ -28,20 +26,22 @@ pub use softened::LinearCore;
 /// An energy function U(x)/kT of n particles in d dimensions, with its gradient.
 ///
 /// The density that boltzflow samples is exp(−U(x)) on the subspace of configurations whose centre
-/// of mass is at the origin. U must not change under translation, rotation, reflection and the exchange
-/// of particles of the same [species](Self::species), and must grow as particles leave each other.
+/// of mass is at the origin. U must not change under translation, rotation, reflection and the
+/// exchange of particles of the same [species](Self::species), and must grow as particles leave
+/// each other.
 ///
 /// # How to write one
-/// 1. A struct with the [`System`] and the parameters, checked where it is made: [`Error::Parameter`] by
-///    the name of the field.
-/// 2. [`system`](Self::system) returns the one; [`species`](Self::species) where particles are unlike.
-/// 3. [`energy_and_gradient`](Self::energy_and_gradient): divide by kT, and give ∂U/∂x, not the force. A
-///    pair potential is one call of [`sum_over_pairs`].
-/// 4. Where there is no number, as at an overlap, return [`EvaluationError::Recoverable`] with the
-///    reason; [`EvaluationError::Fatal`] only for what no other configuration will mend, such as a lost
-///    server.
-/// 5. `Registry::with("mine", factory)` gives it a `kind` in target files, and `cli::run` the command line:
-///    see `examples/custom_potential.rs`. Then `… check my_target.toml` looks for mistakes.
+/// 1. A struct with the [`System`] and the parameters. Its constructor checks them and returns
+///    [`Error::Parameter`] with the name of the field.
+/// 2. [`system`](Self::system) returns the system; write [`species`](Self::species) if there are
+///    unlike particles.
+/// 3. [`energy_and_gradient`](Self::energy_and_gradient): divide by kT, and return ∂U/∂x, not the
+///    force. A pair potential is one call of [`sum_over_pairs`].
+/// 4. Where the energy is not finite, as at an overlap, return [`EvaluationError::Recoverable`]
+///    with the reason. [`EvaluationError::Fatal`] is for what would fail for every configuration,
+///    such as a lost server.
+/// 5. `Registry::with("mine", factory)` gives it a `kind` in target files and all commands: see
+///    `examples/custom_potential.rs`. The command `check` then looks for mistakes.
 ///
 /// It is called from several threads at once, on batches of some dozens of configurations.
 pub trait Potential: Send + Sync {
@@ -61,8 +61,8 @@ pub trait Potential: Send + Sync {
     /// overwritten.
     ///
     /// # Errors
-    /// [`EvaluationError::Recoverable`] when this configuration has no finite energy (it gets weight
-    /// zero and is counted), [`EvaluationError::Fatal`] when the run must stop.
+    /// [`EvaluationError::Recoverable`] when this configuration has no finite energy (it gets
+    /// weight zero and is counted), [`EvaluationError::Fatal`] when the run must stop.
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError>;
 
     /// Energies and gradients of a batch: `x` and `gradients` are [samples, particles, dimension],
@@ -86,7 +86,7 @@ pub trait Potential: Send + Sync {
             x.chunks_exact(width).zip(gradients.chunks_exact_mut(width)).zip(energies)
         {
             *energy = match self.energy_and_gradient(x, gradient) {
-                Ok(u) if u.is_finite() && gradient.iter().all(|g| g.is_finite()) => u,
+                Ok(u) if pairs::all_finite(u, gradient) => u,
                 Ok(_) | Err(EvaluationError::Recoverable(_)) => {
                     failures += 1;
                     gradient.fill(0.0);
@@ -145,6 +145,15 @@ macro_rules! delegate_to_pointee {
 }
 
 delegate_to_pointee!(&P, Box<P>, Arc<P>);
+
+/// Refuses a parameter that is negative or not finite.
+fn require_not_negative(field: &str, value: f64) -> Result<(), Error> {
+    if value.is_finite() && value >= 0.0 {
+        Ok(())
+    } else {
+        Err(Error::parameter(field, format!("is {value}: use a number of 0 or more")))
+    }
+}
 
 /// Refuses a parameter that is not a positive number.
 fn require_positive(field: &str, value: f64) -> Result<(), Error> {

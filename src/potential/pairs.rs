@@ -6,13 +6,14 @@ use crate::system::System;
 
 /// Energy Σ_{i<j} u(r_ij) + ½ k Σ_i ‖x_i − x̄‖² and its gradient, in one pass over the pairs.
 ///
-/// `radial` maps the squared distance r² to (u, u′(r)/r), u in units of kT: so a form in even powers
-/// of r needs no square root. `trap` is k in kT per squared length, 0 for none. `x` and `gradient`
-/// are row-major [particles, dimension]; `gradient` is overwritten.
+/// `radial` maps the squared distance r² to (u, u′(r)/r), u in units of kT, so that a form in even
+/// powers of r needs no square root. `trap` is k in kT per squared length, 0 for none. `x` and
+/// `gradient` are row-major [particles, dimension]; `gradient` is overwritten.
 ///
 /// # Errors
 /// [`EvaluationError::Recoverable`] when two particles coincide (there the gradient has no
-/// direction), when the sum overflows, or when a coordinate is not finite; the closest pair is named.
+/// direction), when the sum overflows, or when a coordinate is not finite; it names the closest
+/// pair.
 /// [`EvaluationError::Fatal`] when the slices do not fit `system`.
 ///
 /// # Examples
@@ -37,16 +38,13 @@ pub fn sum_over_pairs(
     trap: f64,
     radial: impl Fn(f64) -> (f64, f64),
 ) -> Result<f64, EvaluationError> {
-    let expected = system.coordinates();
-    if x.len() != expected || gradient.len() != expected {
-        return Err(wrong_length(expected, x, gradient));
-    }
+    check_lengths(system.coordinates(), x, gradient)?;
     let (energy, closest) = match system.dimension() {
         2 => sum::<2>(x, gradient, trap, radial),
         _ => sum::<3>(x, gradient, trap, radial),
     };
     // A form that is finite at r = 0 still has no gradient there.
-    if closest > 0.0 && energy.is_finite() && gradient.iter().all(|g| g.is_finite()) {
+    if closest > 0.0 && all_finite(energy, gradient) {
         Ok(energy)
     } else {
         Err(EvaluationError::Recoverable(explain(system.dimension(), x)))
@@ -101,14 +99,26 @@ fn sum<const D: usize>(
     (energy, closest)
 }
 
-/// Slices that do not fit the system.
-#[cold]
-pub(super) fn wrong_length(expected: usize, x: &[f64], gradient: &[f64]) -> EvaluationError {
-    EvaluationError::Fatal(format!(
-        "{} coordinates and a gradient of {} were given where {expected} are expected",
-        x.len(),
-        gradient.len()
-    ))
+/// Whether a configuration has an energy and a gradient.
+#[inline(always)]
+pub(super) fn all_finite(energy: f64, gradient: &[f64]) -> bool {
+    energy.is_finite() && gradient.iter().all(|g| g.is_finite())
+}
+
+/// Refuses slices that do not fit the system.
+#[inline(always)]
+pub(super) fn check_lengths(
+    expected: usize,
+    x: &[f64],
+    gradient: &[f64],
+) -> Result<(), EvaluationError> {
+    let (x, gradient) = (x.len(), gradient.len());
+    if x == expected && gradient == expected {
+        return Ok(());
+    }
+    Err(EvaluationError::Fatal(format!(
+        "{x} coordinates and a gradient of {gradient} were given where {expected} are expected"
+    )))
 }
 
 /// Why this configuration has no finite energy.
@@ -144,7 +154,7 @@ mod tests {
     fn message(x: &[f64]) -> String {
         let system = System::new(3, 2).unwrap();
         let mut gradient = [0.0; 6];
-        // Finite at r = 0, with a kink there: the overlap must be seen all the same.
+        // Finite at r = 0, with a kink there: the overlap must still be found.
         sum_over_pairs(system, x, &mut gradient, 0.0, |r2| (r2.sqrt(), 1.0 / r2.sqrt()))
             .unwrap_err()
             .to_string()

@@ -3,6 +3,16 @@
 /// Below a radius a pair term u(r) is replaced by its tangent there:
 /// u(r_c) + u′(r_c)(r − r_c) for r < r_c, so that value and slope stay continuous and the energy of
 /// overlapping particles stays finite. Exact when r_c = 0.
+///
+/// # Examples
+/// u = 1/r² with a core of radius ½, where u = 4 and u′ = −16:
+/// ```
+/// use boltzflow::potential::LinearCore;
+/// let radial = |squared: f64| (1.0 / squared, -2.0 / (squared * squared));
+/// let core = LinearCore::of(radial, 0.5);
+/// let (u, _) = core.apply(0.25 * 0.25, radial);
+/// assert_eq!(u, 4.0 + 16.0 * (0.5 - 0.25));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct LinearCore {
     radius_squared: f64,

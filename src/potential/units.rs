@@ -1,8 +1,8 @@
 //! Quantities with units as strings, such as "300 K", "1.5 kJ/mol" or "1000 kJ/mol/nm^2".
 //!
-//! Everything is brought to joule, metre and kelvin; `mol` is the number of particles in a mole and
-//! angles are numbers in radians. The constants are those of the SI and of CODATA 2022 (Mohr et al.,
-//! physics.nist.gov/constants).
+//! Everything is converted to joule, metre and kelvin; `mol` is the number of particles in a mole
+//! and angles are numbers in radians. The constants are those of the SI and of CODATA 2022 (Mohr et
+//! al., physics.nist.gov/constants).
 
 use std::str::FromStr;
 
@@ -78,8 +78,8 @@ pub struct Quantity {
 impl FromStr for Quantity {
     type Err = String;
 
-    /// A number, then units: names with whole powers (`nm^2`, `nm^-2`), multiplied by a space or `*`
-    /// and divided by `/`, from left to right. Without units it is a plain number.
+    /// A number, then units: names with whole powers (`nm^2`, `nm^-2`), multiplied by a space or
+    /// `*` and divided by `/`, from left to right. Without units it is a plain number.
     ///
     /// # Errors
     /// What is wrong and what would be right, to stand behind the name of a field.
@@ -119,7 +119,8 @@ impl Quantity {
                 Ok(power) if (-12..=12).contains(&power) => (name, power),
                 _ => {
                     return Err(format!(
-                        "is \"{text}\": the power `{power}` of `{name}` is no whole number from -12 to 12"
+                        "is \"{text}\": the power `{power}` of `{name}` is not a whole number \
+                         from -12 to 12"
                     ))
                 }
             },
@@ -300,8 +301,8 @@ mod tests {
             ("300 k", "did you mean `K`"),
             ("K", "write a number and a unit"),
             ("1.5 kJ/mol/", "a unit is missing"),
-            ("1 nm^two", "no whole number"),
-            ("1 nm^13", "no whole number"),
+            ("1 nm^two", "not a whole number"),
+            ("1 nm^13", "not a whole number"),
             ("1 Kelvins", "there is no unit"),
             ("1e999 J", "not finite"),
             ("", "write a number and a unit"),

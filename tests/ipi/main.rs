@@ -1,6 +1,8 @@
-//! Potentials behind i-PI's socket protocol: the numbers arrive, whoever answers, and no client can do
-//! a run more harm than to leave it alone.
+//! Potentials behind i-PI's socket protocol: the numbers arrive, whichever client answers, and the
+//! worst that a client can do to a run is to leave it without an answer.
 
+#[path = "../counted/mod.rs"]
+mod counted;
 mod fake;
 mod fuzz;
 
@@ -10,12 +12,11 @@ use std::time::{Duration, Instant};
 
 use boltzflow::config::{Recipe, Registry};
 use boltzflow::error::{Error, EvaluationError};
-use boltzflow::potential::{
-    Counted, Ipi, IpiParameters, LennardJones, LennardJonesParameters, Potential,
-};
+use boltzflow::potential::{Ipi, IpiParameters, LennardJones, LennardJonesParameters, Potential};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
 use boltzflow::train::TrainingState;
+use counted::Counted;
 use fake::{Fake, Fault};
 use rand::Rng;
 
@@ -182,7 +183,7 @@ fn a_configuration_without_an_energy_fails_by_itself() {
         let last = &x[3 * coordinates..];
         assert!(deviation(&got.0[3..], &batch(&whole, last).0) < 1e-12);
         for (sample, words) in
-            ["no finite number", "outside the cell", "outside the cell"].into_iter().enumerate()
+            ["not a finite number", "outside the cell", "outside the cell"].into_iter().enumerate()
         {
             let x = &x[sample * coordinates..(sample + 1) * coordinates];
             let error = server.energy_and_gradient(x, &mut vec![0.0; coordinates]).unwrap_err();

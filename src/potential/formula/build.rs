@@ -1,4 +1,4 @@
-//! From the keys of a target file to compiled terms.
+//! Compiles the keys of a target file to terms.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::syntax::{is_name, is_reserved, parse, Meaning};
 use crate::error::{suggest, Error};
 use crate::system::System;
 
-/// More species, particles with formulas or listed terms than this are a slip of the keyboard.
+/// Limits that only a typing error exceeds.
 const MOST_SPECIES: usize = 32;
 const MOST_PARTICLES: usize = 10_000;
 const MOST_TERMS: usize = 10_000;
@@ -103,7 +103,7 @@ impl Builder<'_> {
                 check_name(&format!("species.{name}.{key}"), key, *value)?;
             }
         }
-        // A name that one species has and another lacks would be an unknown name in some pairs only.
+        // A name that only some species have would be unknown in some pairs only.
         let all = |name: &str| self.parameters.species.get(name);
         for name in kinds.iter().filter(|_| !self.parameters.species.is_empty()) {
             for (other, values) in &self.parameters.species {
@@ -177,7 +177,8 @@ impl Builder<'_> {
         Program::compile(&mut graph, over_kt, variables.len()).map_err(wrong)
     }
 
-    /// Whether r_ab and r_bc can be exchanged in a formula; found where the graph has equal parts once.
+    /// Whether r_ab and r_bc can be exchanged in a formula. Equal parts exist once in a graph, so
+    /// equal formulas have the same root.
     fn is_reversible(&self, key: &str, text: &str, variables: &[&str]) -> Result<bool, Error> {
         let mut exchanged = variables.to_vec();
         if let [_, r_ab, r_bc, _] = exchanged.as_mut_slice() {
@@ -323,7 +324,7 @@ impl Builder<'_> {
 
 fn check_name(key: &str, name: &str, value: f64) -> Result<(), Error> {
     if !is_name(name) {
-        let problem = "is no name for a formula: use letters, digits and _, a letter first";
+        let problem = "cannot be a name in a formula: use letters, digits and _, a letter first";
         return Err(Error::parameter(key, problem));
     }
     if is_reserved(name) {

@@ -39,7 +39,7 @@ pub(super) struct Terms {
     pub dihedrals: Vec<Listed<4>>,
 }
 
-/// Sixteen configurations and what becomes of them.
+/// Sixteen configurations with their energies and gradients.
 pub(super) struct Tile<'a> {
     /// [particles · dimension].
     pub x: &'a mut [Row],
@@ -107,7 +107,8 @@ impl Terms {
         }
     }
 
-    /// Terms in the position from the centre of mass; what they do to the centre goes to all.
+    /// Terms in the position from the centre of mass. The gradient by the centre is shared by all
+    /// particles.
     fn external_sum<const D: usize>(&self, tile: &mut Tile<'_>) {
         let n = self.species.len();
         let mean_of = |rows: &[Row]| -> [Row; D] {
@@ -185,7 +186,7 @@ fn pull_pair<const D: usize>(
     }
 }
 
-/// A term in the distance of two atoms. Where they coincide its direction is not a number.
+/// A term in the distance of two atoms. Where they coincide, the gradient is NaN.
 #[inline(always)]
 fn bond<const D: usize>(tile: &mut Tile<'_>, program: &Program, atoms: [usize; 2]) {
     let (difference, r) = separation::<D>(tile.x, atoms);
@@ -288,8 +289,8 @@ fn angle<const D: usize>(tile: &mut Tile<'_>, program: &Program, [a, b, c]: [usi
     pull::<D>(tile.gradient, b, (&u_back, &u), (&v_back, &v));
 }
 
-/// A term in the dihedral angle a–b–c–d: 0 when a and d are on the same side, π opposite; the gradient
-/// as in Blondel and Karplus, J. Comput. Chem. 17, 1132 (1996).
+/// A term in the dihedral angle a–b–c–d: 0 when a and d are on the same side, π on opposite sides.
+/// The gradient is that of Blondel and Karplus, J. Comput. Chem. 17, 1132 (1996).
 fn dihedral<const D: usize>(tile: &mut Tile<'_>, program: &Program, [a, b, c, d]: [usize; 4]) {
     let (first, axis, last) =
         (vector::<D>(tile.x, b, a), vector::<D>(tile.x, c, b), vector::<D>(tile.x, d, c));

@@ -1,9 +1,9 @@
 //! Energy functions written as formulas in a target file: no Rust, and half the speed of it.
 //!
 //! The text becomes a graph with symbolic derivatives (`syntax`, `graph`), the graph a list of
-//! instructions over sixteen numbers (`program`), and those run over sixteen configurations at a time
-//! (`evaluate`). The parser is our own because the sign must bind as on paper, errors must have a place,
-//! and no input may overflow the stack.
+//! instructions over sixteen numbers (`program`), and those run over sixteen configurations at a
+//! time (`evaluate`). The parser is our own because a sign must bind as on paper (−x² = −(x²)),
+//! errors must name a place, and no input may overflow the stack.
 
 mod build;
 mod evaluate;
@@ -17,17 +17,35 @@ use std::sync::Arc;
 
 use self::evaluate::{Listed, Terms, Tile};
 use self::program::{Row, WIDTH};
+use super::pairs::{all_finite, check_lengths, explain};
 use super::{EvaluationError, Potential};
 use crate::error::Error;
 use crate::system::System;
 
 pub use self::parameters::{FormulaParameters, OverAtoms, Particles, PerSpecies};
 
-/// U(x) = { Σ_{i<j} pair(r_ij) + Σ_i external(x_i − x̄) + bonds + angles + dihedrals } / T, each term a
-/// formula.
+/// U(x) = { Σ_{i<j} pair(r_ij) + Σ_i external(x_i − x̄) + bonds + angles + dihedrals } / T, where
+/// each term is a formula.
 ///
-/// Particles are alike when they have the same species and exchanging them leaves the lists of bonds,
-/// angles and dihedrals as they are.
+/// Particles are alike when they have the same species and exchanging them leaves the lists of
+/// bonds, angles and dihedrals as they are. Gradients come from symbolic derivatives.
+///
+/// # Examples
+/// A spring of length 2 between two particles:
+/// ```
+/// use boltzflow::potential::{Formula, Potential};
+/// let keys = r#"
+///     dimension = 2
+///     particles = 2
+///     pair = "k/2*(r - 2)^2"
+///     parameters = { k = 3.0 }
+/// "#;
+/// let spring = Formula::new(toml::from_str(keys)?)?;
+/// let mut gradient = [0.0; 4];
+/// assert_eq!(spring.energy_and_gradient(&[0.0, 0.0, 3.0, 0.0], &mut gradient)?, 1.5);
+/// assert_eq!(gradient, [-3.0, 0.0, 3.0, 0.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Formula {
     system: System,
@@ -98,16 +116,13 @@ impl Potential for Formula {
     }
 
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
-        let expected = self.system.coordinates();
-        if x.len() != expected || gradient.len() != expected {
-            return Err(super::pairs::wrong_length(expected, x, gradient));
-        }
+        check_lengths(self.system.coordinates(), x, gradient)?;
         let mut energy = [0.0];
         self.with_space(|space| self.tile(x, &mut energy, gradient, space));
-        if energy[0].is_finite() && gradient.iter().all(|g| g.is_finite()) {
+        if all_finite(energy[0], gradient) {
             return Ok(energy[0]);
         }
-        Err(EvaluationError::Recoverable(super::pairs::explain(self.system.dimension(), x)))
+        Err(EvaluationError::Recoverable(explain(self.system.dimension(), x)))
     }
 
     fn energies_and_gradients(
@@ -117,10 +132,7 @@ impl Potential for Formula {
         gradients: &mut [f64],
     ) -> Result<usize, EvaluationError> {
         let width = self.system.coordinates();
-        let expected = width * energies.len();
-        if x.len() != expected || gradients.len() != expected {
-            return Err(super::pairs::wrong_length(expected, x, gradients));
-        }
+        check_lengths(width * energies.len(), x, gradients)?;
         let tiles = x.chunks(WIDTH * width).zip(gradients.chunks_mut(WIDTH * width));
         self.with_space(|space| {
             for ((x, gradients), energies) in tiles.zip(energies.chunks_mut(WIDTH)) {
@@ -129,7 +141,7 @@ impl Potential for Formula {
         });
         let mut failures = 0;
         for (energy, gradient) in energies.iter_mut().zip(gradients.chunks_exact_mut(width)) {
-            if !(energy.is_finite() && gradient.iter().all(|g| g.is_finite())) {
+            if !all_finite(*energy, gradient) {
                 failures += 1;
                 *energy = f64::INFINITY;
                 gradient.fill(0.0);
@@ -158,8 +170,8 @@ impl Potential for Formula {
     }
 }
 
-/// The classes of particles that may be exchanged. Two may be when they have one species and the lists
-/// are the same after the exchange, which is an equivalence.
+/// The classes of particles that may be exchanged. Two particles may be exchanged when they are of
+/// one species and the lists are the same afterwards, which is an equivalence.
 fn alike(terms: &Terms) -> Vec<usize> {
     let n = terms.species.len();
     // Each with the number of its formula.

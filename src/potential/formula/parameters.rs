@@ -26,8 +26,8 @@ pub struct FormulaParameters {
     /// Energies in the distance `r` of two listed atoms.
     #[serde(default)]
     pub bonds: Vec<OverAtoms<2>>,
-    /// Energies in the angle `theta` of three listed atoms a, b, c at b, and their distances `r_ab`,
-    /// `r_bc`, `r_ac`.
+    /// Energies in the angle `theta` at b of three listed atoms a, b, c, and in their distances
+    /// `r_ab`, `r_bc`, `r_ac`.
     #[serde(default)]
     pub angles: Vec<OverAtoms<3>>,
     /// Energies in the dihedral angle `phi` of four listed atoms.
@@ -36,8 +36,8 @@ pub struct FormulaParameters {
     /// Numbers with names, for all formulas.
     #[serde(default)]
     pub parameters: BTreeMap<String, f64>,
-    /// Numbers with names for each species: a formula of pairs sees `NAME_i` and `NAME_j`, one of
-    /// particles `NAME_i`.
+    /// Numbers with names for each species: `NAME_i` and `NAME_j` in a formula of pairs, `NAME_i`
+    /// in one of particles.
     #[serde(default)]
     pub species: BTreeMap<String, BTreeMap<String, f64>>,
 }
@@ -49,7 +49,7 @@ fn one() -> f64 {
 /// A number of particles that are all alike, or the species of each.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Particles {
-    /// So many.
+    /// This many particles, all alike.
     Alike(usize),
     /// Names of species.
     Named(Vec<String>),

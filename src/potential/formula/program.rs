@@ -95,8 +95,8 @@ impl Program {
             instructions.push((instruction, to));
             if instructions.len() > LONGEST {
                 return Err(format!(
-                    "needs more than {LONGEST} operations with its derivatives: write the potential \
-                     in Rust"
+                    "needs more than {LONGEST} operations with its derivatives: write the \
+                     potential in Rust"
                 ));
             }
         }

@@ -1,16 +1,16 @@
-//! The text of a formula to a graph, with the place of whatever is wrong.
+//! Parses the text of a formula to a graph; errors name the place of what is wrong.
 //!
-//! Numbers, names, `+ - * / ^`, parentheses and functions. `^` binds to the right and before a sign, as
-//! on paper: −x^2 = −(x²).
+//! Numbers, names, `+ - * / ^`, parentheses and functions. `^` binds to the right and before a
+//! sign, as on paper: −x^2 = −(x²).
 
 use std::collections::BTreeMap;
 
 use super::graph::{Function, Graph, Id, Operation};
 use crate::error::suggest;
 
-/// More characters than this are no formula that anybody wrote.
+/// Most bytes of a formula.
 const LONGEST: usize = 10_000;
-/// Parentheses, signs and powers within each other.
+/// Most levels of nested parentheses, signs and powers.
 const DEEPEST: usize = 100;
 
 const FUNCTIONS: [(&str, Function); 14] = [
@@ -41,7 +41,7 @@ pub(super) enum Meaning {
     Parameter(f64),
 }
 
-/// Whether the grammar has a use of its own for `name`.
+/// Whether `name` has a meaning of its own in formulas.
 pub(super) fn is_reserved(name: &str) -> bool {
     name == "pi"
         || FUNCTIONS.iter().any(|(known, _)| *known == name)
@@ -81,7 +81,7 @@ pub(super) fn parse(
         Some(c) if continues_name(c) || c == '(' => {
             Err(parser.wrong("an operator is missing before this: write `*` for products"))
         }
-        Some(c) => Err(parser.wrong(&format!("`{c}` is no operator: use + - * / ^"))),
+        Some(c) => Err(parser.wrong(&format!("`{c}` is not an operator: use + - * / ^"))),
     }
 }
 
@@ -105,7 +105,7 @@ impl Parser<'_> {
         &self.text[self.at..]
     }
 
-    /// The next character that is no space.
+    /// The next character that is not a space.
     fn peek(&mut self) -> Option<char> {
         self.at = self.text.len() - self.rest().trim_start().len();
         self.rest().chars().next()
@@ -142,7 +142,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What binds at least as strongly as `weakest`.
+    /// An expression of operators that bind at least as strongly as `weakest`.
     fn expression(&mut self, weakest: u8) -> Result<Id, String> {
         self.depth += 1;
         if self.depth > DEEPEST {
@@ -202,7 +202,7 @@ impl Parser<'_> {
             Some(c) if c.is_ascii_digit() || c == '.' => self.number(),
             Some(c) if c.is_alphabetic() => self.name(),
             Some(')') => Err(self.wrong("a number, a name or a `(` is missing before this")),
-            _ => Err(self.wrong("here should be a number, a name or a `(`")),
+            _ => Err(self.wrong("a number, a name or a `(` should stand here")),
         }
     }
 
@@ -216,7 +216,7 @@ impl Parser<'_> {
             Some(c) if continues_name(c) || c == '(' => {
                 Err(self.wrong("an operator is missing before this: write `*` for products"))
             }
-            Some(_) => Err(self.wrong("here should be an operator or a `)`")),
+            Some(_) => Err(self.wrong("an operator or a `)` should stand here")),
         }
     }
 
@@ -239,7 +239,7 @@ impl Parser<'_> {
         self.at = end;
         match self.text[start..end].parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(self.graph.constant(value)),
-            _ => Err(self.wrong_at(start, "this is no finite number")),
+            _ => Err(self.wrong_at(start, "this is not a finite number")),
         }
     }
 
@@ -275,7 +275,7 @@ impl Parser<'_> {
         let two = FUNCTIONS_OF_TWO.iter().find(|(known, _)| *known == name);
         if one.is_none() && two.is_none() {
             if self.names.contains_key(name) {
-                let problem = format!("`{name}` is no function: write `*` for products");
+                let problem = format!("`{name}` is not a function: write `*` for products");
                 return Err(self.wrong_at(start, &problem));
             }
             let known: Vec<&str> =

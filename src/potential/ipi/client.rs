@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::address::{Stream, Timed};
 use super::protocol::{self, Answer, Fault, Status};
 
-/// Edge of the cubic cell that clients are sent, in bohr (53 nm). There is no periodic box; the cell
-/// is as large as neighbour lists on a grid of it can bear.
+/// Edge of the cubic cell that clients are sent, in bohr (53 nm). It stands for no periodic box;
+/// the cell is as large as neighbour lists on a grid can still handle.
 pub(super) const CELL: f64 = 1000.0;
 
 /// A connected client.
@@ -24,9 +24,9 @@ impl Client {
         Self { stream: BufReader::new(Timed::new(stream)), limit, message: Vec::new() }
     }
 
-    /// Asks the client how it is.
+    /// Asks for the status of the client.
     pub fn ask(&mut self) -> Result<(), Fault> {
-        self.say("STATUS")
+        self.send_name("STATUS")
     }
 
     /// Waits until the client, which has been asked, is ready for positions.
@@ -45,26 +45,26 @@ impl Client {
     pub fn evaluate(&mut self, positions: &[f64]) -> Result<Answer, Fault> {
         protocol::positions(CELL, positions, &mut self.message);
         self.send()?;
-        // Messages of their own: some clients read names with a single call. The forces are asked for
-        // before the client says that it has them, which saves one way there and back.
+        // Separate messages: some clients read names with a single call. The forces are requested
+        // before the client reports that it has them, which saves a round trip.
         self.ask()?;
-        self.say("GETFORCE")?;
+        self.send_name("GETFORCE")?;
         expect(protocol::read_status(&mut self.stream)?, Status::HaveData, "HAVEDATA")?;
         protocol::read_forces(&mut self.stream, positions.len() / 3)
     }
 
-    /// Sends the client home.
+    /// Tells the client to exit.
     pub fn dismiss(mut self) {
-        let _ = self.say("EXIT");
+        let _ = self.send_name("EXIT");
     }
 
-    fn say(&mut self, name: &str) -> Result<(), Fault> {
+    fn send_name(&mut self, name: &str) -> Result<(), Fault> {
         self.message.clear();
         self.message.extend(protocol::name(name));
         self.send()
     }
 
-    /// Sends the message and gives the answer its time.
+    /// Sends the message; the time limit of the answer starts now.
     fn send(&mut self) -> Result<(), Fault> {
         let stream = self.stream.get_mut();
         stream.allow(self.limit);

@@ -1,23 +1,4 @@
 //! Energies and forces of another program, through i-PI's socket protocol.
-//!
-//! boltzflow is the server, i-PI's own role, and whatever computes forces for i-PI is a client: ASE
-//! (`SocketClient`, with any of its calculators), i-PI's drivers, LAMMPS (`fix ipi`), CP2K and others.
-//! `examples/ipi/README.md` has a worked example. In a target file:
-//!
-//! ```toml
-//! format = 1
-//! name = "argon4"
-//! kind = "ipi"
-//! address = "unix:argon4"             # or "localhost:31415"
-//! species = ["Ar", "Ar", "Ar", "Ar"]  # in the order of the clients' atoms
-//! length = "3.4 angstrom"             # the length that counts as 1
-//! temperature = "30 K"
-//! trap = 1.0
-//! ```
-//!
-//! Any number of clients may connect, at any time; configurations go to whoever is free, and more
-//! of them are under way than there are threads. A client that breaks off, takes too long or talks
-//! nonsense is dropped with a warning, may connect again, and what it had in hand goes to another one.
 
 mod address;
 mod client;
@@ -31,7 +12,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{require_positive, units, EvaluationError, Potential};
+use super::pairs::{all_finite, check_lengths};
+use super::{require_not_negative, require_positive, units, EvaluationError, Potential};
 use crate::error::Error;
 use crate::parallel::team;
 use crate::system::System;
@@ -44,20 +26,20 @@ use protocol::Answer;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IpiParameters {
-    /// Where clients connect: `HOST:PORT`, or `unix:NAME` for the UNIX socket /tmp/ipi_NAME, the name
-    /// that clients know. With port 0 the system chooses one.
+    /// Where clients connect: `HOST:PORT`, or `unix:NAME` for the UNIX socket /tmp/ipi_NAME, where
+    /// NAME is what clients are given. With port 0 the system chooses one.
     pub address: String,
-    /// A symbol for every particle, in the order of the clients' atoms. Particles of the same symbol
-    /// are those that can be exchanged without changing the energy: where the clients' force field has
-    /// bonds between certain atoms, unlike ones need names of their own, such as "H1" and "H2". The
-    /// protocol does not carry them, so each client must know its own atoms.
+    /// A symbol for every particle, in the order of the clients' atoms. Particles with the same
+    /// symbol can be exchanged without changing the energy: where the clients' force field has
+    /// bonds between certain atoms, unlike ones need different symbols, such as "H1" and "H2". The
+    /// protocol does not carry symbols, so each client must know its own atoms.
     pub species: Vec<String>,
     /// The length that counts as 1, such as "1 angstrom" or a molecule's size.
     pub length: String,
     /// Temperature such as "300 K", or kT such as "2.5 kJ/mol".
     pub temperature: String,
-    /// Stiffness k of a trap around the centre of mass, in kT per squared length (default 0). What
-    /// can fly apart needs one: without, exp(−U) cannot be normalised.
+    /// Stiffness k of a trap around the centre of mass, in kT per squared length (default 0). A
+    /// system that can fly apart needs one: without it exp(−U) cannot be normalised.
     #[serde(default)]
     pub trap: f64,
     /// Seconds that a client may take for an answer before it is dropped (default 300).
@@ -72,15 +54,39 @@ fn five_minutes() -> f64 {
     300.0
 }
 
-/// U(x) = V(x)/kT + ½ k Σ_i ‖x_i − x̄‖², where V is what clients answer.
+/// U(x) = V(x)/kT + ½ k Σ_i ‖x_i − x̄‖², where another program computes V, as a client of i-PI's
+/// socket protocol.
 ///
-/// Clients get positions around the origin in a cubic cell of 1000 bohr, which stands for none: a
-/// periodic system is not to be sampled this way.
+/// boltzflow is the server, the role that i-PI has, and any program that computes forces for i-PI
+/// is a client: ASE (`SocketClient`, with any of its calculators), i-PI's drivers, LAMMPS (`fix
+/// ipi`), CP2K and others. In a target file:
 ///
-/// A configuration has no finite energy, recoverably, when it does not fit into the cell, when two
-/// clients (or the only one) answer with a number that is not finite, or when three clients fail on
-/// it. When there is no client for `wait_seconds`, or a hundred failures follow each other without an
-/// answer, evaluation ends with [`EvaluationError::Fatal`].
+/// ```toml
+/// format = 1
+/// name = "argon4"
+/// kind = "ipi"
+/// address = "unix:argon4"             # or "localhost:31415"
+/// species = ["Ar", "Ar", "Ar", "Ar"]  # in the order of the clients' atoms
+/// length = "3.4 angstrom"             # the length that counts as 1
+/// temperature = "30 K"
+/// trap = 1.0
+/// ```
+///
+/// Any number of clients may connect, at any time. Each free client gets the next configuration, so
+/// all are busy even if there are more clients than threads. A client that disconnects, takes too
+/// long or sends something malformed is dropped with a warning; it may connect again, and its
+/// configuration goes to another client.
+///
+/// Clients get positions around the origin in a cubic cell of 1000 bohr, meant as no cell at all:
+/// periodic systems cannot be sampled this way.
+///
+/// A configuration has no finite energy ([`EvaluationError::Recoverable`]) when it does not fit
+/// into the cell, when two clients (or the only one) answer with a number that is not finite, or
+/// when three clients fail on it. When there is no client for `wait_seconds`, or after a hundred
+/// failures in a row, evaluation ends with [`EvaluationError::Fatal`].
+///
+/// Protocol: Ceriotti, More and Manolopoulos, Comput. Phys. Commun. 185, 1019 (2014); Litman et
+/// al., J. Chem. Phys. 161, 062504 (2024). `examples/ipi/README.md` has a worked example.
 pub struct Ipi {
     system: System,
     /// Of each particle, numbered from 0 as they appear.
@@ -129,9 +135,7 @@ impl Ipi {
         require_positive("length", unit)?;
         let kt = units::thermal_energy(temperature).map_err(wrong("temperature"))?;
         let trap = parameters.trap;
-        if !(trap.is_finite() && trap >= 0.0) {
-            return Err(Error::parameter("trap", format!("is {trap}: use a number of 0 or more")));
-        }
+        require_not_negative("trap", trap)?;
         let seconds = |field: &str, value: f64| match value {
             value if value > 0.0 && value <= 1e7 => Ok(Duration::from_secs_f64(value)),
             _ => Err(Error::parameter(field, format!("is {value}: use seconds over 0, up to 1e7"))),
@@ -200,26 +204,11 @@ impl Ipi {
             energy += 0.5 * self.trap * from_center * from_center;
             *g = self.trap * from_center - slope * force;
         }
-        if energy.is_finite() && gradient.iter().all(|g| g.is_finite()) {
+        if all_finite(energy, gradient) {
             Ok(energy)
         } else {
             Err("the energy overflows in units of kT".into())
         }
-    }
-
-    fn check_lengths(
-        &self,
-        x: usize,
-        energies: usize,
-        gradient: usize,
-    ) -> Result<(), EvaluationError> {
-        let expected = energies * self.system.coordinates();
-        if x == expected && gradient == expected {
-            return Ok(());
-        }
-        Err(EvaluationError::Fatal(format!(
-            "{x} coordinates and a gradient of {gradient} were given where {expected} are expected"
-        )))
     }
 }
 
@@ -233,7 +222,7 @@ impl Potential for Ipi {
     }
 
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
-        self.check_lengths(x.len(), 1, gradient.len())?;
+        check_lengths(self.system.coordinates(), x, gradient)?;
         let mut energy = Err("there was no answer".to_string());
         self.evaluate(x, |_, answer| {
             energy = answer.and_then(|answer| self.in_kt(x, &answer, gradient));
@@ -247,8 +236,8 @@ impl Potential for Ipi {
         energies: &mut [f64],
         gradients: &mut [f64],
     ) -> Result<usize, EvaluationError> {
-        self.check_lengths(x.len(), energies.len(), gradients.len())?;
         let width = self.system.coordinates();
+        check_lengths(energies.len() * width, x, gradients)?;
         let mut failures = 0;
         self.evaluate(x, |index, answer| {
             let place = index * width..(index + 1) * width;

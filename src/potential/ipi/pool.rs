@@ -1,8 +1,8 @@
 //! The clients that are connected and the configurations that wait for them.
 //!
-//! Every client has a thread of its own that takes configurations from one queue. So all clients are
-//! busy however few threads call, and a configuration goes to whoever is free; what a client leaves
-//! undone goes back to the queue.
+//! Every client has a thread of its own that takes configurations from one queue. So all clients
+//! are busy even if few threads call, and each free client gets the next configuration. What a
+//! client does not finish goes back to the queue.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
@@ -63,7 +63,7 @@ pub(super) struct Pool {
     /// How long callers wait while there is no client.
     wait_limit: Duration,
     state: Mutex<State>,
-    /// Something in the state is new.
+    /// Notified when the state changes.
     changed: Condvar,
 }
 
@@ -71,18 +71,18 @@ struct State {
     queue: VecDeque<Job>,
     /// All connections by their number.
     connected: BTreeMap<usize, Arc<Stream>>,
-    /// Those among them that said they are ready.
+    /// Those among them that have reported that they are ready.
     ready: usize,
     /// Number of the last connection.
     last: usize,
     /// Since when no client has been ready.
     absent_since: Instant,
-    /// Whether the caller has been told that there is none.
+    /// Whether a warning about that has been printed.
     told: bool,
     faults_in_a_row: usize,
     /// Connections that failed.
     dropped: u64,
-    /// Why the last callers were sent away.
+    /// Why the last calls failed.
     trouble: String,
     closing: bool,
 }
@@ -115,7 +115,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between any two statements.
+        // The state is consistent between any two statements, so a panic elsewhere does no harm.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -168,7 +168,7 @@ impl Pool {
         }
         if let (Err(fault), false) = (result, state.closing) {
             state.dropped += 1;
-            // A client that fails and comes back all the time shall not fill the screen.
+            // A client that fails and reconnects all the time must not fill the screen.
             if state.dropped <= 20 || state.dropped.is_power_of_two() {
                 let (left, all) = (state.ready, state.dropped);
                 let address = &self.address;
@@ -176,11 +176,11 @@ impl Pool {
             }
         }
         drop(state);
-        // A single client that is left may take what it refused before.
+        // The last client that is left may be given again what it failed on before.
         self.changed.notify_all();
     }
 
-    /// As [`serve`](Self::serve); `proven` tells whether the client has been counted as ready.
+    /// As [`serve`](Self::serve); `proven` is set once the client has been counted as ready.
     fn converse(&self, id: usize, client: &mut Client, proven: &mut bool) -> Result<(), Fault> {
         client.ask()?;
         loop {
@@ -222,7 +222,7 @@ impl Pool {
         }
     }
 
-    /// Client `id` answered; another one is asked, too, if there is no finite energy.
+    /// Client `id` answered. If the energy is not finite, another client is asked, too.
     fn answered(&self, id: usize, mut job: Job, answer: Answer) {
         let finite = answer.is_finite();
         let mut state = self.lock();
@@ -240,7 +240,7 @@ impl Pool {
         job.settle(if finite {
             Ok(answer)
         } else {
-            Err("a client answered with an energy or a force that is no finite number".into())
+            Err("a client answered with an energy or a force that is not a finite number".into())
         });
     }
 
@@ -262,7 +262,7 @@ impl Pool {
         }
     }
 
-    /// Has `jobs` done and hands each result to `each` as it comes; `answers` is what they send to.
+    /// Runs `jobs` and hands each result to `each` as it comes in through `answers`.
     ///
     /// # Errors
     /// When there has been no client for too long, or none that works.
@@ -287,14 +287,14 @@ impl Pool {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => self.look(start)?,
-                // Another caller has found that it makes no sense.
+                // Another caller has found that no answer will come.
                 Err(RecvTimeoutError::Disconnected) => return Err(self.lock().trouble.clone()),
             }
         }
         Ok(())
     }
 
-    /// Whether it makes sense to go on waiting since `start`.
+    /// Whether to keep waiting, which began at `start`.
     fn look(&self, start: Instant) -> Result<(), String> {
         let mut state = self.lock();
         let absent = start.max(state.absent_since).elapsed();
@@ -328,13 +328,13 @@ impl Pool {
         Err(state.trouble.clone())
     }
 
-    /// Sends all clients home and waits until they have gone.
+    /// Dismisses all clients and waits until they have gone.
     pub fn close(&self) {
         let mut state = self.lock();
         state.closing = true;
         state.queue.clear();
         self.changed.notify_all();
-        // Who is idle goes at once; who is at work is cut off.
+        // Idle clients leave at once; busy ones are disconnected.
         for patience in [Duration::from_millis(200), Duration::from_secs(2)] {
             let some_left = |state: &mut State| !state.connected.is_empty();
             let waited = self.changed.wait_timeout_while(state, patience, some_left);

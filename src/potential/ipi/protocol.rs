@@ -1,8 +1,9 @@
 //! The messages of i-PI's socket protocol, as its server writes and reads them.
 //!
-//! A message is a name of twelve bytes, filled with blanks, and its data: 32-bit integers and doubles,
-//! little-endian, lengths in bohr and energies in hartree. Ceriotti, More & Manolopoulos, Comput. Phys.
-//! Commun. 185, 1019 (2014); Litman et al., J. Chem. Phys. 161, 062504 (2024).
+//! A message is a name of twelve bytes, filled with blanks, and its data: 32-bit integers and
+//! doubles, little-endian, lengths in bohr and energies in hartree. Ceriotti, More and
+//! Manolopoulos, Comput. Phys. Commun. 185, 1019 (2014); Litman et al., J. Chem. Phys. 161, 062504
+//! (2024).
 
 use std::io::{self, ErrorKind, Read};
 
@@ -11,7 +12,7 @@ const NAME: usize = 12;
 /// More bytes of additional data than this are refused; they are thrown away in any case.
 const MOST_EXTRA: i32 = 1 << 24;
 
-/// What a client says of itself.
+/// The state that a client reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     /// It wants to be initialised.
@@ -72,8 +73,8 @@ pub(super) fn name(text: &str) -> [u8; NAME] {
     name
 }
 
-/// INIT: the number of a replica and a text for the client. Clients ignore both; a text without any
-/// byte confuses some.
+/// INIT: the number of a replica and a text for the client. Clients ignore both, but an empty text
+/// confuses some.
 pub(super) fn init(out: &mut Vec<u8>) {
     out.clear();
     out.extend(name("INIT"));
@@ -120,7 +121,7 @@ pub(super) fn read_forces(reader: &mut impl Read, atoms: usize) -> Result<Answer
     for _ in 0..3 * atoms {
         forces.push(f64::from_le_bytes(read(reader)?));
     }
-    // The virial, which is of no use without a periodic box.
+    // The virial, which has no meaning without a periodic box.
     read::<72>(reader)?;
     let extra = i32::from_le_bytes(read(reader)?);
     match u64::try_from(extra) {
