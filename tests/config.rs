@@ -171,7 +171,7 @@ fn a_kind_of_ones_own_is_one_line_and_its_errors_name_the_file() {
     assert_eq!(load("particles = 7").unwrap().potential.system().particles(), 7);
     for (text, message) in [
         ("particles = 1", "argon.toml: `particles` is 1"),
-        ("particels = 7", "argon.toml: `particels` is no key: did you mean `particles`?"),
+        ("particels = 7", "argon.toml: unknown key `particels`: did you mean `particles`?"),
     ] {
         assert!(load(text).unwrap_err().to_string().starts_with(message));
     }

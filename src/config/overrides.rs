@@ -8,7 +8,7 @@ use crate::error::Error;
 /// bare word is taken for a text, so that `target=lj13` needs no quotes.
 ///
 /// # Errors
-/// [`Error::Parameter`] that names the key. Whether the key means anything is for the recipe to say.
+/// [`Error::Parameter`] that names the key. Whether the recipe has such a key shows when it is read.
 pub(super) fn apply(table: &mut Table, setting: &str) -> Result<(), Error> {
     let Some((key, value)) = setting.split_once('=') else {
         let problem = format!("\"{setting}\" has no value: use KEY=VALUE, as in train.steps=100");
@@ -41,7 +41,7 @@ fn parse(text: &str) -> Result<Value, String> {
     Err(format!("has the value {text}, which is not TOML: a number, true, \"text\" or [a, list]"))
 }
 
-/// Where `names` lead from `value`, which is at `path`; sections on the way are made.
+/// The value at `names` within `value`, which is at `path`; missing sections on the way are added.
 fn place<'a>(value: &'a mut Value, path: &str, names: &[&str]) -> Result<&'a mut Value, String> {
     let Some((name, rest)) = names.split_first() else { return Ok(value) };
     let inner = format!("{path}.{name}");
@@ -56,11 +56,11 @@ fn place<'a>(value: &'a mut Value, path: &str, names: &[&str]) -> Result<&'a mut
             match index.and_then(|index| list.get_mut(index)) {
                 Some(next) => place(next, &inner, rest),
                 None => Err(format!(
-                    "leads nowhere: `{path}` is a list with {count} entries, counted from 0"
+                    "does not exist: `{path}` is a list with {count} entries, counted from 0"
                 )),
             }
         }
-        other => Err(format!("leads nowhere: `{path}` is {other}")),
+        other => Err(format!("does not exist: `{path}` is {other}, not a section")),
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_lead_into_sections_and_lists_and_values_are_toml() {
+    fn keys_reach_into_sections_and_lists_and_values_are_toml() {
         let mut table: Table =
             "target = \"dw4\"\n[[flow.layers]]\nrepeat = 2\n[train]\nsteps = 5".parse().unwrap();
         for setting in [
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_nowhere_is_refused_by_its_key() {
+    fn what_does_not_exist_is_refused_by_its_key() {
         for (setting, words) in [
             ("train.steps", "no value"),
             ("train..steps=1", "empty part"),

@@ -9,6 +9,9 @@ use crate::error::{suggest, Error};
 /// The only format number so far.
 pub(super) const FORMAT: i64 = 1;
 
+/// Keys that had another name in earlier versions: the full old one, and the new name.
+const RENAMED: &[(&str, &str)] = &[];
+
 /// Reads a file.
 pub(super) fn read(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })
@@ -34,7 +37,7 @@ pub(super) fn from_table<T: DeserializeOwned>(
     table: toml::Table,
     elsewhere: &[&str],
 ) -> Result<T, String> {
-    table.try_into().map_err(|e: toml::de::Error| explain(&e.to_string(), elsewhere))
+    table.try_into().map_err(|e: toml::de::Error| explain(&e.to_string(), elsewhere, RENAMED))
 }
 
 /// Turns an error about a field, or about a file without a name, into one about `file`.
@@ -53,11 +56,11 @@ pub(super) fn config_error(file: &Path, problem: impl Into<String>) -> Error {
     Error::Config { file: file.to_path_buf(), problem: problem.into() }
 }
 
-/// Rewrites what serde and toml say, with the full path of the key.
+/// Rewrites an error of serde and toml, with the full path of the key.
 ///
 /// They append lines such as "in `train.fab`", the innermost first, and name an unknown key or a
 /// missing one in the message itself.
-fn explain(message: &str, elsewhere: &[&str]) -> String {
+fn explain(message: &str, elsewhere: &[&str], renamed: &[(&str, &str)]) -> String {
     let mut problem = Vec::new();
     let mut path = Vec::new();
     for line in message.lines().filter(|line| !line.is_empty()) {
@@ -75,7 +78,11 @@ fn explain(message: &str, elsewhere: &[&str]) -> String {
         if path.len() == 1 {
             known.extend(elsewhere);
         }
-        format!("`{}` is no key: {}", path.join("."), suggest(first, &known))
+        let path = path.join(".");
+        match renamed.iter().find(|(old, _)| *old == path) {
+            Some((_, new)) => format!("unknown key `{path}`: it is now called `{new}`"),
+            None => format!("unknown key `{path}`: {}", suggest(first, &known)),
+        }
     } else if problem.starts_with("unknown variant") {
         let known: Vec<&str> = words.collect();
         format!("`{}` is \"{first}\": {}", path.join("."), suggest(first, &known))
@@ -98,5 +105,21 @@ fn explain(message: &str, elsewhere: &[&str]) -> String {
         } else {
             format!("`{}`: {plain}", path.join("."))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_name_gets_the_new_one() {
+        let message = "unknown field `noise`, expected `seed` or `scale`\nin `flow`\n";
+        let explained = |renamed| explain(message, &[], renamed);
+        let new = "unknown key `flow.noise`: it is now called `scale`";
+        assert_eq!(explained(&[("flow.noise", "scale")]), new);
+        // Only that very key has the new name.
+        let other = "unknown key `flow.noise`: use one of `seed`, `scale`";
+        assert_eq!(explained(&[("noise", "scale")]), other);
     }
 }

@@ -55,6 +55,15 @@ impl Default for EvaluateOptions {
     }
 }
 
+impl EvaluateOptions {
+    fn check(&self) -> Result<(), Error> {
+        count("every_steps", self.every_steps, 1..=1_000_000_000)?;
+        count("samples", self.samples, 2..=100_000_000)?;
+        count("draws", self.draws, 1..=100_000)?;
+        count("reference_samples", self.reference_samples, 0..=100_000_000)
+    }
+}
+
 /// `[checkpoint]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -69,8 +78,14 @@ impl Default for CheckpointOptions {
     }
 }
 
+impl CheckpointOptions {
+    fn check(&self) -> Result<(), Error> {
+        positive("every_seconds", self.every_seconds, 1e9)
+    }
+}
+
 impl Recipe {
-    /// Reads and checks a recipe; what it does not say gets its default.
+    /// Reads and checks a recipe; keys that it lacks get their defaults.
     ///
     /// # Errors
     /// [`Error::Read`], or [`Error::Config`] with the key and what would be right.
@@ -92,7 +107,7 @@ impl Recipe {
     ///
     /// # Errors
     /// [`Error::Config`] as for [`from_text`](Self::from_text), [`Error::Parameter`] for a setting
-    /// that leads nowhere.
+    /// whose key or value cannot be.
     pub fn from_text_with(text: &str, file: &Path, settings: &[String]) -> Result<Self, Error> {
         let mut table = parse_table(text).map_err(|e| config_error(file, e))?;
         for setting in settings {
@@ -114,7 +129,7 @@ impl Recipe {
         Ok(format!("format = {FORMAT}\n{text}"))
     }
 
-    /// Checks every value; what a recipe file says has been checked when it was read.
+    /// Checks every value, as [`load`](Self::load) and [`from_text`](Self::from_text) do.
     ///
     /// # Errors
     /// [`Error::Parameter`] with the full key and what would be right.
@@ -124,11 +139,7 @@ impl Recipe {
         }
         self.flow.check().map_err(|e| e.within("flow"))?;
         self.train.validate()?;
-        let evaluate = &self.evaluate;
-        count("evaluate.every_steps", evaluate.every_steps, 1..=1_000_000_000)?;
-        count("evaluate.samples", evaluate.samples, 2..=100_000_000)?;
-        count("evaluate.draws", evaluate.draws, 1..=100_000)?;
-        count("evaluate.reference_samples", evaluate.reference_samples, 0..=100_000_000)?;
-        positive("checkpoint.every_seconds", self.checkpoint.every_seconds, 1e9)
+        self.evaluate.check().map_err(|e| e.within("evaluate"))?;
+        self.checkpoint.check().map_err(|e| e.within("checkpoint"))
     }
 }

@@ -23,7 +23,7 @@ const BUILTIN: [(&str, &str); 7] = [
     ("three_species", include_str!("../../targets/three_species.toml")),
 ];
 
-/// More particles than this are taken for a slip of the keyboard.
+/// More particles than this are taken for a typing error.
 const MOST_PARTICLES: usize = 10_000;
 
 /// What files of other programs call a periodic box.
@@ -49,13 +49,13 @@ pub struct Known {
 }
 
 impl Known {
-    fn validate(&self) -> Result<(), Error> {
+    fn check(&self) -> Result<(), Error> {
         for (key, value, is_error) in [
-            ("known.log_z", self.log_z, false),
-            ("known.log_z_error", self.log_z_error, true),
-            ("known.mean_energy", self.mean_energy, false),
-            ("known.mean_energy_error", self.mean_energy_error, true),
-            ("known.entropy", self.entropy, false),
+            ("log_z", self.log_z, false),
+            ("log_z_error", self.log_z_error, true),
+            ("mean_energy", self.mean_energy, false),
+            ("mean_energy_error", self.mean_energy_error, true),
+            ("entropy", self.entropy, false),
         ] {
             match value {
                 Some(v) if !v.is_finite() => {
@@ -87,8 +87,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// The name of each particle's species: as the file spells it in a list `particles` or `species`, a
-    /// number where it does not, and nothing when all are alike.
+    /// The name of each particle's species: as the file spells it in a list `particles` or
+    /// `species`, a number without such a list, and no names at all when all are alike.
     pub fn labels(&self) -> Vec<String> {
         let n = self.potential.system().particles();
         let table = self.text.parse::<toml::Table>().unwrap_or_default();
@@ -197,7 +197,7 @@ impl Registry {
         if name.trim().is_empty() {
             return Err(config_error(file, "`name` is empty: give the target a name"));
         }
-        known.validate().map_err(|e| in_file(file, e))?;
+        known.check().map_err(|e| in_file(file, e.within("known")))?;
         let factory = self.kinds.get(&kind).ok_or_else(|| {
             let kinds: Vec<&str> = self.kinds.keys().map(String::as_str).collect();
             config_error(file, format!("`kind` is \"{kind}\": {}", suggest(&kind, &kinds)))
@@ -270,7 +270,7 @@ fn quantity(text: &str) -> Option<Quantity> {
     text.trim().parse::<f64>().is_err().then(|| text.parse().ok()).flatten()
 }
 
-/// Replaces texts with units by numbers, also in sections and lists; formulas are no such texts.
+/// Replaces texts such as "300 K" by numbers, also in sections and lists; formulas stay.
 fn to_numbers(value: &mut toml::Value, units: &Units) {
     match value {
         toml::Value::String(text) => {
