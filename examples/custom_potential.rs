@@ -7,7 +7,7 @@ use boltzflow::config::{parameters, Recipe, Registry};
 use boltzflow::diagnostics::{effective_sample_size, log_z_and_error};
 use boltzflow::error::{Error, EvaluationError};
 use boltzflow::potential::{sum_over_pairs, Potential};
-use boltzflow::{random::Purpose, run::draw_weighted, system::System};
+use boltzflow::{evaluation::draw_weighted, random::Purpose, system::System};
 
 /// U(x) = Σ_{i<j} depth [(1 − exp(1 − r))² − 1] + ½ Σ_i ‖x_i − x̄‖².
 struct Morse(System, f64);

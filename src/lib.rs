@@ -44,6 +44,9 @@ pub mod sampling;
 pub mod train;
 
 #[forbid(unsafe_code)]
+pub mod evaluation;
+
+#[forbid(unsafe_code)]
 pub mod run;
 
 #[forbid(unsafe_code)]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use boltzflow::config::Recipe;
 use boltzflow::diagnostics::{log_z_and_error, pair_distances, reweighted_mean};
+use boltzflow::evaluation::draw_weighted;
 use boltzflow::potential::{DoubleWell, DoubleWellParameters, Potential};
 use boltzflow::random::Purpose;
-use boltzflow::run::draw_weighted;
 use boltzflow::train::Verdict;
 use rayon::prelude::*;
 

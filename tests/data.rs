@@ -8,13 +8,11 @@ use std::sync::Arc;
 
 use boltzflow::config::{Recipe, Registry};
 use boltzflow::error::{Error, EvaluationError};
+use boltzflow::evaluation::{evaluate, likelihood, Evaluation, EvaluationOptions};
 use boltzflow::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions};
 use boltzflow::potential::Potential;
 use boltzflow::random::{stream, Purpose};
-use boltzflow::run::{
-    evaluate, likelihood, load_model, read_metrics, train, Ending, Evaluation, EvaluationOptions,
-    RunFolder, SessionOptions,
-};
+use boltzflow::run::{load_model, read_metrics, train, Ending, RunFolder, SessionOptions};
 use boltzflow::samples::{read_samples, write_samples, Samples};
 use boltzflow::sampling::AugmentedTarget;
 use boltzflow::system::System;

@@ -5,8 +5,8 @@ use boltzflow::diagnostics::{
     effective_sample_size, free_energy_difference, reweighted, reweighted_mean,
     reweighted_variance, WeightedHistogram,
 };
+use boltzflow::evaluation::{estimate, Observable};
 use boltzflow::random::{stream, Purpose};
-use boltzflow::run::{estimate, Observable};
 use boltzflow::samples::Samples;
 use boltzflow::system::System;
 use rand_distr::{Distribution, StandardNormal};

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use boltzflow::config::{Recipe, Registry};
 use boltzflow::error::Error;
+use boltzflow::evaluation::EvaluationOptions;
 use boltzflow::parallel::{run_in_threads, team};
-use boltzflow::run::{train, Checkpoint, Ending, EvaluationOptions, RunFolder, SessionOptions};
+use boltzflow::run::{train, Checkpoint, Ending, RunFolder, SessionOptions};
 use boltzflow::sampling::{sample_reference, ReferenceOptions};
 use recipes::{recipe, Mortal, OBJECTIVES};
 use traces::traces;

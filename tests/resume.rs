@@ -11,9 +11,8 @@ use std::sync::Arc;
 
 use boltzflow::config::{Recipe, Registry};
 use boltzflow::error::Error;
-use boltzflow::run::{
-    read_metrics, train, Checkpoint, Ending, EvaluationOptions, RunFolder, SessionOptions,
-};
+use boltzflow::evaluation::EvaluationOptions;
+use boltzflow::run::{read_metrics, train, Checkpoint, Ending, RunFolder, SessionOptions};
 use boltzflow::train::{StepReport, TrainingState, Verdict};
 use recipes::{recipe, Mortal, FLOW, OBJECTIVES};
 use traces::traces;

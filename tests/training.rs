@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use boltzflow::diagnostics::mean_and_error;
 use boltzflow::error::{Error, EvaluationError};
+use boltzflow::evaluation::{draw_weighted, evaluate, Evaluation, EvaluationOptions};
 use boltzflow::flow::{
     Flow, FlowOptions, LayerGroup, NonequivariantOptions, PairwiseOptions, ProjectedOptions,
 };
 use boltzflow::potential::{DoubleWell, DoubleWellParameters, Potential};
 use boltzflow::random::{stream, Purpose};
-use boltzflow::run::{draw_weighted, evaluate, Evaluation, EvaluationOptions};
 use boltzflow::sampling::AugmentedTarget;
 use boltzflow::system::System;
 use boltzflow::train::{

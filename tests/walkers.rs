@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use boltzflow::diagnostics::mean_and_error;
 use boltzflow::error::EvaluationError;
+use boltzflow::evaluation::{evaluate, EvaluationOptions};
 use boltzflow::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions};
 use boltzflow::potential::Potential;
-use boltzflow::run::{evaluate, EvaluationOptions};
 use boltzflow::sampling::{Annealing, AugmentedTarget, StepSizes};
 use boltzflow::system::System;
 use boltzflow::train::{

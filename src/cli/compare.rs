@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::config::Registry;
 use crate::diagnostics::mean_and_error;
 use crate::error::Error;
+use crate::evaluation::{Evaluation, Facts, Figure, Unit};
 use crate::files::write_atomically;
 use crate::plot::comparison_figure;
-use crate::run::{read_metrics, Evaluation, MetricsRow, RunFolder};
+use crate::run::{read_metrics, MetricsRow, RunFolder};
 
 use super::args::CompareArgs;
 use super::evaluate::open;
@@ -34,76 +35,62 @@ struct Value {
 /// value.
 struct Column {
     name: &'static str,
-    head: &'static str,
-    of: fn(&Run) -> (Option<f64>, Option<f64>),
-    text: fn(f64) -> String,
+    head: String,
+    of: Box<dyn Fn(&Run) -> (Option<f64>, Option<f64>)>,
+    text: Box<dyn Fn(f64) -> String>,
 }
 
-const COLUMNS: [Column; 10] = [
-    Column {
-        name: "parameters",
-        head: "parameters",
-        of: |run| (Some(run.parameters as f64), None),
-        text: |v| format!("{v:.0}"),
-    },
-    Column {
-        name: "train_seconds",
-        head: "training / s",
-        of: |run| (Some(run.evaluation.train_seconds), None),
-        text: |v| format!("{v:.0}"),
-    },
-    Column {
-        name: "energy_evaluations",
-        head: "energy evaluations",
-        of: |run| (Some(run.evaluation.energy_evaluations as f64), None),
-        text: |v| if v == 0.0 { "0".to_string() } else { format!("{v:.2e}") },
-    },
-    Column {
-        name: "reverse_ess",
-        head: "reverse ESS / %",
-        of: |run| (Some(run.evaluation.reverse_ess), None),
-        text: percent,
-    },
-    Column {
-        name: "reverse_samples",
-        head: "its N",
-        of: |run| (Some(run.evaluation.samples as f64), None),
-        text: |v| format!("{v:.0}"),
-    },
-    Column {
-        name: "forward_ess",
-        head: "forward ESS / %",
-        of: |run| (run.evaluation.forward_ess, None),
-        text: percent,
-    },
-    Column {
-        name: "forward_samples",
-        head: "its N",
-        of: |run| {
-            let samples = run.evaluation.reference_samples as f64;
-            (run.evaluation.forward_ess.map(|_| samples), None)
-        },
-        text: |v| format!("{v:.0}"),
-    },
-    Column {
-        name: "log_z",
-        head: "log Z",
-        of: |run| (Some(run.evaluation.log_z), Some(run.evaluation.log_z_error)),
-        text: |v| format!("{v:.4}"),
-    },
-    Column {
-        name: "nll",
-        head: "NLL",
-        of: |run| (run.evaluation.nll, run.evaluation.nll_error),
-        text: |v| format!("{v:.3}"),
-    },
-    Column {
-        name: "samples_per_second",
-        head: "samples/s",
-        of: |run| (Some(run.evaluation.samples_per_second), None),
-        text: |v| format!("{v:.0}"),
-    },
-];
+impl Column {
+    fn new(
+        name: &'static str,
+        head: impl Into<String>,
+        of: impl Fn(&Run) -> (Option<f64>, Option<f64>) + 'static,
+        text: impl Fn(f64) -> String + 'static,
+    ) -> Self {
+        Self { name, head: head.into(), of: Box::new(of), text: Box::new(text) }
+    }
+}
+
+/// What a run costs, then the figures that tables show, with the number of samples behind them.
+fn columns() -> Vec<Column> {
+    let whole = |v: f64| format!("{v:.0}");
+    let count = |v: f64| if v == 0.0 { "0".to_string() } else { format!("{v:.2e}") };
+    let cost = |of: fn(&Run) -> f64| move |run: &Run| (Some(of(run)), None);
+    let mut columns = vec![
+        Column::new("parameters", "parameters", cost(|run| run.parameters as f64), whole),
+        Column::new(
+            "train_seconds",
+            "training / s",
+            cost(|run| run.evaluation.train_seconds),
+            whole,
+        ),
+        Column::new(
+            "energy_evaluations",
+            "energy evaluations",
+            cost(|run| run.evaluation.energy_evaluations as f64),
+            count,
+        ),
+    ];
+    for &figure in Figure::ALL {
+        let &Facts { name, label, unit, error, decimals, samples, .. } = figure.facts();
+        let Some(decimals) = decimals else { continue };
+        let (head, factor) = match unit {
+            Unit::Fraction => (format!("{label} / %"), 100.0),
+            _ => (label.to_string(), 1.0),
+        };
+        let of = move |run: &Run| (figure.value(&run.evaluation), error(&run.evaluation));
+        let text = move |v: f64| format!("{:.decimals$}", factor * v);
+        columns.push(Column::new(name, head, of, text));
+        if let Some((name, samples)) = samples {
+            let of = move |run: &Run| {
+                let known = figure.value(&run.evaluation);
+                (known.map(|_| samples(&run.evaluation) as f64), None)
+            };
+            columns.push(Column::new(name, "its N", of, whole));
+        }
+    }
+    columns
+}
 
 pub(super) fn run(args: &CompareArgs, registry: &Registry) -> Result<(), Error> {
     let figure = args.output.as_deref().map(figure_path).transpose()?;
@@ -133,10 +120,6 @@ fn draw(groups: &[Vec<&Run>], path: &Path) -> Result<(), Error> {
         .flat_map(|group| group.iter().map(|run| (group[0].name.as_str(), &run.rows[..])))
         .collect();
     comparison_figure(&curves, "effective sample size", path)
-}
-
-fn percent(fraction: f64) -> String {
-    format!("{:.2}", 100.0 * fraction)
 }
 
 /// The figure's path without its extension.
@@ -192,9 +175,10 @@ fn value(column: &Column, group: &[&Run]) -> Option<Value> {
 }
 
 fn table(groups: &[Vec<&Run>]) -> Result<(), Error> {
-    let heads: Vec<&str> = COLUMNS.iter().map(|column| column.head).collect();
+    let columns = columns();
+    let heads: Vec<&str> = columns.iter().map(|column| column.head.as_str()).collect();
     say!("| recipe | seeds | {} |", heads.join(" | "))?;
-    say!("|---|---{}|", "|---".repeat(COLUMNS.len()))?;
+    say!("|---|---{}|", "|---".repeat(columns.len()))?;
     for group in groups {
         let cell = |column: &Column| match value(column, group) {
             Some(Value { mean, error: Some(error) }) => {
@@ -203,7 +187,7 @@ fn table(groups: &[Vec<&Run>]) -> Result<(), Error> {
             Some(Value { mean, error: None }) => (column.text)(mean),
             None => "–".to_string(),
         };
-        let cells: Vec<String> = COLUMNS.iter().map(cell).collect();
+        let cells: Vec<String> = columns.iter().map(cell).collect();
         say!("| {} | {} | {} |", group[0].name, group.len(), cells.join(" | "))?;
     }
     if groups.iter().any(|group| group.len() > 1) {
@@ -211,15 +195,17 @@ fn table(groups: &[Vec<&Run>]) -> Result<(), Error> {
     }
     let few = groups.iter().flatten().filter(|r| !r.evaluation.resting_on_few_samples.is_empty());
     for run in few {
-        let figures = run.evaluation.resting_on_few_samples.join(", ");
-        say!("\nCaution: {} of {} rests on few samples.", figures, run.name)?;
+        let figures = run.evaluation.resting_on_few_samples.iter();
+        let figures: Vec<&str> = figures.map(|figure| figure.facts().name).collect();
+        say!("\nCaution: {} of {} rests on few samples.", figures.join(", "), run.name)?;
     }
     Ok(())
 }
 
 fn write_csv(groups: &[Vec<&Run>], path: &Path) -> Result<(), Error> {
+    let columns = columns();
     let mut head = vec!["recipe".to_string(), "seeds".to_string()];
-    for column in &COLUMNS {
+    for column in &columns {
         head.extend([column.name.to_string(), format!("{}_error", column.name)]);
     }
     write_atomically(path, |file| {
@@ -228,7 +214,7 @@ fn write_csv(groups: &[Vec<&Run>], path: &Path) -> Result<(), Error> {
         for group in groups {
             let text = |number: Option<f64>| number.map_or(String::new(), |v| v.to_string());
             let mut row = vec![group[0].name.clone(), group.len().to_string()];
-            for column in &COLUMNS {
+            for column in &columns {
                 let value = value(column, group);
                 row.extend([text(value.map(|v| v.mean)), text(value.and_then(|v| v.error))]);
             }

@@ -4,10 +4,9 @@ use std::io::Write;
 
 use crate::config::Registry;
 use crate::error::Error;
+use crate::evaluation::{energies, estimate, Estimates, Observable, Profile};
 use crate::files::write_atomically;
 use crate::parallel::team;
-use crate::potential::Potential;
-use crate::run::{estimate, Estimates, Observable, Profile};
 use crate::samples::Samples;
 
 use super::args::EstimateArgs;
@@ -52,13 +51,13 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
         }
     }
     let batches = weighted_batches(&trained, args.samples.get(), args.ais)?;
-    let mut energies = |batch: &Samples| match (&other, args.temperature) {
-        (Some(other), _) => energies_of(&*other.potential, &batch.positions),
+    let mut reweigh = |batch: &Samples| match (&other, args.temperature) {
+        (Some(other), _) => energies(&*other.potential, &batch.positions),
         (None, ratio) => Ok(batch.energies.iter().map(|u| u / ratio.unwrap_or(1.0)).collect()),
     };
     let elsewhere = other.is_some() || args.temperature.is_some();
     let change: Option<&mut dyn FnMut(&Samples) -> _> =
-        if elsewhere { Some(&mut energies) } else { None };
+        if elsewhere { Some(&mut reweigh) } else { None };
     let found = estimate(system, &observables, args.bins.get(), change, batches)?;
     let output = args.output.as_ref().filter(|_| team().leads());
     if let (Some(path), Some(profile)) = (output, found.profiles.first()) {
@@ -81,21 +80,6 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     print(&found, &where_, args)
 }
 
-/// Energies of `x` on all threads.
-fn energies_of(potential: &dyn Potential, x: &[f64]) -> Result<Vec<f64>, Error> {
-    use rayon::prelude::*;
-    const PART: usize = 64;
-    let coordinates = potential.system().coordinates();
-    let mut energies = vec![0.0; x.len() / coordinates];
-    x.par_chunks(PART * coordinates).zip(energies.par_chunks_mut(PART)).try_for_each(
-        |(x, energies)| {
-            let mut gradients = vec![0.0; x.len()];
-            potential.energies_and_gradients(x, energies, &mut gradients).map(|_| ())
-        },
-    )?;
-    Ok(energies)
-}
-
 fn rows(profile: &Profile) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
     let values = profile.r.iter().zip(&profile.density).zip(&profile.error);
     values.map(|((r, density), error)| (*r, *density, *error))
@@ -112,7 +96,7 @@ fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Err
         let text = with_error(average.mean, average.error);
         let left_out = match average.undefined {
             0 => String::new(),
-            count => format!("  without {count} samples where it is no number"),
+            count => format!("  without {count} samples where it is not a number"),
         };
         say!("{:<24} {text}{left_out}{mark}", average.observable)?;
     }

@@ -4,10 +4,8 @@ use std::path::Path;
 
 use crate::config::{Recipe, Registry, Target};
 use crate::error::Error;
-use crate::run::{
-    evaluate, load_model, read_model_metadata, Evaluation, EvaluationOptions, ModelMetadata,
-    RunFolder,
-};
+use crate::evaluation::{evaluate, Evaluation, EvaluationOptions};
+use crate::run::{load_model, read_model_metadata, ModelMetadata, RunFolder};
 use crate::samples::read_samples;
 use crate::train::Problem;
 

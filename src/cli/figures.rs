@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::config::{Recipe, Registry, Target};
 use crate::diagnostics::pair_distances;
 use crate::error::Error;
+use crate::evaluation::draw_weighted;
 use crate::parallel::team;
 use crate::plot::{distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution};
 use crate::random::Purpose;
-use crate::run::{draw_weighted, load_model_on_all_ranks, read_metrics, RunFolder};
+use crate::run::{load_model_on_all_ranks, read_metrics, RunFolder};
 use crate::train::Problem;
 
 use super::args::PlotArgs;

@@ -2,67 +2,32 @@
 
 use crate::config::Target;
 use crate::error::Error;
-use crate::run::{Distances, Evaluation};
+use crate::evaluation::{Distances, Evaluation, Facts, Figure, Unit};
 
 use super::output::say;
 
-/// The figures for a person.
+/// Prints all figures that were computed.
 pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Result<(), Error> {
-    let percent = |fraction: f64| format!("{:.2} %", 100.0 * fraction);
-    let mark = |figure: &str| {
-        let few = evaluation.resting_on_few_samples.iter().any(|name| name == figure);
-        if few {
-            "  (!)"
-        } else {
-            ""
+    for figure in Figure::ALL {
+        let Facts { label, unit, error, line, .. } = figure.facts();
+        let (Some(value), Some(line)) = (figure.value(evaluation), line) else { continue };
+        let decimals = if *unit == Unit::Fraction { 2 } else { 4 };
+        let mut text = unit.text(value, decimals);
+        if let Some(error) = error(evaluation) {
+            text += &format!(" ± {}", unit.text(error, decimals));
         }
-    };
-    say!(
-        "reverse ESS  {} of {} joint samples (largest weight {}, Pareto k {}){}",
-        percent(evaluation.reverse_ess),
-        evaluation.samples,
-        percent(evaluation.largest_weight_share),
-        evaluation.pareto_k.map_or("unknown".into(), |k| format!("{k:.2}")),
-        mark("reverse_ess"),
-    )?;
-    if let Some(forward) = evaluation.forward_ess {
-        say!(
-            "forward ESS  {} of {} reference samples{}",
-            percent(forward),
-            evaluation.reference_samples,
-            mark("forward_ess"),
-        )?;
-    }
-    let marginal = [
-        ("reverse", evaluation.marginal_reverse_ess, evaluation.samples, "marginal_reverse_ess"),
-        (
-            "forward",
-            evaluation.marginal_forward_ess,
-            evaluation.reference_samples,
-            "marginal_forward_ess",
-        ),
-    ];
-    for (name, ess, samples, figure) in marginal {
-        if let Some(ess) = ess {
-            say!(
-                "  on x alone, {name}  {} of {samples}, copies averaged out with K = {}{}",
-                percent(ess),
-                evaluation.draws,
-                mark(figure),
-            )?;
+        text += &line(evaluation);
+        match (figure, target.known.log_z, target.known.entropy) {
+            (Figure::LogZ, Some(log_z), _) => text += &format!("  (known: {log_z:.3})"),
+            (Figure::Nll, _, Some(entropy)) => {
+                text += &format!("  (lowest possible: {entropy:.3})")
+            }
+            _ => {}
         }
-    }
-    if let Some(ais) = evaluation.ais_ess {
-        let samples = evaluation.annealed_samples;
-        say!("AIS ESS      {} of {samples} annealed samples{}", percent(ais), mark("ais_ess"))?;
-    }
-    let known = target.known.log_z.map_or(String::new(), |z| format!("  (known: {z:.3})"));
-    let (log_z, error) = (evaluation.log_z, evaluation.log_z_error);
-    say!("log Z        {log_z:.4} ± {error:.4}{known}{}", mark("log_z"))?;
-    if let (Some(nll), Some(error)) = (evaluation.nll, evaluation.nll_error) {
-        let known =
-            target.known.entropy.map_or(String::new(), |s| format!("  (lowest possible: {s:.3})"));
-        say!("NLL          {nll:.4} ± {error:.4}, K = {}{known}", evaluation.draws)?;
+        if evaluation.rests_on_few(*figure) {
+            text += "  (!)";
+        }
+        say!("{label:<11}  {text}")?;
     }
     if let Some(distances) = &evaluation.distances {
         print_distances(distances)?;

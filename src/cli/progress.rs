@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{say, warn};
+use crate::evaluation::{Figure, Unit};
 use crate::run::Progress;
 
 /// Seconds between plain lines that have no evaluation.
@@ -43,13 +44,13 @@ impl ProgressLine {
             }
         }
         if let Some(evaluation) = progress.evaluation {
-            let few = &evaluation.resting_on_few_samples;
-            let mark = |name: &str| if few.iter().any(|few| few == name) { "(!)" } else { "" };
-            let (reverse, doubt) = (100.0 * evaluation.reverse_ess, mark("reverse_ess"));
-            self.ess = format!("{reverse:.2} %{doubt}");
-            if let Some(forward) = evaluation.forward_ess {
-                let (forward, doubt) = (100.0 * forward, mark("forward_ess"));
-                self.ess += &format!(" (forward {forward:.2} %{doubt})");
+            let text = |figure: Figure| {
+                let mark = if evaluation.rests_on_few(figure) { "(!)" } else { "" };
+                figure.value(evaluation).map(|ess| Unit::Fraction.text(ess, 2) + mark)
+            };
+            self.ess = text(Figure::ReverseEss).unwrap_or_default();
+            if let Some(forward) = text(Figure::ForwardEss) {
+                self.ess += &format!(" (forward {forward})");
             }
         }
         let left = if pace > 0.0 {

@@ -6,10 +6,11 @@ use std::path::Path;
 use crate::config::{Objective, Recipe, Registry, Target};
 use crate::diagnostics::pair_distances;
 use crate::error::Error;
+use crate::evaluation::draw_weighted;
 use crate::files::write_atomically;
 use crate::random::Purpose;
 use crate::report::{page, serve, Facts, Pictures, Report, RunReport, Serving};
-use crate::run::{draw_weighted, RunFolder};
+use crate::run::RunFolder;
 use crate::sampling::resample_systematically;
 use crate::train::Problem;
 

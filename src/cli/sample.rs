@@ -4,9 +4,9 @@ use rand::Rng;
 
 use crate::config::Registry;
 use crate::error::Error;
+use crate::evaluation::{draw_weighted, AnnealedDraws};
 use crate::parallel::team;
 use crate::random::{stream, Purpose};
-use crate::run::{draw_weighted, AnnealedDraws};
 use crate::samples::{check_destination, write_samples_of, Samples};
 use crate::sampling::resample;
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use crate::config::{MaxLikelihoodOptions, Objective, Recipe, Registry, Target};
 use crate::error::Error;
+use crate::evaluation::{Evaluation, EvaluationOptions};
 use crate::parallel::team;
 use crate::run::{
-    load_model_on_all_ranks, train, Checkpoint, Ending, Evaluation, EvaluationOptions, Progress,
-    RunFolder, SessionOptions, SessionTotals,
+    load_model_on_all_ranks, train, Checkpoint, Ending, Progress, RunFolder, SessionOptions,
+    SessionTotals,
 };
 use crate::samples::{self, Samples};
 use crate::sampling::{sample_reference, ReferenceOptions};

@@ -4,8 +4,9 @@ use serde::{Serialize, Serializer};
 
 use super::verdict::verdict;
 use crate::error::Error;
+use crate::evaluation::Evaluation;
 use crate::plot::{log_weight_outline, outlines, Distribution, Outlines};
-use crate::run::{read_metrics, Evaluation, MetricsRow, RunFolder};
+use crate::run::{read_metrics, MetricsRow, RunFolder};
 use crate::samples::Samples;
 
 /// Several runs on one page.

@@ -1,12 +1,11 @@
 //! The figures of an evaluation in sentences.
 
 use super::Facts;
-use crate::run::Evaluation;
+use crate::evaluation::{Evaluation, Figure, Unit};
 
 /// What a person should know, the most important first.
 pub(super) fn verdict(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
-    let percent = |fraction: f64| format!("{:.1} %", 100.0 * fraction);
-    let few = |figure: &str| evaluation.resting_on_few_samples.iter().any(|name| name == figure);
+    let percent = |fraction: f64| Unit::Fraction.text(fraction, 1);
     let n = evaluation.samples;
     let reverse = evaluation.reverse_ess;
     let mut say = vec![format!(
@@ -49,7 +48,7 @@ pub(super) fn verdict(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
                 .to_string(),
         );
     }
-    if few("reverse_ess") || few("log_z") {
+    if evaluation.rests_on_few(Figure::ReverseEss) {
         say.push(format!(
             "Careful: a few samples carry much of the weight (the largest {}). The figures above \
              rest on them; draw more samples, or train longer.",

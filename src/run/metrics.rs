@@ -10,24 +10,47 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::evaluation::{Evaluation, Figure};
 use crate::files::write_atomically;
 
-/// Declares the row and, from the same text, the list of its columns.
+/// Declares the row and, from the same text, the list of its columns. A column is described here, and
+/// then possibly taken `from` an evaluation, or it is a [`Figure`].
 macro_rules! metrics {
-    ($($(#[unit = $unit:literal])? $name:ident: $type:ty = $meaning:literal,)*) => {
+    ($($(#[unit = $unit:literal])? $name:ident: $type:ty =
+        $(Figure::$figure:ident)? $($meaning:literal)? $(from $source:expr)?,)*) => {
         /// One row of `metrics.csv`; see [`metrics_columns`].
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
         #[serde(default)]
         pub struct MetricsRow {
-            $(#[doc = $meaning] pub $name: $type,)*
+            $(
+                #[doc = concat!($($meaning)? $("[`Figure::", stringify!($figure), "`].")?)]
+                pub $name: $type,
+            )*
+        }
+
+        impl MetricsRow {
+            /// Fills in the columns that an evaluation has.
+            pub fn record(&mut self, evaluation: &Evaluation) {
+                $(
+                    $(
+                        let of: fn(&Evaluation) -> $type = $source;
+                        self.$name = of(evaluation);
+                    )?
+                    $(self.$name = Figure::$figure.value(evaluation);)?
+                )*
+            }
         }
 
         const COLUMNS: &[MetricsColumn] = &[$(MetricsColumn {
             name: stringify!($name),
-            unit: concat!($($unit)?),
-            meaning: $meaning,
+            unit: last(&[concat!($($unit)?) $(, Figure::$figure.facts().unit.symbol())?]),
+            meaning: $($meaning)? $(Figure::$figure.facts().meaning)?,
         },)*];
     };
+}
+
+const fn last(texts: &[&'static str]) -> &'static str {
+    texts[texts.len() - 1]
 }
 
 /// A column of `metrics.csv`.
@@ -37,7 +60,7 @@ pub struct MetricsColumn {
     pub name: &'static str,
     /// Its unit; empty for a count or a pure number.
     pub unit: &'static str,
-    /// What it says.
+    /// What it means.
     pub meaning: &'static str,
 }
 
@@ -55,34 +78,27 @@ metrics! {
     hmc_step_size: Option<f64> = "Mean leapfrog step size over the annealing's densities.",
     recoverable_failures: u64 = "Configurations so far without a finite energy.",
     nonfinite_weights: u64 = "Samples so far whose log weight was not finite; their weight is 0.",
-    #[unit = "fraction"]
-    reverse_ess: Option<f64> = "Effective sample size of flow samples, (Σw)² / (N Σw²).",
-    #[unit = "fraction"]
-    forward_ess: Option<f64> = "Effective sample size on reference samples, 1 / (⟨w⟩⟨1/w⟩).",
-    #[unit = "fraction"]
-    ais_ess: Option<f64> = "Effective sample size after annealed importance sampling.",
-    ess_samples: Option<u64> = "Number N of samples behind the effective sample sizes.",
-    log_z: Option<f64> = "Logarithm of the target's partition function, log ⟨w⟩.",
-    log_z_error: Option<f64> = "Standard error of log_z.",
+    reverse_ess: Option<f64> = Figure::ReverseEss,
+    forward_ess: Option<f64> = Figure::ForwardEss,
+    ais_ess: Option<f64> = Figure::AisEss,
+    ess_samples: Option<u64> = "Number N of samples behind the effective sample sizes." from |e| Some(e.samples as u64),
+    log_z: Option<f64> = Figure::LogZ,
+    log_z_error: Option<f64> = "Standard error of log_z." from |e| Some(e.log_z_error),
+    nll: Option<f64> = Figure::Nll,
     #[unit = "nat"]
-    nll: Option<f64> = "Mean of −log q(x) over reference samples.",
-    #[unit = "nat"]
-    nll_error: Option<f64> = "Standard error of nll.",
-    #[unit = "fraction"]
-    largest_weight_share: Option<f64> = "Share of the largest weight in the sum of the weights.",
-    pareto_k: Option<f64> = "Shape of the weights' tail; the estimates are unreliable above 0.7.",
+    nll_error: Option<f64> = "Standard error of nll." from |e| e.nll_error,
+    largest_weight_share: Option<f64> = Figure::LargestWeightShare,
+    pareto_k: Option<f64> = Figure::ParetoK,
     #[unit = "s"]
     flow_seconds: f64 = "Time in the flow and its gradients so far, summed over threads.",
     #[unit = "s"]
     potential_seconds: f64 = "Time in the target's energy so far, summed over threads.",
-    #[unit = "1/s"]
-    samples_per_second: Option<f64> = "Flow samples, with densities, drawn per second at the last evaluation.",
+    samples_per_second: Option<f64> = Figure::SamplesPerSecond,
     rollbacks: u64 = "Returns so far to earlier parameters, with half the learning rate, from a divergence.",
     flow_acceptance: Option<f64> = "Share of the flow's draws that walkers accepted as their next place.",
     #[unit = "s"]
     overhead_seconds: f64 = "Time so far in neither flow nor energy, summed over threads: buffer, optimizer, waiting.",
-    #[unit = "nat"]
-    validation_nll: Option<f64> = "Mean of −log q(x) over validation data; the model with the least is kept.",
+    validation_nll: Option<f64> = Figure::ValidationNll,
     #[unit = "B"]
     bytes_per_step: Option<f64> = "Bytes that rank 0 sent and received per step since the previous row; empty without other ranks.",
     #[unit = "s/s"]

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::error::Error;
+use crate::evaluation::{evaluate, likelihood, Evaluation, EvaluationOptions};
 use crate::parallel::{team, Traffic};
 use crate::train::{Problem, StepReport, Trainer, TrainingState, Verdict};
 
 use super::checkpoint::{Checkpoint, SessionTotals};
-use super::evaluate::{evaluate, likelihood, Evaluation, EvaluationOptions};
 use super::{save_model, MetricsRow, MetricsWriter, ModelMetadata, RunFolder};
 
 /// What a training session does besides its steps.
@@ -332,18 +332,7 @@ fn row(
         ..MetricsRow::default()
     };
     if let Some(evaluation) = evaluation {
-        row.reverse_ess = Some(evaluation.reverse_ess);
-        row.forward_ess = evaluation.forward_ess;
-        row.ais_ess = evaluation.ais_ess;
-        row.ess_samples = Some(evaluation.samples as u64);
-        row.log_z = Some(evaluation.log_z);
-        row.log_z_error = Some(evaluation.log_z_error);
-        row.nll = evaluation.nll;
-        row.nll_error = evaluation.nll_error;
-        row.validation_nll = evaluation.validation_nll;
-        row.largest_weight_share = Some(evaluation.largest_weight_share);
-        row.pareto_k = evaluation.pareto_k;
-        row.samples_per_second = Some(evaluation.samples_per_second);
+        row.record(evaluation);
     }
     row
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::draw::energies;
 use crate::diagnostics::{
     energy_wasserstein, geometric_wasserstein, pair_distances, total_variation, Symmetries,
 };
@@ -11,7 +12,7 @@ use crate::samples::Samples;
 use crate::sampling::resample_systematically;
 use crate::train::Problem;
 
-/// Distances of sets of N samples from N reference samples; a number without its floor says nothing.
+/// Distances of sets of N samples from N reference samples; they mean nothing without the floor beside them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Distances {
     /// N, the size of every set.
@@ -60,7 +61,7 @@ pub(super) fn distances(
     if samples == 0 {
         return Ok(None);
     }
-    let energies = super::evaluate::energies(problem, reference)?;
+    let energies = energies(&**problem.target.potential(), reference)?;
     let all = Samples { positions: reference.to_vec(), energies, log_weights: Vec::new() };
     let spread =
         |first: usize, total: usize| (0..samples).map(move |k| first + k * total / samples);

@@ -1,0 +1,188 @@
+//! What a trained flow is worth: effective sample sizes, log Z, likelihood.
+
+use std::time::Instant;
+
+use super::anneal::AnnealedDraws;
+use super::distances::distances;
+use super::draw::{density_ratios, draw_weighted, energies, first_stream};
+use super::figures::{Evaluation, Figure, Level};
+use crate::diagnostics::{
+    effective_sample_size, forward_effective_sample_size, largest_weight_share, log_mean_exp,
+    log_z_and_error, negative_log_likelihood, pareto_k,
+};
+use crate::error::Error;
+use crate::random::Purpose;
+use crate::samples::Samples;
+use crate::sampling::StepSizes;
+use crate::train::Problem;
+
+/// How much an evaluation does.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct EvaluationOptions {
+    /// Joint samples N of the flow.
+    pub samples: usize,
+    /// Draws K of the augmented copies per reference sample for the likelihood.
+    pub draws: usize,
+    /// Samples that are annealed to the target; 0 for none.
+    pub annealed_samples: usize,
+    /// Densities between flow and target for these.
+    pub intermediate_distributions: usize,
+    /// Which random numbers: an evaluation at another step uses others.
+    pub step: u64,
+    /// Samples N whose distances from as many reference samples are computed; 0 for none.
+    pub distances: usize,
+    /// Whether the weights on x alone are computed for the flow's samples, at the cost of K − 1
+    /// densities each; for reference samples they come with the likelihood.
+    pub marginal: bool,
+}
+
+/// Evaluates the flow with parameters `theta`; `reference` are unbiased samples of the target,
+/// [samples, particles, dimension], with zero centre of mass. Cost and time of the training are left
+/// at zero for the caller.
+///
+/// # Errors
+/// [`Error::Evaluation`] if the potential fails for good.
+pub fn evaluate(
+    problem: &Problem,
+    theta: &[f32],
+    reference: Option<&[f64]>,
+    step_sizes: Option<&StepSizes>,
+    options: EvaluationOptions,
+) -> Result<(Evaluation, Samples), Error> {
+    let start = Instant::now();
+    let streams = (Purpose::Evaluation, options.step);
+    let drawn = draw_weighted(problem, theta, streams, 0, options.samples)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let (log_z, log_z_error) = log_z_and_error(&drawn.log_weights);
+    let k = pareto_k(&drawn.log_weights);
+    let mut evaluation = Evaluation {
+        samples: options.samples,
+        reverse_ess: effective_sample_size(&drawn.log_weights).fraction,
+        log_z,
+        log_z_error,
+        largest_weight_share: largest_weight_share(&drawn.log_weights),
+        pareto_k: k.is_finite().then_some(k),
+        zero_weights: drawn.log_weights.iter().filter(|w| **w == f64::NEG_INFINITY).count(),
+        draws: options.draws,
+        samples_per_second: options.samples as f64 / seconds,
+        ..Evaluation::default()
+    };
+    evaluation.mark(&[Figure::ReverseEss, Figure::LogZ], &drawn.log_weights);
+    if let Some(reference) = reference.filter(|r| !r.is_empty()) {
+        evaluate_on_reference(problem, theta, reference, options, &mut evaluation)?;
+    }
+    if options.marginal {
+        let marginal = marginal_log_weights(problem, theta, &drawn, options);
+        evaluation.marginal_reverse_ess = Some(effective_sample_size(&marginal).fraction);
+        evaluation.mark(&[Figure::MarginalReverseEss], &marginal);
+    }
+    let mut annealed = None;
+    if options.annealed_samples > 0 {
+        annealed = Some(anneal(problem, theta, step_sizes, options, &mut evaluation)?);
+    }
+    if let (Some(reference), 1..) = (reference, options.distances) {
+        if let Some(annealed) = &mut annealed {
+            annealed.energies = energies(&**problem.target.potential(), &annealed.positions)?;
+        }
+        evaluation.distances =
+            distances(problem, &drawn, annealed.as_ref(), reference, options.distances)?;
+    }
+    Ok((evaluation, drawn))
+}
+
+/// The figures over samples of the target.
+fn evaluate_on_reference(
+    problem: &Problem,
+    theta: &[f32],
+    reference: &[f64],
+    options: EvaluationOptions,
+    evaluation: &mut Evaluation,
+) -> Result<(), Error> {
+    let draws = options.draws.max(1);
+    let streams = (options.step, first_stream::REFERENCE);
+    let ratios = density_ratios(problem, theta, reference, draws, streams);
+    // A sample whose energy the potential failed to compute this time is left out.
+    let energies = energies(&**problem.target.potential(), reference)?;
+    let known = || energies.iter().zip(ratios.chunks_exact(draws)).filter(|(u, _)| u.is_finite());
+    let forward: Vec<f64> = known().map(|(u, ratios)| -u - ratios[0]).collect();
+    let marginal: Vec<f64> = known().map(|(u, ratios)| -u - log_mean_exp(ratios)).collect();
+    evaluation.reference_samples = forward.len();
+    evaluation.forward_ess = Some(forward_effective_sample_size(&forward).fraction);
+    evaluation.mark(&[Figure::ForwardEss], &forward);
+    evaluation.marginal_forward_ess = Some(forward_effective_sample_size(&marginal).fraction);
+    evaluation.mark(&[Figure::MarginalForwardEss], &marginal);
+    let (nll, error) = negative_log_likelihood(&ratios, draws);
+    (evaluation.nll, evaluation.nll_error) = (Some(nll), Some(error));
+    Ok(())
+}
+
+/// The figures of annealed importance sampling, and its samples, without their energies.
+fn anneal(
+    problem: &Problem,
+    theta: &[f32],
+    step_sizes: Option<&StepSizes>,
+    options: EvaluationOptions,
+    evaluation: &mut Evaluation,
+) -> Result<Samples, Error> {
+    let (samples, step) = (options.annealed_samples, options.step);
+    let levels = options.intermediate_distributions;
+    let mut annealing =
+        AnnealedDraws::starting_at(problem, theta, Purpose::Evaluation, levels, step_sizes);
+    // As many as a sixteenth of the samples adapt the step sizes.
+    for round in 1..=8 {
+        annealing.adapt(samples.div_ceil(128), u64::MAX - 8 * step - round)?;
+    }
+    let annealed = annealing.anneal(samples, u64::MAX / 2 - step)?;
+    evaluation.annealed_samples = samples;
+    evaluation.annealing = annealed
+        .acceptance
+        .iter()
+        .zip(&annealing.step_sizes.0)
+        .map(|(&acceptance, size)| Level { acceptance, step_size: size.get() })
+        .collect();
+    evaluation.ais_ess = Some(effective_sample_size(&annealed.log_weights).fraction);
+    evaluation.mark(&[Figure::AisEss], &annealed.log_weights);
+    let positions = match options.distances {
+        0 => Vec::new(),
+        _ => annealed.positions(problem.flow.system().coordinates()),
+    };
+    Ok(Samples { positions, log_weights: annealed.log_weights, energies: Vec::new() })
+}
+
+/// Mean of −log q(x) over `x` ([samples, particles, dimension]) with K = `draws` draws of the
+/// augmented copies each, and its standard error; the draws are those of `step`.
+pub fn likelihood(
+    problem: &Problem,
+    theta: &[f32],
+    x: &[f64],
+    draws: usize,
+    step: u64,
+) -> (f64, f64) {
+    let ratios = density_ratios(problem, theta, x, draws, (step, first_stream::LIKELIHOOD));
+    negative_log_likelihood(&ratios, draws)
+}
+
+/// log p(x)/q̂(x) of samples of the flow, of which [`Evaluation::marginal_reverse_ess`] is the
+/// effective sample size.
+fn marginal_log_weights(
+    problem: &Problem,
+    theta: &[f32],
+    drawn: &Samples,
+    options: EvaluationOptions,
+) -> Vec<f64> {
+    let others = options.draws.max(1) - 1;
+    let streams = (options.step, first_stream::MARGINAL);
+    let ratios = density_ratios(problem, theta, &drawn.positions, others, streams);
+    let joint = drawn.energies.iter().zip(&drawn.log_weights).enumerate();
+    joint
+        .map(|(sample, (energy, log_weight))| {
+            if !log_weight.is_finite() {
+                return f64::NEG_INFINITY;
+            }
+            // log q(x, a) − log π(a|x) for the a that x came with.
+            let mut all = vec![-energy - log_weight];
+            all.extend(&ratios[sample * others..(sample + 1) * others]);
+            -energy - log_mean_exp(&all)
+        })
+        .collect()
+}

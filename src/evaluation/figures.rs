@@ -1,0 +1,291 @@
+//! The figures of an evaluation, each declared once: see [`Figure`].
+
+use serde::{Deserialize, Serialize};
+
+use super::distances::Distances;
+use crate::diagnostics::rests_on_few;
+
+/// The figures of an evaluation; fractions, nats and counts. `None` where not computed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Joint samples of the flow.
+    pub samples: usize,
+    /// (Σw)²/(N Σw²) over them.
+    pub reverse_ess: f64,
+    /// log Z, by the mean weight.
+    pub log_z: f64,
+    /// Its standard error.
+    pub log_z_error: f64,
+    /// Largest weight's share in their sum.
+    pub largest_weight_share: f64,
+    /// Shape of the weights' tail (Pareto k̂); the estimates are unreliable above 0.7.
+    pub pareto_k: Option<f64>,
+    /// The figures that rest on few samples and cannot be relied on.
+    #[serde(default)]
+    pub resting_on_few_samples: Vec<Figure>,
+    /// Samples of the flow without a finite weight.
+    pub zero_weights: usize,
+    /// Reference samples.
+    pub reference_samples: usize,
+    /// 1/(⟨w⟩⟨1/w⟩) over reference samples, one draw of the augmented copies each.
+    pub forward_ess: Option<f64>,
+    /// −⟨log q(x)⟩ over reference samples, K draws of the augmented copies each.
+    pub nll: Option<f64>,
+    /// Its standard error.
+    pub nll_error: Option<f64>,
+    /// −⟨log q(x)⟩ over validation data, by which this model was chosen.
+    pub validation_nll: Option<f64>,
+    /// Draws K.
+    pub draws: usize,
+    /// Reverse effective sample size of the weights on x alone, w = p(x)/q̂(x), where q̂(x) is the
+    /// mean of q(x, a_k)/π(a_k|x) over K draws: the a that x came with, and K − 1 of π(a|x). These
+    /// are exact weights (they average to Z for every K) of x and all a_k together; their effective
+    /// sample size grows with K towards that of p(x)/q(x), so it is never too high on average.
+    pub marginal_reverse_ess: Option<f64>,
+    /// Forward effective sample size of the same weights, over reference samples with K draws of
+    /// π(a|x).
+    pub marginal_forward_ess: Option<f64>,
+    /// Samples annealed from the flow to the target.
+    pub annealed_samples: usize,
+    /// Their effective sample size.
+    pub ais_ess: Option<f64>,
+    /// Hamiltonian transitions at the densities between, from the flow to the target; none in files
+    /// of earlier versions.
+    #[serde(default)]
+    pub annealing: Vec<Level>,
+    /// Distances from reference samples.
+    pub distances: Option<Distances>,
+    /// Samples with log-density drawn per second, on this machine.
+    pub samples_per_second: f64,
+    /// Energy evaluations of the training.
+    pub energy_evaluations: u64,
+    /// Wall time of the training, in seconds.
+    pub train_seconds: f64,
+}
+
+/// Hamiltonian transitions at one density of an annealing path.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// Mean acceptance probability.
+    pub acceptance: f64,
+    /// Leapfrog step size, a length.
+    pub step_size: f64,
+}
+
+impl Evaluation {
+    /// Whether `figure` rests on few samples and cannot be relied on.
+    pub fn rests_on_few(&self, figure: Figure) -> bool {
+        self.resting_on_few_samples.contains(&figure)
+    }
+
+    /// Marks `figures`, which come from these weights, if the weights rest on few samples.
+    pub(super) fn mark(&mut self, figures: &[Figure], log_weights: &[f64]) {
+        if rests_on_few(log_weights) {
+            self.resting_on_few_samples.extend(figures);
+        }
+    }
+}
+
+/// The unit of a figure, and how it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A share of 1, shown as a percentage.
+    Fraction,
+    /// A natural logarithm.
+    Nat,
+    /// A number per second.
+    PerSecond,
+    /// A pure number.
+    One,
+}
+
+impl Unit {
+    /// As `metrics.csv` is documented.
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            Self::Fraction => "fraction",
+            Self::Nat => "nat",
+            Self::PerSecond => "1/s",
+            Self::One => "",
+        }
+    }
+
+    /// A value with `decimals`, those of a fraction being of its percentage.
+    pub fn text(self, value: f64, decimals: usize) -> String {
+        match self {
+            Self::Fraction => format!("{:.decimals$} %", 100.0 * value),
+            _ => format!("{value:.decimals$}"),
+        }
+    }
+}
+
+/// What is known of a figure besides its value.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// Its key in `evaluation.json` and its column in tables.
+    pub name: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+    /// Its name in printed lines, tables and reports.
+    pub label: &'static str,
+    /// Its unit.
+    pub unit: Unit,
+    /// Its standard error, if there is one.
+    pub error: fn(&Evaluation) -> Option<f64>,
+    /// What follows its value where it is printed on a line of its own; `None` for figures that are
+    /// part of another one's line.
+    pub line: Option<fn(&Evaluation) -> String>,
+    /// Decimals in tables and reports; `None` for figures that do not appear there.
+    pub decimals: Option<usize>,
+    /// The number of samples behind it, with the name of that column in tables.
+    pub samples: Option<(&'static str, fn(&Evaluation) -> usize)>,
+    value: fn(&Evaluation) -> Option<f64>,
+}
+
+/// What holds for a figure unless its declaration says otherwise.
+const PLAIN: Facts = Facts {
+    name: "",
+    meaning: "",
+    label: "",
+    unit: Unit::One,
+    error: |_| None,
+    line: None,
+    decimals: None,
+    samples: None,
+    value: |_| None,
+};
+
+/// Declares the figures in the order in which they are shown: for each the field of [`Evaluation`],
+/// the variant of [`Figure`], the meaning, and what differs from [`PLAIN`].
+macro_rules! figures {
+    ($($field:ident, $variant:ident: $meaning:literal { $($key:ident: $of:expr,)* })*) => {
+        /// A figure of an [`Evaluation`]. Its printed line, its columns in `metrics.csv` and in
+        /// tables, its entry in reports and its mark (!) when it rests on few samples come from
+        /// its [`Facts`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Figure {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Figure {
+            /// All figures, in the order in which they are shown.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// What is known of it besides its value.
+            pub const fn facts(self) -> &'static Facts {
+                match self {
+                    $(Self::$variant => {
+                        const FACTS: Facts = Facts {
+                            name: stringify!($field),
+                            meaning: $meaning,
+                            value: |evaluation| evaluation.$field.into(),
+                            $($key: $of,)*
+                            ..PLAIN
+                        };
+                        &FACTS
+                    })*
+                }
+            }
+        }
+    };
+}
+
+figures! {
+    reverse_ess, ReverseEss: "Effective sample size of flow samples, (Σw)² / (N Σw²)." {
+        label: "reverse ESS",
+        unit: Unit::Fraction,
+        line: Some(|e| format!(
+            " of {} joint samples (largest weight {}, Pareto k {})",
+            e.samples,
+            Unit::Fraction.text(e.largest_weight_share, 2),
+            e.pareto_k.map_or("unknown".into(), |k| Unit::One.text(k, 2)),
+        )),
+        decimals: Some(2),
+        samples: Some(("reverse_samples", |e| e.samples)),
+    }
+    forward_ess, ForwardEss: "Effective sample size on reference samples, 1 / (⟨w⟩⟨1/w⟩)." {
+        label: "forward ESS",
+        unit: Unit::Fraction,
+        line: Some(|e| format!(" of {} reference samples", e.reference_samples)),
+        decimals: Some(2),
+        samples: Some(("forward_samples", |e| e.reference_samples)),
+    }
+    marginal_reverse_ess, MarginalReverseEss: "Reverse effective sample size of weights on x alone." {
+        label: "  on x alone, reverse",
+        unit: Unit::Fraction,
+        line: Some(|e| copies_averaged_out(e, e.samples)),
+    }
+    marginal_forward_ess, MarginalForwardEss: "Forward effective sample size of weights on x alone." {
+        label: "  on x alone, forward",
+        unit: Unit::Fraction,
+        line: Some(|e| copies_averaged_out(e, e.reference_samples)),
+    }
+    ais_ess, AisEss: "Effective sample size after annealed importance sampling." {
+        label: "AIS ESS",
+        unit: Unit::Fraction,
+        line: Some(|e| format!(" of {} annealed samples", e.annealed_samples)),
+    }
+    log_z, LogZ: "Logarithm of the target's partition function, log ⟨w⟩." {
+        label: "log Z",
+        unit: Unit::Nat,
+        error: |e| Some(e.log_z_error),
+        line: Some(|_| String::new()),
+        decimals: Some(4),
+    }
+    nll, Nll: "Mean of −log q(x) over reference samples." {
+        label: "NLL",
+        unit: Unit::Nat,
+        error: |e| e.nll_error,
+        line: Some(|e| format!(", K = {}", e.draws)),
+        decimals: Some(3),
+    }
+    samples_per_second, SamplesPerSecond:
+    "Flow samples, with densities, drawn per second at the last evaluation." {
+        label: "samples/s",
+        unit: Unit::PerSecond,
+        decimals: Some(0),
+    }
+    largest_weight_share, LargestWeightShare:
+    "Share of the largest weight in the sum of the weights." {
+        unit: Unit::Fraction,
+    }
+    pareto_k, ParetoK: "Shape of the weights' tail; the estimates are unreliable above 0.7." {}
+    validation_nll, ValidationNll:
+    "Mean of −log q(x) over validation data; the model with the least is kept." {
+        unit: Unit::Nat,
+    }
+}
+
+impl Figure {
+    /// Its value in `evaluation`; `None` where it was not computed.
+    pub fn value(self, evaluation: &Evaluation) -> Option<f64> {
+        (self.facts().value)(evaluation)
+    }
+}
+
+fn copies_averaged_out(evaluation: &Evaluation, samples: usize) -> String {
+    format!(" of {samples}, copies averaged out with K = {}", evaluation.draws)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_is_in_the_file_under_its_name() {
+        let evaluation = Evaluation {
+            reverse_ess: 0.5,
+            forward_ess: Some(0.25),
+            resting_on_few_samples: Figure::ALL.to_vec(),
+            ..Evaluation::default()
+        };
+        let json = serde_json::to_value(&evaluation).unwrap();
+        for (index, figure) in Figure::ALL.iter().enumerate() {
+            let name = figure.facts().name;
+            let entry = json.get(name).unwrap_or_else(|| panic!("{name} is not in the file"));
+            assert_eq!(entry.as_f64(), figure.value(&evaluation), "{name}");
+            assert_eq!(json["resting_on_few_samples"][index], name);
+        }
+    }
+}

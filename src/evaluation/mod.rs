@@ -1,0 +1,17 @@
+//! Samples of a trained flow and what they are worth: evaluations, and averages over a target.
+
+mod anneal;
+mod distances;
+mod draw;
+mod estimate;
+mod evaluate;
+mod figures;
+mod observable;
+
+pub use anneal::AnnealedDraws;
+pub use distances::{Distances, SetDistances};
+pub use draw::{draw_weighted, energies};
+pub use estimate::{estimate, Average, Estimates, FreeEnergy, Profile};
+pub use evaluate::{evaluate, likelihood, EvaluationOptions};
+pub use figures::{Evaluation, Facts, Figure, Level, Unit};
+pub use observable::Observable;
