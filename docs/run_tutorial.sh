@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Follows docs/tutorial.md to the letter: runs its sh blocks one after the other in an empty folder, with
-# boltzflow on the PATH. usage: docs/run_tutorial.sh [FOLDER]
+# Runs the sh blocks of docs/tutorial.md one after the other in an empty folder, with boltzflow on the
+# PATH. usage: docs/run_tutorial.sh [FOLDER]
 set -euo pipefail
 tutorial=$(cd "$(dirname "$0")" && pwd)/tutorial.md
 command -v boltzflow >/dev/null || { echo "put boltzflow on the PATH first" >&2; exit 1; }
@@ -8,6 +8,6 @@ folder=${1:-$(mktemp -d)}
 mkdir -p "$folder"
 cd "$folder"
 awk '/^```sh$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$tutorial" >commands.sh
-[ "$(wc -l <commands.sh)" -ge 8 ] || { echo "the tutorial has lost its commands" >&2; exit 1; }
+[ "$(wc -l <commands.sh)" -ge 8 ] || { echo "no commands were found in the tutorial" >&2; exit 1; }
 bash -euxo pipefail commands.sh
 echo "the tutorial works to its last line, in $folder"
