@@ -49,7 +49,7 @@ fn main() -> Result<ExitCode, Error> {
     let problem = recipe.problem(Arc::new(Morse(System::new(3, 2)?, 4.0)))?;
     let trainer = recipe.trainer(&problem)?;
     let mut state = trainer.start(&problem);
-    for _ in 0..recipe.train.steps {
+    for _ in 0..recipe.train.descent.steps {
         trainer.step(&problem, &mut state)?;
         state.step += 1;
     }

@@ -70,7 +70,7 @@ fn errors() -> Vec<[(f64, f64); 2]> {
             let system = problem.flow.system();
             let trainer = recipe.trainer(&problem).unwrap();
             let mut state = trainer.start(&problem);
-            for _ in 0..recipe.train.steps {
+            for _ in 0..recipe.train.descent.steps {
                 let report = trainer.step(&problem, &mut state).unwrap();
                 state.step += 1;
                 assert_eq!(state.judge(&report), Verdict::Continue);

@@ -703,7 +703,7 @@ fn a_dry_run_prints_a_recipe_memory_and_time_and_leaves_nothing() {
     assert_eq!(files(folder.path()), before);
     // What it prints is a recipe.
     let recipe = boltzflow::config::Recipe::from_text(&said, Path::new("said.toml")).unwrap();
-    assert_eq!((recipe.seed, recipe.train.steps), (5, 4));
+    assert_eq!((recipe.seed, recipe.train.descent.steps), (5, 4));
 }
 
 #[test]

@@ -4,10 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+<<<<<<< HEAD
 use boltzflow::config::{builtin_targets, load_target, parameters, Objective, Recipe, Registry};
+=======
+use boltzflow::config::{builtin_targets, load_target, parameters, LayerGroup, Recipe, Registry};
+>>>>>>> 05e2ebd (Options of training are declared once, beside what uses them; an objective is a line)
 use boltzflow::error::Error;
 use boltzflow::flow::LayerGroup;
 use boltzflow::potential::{LennardJones, LennardJonesParameters, Potential};
+use boltzflow::train::Objective;
 
 /// The TOML files of a folder of the repository, sorted.
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -115,7 +120,7 @@ fn what_a_recipe_says_arrives_and_the_rest_is_spelled_out() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/good");
     let recipe = Recipe::load(folder.join("recipe_everything.toml")).unwrap();
     assert_eq!((recipe.seed, recipe.flow.augmentation_scale), (7, 1.0));
-    assert_eq!(recipe.train.learning_rate.last, 0.0);
+    assert_eq!(recipe.train.descent.learning_rate.last, 0.0);
     let Objective::ReverseKl(options) = &recipe.train.objective else { panic!() };
     assert_eq!(options.core.as_ref().unwrap().final_radius, 0.5);
     let [LayerGroup::Vector(vector), LayerGroup::Pairwise(pairwise)] = &recipe.flow.layers[..]

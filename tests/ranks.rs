@@ -31,7 +31,7 @@ fn rank(folder: &Path, text: &str, stop_after: u64, life: u64) -> Result<Ending,
         None => RunFolder::create(folder).unwrap(),
     };
     let options = SessionOptions {
-        steps: recipe.train.steps as u64,
+        steps: recipe.train.descent.steps as u64,
         evaluate_every: 3,
         evaluation: EvaluationOptions {
             samples: 150,

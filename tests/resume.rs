@@ -41,7 +41,7 @@ fn mortal_session(
         RunFolder::create(folder).unwrap()
     };
     let options = SessionOptions {
-        steps: recipe.train.steps as u64,
+        steps: recipe.train.descent.steps as u64,
         evaluate_every: 3,
         evaluation: EvaluationOptions {
             samples: 64,

@@ -17,8 +17,8 @@ use boltzflow::random::{stream, Purpose};
 use boltzflow::sampling::AugmentedTarget;
 use boltzflow::system::System;
 use boltzflow::train::{
-    DescentOptions, Estimator, Fab, FabOptions, GuardOptions, Method, Problem, ReplayBuffer,
-    ReverseKl, ReverseKlOptions, Schedule, Trainer, TrainingState,
+    BufferOptions, DescentOptions, Estimator, Fab, FabOptions, GradientClip, LearningRate, Method,
+    Problem, ReplayBuffer, ReverseKl, ReverseKlOptions, Trainer, TrainingState,
 };
 use counted::Counted;
 use rand_distr::{Distribution, StandardNormal};
@@ -27,11 +27,12 @@ use rand_distr::{Distribution, StandardNormal};
 
 fn descent(batch_size: usize, rate: f64) -> DescentOptions {
     DescentOptions {
+        steps: 1000,
         batch_size,
-        method: Method::Adam,
-        schedule: Schedule { initial: rate, peak: rate, last: rate, warm_up_steps: 0, steps: 1000 },
+        optimizer: Method::Adam,
+        learning_rate: LearningRate { initial: rate, peak: rate, last: rate, warm_up_steps: 0 },
         ema_decay: 0.9,
-        guard: GuardOptions { window: 100, clip: 1e3, drop: 1e6 },
+        gradient_clip: GradientClip { window: 100, clip: 1e3, drop: 1e6 },
     }
 }
 
@@ -45,8 +46,7 @@ fn fab(batch_size: usize, rate: f64) -> Fab {
             initial_step_size: 0.1,
             updates_per_annealing: 4,
             weight_clip: 10.0,
-            min_batches: 4,
-            max_batches: 16,
+            buffer: BufferOptions { min_batches: 4, max_batches: 16 },
             walkers: None,
         },
     }

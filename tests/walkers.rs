@@ -11,8 +11,8 @@ use boltzflow::potential::Potential;
 use boltzflow::sampling::{Annealing, AugmentedTarget, StepSizes};
 use boltzflow::system::System;
 use boltzflow::train::{
-    DescentOptions, Fab, FabOptions, GuardOptions, Method, Problem, Schedule, Trainer,
-    TrainingState, WalkerOptions, WalkerStart, Walkers,
+    BufferOptions, DescentOptions, Fab, FabOptions, GradientClip, LearningRate, Method, Problem,
+    Trainer, TrainingState, WalkerOptions, WalkerStart, Walkers,
 };
 
 const BASE_SCALE: f64 = 1.3;
@@ -151,15 +151,14 @@ fn visits_carry_new_noise_and_the_density_of_the_joint_target() {
 }
 
 fn trainer(walkers: Option<WalkerOptions>, rate: f64) -> Fab {
-    let schedule =
-        Schedule { initial: rate, peak: rate, last: rate, warm_up_steps: 0, steps: 1000 };
     Fab {
         descent: DescentOptions {
+            steps: 1000,
             batch_size: 128,
-            method: Method::Adam,
-            schedule,
+            optimizer: Method::Adam,
+            learning_rate: LearningRate { initial: rate, peak: rate, last: rate, warm_up_steps: 0 },
             ema_decay: 0.9,
-            guard: GuardOptions { window: 100, clip: 1e3, drop: 1e6 },
+            gradient_clip: GradientClip { window: 100, clip: 1e3, drop: 1e6 },
         },
         options: FabOptions {
             alpha: 2.0,
@@ -168,8 +167,7 @@ fn trainer(walkers: Option<WalkerOptions>, rate: f64) -> Fab {
             initial_step_size: 0.1,
             updates_per_annealing: 4,
             weight_clip: 10.0,
-            min_batches: 4,
-            max_batches: 16,
+            buffer: BufferOptions { min_batches: 4, max_batches: 16 },
             walkers,
         },
     }

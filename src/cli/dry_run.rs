@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use crate::config::{Objective, Recipe};
+use crate::config::Recipe;
 use crate::engine::LANES;
 use crate::error::Error;
-use crate::train::Problem;
+use crate::train::{Objective, Problem};
 
 use super::output::say;
 use super::progress::time;
@@ -22,9 +22,9 @@ pub(super) fn run(recipe: &Recipe, problem: &Problem, runs: u64) -> Result<(), E
     say!("# memory: at most {:.2} GiB{free}", gib(needed))?;
     // Small batches of full lanes on every thread cost in proportion.
     let mut trial = recipe.clone();
-    let full = recipe.train.batch_size;
-    trial.train.batch_size = full.min(2 * LANES * rayon::current_num_threads());
-    let scale = full as f64 / trial.train.batch_size as f64;
+    let full = recipe.train.descent.batch_size;
+    trial.train.descent.batch_size = full.min(2 * LANES * rayon::current_num_threads());
+    let scale = full as f64 / trial.train.descent.batch_size as f64;
     let first_scale = fewer_walkers(&mut trial).unwrap_or(scale);
     let trainer = trial.trainer(problem)?;
     let mut state = trainer.start(problem);
@@ -40,13 +40,13 @@ pub(super) fn run(recipe: &Recipe, problem: &Problem, runs: u64) -> Result<(), E
         steps += 1.0;
     }
     let step = scale * start.elapsed().as_secs_f64() / steps;
-    let total = first + step * recipe.train.steps as f64;
+    let total = first + step * recipe.train.descent.steps as f64;
     let times = if runs > 1 { format!(", {runs} times") } else { String::new() };
     say!(
         "# time: about {}{times}, for {} steps of {step:.3} s on {} threads as they are now; \
          evaluations and reference samples come on top",
         time(total),
-        recipe.train.steps,
+        recipe.train.descent.steps,
         rayon::current_num_threads(),
     )
 }
@@ -54,7 +54,7 @@ pub(super) fn run(recipe: &Recipe, problem: &Problem, runs: u64) -> Result<(), E
 /// Leaves as many walkers as a step needs where they start with the training; by how much that shortens their
 /// start.
 fn fewer_walkers(trial: &mut Recipe) -> Option<f64> {
-    let batch = trial.train.batch_size;
+    let batch = trial.train.descent.batch_size;
     let Objective::Fab(fab) = &mut trial.train.objective else { return None };
     let few = fab.updates_per_annealing * batch;
     let walkers = fab.walkers.as_mut().filter(|walkers| walkers.from_step == 0)?;

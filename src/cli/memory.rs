@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::config::{Objective, Recipe};
+use crate::config::Recipe;
 use crate::error::Error;
-use crate::train::Problem;
+use crate::train::{Objective, Problem};
 
 /// A part of the memory that a training needs.
 struct Need {
@@ -80,7 +80,7 @@ fn evaluation(recipe: &Recipe, problem: &Problem) -> Vec<Need> {
 /// everything twice more.
 fn training(recipe: &Recipe, problem: &Problem) -> Vec<Need> {
     let flow = &problem.flow;
-    let (width, batch) = (flow.width(), recipe.train.batch_size);
+    let (width, batch) = (flow.width(), recipe.train.descent.batch_size);
     let parameters = flow.layout().total();
     let mut needs = evaluation(recipe, problem);
     needs.extend([

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::config::{Objective, Recipe, Registry, Target};
+use crate::config::{Recipe, Registry, Target};
 use crate::diagnostics::pair_distances;
 use crate::error::Error;
 use crate::evaluation::draw_weighted;
@@ -78,15 +78,10 @@ fn facts(
         description: target.description.clone(),
         particles: system.particles(),
         dimension: system.dimension(),
-        objective: match recipe.train.objective {
-            Objective::Fab(_) => "flow annealed importance sampling bootstrap (FAB)",
-            Objective::ReverseKl(_) => "reverse KL",
-            Objective::MaxLikelihood(_) => "maximum likelihood",
-        }
-        .to_string(),
+        objective: recipe.train.objective.options().title().to_string(),
         couplings: problem.flow.couplings(),
         parameters: problem.flow.layout().total(),
-        steps: recipe.train.steps,
+        steps: recipe.train.descent.steps,
         seed: recipe.seed,
         trained_by: VERSION.to_string(),
         recipe: recipe.to_toml()?,

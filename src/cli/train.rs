@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
-use crate::config::{MaxLikelihoodOptions, Objective, Recipe, Registry, Target};
+use crate::config::{Recipe, Registry, Target};
 use crate::error::Error;
 use crate::evaluation::{Evaluation, EvaluationOptions};
 use crate::parallel::team;
@@ -15,7 +15,7 @@ use crate::run::{
 };
 use crate::samples::{self, Samples};
 use crate::sampling::{sample_reference, ReferenceOptions};
-use crate::train::{Problem, Trainer};
+use crate::train::{MaxLikelihoodOptions, Objective, Problem, Trainer};
 
 use super::args::{Seeds, TrainArgs};
 use super::folder::Wanted;
@@ -73,7 +73,8 @@ fn run_one(args: &TrainArgs, registry: &Registry, runs: u64) -> Result<(), Error
     // Whatever can be wrong with the input is found before there is a folder.
     let text = recipe.to_toml()?;
     same_on_all_ranks(&[&text, &target.text])?;
-    let wanted = Wanted { recipe: &text, target: &target.text, steps: recipe.train.steps as u64 };
+    let wanted =
+        Wanted { recipe: &text, target: &target.text, steps: recipe.train.descent.steps as u64 };
     if let (Some(_), Some(folder)) = (&args.seeds, &args.output) {
         if super::folder::is_finished(folder, &wanted) {
             return say!("{} is finished", folder.display());
@@ -152,7 +153,7 @@ impl Run<'_> {
         say!("run folder {}", folder.path().display())?;
         if let Some(Checkpoint { state, .. }) = &resume {
             say!("resuming after step {}", state.step)?;
-            if state.step >= recipe.train.steps as u64 {
+            if state.step >= recipe.train.descent.steps as u64 {
                 // It was stopped while its figures were drawn.
                 let text = team().from_leader(|| {
                     let evaluation: Evaluation = folder.read_evaluation()?;
@@ -183,7 +184,7 @@ impl Run<'_> {
         }
 
         let options = SessionOptions {
-            steps: recipe.train.steps as u64,
+            steps: recipe.train.descent.steps as u64,
             evaluate_every: recipe.evaluate.every_steps as u64,
             evaluation: evaluation_options(recipe),
             checkpoint_seconds: recipe.checkpoint.every_seconds,
@@ -191,7 +192,7 @@ impl Run<'_> {
         };
         let stop = stop_on_signals()?;
         let from = resume.or(start);
-        let mut line = ProgressLine::new(options.steps, recipe.train.batch_size);
+        let mut line = ProgressLine::new(options.steps, recipe.train.descent.batch_size);
         let mut observe = |progress: Progress<'_>| line.update(&progress);
         let ending =
             train(folder, problem, trainer, &options, &reference, from, &stop, &mut observe)?;

@@ -5,11 +5,6 @@ mod overrides;
 mod read;
 mod recipe;
 mod target;
-mod train;
 
 pub use recipe::{CheckpointOptions, EvaluateOptions, Recipe};
 pub use target::{builtin_targets, load_target, parameters, Known, Registry, Target};
-pub use train::{
-    BufferOptions, CoreSchedule, Estimator, FabOptions, GradientClip, LearningRate,
-    MaxLikelihoodOptions, Objective, ReverseKlOptions, TrainOptions,
-};

@@ -96,6 +96,7 @@ fn explain(message: &str, elsewhere: &[&str], renamed: &[(&str, &str)]) -> Strin
         };
         let plain = problem
             .replace("invalid type: map", "invalid type: section")
+            .replace("expected a map", "expected a section")
             .replace("expected a sequence", "expected a list")
             .replace("expected usize", "expected a whole number of 0 or more")
             .replace("expected u64", "expected a whole number of 0 or more")

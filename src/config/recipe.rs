@@ -5,10 +5,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::read::{config_error, from_table, in_file, parse_table, read, FORMAT};
-use super::train::TrainOptions;
 use crate::error::Error;
 use crate::flow::FlowOptions;
 use crate::limits::{count, positive};
+use crate::train::TrainOptions;
 
 /// A training run: target, flow, training, evaluation. Lengths are in the target's units, energies
 /// in kT.

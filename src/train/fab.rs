@@ -5,43 +5,115 @@
 //! they go to a replay buffer, from which batches are drawn by weight. The gradient of the divergence
 //! is −E_g[∇ log q_θ] up to a factor, so a step raises log q_θ on what was drawn.
 
+use std::path::Path;
+
 use dfdx::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::diagnostics::{effective_sample_size, log_sum_exp};
 use crate::error::Error;
 use crate::flow::op;
+use crate::limits::{count, number, positive};
 use crate::parallel::team;
 use crate::random::{stream, Purpose};
 use crate::sampling::{
     Annealed, AnnealedImportanceSampling, Annealing, Effort, FlowDensity, Streams,
 };
 
-use super::{
-    Descent, DescentOptions, Problem, StepReport, Trainer, TrainingState, WalkerOptions,
-    WalkerStart,
-};
+use super::problem::{Problem, StepReport};
+use super::state::{Descent, DescentOptions, TrainingState};
+use super::trainer::{ObjectiveOptions, Trainer};
+use super::walkers::{WalkerOptions, WalkerStart};
 
-/// Options of FAB.
-#[derive(Debug, Clone, PartialEq)]
+/// `[train.fab]`: flow annealed importance sampling bootstrap (Midgley et al., ICLR 2023).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct FabOptions {
-    /// α of the divergence.
+    /// The α of the divergence; annealing goes to pᵅ q^(1−α) (default 2).
     pub alpha: f64,
-    /// Densities between q and g, one HMC transition each.
+    /// Densities between the flow and the annealing's target (default 2).
     pub intermediate_distributions: usize,
-    /// Leapfrog steps of a transition.
+    /// Leapfrog steps of the Hamiltonian Monte Carlo transition at each of them (default 5).
     pub leapfrog_steps: usize,
-    /// Leapfrog step size before it adapts, a length.
+    /// Leapfrog step size, a length, before it adapts (default 0.1).
     pub initial_step_size: f64,
-    /// Gradient steps after each annealing pass.
+    /// Gradient steps on batches from the buffer after each annealing pass (default 8).
     pub updates_per_annealing: usize,
-    /// Upper limit of the weight that corrects for the flow's change since a sample was annealed.
+    /// Upper limit of the weight that corrects for the flow's change since a sample was annealed
+    /// (default 10).
     pub weight_clip: f64,
-    /// Training starts when the buffer holds this many batches.
-    pub min_batches: usize,
-    /// The buffer holds at most this many batches.
-    pub max_batches: usize,
-    /// Chains on the target that take over from annealing.
+    /// The prioritised replay buffer.
+    pub buffer: BufferOptions,
+    /// Markov chains on the target that take over from annealing (default: none).
     pub walkers: Option<WalkerOptions>,
+}
+
+impl Default for FabOptions {
+    fn default() -> Self {
+        Self {
+            alpha: 2.0,
+            intermediate_distributions: 2,
+            leapfrog_steps: 5,
+            initial_step_size: 0.1,
+            updates_per_annealing: 8,
+            weight_clip: 10.0,
+            buffer: BufferOptions::default(),
+            walkers: None,
+        }
+    }
+}
+
+/// `[train.fab.buffer]`: sizes of the replay buffer in batches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BufferOptions {
+    /// Training starts when it holds this many (default 64).
+    pub min_batches: usize,
+    /// The oldest samples leave when it would hold more (default 512).
+    pub max_batches: usize,
+}
+
+impl Default for BufferOptions {
+    fn default() -> Self {
+        Self { min_batches: 64, max_batches: 512 }
+    }
+}
+
+impl ObjectiveOptions for FabOptions {
+    fn title(&self) -> &'static str {
+        "flow annealed importance sampling bootstrap (FAB)"
+    }
+
+    fn validate(&self, descent: &DescentOptions) -> Result<(), Error> {
+        let batch_size = descent.batch_size;
+        number("train.fab.alpha", self.alpha, 1.0..=4.0)?;
+        count("train.fab.intermediate_distributions", self.intermediate_distributions, 0..=1000)?;
+        count("train.fab.leapfrog_steps", self.leapfrog_steps, 1..=1000)?;
+        positive("train.fab.initial_step_size", self.initial_step_size, 100.0)?;
+        count("train.fab.updates_per_annealing", self.updates_per_annealing, 1..=10_000)?;
+        number("train.fab.weight_clip", self.weight_clip, 1.0..=1e9)?;
+        // Batches of one annealing pass are drawn without replacement.
+        let enough = self.updates_per_annealing;
+        count("train.fab.buffer.min_batches", self.buffer.min_batches, enough..=1_000_000)?;
+        if let Some(walkers) = &self.walkers {
+            walkers.validate(self.updates_per_annealing * batch_size)?;
+        }
+        let most = (100_000_000 / batch_size).max(self.buffer.min_batches);
+        count(
+            "train.fab.buffer.max_batches",
+            self.buffer.max_batches,
+            self.buffer.min_batches..=most,
+        )
+    }
+
+    fn trainer(
+        &self,
+        descent: &DescentOptions,
+        _: &Problem,
+        _: &dyn Fn(&Path) -> Result<Vec<f64>, Error>,
+    ) -> Result<Box<dyn Trainer>, Error> {
+        Ok(Box::new(Fab { descent: descent.clone(), options: self.clone() }))
+    }
 }
 
 /// The FAB trainer.
@@ -288,28 +360,28 @@ impl Trainer for Fab {
     fn start(&self, problem: &Problem) -> TrainingState {
         TrainingState::new(
             problem,
-            self.descent.method,
+            self.descent.optimizer,
             self.options.intermediate_distributions,
             self.options.initial_step_size,
-            self.options.max_batches * self.descent.batch_size,
+            self.options.buffer.max_batches * self.descent.batch_size,
         )
     }
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
         let mut report = StepReport {
-            learning_rate: state.learning_rate(&self.descent.schedule),
+            learning_rate: state.learning_rate(&self.descent),
             ..StepReport::default()
         };
-        let walkers = self.options.walkers.as_ref().filter(|w| state.step >= w.from_step);
+        let walkers = self.options.walkers.as_ref().filter(|w| state.step >= w.from_step as u64);
         match walkers {
             Some(options) => self.learn_from_walkers(problem, state, options, &mut report)?,
             None => {
                 // An empty buffer, at the start or after a roll-back, is filled; the extra passes
                 // count as steps before zero.
                 if state.buffer.is_empty() {
-                    for extra in 1..self.options.min_batches as u64 {
+                    for extra in 1..self.options.buffer.min_batches as u64 {
                         let before =
-                            u64::MAX - extra - state.step * self.options.min_batches as u64;
+                            u64::MAX - extra - state.step * self.options.buffer.min_batches as u64;
                         self.anneal(problem, state, before, &mut report)?;
                     }
                 }

@@ -11,8 +11,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::{Adam, GradientGuard, Schedule};
-use super::state::{StepReport, TrainingState};
+use super::optimizer::{Adam, GradientGuard};
+use super::problem::StepReport;
+use super::state::{DescentOptions, TrainingState};
 use crate::sampling::StepSizes;
 
 /// Losses that a new one is compared with, at most and at least.
@@ -178,9 +179,10 @@ impl Health {
 }
 
 impl TrainingState {
-    /// Learning rate of the next step: the schedule's, halved by every roll-back.
-    pub fn learning_rate(&self, schedule: &Schedule) -> f64 {
-        schedule.at(self.step) * SLOWER.powi(self.health.rollbacks as i32)
+    /// Learning rate of the next step: that of the options, halved by every roll-back.
+    pub fn learning_rate(&self, options: &DescentOptions) -> f64 {
+        options.learning_rate.at(self.step, options.steps as u64)
+            * SLOWER.powi(self.health.rollbacks as i32)
     }
 
     /// What the step that was just done, and is counted in `step`, means: only the losses that the verdict

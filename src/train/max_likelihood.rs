@@ -1,15 +1,82 @@
 //! Maximum likelihood: −E[log q_θ(x, a)] over given configurations x, with fresh a ~ π(a|x).
 
+use std::path::{Path, PathBuf};
+
 use dfdx::prelude::*;
 use rand::seq::SliceRandom;
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::flow::op;
+use crate::limits::number;
 use crate::parallel::team;
 use crate::random::{stream, Purpose};
 
-use super::{DescentOptions, Problem, StepReport, Trainer, TrainingState};
+use super::problem::{Problem, StepReport};
+use super::state::{DescentOptions, TrainingState};
+use super::trainer::{ObjectiveOptions, Trainer};
+
+/// `[train.max_likelihood]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaxLikelihoodOptions {
+    /// Training samples, all of one weight: .npz, .npy, .csv or extended .xyz.
+    pub data: PathBuf,
+    /// Share of them, drawn by the seed, that is held back to decide which model is kept: the one with the least
+    /// negative log-likelihood there (default 0: the last model is kept).
+    #[serde(default)]
+    pub validation: f64,
+    /// Samples for that from a file of their own.
+    pub validation_data: Option<PathBuf>,
+    /// Samples for the forward figures and the likelihood of evaluations, in place of
+    /// `evaluate.reference_samples`; they decide nothing.
+    pub test_data: Option<PathBuf>,
+}
+
+impl ObjectiveOptions for MaxLikelihoodOptions {
+    fn title(&self) -> &'static str {
+        "maximum likelihood"
+    }
+
+    fn validate(&self, _: &DescentOptions) -> Result<(), Error> {
+        if self.data.as_os_str().is_empty() {
+            return Err(Error::parameter(
+                "train.max_likelihood.data",
+                "is empty: name a file of samples",
+            ));
+        }
+        number("train.max_likelihood.validation", self.validation, 0.0..=0.9)?;
+        if self.validation > 0.0 && self.validation_data.is_some() {
+            return Err(Error::parameter(
+                "train.max_likelihood.validation",
+                "is a share of the data and `validation_data` names a file: keep one of them",
+            ));
+        }
+        let others = [("validation_data", &self.validation_data), ("test_data", &self.test_data)];
+        match others.into_iter().find(|(_, file)| file.as_ref() == Some(&self.data)) {
+            Some((key, _)) => Err(Error::parameter(
+                format!("train.max_likelihood.{key}"),
+                "is the training data, which cannot judge itself: name another file",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn trainer(
+        &self,
+        descent: &DescentOptions,
+        problem: &Problem,
+        read: &dyn Fn(&Path) -> Result<Vec<f64>, Error>,
+    ) -> Result<Box<dyn Trainer>, Error> {
+        let data = read(&self.data)?;
+        let held_back = match &self.validation_data {
+            Some(file) => HeldBack::Samples(read(file)?),
+            None => HeldBack::Share(self.validation),
+        };
+        Ok(Box::new(MaxLikelihood::new(descent.clone(), problem, data, held_back)?))
+    }
+}
 
 /// The maximum-likelihood trainer.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,7 +161,7 @@ impl Trainer for MaxLikelihood {
     }
 
     fn start(&self, problem: &Problem) -> TrainingState {
-        TrainingState::new(problem, self.descent.method, 0, 1.0, 0)
+        TrainingState::new(problem, self.descent.optimizer, 0, 1.0, 0)
     }
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
@@ -122,7 +189,7 @@ impl Trainer for MaxLikelihood {
         let report = StepReport {
             loss: descent.loss,
             gradient_norm: descent.gradient_norm,
-            learning_rate: state.learning_rate(&self.descent.schedule),
+            learning_rate: state.learning_rate(&self.descent),
             flow_seconds: descent.seconds * threads,
             ..StepReport::default()
         };

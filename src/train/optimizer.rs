@@ -1,4 +1,4 @@
-//! Adam over the flat parameter vector, its schedule, the guard against outlying gradients, and the
+//! Adam over the flat parameter vector, its learning rate, the guard against outlying gradients, and the
 //! averaged weights.
 //!
 //! dfdx's own Adam keeps its moments private, so it could not be checkpointed.
@@ -8,33 +8,48 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::soap::{Rotations, Rule};
+use crate::error::Error;
+use crate::limits::{count, number, positive};
 
-/// A linear warm-up from `initial` to `peak`, then a cosine to `last` at the last step.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Schedule {
-    /// Learning rate of the first step.
+/// A linear warm-up from `initial` to `peak`, then a cosine down to `final` at the last step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LearningRate {
+    /// At the first step (default 2e-5).
     pub initial: f64,
-    /// Learning rate after the warm-up.
+    /// After the warm-up (default 2e-4).
     pub peak: f64,
-    /// Learning rate of the last step.
+    /// At the last step (default 2e-5). In a recipe: `final`.
+    #[serde(rename = "final")]
     pub last: f64,
-    /// Steps of the warm-up, cut at `steps`.
-    pub warm_up_steps: u64,
-    /// Steps in all.
-    pub steps: u64,
+    /// Length of the warm-up in training steps, cut at the end of the training (default 200).
+    pub warm_up_steps: usize,
 }
 
-impl Schedule {
-    /// Learning rate of `step`, counted from 0.
-    pub fn at(&self, step: u64) -> f64 {
-        let warm_up = self.warm_up_steps.min(self.steps);
+impl Default for LearningRate {
+    fn default() -> Self {
+        Self { initial: 2e-5, peak: 2e-4, last: 2e-5, warm_up_steps: 200 }
+    }
+}
+
+impl LearningRate {
+    /// The learning rate of `step`, counted from 0, of a training of `steps`.
+    pub fn at(&self, step: u64, steps: u64) -> f64 {
+        let warm_up = (self.warm_up_steps as u64).min(steps);
         if step < warm_up {
             return self.initial + (self.peak - self.initial) * step as f64 / warm_up as f64;
         }
-        let rest = (self.steps - warm_up).saturating_sub(1).max(1) as f64;
+        let rest = (steps - warm_up).saturating_sub(1).max(1) as f64;
         let done = ((step - warm_up) as f64 / rest).min(1.0);
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
         self.last + (self.peak - self.last) * cosine
+    }
+
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        number("train.learning_rate.initial", self.initial, 0.0..=1.0)?;
+        positive("train.learning_rate.peak", self.peak, 1.0)?;
+        number("train.learning_rate.final", self.last, 0.0..=1.0)?;
+        count("train.learning_rate.warm_up_steps", self.warm_up_steps, 0..=1_000_000_000)
     }
 }
 
@@ -112,15 +127,30 @@ pub enum Outcome {
     Dropped,
 }
 
-/// Compares gradient norms with the median of the last ones (the published FAB guard).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct GuardOptions {
-    /// Norms that the median is taken over.
+/// Gradients are compared with the median norm of the last ones (the published FAB settings).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GradientClip {
+    /// Number of norms the median is taken over (default 100).
     pub window: usize,
-    /// A norm over this multiple of the median is scaled down to it.
+    /// A norm over this multiple of the median is scaled down to it (default 2).
     pub clip: f64,
-    /// A gradient whose norm is over this multiple of the median is dropped.
+    /// A gradient whose norm is over this multiple of the median is dropped (default 10).
     pub drop: f64,
+}
+
+impl Default for GradientClip {
+    fn default() -> Self {
+        Self { window: 100, clip: 2.0, drop: 10.0 }
+    }
+}
+
+impl GradientClip {
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        count("train.gradient_clip.window", self.window, 1..=100_000)?;
+        number("train.gradient_clip.clip", self.clip, 1.0..=1e6)?;
+        number("train.gradient_clip.drop", self.drop, self.clip..=1e9)
+    }
 }
 
 /// The norms of the last gradients.
@@ -136,7 +166,7 @@ impl GradientGuard {
 
     /// The factor that a gradient of this norm is used with, and what that means. A finite norm is
     /// remembered, even of a dropped gradient: a lasting change of scale must move the median.
-    pub fn judge(&mut self, norm: f64, options: &GuardOptions) -> (f64, Outcome) {
+    pub fn judge(&mut self, norm: f64, options: &GradientClip) -> (f64, Outcome) {
         if !norm.is_finite() {
             return (0.0, Outcome::Dropped);
         }
@@ -179,15 +209,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schedule_warms_up_and_ends_at_its_last_rate() {
-        let schedule =
-            Schedule { initial: 0.1, peak: 1.0, last: 0.2, warm_up_steps: 10, steps: 111 };
-        assert_eq!(schedule.at(0), 0.1);
-        assert!((schedule.at(10) - 1.0).abs() < 1e-12);
-        assert!((schedule.at(110) - 0.2).abs() < 1e-12);
-        assert!((schedule.at(60) - 0.6).abs() < 1e-12);
-        let short = Schedule { warm_up_steps: 1000, ..schedule };
-        assert!(short.at(110) <= 1.0);
+    fn the_learning_rate_warms_up_and_ends_at_its_last_rate() {
+        let rate = LearningRate { initial: 0.1, peak: 1.0, last: 0.2, warm_up_steps: 10 };
+        assert_eq!(rate.at(0, 111), 0.1);
+        assert!((rate.at(10, 111) - 1.0).abs() < 1e-12);
+        assert!((rate.at(110, 111) - 0.2).abs() < 1e-12);
+        assert!((rate.at(60, 111) - 0.6).abs() < 1e-12);
+        let short = LearningRate { warm_up_steps: 1000, ..rate };
+        assert!(short.at(110, 111) <= 1.0);
     }
 
     #[test]
@@ -203,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_guard_drops_clips_and_forgets() {
-        let options = GuardOptions { window: 20, clip: 2.0, drop: 10.0 };
+        let options = GradientClip { window: 20, clip: 2.0, drop: 10.0 };
         let mut guard = GradientGuard::default();
         for _ in 0..20 {
             assert_eq!(guard.judge(1.0, &options).1, Outcome::Applied);

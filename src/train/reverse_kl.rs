@@ -1,39 +1,60 @@
 //! Reverse KL: E_q[log q(x, a) − log p(x) π(a|x)] on the flow's own samples.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use dfdx::prelude::*;
 use rand_distr::{Distribution, StandardNormal};
+use serde::{Deserialize, Serialize};
 
 use crate::engine::LANES;
 use crate::error::Error;
 use crate::flow::{op, Flow};
+use crate::limits::{count, number, positive};
 use crate::parallel::team;
 use crate::potential::Potential;
 use crate::random::{stream, Purpose};
 use crate::sampling::{AugmentedTarget, LogDensity};
 
-use super::{DescentOptions, Problem, StepReport, Trainer, TrainingState};
+use super::problem::{Problem, StepReport};
+use super::state::{DescentOptions, TrainingState};
+use super::trainer::{ObjectiveOptions, Trainer};
 
-/// How the gradient is estimated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// `[train.reverse_kl]`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReverseKlOptions {
+    /// How the gradient is estimated (default "path").
+    pub estimator: Estimator,
+    /// Energies over this, in kT, count as this and push no more (default: no limit).
+    pub energy_clip: Option<f64>,
+    /// Starts with a soft core and hardens it (default: the potential as it is).
+    pub core: Option<CoreSchedule>,
+}
+
+/// Estimators of the reverse KL divergence's gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Estimator {
-    /// Without the score term, whose mean is zero: the variance vanishes where q = p (Roeder, Wu &
+    /// Without the score term: its variance vanishes at the optimum (Roeder, Wu &
     /// Duvenaud, arXiv:1703.09194).
+    #[default]
     Path,
     /// The whole derivative of the reparametrised objective.
     Total,
 }
 
-/// Pair terms are continued linearly below a radius that shrinks linearly in time.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// `[train.reverse_kl.core]`: pair terms are linear below a radius that shrinks linearly in time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CoreSchedule {
     /// Radius at the first step, a length.
     pub radius: f64,
-    /// Radius from step `steps` on; 0 is the exact potential.
+    /// Radius from step `steps` on; 0 is the exact potential (default 0).
+    #[serde(default)]
     pub final_radius: f64,
-    /// Steps until then.
-    pub steps: u64,
+    /// Training steps until `final_radius` is reached.
+    pub steps: usize,
 }
 
 impl CoreSchedule {
@@ -43,15 +64,31 @@ impl CoreSchedule {
     }
 }
 
-/// Options of reverse KL.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ReverseKlOptions {
-    /// Gradient estimator.
-    pub estimator: Estimator,
-    /// A sample whose energy is above this, in kT, does not push.
-    pub energy_clip: Option<f64>,
-    /// Starts with a soft core.
-    pub core: Option<CoreSchedule>,
+impl ObjectiveOptions for ReverseKlOptions {
+    fn title(&self) -> &'static str {
+        "reverse KL"
+    }
+
+    fn validate(&self, _: &DescentOptions) -> Result<(), Error> {
+        if let Some(clip) = self.energy_clip {
+            number("train.reverse_kl.energy_clip", clip, -1e12..=1e12)?;
+        }
+        if let Some(core) = &self.core {
+            positive("train.reverse_kl.core.radius", core.radius, 1000.0)?;
+            number("train.reverse_kl.core.final_radius", core.final_radius, 0.0..=core.radius)?;
+            count("train.reverse_kl.core.steps", core.steps, 1..=1_000_000_000)?;
+        }
+        Ok(())
+    }
+
+    fn trainer(
+        &self,
+        descent: &DescentOptions,
+        _: &Problem,
+        _: &dyn Fn(&Path) -> Result<Vec<f64>, Error>,
+    ) -> Result<Box<dyn Trainer>, Error> {
+        Ok(Box::new(ReverseKl { descent: descent.clone(), options: self.clone() }))
+    }
 }
 
 /// The reverse KL trainer.
@@ -66,7 +103,7 @@ pub struct ReverseKl {
 impl ReverseKl {
     /// The target at this step, with its core softened or not.
     fn target(&self, problem: &Problem, step: u64) -> Result<AugmentedTarget, Error> {
-        let radius = self.options.core.map_or(0.0, |core| core.at(step));
+        let radius = self.options.core.as_ref().map_or(0.0, |core| core.at(step));
         if radius <= 0.0 {
             return Ok(problem.target.clone());
         }
@@ -87,12 +124,12 @@ impl Trainer for ReverseKl {
     }
 
     fn start(&self, problem: &Problem) -> TrainingState {
-        TrainingState::new(problem, self.descent.method, 0, 1.0, 0)
+        TrainingState::new(problem, self.descent.optimizer, 0, 1.0, 0)
     }
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
         let mut report = StepReport {
-            learning_rate: state.learning_rate(&self.descent.schedule),
+            learning_rate: state.learning_rate(&self.descent),
             ..StepReport::default()
         };
         let target = self.target(problem, state.step)?;

@@ -1,65 +1,69 @@
-//! What training is about, and all that a resumed training needs.
+//! All that a resumed training needs, and the gradient step that every objective takes.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use dfdx::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::flow::{op, Flow};
-use crate::random::{stream, Purpose};
-use crate::sampling::{AugmentedTarget, StepSizes, Subspace};
+use crate::flow::op;
+use crate::limits::{count, number};
+use crate::sampling::StepSizes;
 
+use super::buffer::ReplayBuffer;
 use super::health::Health;
 use super::optimizer::{
-    update_average, Adam, GradientGuard, GuardOptions, Method, Outcome, Schedule,
+    update_average, Adam, GradientClip, GradientGuard, LearningRate, Method, Outcome,
 };
+use super::problem::Problem;
 use super::soap::Rotations;
-use super::{ReplayBuffer, Walkers};
+use super::walkers::Walkers;
 
-/// A flow and the target that it is trained on.
-pub struct Problem {
-    /// The flow.
-    pub flow: Arc<Flow<f32>>,
-    /// exp(−U(x)) ∏ N(a_k; x, η² I).
-    pub target: AugmentedTarget,
-    /// Seed of all random streams.
-    pub seed: u64,
-}
-
-impl Problem {
-    /// Turns joint configurations for training at random, each as a whole, if the flow has to learn that
-    /// rotations change nothing; `first` is the number of the first one in the step.
-    pub fn turn(&self, joint: &mut [f64], step: u64, first: usize) {
-        if self.flow.knows_rotations() {
-            return;
-        }
-        let system = self.flow.system();
-        for (row, joint) in joint.chunks_exact_mut(self.flow.width()).enumerate() {
-            let mut rng = stream(self.seed, Purpose::Rotations, step, (first + row) as u64);
-            system.rotate(&system.random_rotation(&mut rng), joint);
-        }
-    }
-
-    /// Where joint configurations live.
-    pub fn subspace(&self) -> Subspace {
-        self.target.subspace()
-    }
-}
-
-/// Options that every objective shares.
-#[derive(Debug, Clone, PartialEq)]
+/// What all objectives share: the keys of `[train]` itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DescentOptions {
-    /// Samples of a gradient step.
+    /// Training steps; one of FAB is an annealing pass with `updates_per_annealing` gradient steps
+    /// (default 10 000).
+    pub steps: usize,
+    /// Samples per gradient step (default 128).
     pub batch_size: usize,
-    /// How a gradient becomes a step.
-    pub method: Method,
-    /// Learning rate over training steps.
-    pub schedule: Schedule,
-    /// Decay per gradient step of the averaged weights.
+    /// How a gradient becomes a step (default "adam").
+    pub optimizer: Method,
+    /// Step size of the optimizer.
+    pub learning_rate: LearningRate,
+    /// Decay per gradient step of the averaged weights that evaluation uses; 0 uses the weights
+    /// themselves (default 0.999).
     pub ema_decay: f64,
-    /// Guard against outlying gradients.
-    pub guard: GuardOptions,
+    /// What happens to a gradient that is far larger than the last ones.
+    pub gradient_clip: GradientClip,
+}
+
+impl Default for DescentOptions {
+    fn default() -> Self {
+        Self {
+            steps: 10_000,
+            batch_size: 128,
+            optimizer: Method::default(),
+            learning_rate: LearningRate::default(),
+            ema_decay: 0.999,
+            gradient_clip: GradientClip::default(),
+        }
+    }
+}
+
+impl DescentOptions {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] with the full key and what would be right.
+    pub fn validate(&self) -> Result<(), Error> {
+        count("train.steps", self.steps, 1..=1_000_000_000)?;
+        count("train.batch_size", self.batch_size, 1..=1_000_000)?;
+        self.learning_rate.validate()?;
+        number("train.ema_decay", self.ema_decay, 0.0..=0.999_999)?;
+        self.gradient_clip.validate()
+    }
 }
 
 /// All that continues: with the recipe, it determines the rest of the run.
@@ -104,27 +108,6 @@ pub struct Descent {
     pub gradient_norm: f64,
     /// Wall time of the loss and its gradient, in seconds: the rest is the optimizer's.
     pub seconds: f64,
-}
-
-/// What one training step did, for metrics.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct StepReport {
-    /// Mean loss of its gradient steps.
-    pub loss: f64,
-    /// Mean gradient norm of its gradient steps, before clipping.
-    pub gradient_norm: f64,
-    /// Learning rate.
-    pub learning_rate: f64,
-    /// Mean acceptance of the annealing, or of the walkers.
-    pub acceptance: Option<f64>,
-    /// Share of the flow's proposals that walkers took.
-    pub flow_acceptance: Option<f64>,
-    /// Mean leapfrog step size of the annealing.
-    pub hmc_step_size: Option<f64>,
-    /// Thread seconds in the flow and its gradients.
-    pub flow_seconds: f64,
-    /// Thread seconds in the potential.
-    pub potential_seconds: f64,
 }
 
 impl TrainingState {
@@ -190,14 +173,14 @@ impl TrainingState {
         let gradient = gradients.get(&theta).as_vec();
         let norm = gradient.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>().sqrt();
         let norm = if value.is_finite() { norm } else { f64::NAN };
-        let (scale, outcome) = self.guard.judge(norm, &options.guard);
+        let (scale, outcome) = self.guard.judge(norm, &options.gradient_clip);
         match outcome {
             Outcome::Dropped => self.gradients_dropped += 1,
             Outcome::Clipped => self.gradients_clipped += 1,
             Outcome::Applied => {}
         }
         if outcome != Outcome::Dropped {
-            let rate = self.learning_rate(&options.schedule);
+            let rate = self.learning_rate(options);
             self.optimizer.update(&mut self.theta, &gradient, scale, rate);
             let updates = self.optimizer.updates;
             update_average(&mut self.average, &self.theta, options.ema_decay, updates);

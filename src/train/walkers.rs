@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::LANES;
 use crate::error::{Error, EvaluationError};
+use crate::limits::count;
 use crate::parallel::team;
 use crate::random::{stream, Purpose};
 use crate::sampling::{
@@ -21,7 +22,7 @@ use crate::sampling::{
     ReferenceOptions, StepSize, StepSizes, Streams, Workspace,
 };
 
-use super::Problem;
+use super::problem::Problem;
 
 /// Rows of a tile of chains; one in eight of them, a full tile of the flow, gets a proposal by default.
 const TILE: usize = 128;
@@ -37,17 +38,37 @@ pub enum WalkerStart {
     Reference,
 }
 
-/// How walkers are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// `[train.fab.walkers]`: long-lived Markov chains on the target. They need no gradient of the flow, so
+/// a step is several times faster than with annealing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct WalkerOptions {
-    /// Number of walkers.
+    /// Number of chains (default 4096).
     pub count: usize,
-    /// The training step that they start at; annealing feeds the training until then.
-    pub from_step: u64,
-    /// Leapfrog steps of a transition.
-    pub leapfrog_steps: usize,
-    /// Where they come from.
+    /// Where they come from: `"flow"`, annealing from the flow as it is then, or `"reference"`, sequential Monte
+    /// Carlo from a Gaussian, which takes longer and needs no flow (default "flow").
     pub start: WalkerStart,
+    /// The training step at which they start; from the flow, which should by then reach all that matters, not
+    /// before 1 (default 200).
+    pub from_step: usize,
+    /// Leapfrog steps each time a chain is used (default 5).
+    pub leapfrog_steps: usize,
+}
+
+impl Default for WalkerOptions {
+    fn default() -> Self {
+        Self { count: 4096, start: WalkerStart::Flow, from_step: 200, leapfrog_steps: 5 }
+    }
+}
+
+impl WalkerOptions {
+    /// Checks every value; a training step uses `rows` different walkers.
+    pub(super) fn validate(&self, rows: usize) -> Result<(), Error> {
+        count("train.fab.walkers.count", self.count, rows..=100_000_000)?;
+        let earliest = usize::from(self.start == WalkerStart::Flow);
+        count("train.fab.walkers.from_step", self.from_step, earliest..=1_000_000_000)?;
+        count("train.fab.walkers.leapfrog_steps", self.leapfrog_steps, 1..=1000)
+    }
 }
 
 /// Where the walkers stand.

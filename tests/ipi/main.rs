@@ -327,7 +327,7 @@ fn trained(start: impl Fn(&str)) -> TrainingState {
     let problem = recipe.problem(Arc::new(server)).unwrap();
     let trainer = recipe.trainer(&problem).unwrap();
     let mut state = trainer.start(&problem);
-    for _ in 0..recipe.train.steps {
+    for _ in 0..recipe.train.descent.steps {
         trainer.step(&problem, &mut state).unwrap();
         state.step += 1;
     }

@@ -1,0 +1,58 @@
+//! What a training is about, and what one of its steps reports.
+
+use std::sync::Arc;
+
+use crate::flow::Flow;
+use crate::random::{stream, Purpose};
+use crate::sampling::{AugmentedTarget, Subspace};
+
+/// A flow and the target that it is trained on.
+pub struct Problem {
+    /// The flow.
+    pub flow: Arc<Flow<f32>>,
+    /// exp(−U(x)) ∏ N(a_k; x, η² I).
+    pub target: AugmentedTarget,
+    /// Seed of all random streams.
+    pub seed: u64,
+}
+
+impl Problem {
+    /// Turns joint configurations for training at random, each as a whole, if the flow has to learn that
+    /// rotations change nothing; `first` is the number of the first one in the step.
+    pub fn turn(&self, joint: &mut [f64], step: u64, first: usize) {
+        if self.flow.knows_rotations() {
+            return;
+        }
+        let system = self.flow.system();
+        for (row, joint) in joint.chunks_exact_mut(self.flow.width()).enumerate() {
+            let mut rng = stream(self.seed, Purpose::Rotations, step, (first + row) as u64);
+            system.rotate(&system.random_rotation(&mut rng), joint);
+        }
+    }
+
+    /// Where joint configurations live.
+    pub fn subspace(&self) -> Subspace {
+        self.target.subspace()
+    }
+}
+
+/// What one training step did, for metrics.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StepReport {
+    /// Mean loss of its gradient steps.
+    pub loss: f64,
+    /// Mean gradient norm of its gradient steps, before clipping.
+    pub gradient_norm: f64,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Mean acceptance of the annealing, or of the walkers.
+    pub acceptance: Option<f64>,
+    /// Share of the flow's proposals that walkers took.
+    pub flow_acceptance: Option<f64>,
+    /// Mean leapfrog step size of the annealing.
+    pub hmc_step_size: Option<f64>,
+    /// Thread seconds in the flow and its gradients.
+    pub flow_seconds: f64,
+    /// Thread seconds in the potential.
+    pub potential_seconds: f64,
+}

@@ -1,0 +1,56 @@
+//! What an objective is to the rest of the program.
+
+use std::path::Path;
+
+use super::problem::{Problem, StepReport};
+use super::state::{DescentOptions, TrainingState};
+use crate::error::Error;
+
+/// An objective, as a sequence of training steps.
+///
+/// Everything that continues from step to step lives in [`TrainingState`], every random number comes from a
+/// stream of (seed, purpose, step, sample): so a run resumes exactly and gives the same result on any
+/// number of threads.
+pub trait Trainer: Send + Sync {
+    /// The name that recipes use.
+    fn objective(&self) -> &'static str;
+
+    /// Configurations, [samples, particles, dimension], on which the model with the least negative
+    /// log-likelihood is kept; none, the default, to keep the last model.
+    fn validation(&self) -> &[f64] {
+        &[]
+    }
+
+    /// The state before the first step.
+    fn start(&self, problem: &Problem) -> TrainingState;
+
+    /// Does training step number `state.step`; whoever calls it counts the step afterwards.
+    ///
+    /// # Errors
+    /// When the potential fails for good. From the second step on, `state` is then as it was before:
+    /// a checkpoint of it loses nothing.
+    fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error>;
+}
+
+/// The options of an objective, a section of recipes.
+pub trait ObjectiveOptions {
+    /// What reports call the objective.
+    fn title(&self) -> &'static str;
+
+    /// Checks every value; those that all objectives share have been checked.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] with the full key and what would be right.
+    fn validate(&self, descent: &DescentOptions) -> Result<(), Error>;
+
+    /// The trainer of these options; `read` gives the samples of a file, [samples, particles, dimension].
+    ///
+    /// # Errors
+    /// Those of `read`, and of what the objective makes of its data.
+    fn trainer(
+        &self,
+        descent: &DescentOptions,
+        problem: &Problem,
+        read: &dyn Fn(&Path) -> Result<Vec<f64>, Error>,
+    ) -> Result<Box<dyn Trainer>, Error>;
+}
