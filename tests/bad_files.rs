@@ -13,7 +13,7 @@ use boltzflow::run::{
 };
 use boltzflow::samples::{read_samples, write_samples, Samples};
 use boltzflow::system::System;
-use boltzflow::train::Problem;
+use boltzflow::train::{FabState, Problem, TrainingState};
 use peak_alloc::PeakAlloc;
 use rand::Rng;
 
@@ -156,8 +156,13 @@ fn damaged_files_are_refused_by_name_without_a_panic_or_much_memory() {
     let mut state = start.clone();
     let rows = 4000;
     let joint: Vec<f64> = (0..rows * 16).map(|k| (k as f64).sin()).collect();
-    state.buffer.push(&joint, &vec![0.1; rows], &vec![0.2; rows]);
-    let checkpoint = Checkpoint { state, totals: SessionTotals::default(), recipe: text.clone() };
+    let fill = |_: &mut TrainingState, own: &mut FabState| {
+        own.buffer.push(&joint, &vec![0.1; rows], &vec![0.2; rows]);
+        Ok(())
+    };
+    state.with_own(fill).unwrap();
+    let mut checkpoint =
+        Checkpoint { state, totals: SessionTotals::default(), recipe: text.clone() };
     checkpoint.save(&folder).unwrap();
     let read = || Checkpoint::load(&folder, &start).map(|(checkpoint, _)| checkpoint);
     for end in ["safetensors", "json"] {

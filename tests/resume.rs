@@ -151,8 +151,9 @@ fn watched(losses: impl IntoIterator<Item = f64>) -> (Vec<(u64, f32)>, Option<St
     let target = Registry::builtin().load(&recipe.target).unwrap();
     let problem = recipe.problem(target.potential).unwrap();
     let mut state = recipe.trainer(&problem).unwrap().start(&problem);
-    state.theta[0] = 0.0;
-    state.health.good.iter_mut().for_each(|good| good.theta[0] = 0.0);
+    let mut theta = state.theta.clone();
+    theta[0] = 0.0;
+    state.start_as(theta);
     let healthy = (0..40).map(|k| -3.0 + 0.3 * f64::from(k).sin());
     let mut rollbacks = Vec::new();
     for loss in healthy.chain(losses) {
@@ -161,9 +162,9 @@ fn watched(losses: impl IntoIterator<Item = f64>) -> (Vec<(u64, f32)>, Option<St
         let report = StepReport { loss, gradient_norm: 1.0, ..StepReport::default() };
         match state.judge(&report) {
             Verdict::Continue => {}
-            Verdict::Good => state.save_good(),
+            Verdict::Good => state.save_good().unwrap(),
             Verdict::Diverged(_) => {
-                state.roll_back();
+                state.roll_back().unwrap();
                 rollbacks.push((state.step, state.theta[0]));
             }
             Verdict::Hopeless(sentence) => return (rollbacks, Some(sentence)),

@@ -492,12 +492,16 @@ fn training_goes_on_when_a_potential_has_no_number_now_and_then() {
         let name = trainer.objective();
         assert!(state.theta.iter().chain(&state.average).all(|t| t.is_finite()), "{name}");
         assert_ne!(state.theta, start, "{name}");
-        assert_eq!(state.energy_evaluations, counts.evaluations(), "{name}");
-        assert_eq!(state.recoverable_failures, counts.failures(), "{name}");
-        assert!(state.recoverable_failures > 0 && state.nonfinite_weights > 0, "{name}");
-        let share = state.recoverable_failures as f64 / state.energy_evaluations as f64;
+        assert_eq!(state.counters.energy_evaluations, counts.evaluations(), "{name}");
+        assert_eq!(state.counters.recoverable_failures, counts.failures(), "{name}");
+        assert!(
+            state.counters.recoverable_failures > 0 && state.counters.nonfinite_weights > 0,
+            "{name}"
+        );
+        let share =
+            state.counters.recoverable_failures as f64 / state.counters.energy_evaluations as f64;
         assert!((share - 0.011).abs() < 0.011, "{name}: {share}");
-        assert!(state.gradients_dropped == 0, "{name}");
+        assert!(state.counters.gradients_dropped == 0, "{name}");
         // The evaluation counts them, too, and gives numbers.
         let found = evaluation(&problem, &state.average, 2000);
         assert!(found.zero_weights > 5 && found.log_z.is_finite() && found.reverse_ess > 0.0);

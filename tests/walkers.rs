@@ -203,7 +203,7 @@ fn training_on_walkers_raises_the_effective_sample_size_on_any_number_of_threads
     for start in [WalkerStart::Flow, WalkerStart::Reference] {
         let state = trained(&problem, 5e-3, 1, start);
         assert!(state == trained(&problem, 5e-3, 3, start), "threads change the result");
-        assert!(state.energy_evaluations > 20 * 8 * 128, "{start:?} counts its start");
+        assert!(state.counters.energy_evaluations > 20 * 8 * 128, "{start:?} counts its start");
         // Planted: a learning rate of zero trains nothing.
         let (after, before) = (ess(&state), ess(&trained(&problem, 0.0, 2, start)));
         assert!(after > before + 0.5 * (1.0 - before), "{start:?}: {before} to {after}");

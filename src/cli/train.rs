@@ -226,7 +226,7 @@ impl Run<'_> {
         let (theta, metadata) =
             load_model_on_all_ranks(&file, self.problem.flow.layout(), initial)?;
         state.start_as(theta);
-        state.energy_evaluations = metadata.energy_evaluations;
+        state.counters.energy_evaluations = metadata.energy_evaluations;
         let totals =
             SessionTotals { train_seconds: metadata.train_seconds, ..SessionTotals::default() };
         Ok(Checkpoint { state, totals, recipe: recipe.into() })

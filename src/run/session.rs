@@ -85,7 +85,7 @@ pub fn train<'r>(
         before => {
             let metrics = team.agree(on_leader(|| MetricsWriter::create(folder.metrics())))?;
             // From the start: a folder without a checkpoint is one where nothing was done yet.
-            let checkpoint = before.unwrap_or_else(|| Checkpoint {
+            let mut checkpoint = before.unwrap_or_else(|| Checkpoint {
                 state: trainer.start(problem),
                 totals: SessionTotals::default(),
                 recipe: options.recipe.clone(),
@@ -126,11 +126,11 @@ pub fn train<'r>(
         let rollback = match state.judge(&report) {
             Verdict::Continue => None,
             Verdict::Good => {
-                state.save_good();
+                state.save_good()?;
                 None
             }
             Verdict::Diverged(sentence) => {
-                state.roll_back();
+                state.roll_back()?;
                 Some(sentence)
             }
             Verdict::Hopeless(sentence) => return Err(Error::Run(sentence)),
@@ -139,7 +139,7 @@ pub fn train<'r>(
         let mut evaluated = None;
         if let Some((state_before, totals_before)) = before.filter(|_| evaluates) {
             let evaluation = EvaluationOptions { step: state.step, ..options.evaluation };
-            let step_sizes = Some(&state.step_sizes);
+            let step_sizes = state.own.step_sizes();
             match reference().and_then(|reference| {
                 evaluate(problem, &state.average, reference, step_sizes, evaluation)
             }) {
@@ -149,7 +149,7 @@ pub fn train<'r>(
                     let nll = |x| likelihood(problem, &state.average, x, draws, 0).0;
                     let held_back = Some(trainer.validation()).filter(|x| !x.is_empty());
                     evaluated = Some(Evaluation {
-                        energy_evaluations: state.energy_evaluations,
+                        energy_evaluations: state.counters.energy_evaluations,
                         train_seconds: totals.train_seconds,
                         validation_nll: held_back.map(nll),
                         ..evaluation
@@ -206,7 +206,7 @@ pub fn train<'r>(
         if said(SAVE) || stopping {
             let recipe = options.recipe.clone();
             team.agree(metrics.as_ref().map_or(Ok(()), MetricsWriter::sync))?;
-            let checkpoint = Checkpoint { state, totals, recipe };
+            let mut checkpoint = Checkpoint { state, totals, recipe };
             checkpoint.save(folder.path())?;
             Checkpoint { state, totals, .. } = checkpoint;
             saved = Instant::now();
@@ -272,7 +272,7 @@ fn write_model(
         seed: problem.seed,
         step: state.step,
         train_seconds: evaluation.train_seconds,
-        energy_evaluations: state.energy_evaluations,
+        energy_evaluations: state.counters.energy_evaluations,
         species: problem.flow.species().to_vec(),
         ..ModelMetadata::default()
     };
@@ -295,7 +295,7 @@ fn keep(
 ) -> Error {
     let Error::Evaluation(fault) = error else { return error };
     let step = state.step;
-    let checkpoint = Checkpoint { state, totals, recipe: options.recipe.clone() };
+    let mut checkpoint = Checkpoint { state, totals, recipe: options.recipe.clone() };
     match checkpoint.save(folder.path()) {
         Ok(()) => Error::Run(format!(
             "{fault}. A checkpoint of step {step} is kept: the same command goes on from there"
@@ -314,17 +314,17 @@ fn row(
     let mut row = MetricsRow {
         step: state.step,
         train_seconds: totals.train_seconds,
-        energy_evaluations: state.energy_evaluations,
+        energy_evaluations: state.counters.energy_evaluations,
         learning_rate: report.learning_rate,
         loss: mean(totals.loss),
         gradient_norm: mean(totals.gradient_norm),
-        gradients_dropped: state.gradients_dropped,
-        gradients_clipped: state.gradients_clipped,
+        gradients_dropped: state.counters.gradients_dropped,
+        gradients_clipped: state.counters.gradients_clipped,
         acceptance: report.acceptance,
         flow_acceptance: report.flow_acceptance,
         hmc_step_size: report.hmc_step_size,
-        recoverable_failures: state.recoverable_failures,
-        nonfinite_weights: state.nonfinite_weights,
+        recoverable_failures: state.counters.recoverable_failures,
+        nonfinite_weights: state.counters.nonfinite_weights,
         rollbacks: state.health.rollbacks.into(),
         flow_seconds: totals.flow_seconds,
         potential_seconds: totals.potential_seconds,

@@ -2,11 +2,11 @@
 //!
 //! Midgley et al., ICLR 2023 (arXiv:2208.01893), section 3.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use rand::Rng;
 
+use super::saved::Walk;
 use crate::parallel::team;
 
 /// Bytes of configurations that are collected at a time.
@@ -214,64 +214,67 @@ impl ReplayBuffer {
         }
     }
 
-    /// Everything that is saved: configurations, log weights, log-densities and the write position. The
-    /// configurations, in order, are those of all ranks on rank 0; other ranks have none. A collective
-    /// operation.
-    pub fn parts(&self) -> (Cow<'_, [f64]>, &[f64], &[f64], usize) {
-        let joint = if team().is_alone() {
-            // Whoever leaves makes room for who comes.
-            Cow::Borrowed(self.joint.as_slice())
-        } else {
-            let indices: Vec<usize> = (0..self.len()).collect();
-            let mut joint = Vec::new();
-            for part in indices.chunks((COLLECTED / (8 * self.width)).max(1)) {
-                let rows = self.fetch(part, &vec![0; part.len()]);
-                if team().leads() {
-                    joint.extend(rows);
-                }
-            }
-            Cow::Owned(joint)
-        };
-        (joint, &self.log_weights, &self.log_q, self.next)
+    /// Lists what is saved. When saving, a collective operation: the configurations of all ranks, in order,
+    /// are those of rank 0; when loading, each rank keeps its block of them.
+    pub(super) fn list(&mut self, walk: &mut Walk<'_>) -> Result<(), String> {
+        walk.double("buffer.log_weights", &mut self.log_weights)?;
+        walk.double("buffer.log_q", &mut self.log_q)?;
+        walk.value("buffer.next", &mut self.next)?;
+        let mut joint = if walk.is_loading() { Vec::new() } else { self.gather() };
+        walk.double("buffer.joint", &mut joint)?;
+        if walk.is_loading() {
+            self.keep_block(joint)?;
+        }
+        Ok(())
     }
 
-    /// A buffer from its saved parts, of which this rank keeps its block; `None` if they do not fit
-    /// together.
-    pub fn from_parts(
-        width: usize,
-        capacity: usize,
-        joint: Vec<f64>,
-        log_weights: Vec<f64>,
-        log_q: Vec<f64>,
-        next: usize,
-    ) -> Option<Self> {
-        let len = log_weights.len();
+    /// All configurations in order on rank 0, none on others. A collective operation.
+    fn gather(&self) -> Vec<f64> {
+        if team().is_alone() {
+            // Whatever leaves makes room for what comes, so that the rows are in order.
+            return self.joint.clone();
+        }
+        let indices: Vec<usize> = (0..self.len()).collect();
+        let mut joint = Vec::new();
+        for part in indices.chunks((COLLECTED / (8 * self.width)).max(1)) {
+            let rows = self.fetch(part, &vec![0; part.len()]);
+            if team().leads() {
+                joint.extend(rows);
+            }
+        }
+        joint
+    }
+
+    /// Keeps this rank's block of all configurations.
+    fn keep_block(&mut self, joint: Vec<f64>) -> Result<(), String> {
+        let (width, len) = (self.width, self.len());
         let fits = joint.len() == len * width
-            && log_q.len() == len
-            && len <= capacity
-            && (next == 0 || (len == capacity && next < capacity));
+            && self.log_q.len() == len
+            && len <= self.capacity
+            && (self.next == 0 || (len == self.capacity && self.next < self.capacity));
         if !fits {
-            return None;
+            return Err("its buffer does not fit this recipe".into());
         }
         let team = team();
-        let place = |rank| (0..team.block_of(rank, len).len() as u32).map(move |row| (rank, row));
-        let places = (0..team.size())
-            .flat_map(place)
-            .map(|(rank, row)| Place { rank: rank as u32, row })
-            .collect();
-        let joint = if team.is_alone() {
+        let place = |rank| {
+            (0..team.block_of(rank, len).len() as u32)
+                .map(move |row| Place { rank: rank as u32, row })
+        };
+        self.places = (0..team.size()).flat_map(place).collect();
+        self.free = Vec::new();
+        self.joint = if team.is_alone() {
             joint
         } else {
             let block = team.block(len);
             joint[block.start * width..block.end * width].to_vec()
         };
-        let free = Vec::new();
-        Some(Self { width, capacity, joint, places, free, log_weights, log_q, next })
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::saved::Saved;
     use super::*;
     use crate::random::{stream, Purpose};
 
@@ -327,12 +330,11 @@ mod tests {
     fn saved_parts_make_the_same_buffer() {
         let mut buffer = ReplayBuffer::new(1, 4);
         buffer.push(&[1.0, 2.0, 3.0, 4.0, 5.0], &[0.1; 5], &[0.2; 5]);
-        let (joint, log_weights, log_q, next) = buffer.parts();
-        let copy = |next| {
-            let (w, q) = (log_weights.to_vec(), log_q.to_vec());
-            ReplayBuffer::from_parts(1, 4, joint.to_vec(), w, q, next)
-        };
-        assert_eq!(copy(next), Some(buffer.clone()));
-        assert_eq!(copy(4), None);
+        let mut saved = Saved::of(|walk| buffer.list(walk)).unwrap();
+        let mut copy = ReplayBuffer::new(1, 4);
+        copy.list(&mut Walk::Load(&saved)).unwrap();
+        assert_eq!(copy, buffer);
+        saved.values.insert("buffer.next".into(), 4.into());
+        assert!(copy.list(&mut Walk::Load(&saved)).is_err());
     }
 }

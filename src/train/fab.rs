@@ -17,13 +17,15 @@ use crate::limits::{count, number, positive};
 use crate::parallel::team;
 use crate::random::{stream, Purpose};
 use crate::sampling::{
-    Annealed, AnnealedImportanceSampling, Annealing, Effort, FlowDensity, Streams,
+    Annealed, AnnealedImportanceSampling, Annealing, Effort, FlowDensity, StepSizes, Streams,
 };
 
+use super::buffer::ReplayBuffer;
 use super::problem::{Problem, StepReport};
+use super::saved::{ObjectiveState, Walk};
 use super::state::{Descent, DescentOptions, TrainingState};
 use super::trainer::{ObjectiveOptions, Trainer};
-use super::walkers::{WalkerOptions, WalkerStart};
+use super::walkers::{WalkerOptions, WalkerStart, Walkers};
 
 /// `[train.fab]`: flow annealed importance sampling bootstrap (Midgley et al., ICLR 2023).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,6 +118,40 @@ impl ObjectiveOptions for FabOptions {
     }
 }
 
+/// What continues from step to step for FAB alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FabState {
+    /// Leapfrog step sizes of the annealing.
+    pub step_sizes: StepSizes,
+    /// Annealed samples.
+    pub buffer: ReplayBuffer,
+    /// Chains on the target, once they have started.
+    pub walkers: Walkers,
+}
+
+impl ObjectiveState for FabState {
+    fn list(&mut self, walk: &mut Walk<'_>) -> Result<(), String> {
+        self.buffer.list(walk)?;
+        self.walkers.list(walk, self.buffer.width())
+    }
+
+    fn list_restored(&mut self, walk: &mut Walk<'_>) -> Result<(), String> {
+        walk.value("step_sizes", &mut self.step_sizes)
+    }
+
+    fn discard(&mut self) {
+        self.buffer.clear();
+    }
+
+    fn step_sizes(&self) -> Option<&StepSizes> {
+        Some(&self.step_sizes)
+    }
+
+    fn boxed(&self) -> Box<dyn ObjectiveState> {
+        Box::new(self.clone())
+    }
+}
+
 /// The FAB trainer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fab {
@@ -137,6 +173,7 @@ impl Fab {
         &self,
         problem: &Problem,
         state: &mut TrainingState,
+        own: &mut FabState,
         pass: u64,
         report: &mut StepReport,
     ) -> Result<(), Error> {
@@ -149,21 +186,40 @@ impl Fab {
         };
         let streams = Streams { seed: problem.seed, purpose: Purpose::Annealing, step: pass };
         let samples = self.descent.batch_size;
-        let annealed = annealing.run(samples, streams, &mut state.step_sizes)?;
+        let annealed = annealing.run(samples, streams, &mut own.step_sizes)?;
         let Annealed { joint, shares, log_weights, log_q, .. } = &annealed;
-        state.buffer.push_shares(joint, shares, log_weights, log_q);
-        state.energy_evaluations += annealed.effort[1].evaluations;
-        state.recoverable_failures += annealed.effort[1].failures;
-        state.nonfinite_weights += annealed.zero_weights as u64;
+        own.buffer.push_shares(joint, shares, log_weights, log_q);
+        state.counters.energy_evaluations += annealed.effort[1].evaluations;
+        state.counters.recoverable_failures += annealed.effort[1].failures;
+        state.counters.nonfinite_weights += annealed.zero_weights as u64;
         report.flow_seconds += annealed.effort[0].seconds;
         report.potential_seconds += annealed.effort[1].seconds;
         let levels = annealed.acceptance.len() as f64;
         if levels > 0.0 {
             report.acceptance = Some(annealed.acceptance.iter().sum::<f64>() / levels);
-            let steps = state.step_sizes.0.iter().map(|s| s.get()).sum::<f64>();
+            let steps = own.step_sizes.0.iter().map(|s| s.get()).sum::<f64>();
             report.hmc_step_size = Some(steps / levels);
         }
         Ok(())
+    }
+
+    /// The annealing pass of a step. An empty buffer, at the start or after a roll-back, is filled: the extra
+    /// passes count as steps before zero.
+    fn fill_buffer(
+        &self,
+        problem: &Problem,
+        state: &mut TrainingState,
+        own: &mut FabState,
+        report: &mut StepReport,
+    ) -> Result<(), Error> {
+        if own.buffer.is_empty() {
+            let passes = self.options.buffer.min_batches as u64;
+            for extra in 1..passes {
+                let before = u64::MAX - extra - state.step * passes;
+                self.anneal(problem, state, own, before, report)?;
+            }
+        }
+        self.anneal(problem, state, own, state.step, report)
     }
 
     /// One gradient step on `joint`: a loss −mean(weight · log q), the weights being `weigh` of log q.
@@ -196,11 +252,12 @@ impl Fab {
         &self,
         problem: &Problem,
         state: &mut TrainingState,
+        own: &mut FabState,
         report: &mut StepReport,
     ) -> Result<(), Error> {
         let batch = self.descent.batch_size;
         let mut rng = stream(problem.seed, Purpose::Buffer, state.step, 0);
-        let chosen = state.buffer.draw(self.options.updates_per_annealing * batch, &mut rng);
+        let chosen = own.buffer.draw(self.options.updates_per_annealing * batch, &mut rng);
         // Each configuration goes to the rank whose share of the batch it is in.
         let receivers: Vec<usize> = chosen
             .chunks(batch)
@@ -209,21 +266,21 @@ impl Fab {
                 (0..team().size()).flat_map(share)
             })
             .collect();
-        let mut fetched = state.buffer.fetch(&chosen, &receivers);
+        let mut fetched = own.buffer.fetch(&chosen, &receivers);
         // A rotated sample has the weight towards g that the ratio of its new and its old density
         // gives it, like any other: p does not change, and all rotations are as likely.
         problem.turn(&mut fetched, state.step, 0);
         let mut means = Means::default();
-        let rows = fetched.chunks(batch * state.buffer.width());
+        let rows = fetched.chunks(batch * own.buffer.width());
         for (chosen, joint) in chosen.chunks(batch).zip(rows) {
-            let old: Vec<f64> = chosen.iter().map(|&index| state.buffer.log_q(index)).collect();
+            let old: Vec<f64> = chosen.iter().map(|&index| own.buffer.log_q(index)).collect();
             let adjustment = |log_q: f32, old: f64| self.log_adjustment(f64::from(log_q), old);
             let (descent, new) = self.update(problem, state, joint, |log_q| {
                 log_q.iter().zip(&old).map(|(&q, &old)| adjustment(q, old).exp()).collect()
             })?;
             means.add(descent);
             for ((&index, &log_q), &old) in chosen.iter().zip(&new).zip(&old) {
-                state.buffer.adjust(index, adjustment(log_q, old), f64::from(log_q));
+                own.buffer.adjust(index, adjustment(log_q, old), f64::from(log_q));
             }
         }
         means.report(report);
@@ -236,17 +293,18 @@ impl Fab {
         &self,
         problem: &Problem,
         state: &mut TrainingState,
+        own: &mut FabState,
         options: &WalkerOptions,
         report: &mut StepReport,
     ) -> Result<(), Error> {
         // A potential that fails for good must leave the state as it was.
-        let mut walkers = state.walkers.clone();
+        let mut walkers = own.walkers.clone();
         let mut effort = Effort::default();
         if !walkers.started() {
             effort += match options.start {
                 WalkerStart::Flow => {
                     let annealing = Annealing { alpha: 1.0, ..self.annealing() };
-                    let (theta, step_sizes) = (&state.theta, &state.step_sizes);
+                    let (theta, step_sizes) = (&state.theta, &own.step_sizes);
                     walkers.start(problem, theta, options.count, annealing, step_sizes)?
                 }
                 WalkerStart::Reference => walkers.start_by_reference(problem, options.count)?,
@@ -261,17 +319,17 @@ impl Fab {
         effort += visit.effort;
         problem.turn(&mut visit.joint, step, 0);
 
-        if !state.walkers.started() {
+        if !own.walkers.started() {
             state.health.forget();
         }
-        state.walkers = walkers;
-        state.energy_evaluations += effort.evaluations;
-        state.recoverable_failures += effort.failures;
+        own.walkers = walkers;
+        state.counters.energy_evaluations += effort.evaluations;
+        state.counters.recoverable_failures += effort.failures;
         report.potential_seconds += effort.seconds;
         report.flow_seconds += visit.flow_seconds;
         report.acceptance = Some(visit.acceptance);
         report.flow_acceptance = Some(visit.flow_acceptance);
-        report.hmc_step_size = Some(state.walkers.step_size.get());
+        report.hmc_step_size = Some(own.walkers.step_size.get());
 
         let mut means = Means::default();
         let rows = visit.joint.chunks(batch * problem.flow.width());
@@ -358,13 +416,15 @@ impl Trainer for Fab {
     }
 
     fn start(&self, problem: &Problem) -> TrainingState {
-        TrainingState::new(
-            problem,
-            self.descent.optimizer,
-            self.options.intermediate_distributions,
-            self.options.initial_step_size,
-            self.options.buffer.max_batches * self.descent.batch_size,
-        )
+        let (levels, step) =
+            (self.options.intermediate_distributions, self.options.initial_step_size);
+        let capacity = self.options.buffer.max_batches * self.descent.batch_size;
+        let own = FabState {
+            step_sizes: StepSizes::new(levels, step),
+            buffer: ReplayBuffer::new(problem.flow.width(), capacity),
+            walkers: Walkers::none(step),
+        };
+        TrainingState::new(problem, self.descent.optimizer, own)
     }
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
@@ -372,23 +432,15 @@ impl Trainer for Fab {
             learning_rate: state.learning_rate(&self.descent),
             ..StepReport::default()
         };
-        let walkers = self.options.walkers.as_ref().filter(|w| state.step >= w.from_step as u64);
-        match walkers {
-            Some(options) => self.learn_from_walkers(problem, state, options, &mut report)?,
+        let walkers = self.options.walkers.as_ref();
+        let walkers = walkers.filter(|w| state.step >= w.from_step as u64);
+        state.with_own(|state, own: &mut FabState| match walkers {
+            Some(options) => self.learn_from_walkers(problem, state, own, options, &mut report),
             None => {
-                // An empty buffer, at the start or after a roll-back, is filled; the extra passes
-                // count as steps before zero.
-                if state.buffer.is_empty() {
-                    for extra in 1..self.options.buffer.min_batches as u64 {
-                        let before =
-                            u64::MAX - extra - state.step * self.options.buffer.min_batches as u64;
-                        self.anneal(problem, state, before, &mut report)?;
-                    }
-                }
-                self.anneal(problem, state, state.step, &mut report)?;
-                self.learn_from_buffer(problem, state, &mut report)?;
+                self.fill_buffer(problem, state, own, &mut report)?;
+                self.learn_from_buffer(problem, state, own, &mut report)
             }
-        }
+        })?;
         Ok(report)
     }
 }

@@ -11,10 +11,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::{Adam, GradientGuard};
 use super::problem::StepReport;
-use super::state::{DescentOptions, TrainingState};
-use crate::sampling::StepSizes;
 
 /// Losses that a new one is compared with, at most and at least.
 const WINDOW: usize = 100;
@@ -35,24 +32,8 @@ const MOST_ROLLBACKS: u32 = 5;
 /// Each of them multiplies the learning rate by this.
 const SLOWER: f64 = 0.5;
 
-/// What a roll-back restores.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GoodState {
-    /// The flow's parameters.
-    #[serde(skip)]
-    pub theta: Vec<f32>,
-    /// Their moving average.
-    #[serde(skip)]
-    pub average: Vec<f32>,
-    /// The optimizer.
-    pub optimizer: Adam,
-    guard: GradientGuard,
-    step_sizes: StepSizes,
-    losses: VecDeque<f64>,
-}
-
-/// The losses that were seen, and the way back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The losses so far, and what they say about the training.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     /// Last unsuspicious losses, oldest first.
     losses: VecDeque<f64>,
@@ -62,9 +43,8 @@ pub struct Health {
     pub rollbacks: u32,
     /// The step after which the newer good state was saved or restored.
     saved_at: u64,
-    /// The older and the newer good state. A roll-back goes to the older one, since a divergence may
-    /// have begun unseen before the newer one.
-    pub good: [GoodState; 2],
+    /// The losses before each of the two good states.
+    good_losses: [VecDeque<f64>; 2],
 }
 
 /// What a training step means for the training.
@@ -72,29 +52,15 @@ pub struct Health {
 pub enum Verdict {
     /// Nothing is to be done.
     Continue,
-    /// The state is worth keeping: [`TrainingState::save_good`].
+    /// The state is worth keeping: `TrainingState::save_good`.
     Good,
-    /// The training has diverged, as the sentence says: [`TrainingState::roll_back`].
+    /// The training has diverged, as the sentence says: `TrainingState::roll_back`.
     Diverged(String),
     /// It has diverged too often, as the sentence says, and must end.
     Hopeless(String),
 }
 
 impl Health {
-    /// The way back to the start of a training.
-    pub(super) fn new(theta: &[f32], optimizer: &Adam, step_sizes: &StepSizes) -> Self {
-        let good = GoodState {
-            theta: theta.to_vec(),
-            average: theta.to_vec(),
-            optimizer: optimizer.clone(),
-            guard: GradientGuard::default(),
-            step_sizes: step_sizes.clone(),
-            losses: VecDeque::new(),
-        };
-        let good = [good.clone(), good];
-        Self { losses: VecDeque::new(), suspicious: 0, rollbacks: 0, saved_at: 0, good }
-    }
-
     /// Median and spread (1.4826 × the median deviation, as σ of a normal distribution) of losses, once
     /// there are enough.
     fn usual(losses: &VecDeque<f64>) -> Option<(f64, f64)> {
@@ -112,12 +78,16 @@ impl Health {
     /// Losses from now on are of another kind: those so far do not tell what is usual.
     pub(super) fn forget(&mut self) {
         self.losses.clear();
-        for good in &mut self.good {
-            good.losses.clear();
-        }
+        self.good_losses.iter_mut().for_each(VecDeque::clear);
     }
 
-    fn judge(&mut self, step: u64, report: &StepReport, nonfinite_weights: u64) -> Verdict {
+    /// What the step that has just been done, the last of `step`, means; only the memory of losses changes.
+    pub(super) fn judge(
+        &mut self,
+        step: u64,
+        report: &StepReport,
+        nonfinite_weights: u64,
+    ) -> Verdict {
         let finite = report.loss.is_finite() && report.gradient_norm.is_finite();
         let usual = Self::usual(&self.losses);
         let far = usual.is_some_and(|(center, spread)| {
@@ -132,8 +102,8 @@ impl Health {
             }
             // At the start the usual losses are not known yet.
             if self.losses.len() == ENOUGH {
-                for start in self.good.iter_mut().filter(|good| good.losses.is_empty()) {
-                    start.losses = self.losses.clone();
+                for start in self.good_losses.iter_mut().filter(|losses| losses.is_empty()) {
+                    start.clone_from(&self.losses);
                 }
             }
             let due = step >= self.saved_at + SAVE_EVERY && self.is_good();
@@ -171,53 +141,30 @@ impl Health {
 
     /// Whether the losses are no worse than when the last good state was saved.
     fn is_good(&self) -> bool {
-        match (Self::usual(&self.losses), Self::usual(&self.good[1].losses)) {
+        match (Self::usual(&self.losses), Self::usual(&self.good_losses[1])) {
             (Some((now, _)), Some((then, spread))) => now <= then + WORSE * spread,
             _ => true,
         }
     }
-}
 
-impl TrainingState {
-    /// Learning rate of the next step: that of the options, halved by every roll-back.
-    pub fn learning_rate(&self, options: &DescentOptions) -> f64 {
-        options.learning_rate.at(self.step, options.steps as u64)
-            * SLOWER.powi(self.health.rollbacks as i32)
+    /// The state after `step` was saved as a good one.
+    pub(super) fn saved(&mut self, step: u64) {
+        self.good_losses.swap(0, 1);
+        self.good_losses[1].clone_from(&self.losses);
+        self.saved_at = step;
     }
 
-    /// What the step that was just done, and is counted in `step`, means: only the losses that the verdict
-    /// rests on change.
-    pub fn judge(&mut self, report: &StepReport) -> Verdict {
-        self.health.judge(self.step, report, self.nonfinite_weights)
+    /// The older good state was restored after `step`.
+    pub(super) fn rolled_back(&mut self, step: u64) {
+        self.good_losses[1] = self.good_losses[0].clone();
+        self.losses.clone_from(&self.good_losses[0]);
+        self.saved_at = step;
+        self.suspicious = 0;
+        self.rollbacks += 1;
     }
 
-    /// Keeps the state as the one that a later roll-back returns to, after [`Verdict::Good`].
-    pub fn save_good(&mut self) {
-        let good = GoodState {
-            theta: self.theta.clone(),
-            average: self.average.clone(),
-            optimizer: self.optimizer.clone(),
-            guard: self.guard.clone(),
-            step_sizes: self.step_sizes.clone(),
-            losses: self.health.losses.clone(),
-        };
-        self.health.good.swap(0, 1);
-        self.health.good[1] = good;
-        self.health.saved_at = self.step;
-    }
-
-    /// Goes back to the last good parameters, moments and step sizes, after [`Verdict::Diverged`]. The
-    /// buffer is emptied and the learning rate halved; steps and counts go on.
-    pub fn roll_back(&mut self) {
-        let GoodState { theta, average, optimizer, guard, step_sizes, losses } =
-            self.health.good[0].clone();
-        self.health.good[1] = self.health.good[0].clone();
-        self.health.saved_at = self.step;
-        self.health.losses = losses;
-        self.health.suspicious = 0;
-        self.health.rollbacks += 1;
-        (self.theta, self.average, self.optimizer) = (theta, average, optimizer);
-        (self.guard, self.step_sizes) = (guard, step_sizes);
-        self.buffer.clear();
+    /// What the roll-backs so far multiply the learning rate by.
+    pub(super) fn slow_down(&self) -> f64 {
+        SLOWER.powi(self.rollbacks as i32)
     }
 }

@@ -161,7 +161,7 @@ impl Trainer for MaxLikelihood {
     }
 
     fn start(&self, problem: &Problem) -> TrainingState {
-        TrainingState::new(problem, self.descent.optimizer, 0, 1.0, 0)
+        TrainingState::new(problem, self.descent.optimizer, ())
     }
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::saved::Walk;
 use super::soap::{Rotations, Rule};
 use crate::error::Error;
 use crate::limits::{count, number, positive};
@@ -65,16 +66,13 @@ pub enum Method {
 }
 
 /// Adam (Kingma & Ba, arXiv:1412.6980), in the bases of [`Rotations`] if there are any: SOAP.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Adam {
     /// First moments.
-    #[serde(skip)]
     pub mean: Vec<f32>,
-    /// Second moments, as the bases see them.
-    #[serde(skip)]
+    /// Second moments, in the bases of `rotations`.
     pub square: Vec<f32>,
     /// Bases of the weight matrices.
-    #[serde(skip)]
     pub rotations: Rotations,
     /// Updates so far.
     pub updates: u64,
@@ -89,6 +87,18 @@ impl Adam {
     /// Moments at zero for `len` parameters.
     pub fn new(len: usize, rotations: Rotations) -> Self {
         Self { mean: vec![0.0; len], square: vec![0.0; len], rotations, updates: 0 }
+    }
+
+    /// Lists what is saved.
+    pub(super) fn list(&mut self, walk: &mut Walk<'_>) -> Result<(), String> {
+        walk.single("optimizer.mean", &mut self.mean)?;
+        walk.single("optimizer.square", &mut self.square)?;
+        let mut numbers = self.rotations.numbers();
+        walk.single("optimizer.rotations", &mut numbers)?;
+        if walk.is_loading() {
+            self.rotations.set_numbers(&numbers);
+        }
+        walk.value("optimizer.updates", &mut self.updates)
     }
 
     /// One update; `scale` multiplies the gradient first.

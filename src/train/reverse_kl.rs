@@ -124,7 +124,7 @@ impl Trainer for ReverseKl {
     }
 
     fn start(&self, problem: &Problem) -> TrainingState {
-        TrainingState::new(problem, self.descent.optimizer, 0, 1.0, 0)
+        TrainingState::new(problem, self.descent.optimizer, ())
     }
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
@@ -194,9 +194,9 @@ impl Trainer for ReverseKl {
         report.flow_seconds = (descent.seconds - potential_seconds) * threads;
         report.potential_seconds = potential_seconds * threads;
         (report.loss, report.gradient_norm) = (descent.loss, descent.gradient_norm);
-        state.energy_evaluations += batch as u64;
-        state.recoverable_failures += failures;
-        state.nonfinite_weights += failures;
+        state.counters.energy_evaluations += batch as u64;
+        state.counters.recoverable_failures += failures;
+        state.counters.nonfinite_weights += failures;
         Ok(report)
     }
 }

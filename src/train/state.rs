@@ -1,5 +1,6 @@
 //! All that a resumed training needs, and the gradient step that every objective takes.
 
+use std::any::Any;
 use std::time::Instant;
 
 use dfdx::prelude::*;
@@ -8,16 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::flow::op;
 use crate::limits::{count, number};
-use crate::sampling::StepSizes;
 
-use super::buffer::ReplayBuffer;
-use super::health::Health;
+use super::health::{Health, Verdict};
 use super::optimizer::{
     update_average, Adam, GradientClip, GradientGuard, LearningRate, Method, Outcome,
 };
-use super::problem::Problem;
+use super::problem::{Problem, StepReport};
+use super::saved::{ObjectiveState, Saved, Walk};
 use super::soap::Rotations;
-use super::walkers::Walkers;
 
 /// What all objectives share: the keys of `[train]` itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,8 +65,24 @@ impl DescentOptions {
     }
 }
 
-/// All that continues: with the recipe, it determines the rest of the run.
-#[derive(Debug, Clone, PartialEq)]
+/// Counts over a whole training.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Energy evaluations.
+    pub energy_evaluations: u64,
+    /// Configurations without a finite energy.
+    pub recoverable_failures: u64,
+    /// Samples whose weight was not finite.
+    pub nonfinite_weights: u64,
+    /// Gradients scaled down.
+    pub gradients_clipped: u64,
+    /// Gradients not used.
+    pub gradients_dropped: u64,
+}
+
+/// All that continues: with the recipe, it determines the rest of the run. States are equal where all that
+/// they save is.
+#[derive(Debug, Clone)]
 pub struct TrainingState {
     /// Training steps done.
     pub step: u64,
@@ -79,24 +94,15 @@ pub struct TrainingState {
     pub optimizer: Adam,
     /// Norms of the last gradients.
     pub guard: GradientGuard,
-    /// Leapfrog step sizes of the annealing.
-    pub step_sizes: StepSizes,
-    /// Annealed samples.
-    pub buffer: ReplayBuffer,
-    /// Chains on the target, once they have started.
-    pub walkers: Walkers,
-    /// The losses so far and the way back from a divergence.
+    /// What the objective alone needs.
+    pub own: Box<dyn ObjectiveState>,
+    /// Counts so far.
+    pub counters: Counters,
+    /// The losses so far and what they say.
     pub health: Health,
-    /// Energy evaluations of the training so far.
-    pub energy_evaluations: u64,
-    /// Configurations without a finite energy so far.
-    pub recoverable_failures: u64,
-    /// Samples whose weight was not finite so far.
-    pub nonfinite_weights: u64,
-    /// Gradients scaled down so far.
-    pub gradients_clipped: u64,
-    /// Gradients not used so far.
-    pub gradients_dropped: u64,
+    /// The older and the newer good state. A roll-back goes to the older one, since a divergence may
+    /// have begun unseen before the newer one.
+    pub good: [Saved; 2],
 }
 
 /// What a gradient step found.
@@ -110,46 +116,134 @@ pub struct Descent {
     pub seconds: f64,
 }
 
+impl PartialEq for TrainingState {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |state: &Self| {
+            let mut state = state.clone();
+            Saved::of(|walk| state.list(walk))
+        };
+        all(self) == all(other)
+    }
+}
+
 impl TrainingState {
-    /// The state before the first step. `intermediate` densities and `capacity` of the buffer are
-    /// zero for objectives without annealing.
-    pub fn new(
-        problem: &Problem,
-        method: Method,
-        intermediate: usize,
-        initial_step_size: f64,
-        capacity: usize,
-    ) -> Self {
+    /// The state before the first step, `own` being what the objective alone needs.
+    pub fn new(problem: &Problem, method: Method, own: impl ObjectiveState) -> Self {
         let theta = problem.flow.layout().initialize::<f32>(problem.seed);
         let rotations = match method {
             Method::Adam => Rotations::default(),
             Method::Soap => Rotations::new(problem.flow.layout()),
         };
-        let optimizer = Adam::new(theta.len(), rotations);
-        let step_sizes = StepSizes::new(intermediate, initial_step_size);
-        Self {
+        let mut state = Self {
             step: 0,
             average: theta.clone(),
-            health: Health::new(&theta, &optimizer, &step_sizes),
-            optimizer,
+            optimizer: Adam::new(theta.len(), rotations),
             guard: GradientGuard::default(),
-            step_sizes,
-            buffer: ReplayBuffer::new(problem.flow.width(), capacity),
-            walkers: Walkers::none(initial_step_size),
-            energy_evaluations: 0,
-            recoverable_failures: 0,
-            nonfinite_weights: 0,
-            gradients_clipped: 0,
-            gradients_dropped: 0,
+            own: Box::new(own),
+            counters: Counters::default(),
+            health: Health::default(),
+            good: Default::default(),
             theta,
-        }
+        };
+        state.good = state.twice_good();
+        state
     }
 
     /// Starts as a flow with these parameters, before the first step.
     pub fn start_as(&mut self, theta: Vec<f32>) {
-        self.health = Health::new(&theta, &self.optimizer, &self.step_sizes);
         self.average.clone_from(&theta);
         self.theta = theta;
+        self.good = self.twice_good();
+    }
+
+    /// Lists all that is saved.
+    ///
+    /// # Errors
+    /// In words, what is missing or does not fit. A collective operation.
+    pub fn list(&mut self, walk: &mut Walk<'_>) -> Result<(), String> {
+        walk.value("step", &mut self.step)?;
+        self.list_restored(walk)?;
+        self.own.list(walk)?;
+        walk.value("counters", &mut self.counters)?;
+        walk.value("health", &mut self.health)?;
+        let [older, newer] = &mut self.good;
+        walk.nested("good.0", older)?;
+        walk.nested("good.1", newer)
+    }
+
+    /// Lists what a roll-back restores.
+    fn list_restored(&mut self, walk: &mut Walk<'_>) -> Result<(), String> {
+        walk.single("theta", &mut self.theta)?;
+        walk.single("average", &mut self.average)?;
+        self.optimizer.list(walk)?;
+        walk.value("guard", &mut self.guard)?;
+        self.own.list_restored(walk)
+    }
+
+    fn twice_good(&mut self) -> [Saved; 2] {
+        // Saving to memory does not fail; a state that could not be saved would not be restored.
+        let good = Saved::of(|walk| self.list_restored(walk)).unwrap_or_default();
+        [good.clone(), good]
+    }
+
+    /// Learning rate of the next step: that of the options, halved by every roll-back.
+    pub fn learning_rate(&self, options: &DescentOptions) -> f64 {
+        let steps = options.steps as u64;
+        options.learning_rate.at(self.step, steps) * self.health.slow_down()
+    }
+
+    /// What the step that was just done, and is counted in `step`, means: only the losses that the verdict
+    /// rests on change.
+    pub fn judge(&mut self, report: &StepReport) -> Verdict {
+        self.health.judge(self.step, report, self.counters.nonfinite_weights)
+    }
+
+    /// Keeps the state as one that a later roll-back may return to, after [`Verdict::Good`].
+    ///
+    /// # Errors
+    /// [`Error::Run`] if something cannot be saved.
+    pub fn save_good(&mut self) -> Result<(), Error> {
+        let good = Saved::of(|walk| self.list_restored(walk)).map_err(Error::Run)?;
+        self.good.swap(0, 1);
+        self.good[1] = good;
+        self.health.saved(self.step);
+        Ok(())
+    }
+
+    /// Goes back to the older good state, after [`Verdict::Diverged`]: parameters, moments, step sizes. The
+    /// objective discards what is spoiled, and the learning rate is halved; steps and counters go on.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if something cannot be restored.
+    pub fn roll_back(&mut self) -> Result<(), Error> {
+        let good = self.good[0].clone();
+        self.list_restored(&mut Walk::Load(&good)).map_err(Error::Run)?;
+        self.good[1] = good;
+        self.health.rolled_back(self.step);
+        self.own.discard();
+        Ok(())
+    }
+
+    /// The objective's own state, if it is of this type.
+    pub fn own<S: ObjectiveState>(&self) -> Option<&S> {
+        (self.own.as_ref() as &dyn Any).downcast_ref()
+    }
+
+    /// Does `work` on this state and, beside it, the objective's own.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::Run`] if the state is another objective's.
+    pub fn with_own<S: ObjectiveState, R>(
+        &mut self,
+        work: impl FnOnce(&mut Self, &mut S) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let mut own = std::mem::replace(&mut self.own, Box::new(()));
+        let result = match (own.as_mut() as &mut dyn Any).downcast_mut() {
+            Some(own) => work(self, own),
+            None => Err(Error::Run("the training state belongs to another objective".into())),
+        };
+        self.own = own;
+        result
     }
 
     /// One gradient step on the loss that `loss` computes from θ on a tape. A loss or gradient that is
@@ -175,8 +269,8 @@ impl TrainingState {
         let norm = if value.is_finite() { norm } else { f64::NAN };
         let (scale, outcome) = self.guard.judge(norm, &options.gradient_clip);
         match outcome {
-            Outcome::Dropped => self.gradients_dropped += 1,
-            Outcome::Clipped => self.gradients_clipped += 1,
+            Outcome::Dropped => self.counters.gradients_dropped += 1,
+            Outcome::Clipped => self.counters.gradients_clipped += 1,
             Outcome::Applied => {}
         }
         if outcome != Outcome::Dropped {

@@ -23,6 +23,7 @@ use crate::sampling::{
 };
 
 use super::problem::Problem;
+use super::saved::Walk;
 
 /// Rows of a tile of chains; one in eight of them, a full tile of the flow, gets a proposal by default.
 const TILE: usize = 128;
@@ -101,6 +102,18 @@ impl Walkers {
     /// No walkers yet.
     pub fn none(initial_step_size: f64) -> Self {
         Self { positions: Vec::new(), step_size: StepSize::new(initial_step_size) }
+    }
+
+    /// Lists what is saved; a joint configuration of the flow has `width` numbers.
+    pub(super) fn list(&mut self, walk: &mut Walk<'_>, width: usize) -> Result<(), String> {
+        walk.double("walkers", &mut self.positions)?;
+        walk.value("walkers.step_size", &mut self.step_size)?;
+        // A joint configuration is x and its augmented copies, at least one.
+        if (2 * self.positions.len()).is_multiple_of(width) {
+            Ok(())
+        } else {
+            Err("its walkers do not fit this recipe".into())
+        }
     }
 
     /// Whether they have started.

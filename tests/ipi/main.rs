@@ -346,7 +346,7 @@ fn a_training_that_loses_a_client_halfway_ends_as_one_with_healthy_clients() {
         Fake::new(&inner, Fault::None).start(address);
     });
     assert!(one == two, "the states differ");
-    assert!(one.energy_evaluations > 2000, "{}", one.energy_evaluations);
+    assert!(one.counters.energy_evaluations > 2000, "{}", one.counters.energy_evaluations);
     // Planted: another potential, that of the cluster with its trap counted twice.
     let other = trained(|address| {
         Fake::new(&whole, Fault::None).start(address);

@@ -1,23 +1,50 @@
-//! What the two files of a checkpoint hold.
+//! What a checkpoint is, and what its two files hold.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, SessionTotals};
 use crate::error::Error;
-use crate::sampling::{StepSize, StepSizes};
-use crate::train::{Adam, GradientGuard, Health, ReplayBuffer, Rotations, TrainingState, Walkers};
+use crate::train::{Array, Saved, TrainingState, Walk};
 
-/// Version of the files' layout, which goes up with every field; another version is refused.
-const FORMAT: u32 = 3;
-/// Arrays of the good states that a roll-back returns to.
-const GOOD_ARRAYS: [[&str; 5]; 2] = [
-    ["good.0.theta", "good.0.average", "good.0.mean", "good.0.square", "good.0.rotations"],
-    ["good.1.theta", "good.1.average", "good.1.mean", "good.1.square", "good.1.rotations"],
-];
+/// Version of the files' layout, which goes up with every change; another version is refused.
+const FORMAT: u32 = 4;
+
+/// What continues besides the training state.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SessionTotals {
+    /// Wall time of training so far, in seconds.
+    pub train_seconds: f64,
+    /// Sum of losses since the last row of metrics.
+    pub loss: f64,
+    /// Sum of gradient norms since the last row of metrics.
+    pub gradient_norm: f64,
+    /// Steps behind these two.
+    pub steps: f64,
+    /// Thread seconds in the flow so far.
+    pub flow_seconds: f64,
+    /// Thread seconds in the potential so far.
+    pub potential_seconds: f64,
+    /// Time of all threads so far, in seconds; sessions may have had different numbers of them.
+    pub thread_seconds: f64,
+    /// Negative log-likelihood on validation data of the model that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_validation: Option<f64>,
+}
+
+/// A training that can go on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// The training state.
+    pub state: TrainingState,
+    /// The session's own sums.
+    pub totals: SessionTotals,
+    /// The resolved recipe.
+    pub recipe: String,
+}
 
 /// The JSON file: the head, with a checksum over its own text.
 #[derive(Serialize, Deserialize)]
@@ -33,26 +60,10 @@ pub(super) struct Head {
     pub arrays_crc32: u32,
     pub arrays_bytes: u64,
     pub recipe: String,
-    totals: SessionTotals,
     pub step: u64,
-    updates: u64,
-    guard: GradientGuard,
-    health: Health,
-    step_sizes: StepSizes,
-    walker_step_size: StepSize,
-    buffer_next: usize,
-    energy_evaluations: u64,
-    recoverable_failures: u64,
-    nonfinite_weights: u64,
-    gradients_clipped: u64,
-    gradients_dropped: u64,
-}
-
-/// What [`ReplayBuffer::parts`] returns.
-pub(super) type BufferParts<'a> = (Cow<'a, [f64]>, &'a [f64], &'a [f64], usize);
-
-fn bytes_of<T, const N: usize>(values: &[T], to: impl Fn(&T) -> [u8; N]) -> Vec<u8> {
-    values.iter().flat_map(to).collect()
+    totals: SessionTotals,
+    /// Those of [`Saved`].
+    values: BTreeMap<String, serde_json::Value>,
 }
 
 impl Head {
@@ -90,156 +101,91 @@ impl Head {
     }
 }
 
-/// The bytes of the arrays and the text of the head, or why there are none.
-pub(super) fn encode(
-    checkpoint: &Checkpoint,
-    (joint, log_weights, log_q, buffer_next): BufferParts<'_>,
-) -> Result<(Vec<u8>, String), String> {
-    let state = &checkpoint.state;
-    let single = |v: &[f32]| bytes_of(v, |x: &f32| x.to_le_bytes());
-    let double = |v: &[f64]| bytes_of(v, |x: &f64| x.to_le_bytes());
-    let mut arrays = vec![
-        ("average", Dtype::F32, single(&state.average)),
-        ("buffer.joint", Dtype::F64, double(&joint)),
-        ("buffer.log_q", Dtype::F64, double(log_q)),
-        ("buffer.log_weights", Dtype::F64, double(log_weights)),
-        ("optimizer.mean", Dtype::F32, single(&state.optimizer.mean)),
-        ("optimizer.rotations", Dtype::F32, single(&state.optimizer.rotations.numbers())),
-        ("optimizer.square", Dtype::F32, single(&state.optimizer.square)),
-        ("theta", Dtype::F32, single(&state.theta)),
-        ("walkers", Dtype::F64, double(&state.walkers.positions)),
-    ];
-    for (names, good) in GOOD_ARRAYS.iter().zip(&state.health.good) {
-        let Adam { mean, square, rotations, .. } = &good.optimizer;
-        let parts = [&good.theta, &good.average, mean, square, &rotations.numbers()];
-        arrays.extend(names.iter().zip(parts).map(|(name, v)| (*name, Dtype::F32, single(v))));
+/// An array as it is in the file, which is little-endian like the machines that this runs on.
+struct Stored<'a>(&'a Array, [usize; 1]);
+
+impl<'a> Stored<'a> {
+    fn new(array: &'a Array) -> Self {
+        let len = match array {
+            Array::Single(values) => values.len(),
+            Array::Double(values) => values.len(),
+        };
+        Self(array, [len])
     }
-    let views = arrays
-        .iter()
-        .map(|(name, dtype, bytes)| {
-            let size = if *dtype == Dtype::F32 { 4 } else { 8 };
-            TensorView::new(*dtype, vec![bytes.len() / size], bytes).map(|view| (*name, view))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| e.to_string())?;
-    let bytes = safetensors::serialize(views, &None).map_err(|e| e.to_string())?;
+}
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        match self.0 {
+            Array::Single(_) => Dtype::F32,
+            Array::Double(_) => Dtype::F64,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.1
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        match self.0 {
+            Array::Single(values) => bytemuck::cast_slice(values).into(),
+            Array::Double(values) => bytemuck::cast_slice(values).into(),
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        self.data().len()
+    }
+}
+
+/// The bytes of the arrays and the text of the head, or why there are none; `saved` is what the
+/// checkpoint's state lists.
+pub(super) fn encode(checkpoint: &Checkpoint, saved: Saved) -> Result<(Vec<u8>, String), String> {
+    let arrays = saved.arrays.iter().map(|(name, array)| (name, Stored::new(array)));
+    let bytes = safetensors::serialize(arrays, &None).map_err(|e| e.to_string())?;
     let head = Head {
         arrays_crc32: crc32fast::hash(&bytes),
         arrays_bytes: bytes.len() as u64,
         recipe: checkpoint.recipe.clone(),
+        step: checkpoint.state.step,
         totals: checkpoint.totals.clone(),
-        step: state.step,
-        updates: state.optimizer.updates,
-        guard: state.guard.clone(),
-        health: state.health.clone(),
-        step_sizes: state.step_sizes.clone(),
-        walker_step_size: state.walkers.step_size,
-        buffer_next,
-        energy_evaluations: state.energy_evaluations,
-        recoverable_failures: state.recoverable_failures,
-        nonfinite_weights: state.nonfinite_weights,
-        gradients_clipped: state.gradients_clipped,
-        gradients_dropped: state.gradients_dropped,
+        values: saved.values,
     };
-    let unsayable = |e: serde_json::Error| e.to_string();
+    let unwritable = |e: serde_json::Error| e.to_string();
     let sealed = Sealed {
         format_version: FORMAT,
         boltzflow_version: env!("CARGO_PKG_VERSION").to_string(),
-        head_crc32: head.checksum().map_err(unsayable)?,
+        head_crc32: head.checksum().map_err(unwritable)?,
         head,
     };
-    Ok((bytes, serde_json::to_string_pretty(&sealed).map_err(unsayable)?))
+    Ok((bytes, serde_json::to_string_pretty(&sealed).map_err(unwritable)?))
 }
 
-/// The checkpoint of which `bytes` are the arrays, from the file `arrays_path`.
+/// The numbers in `bytes`, of N bytes each.
+fn numbers<T, const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.chunks_exact(N).filter_map(|bytes| bytes.try_into().ok()).map(number).collect()
+}
+
+/// The checkpoint of which `bytes` are the arrays, from the file `arrays_path`, of a training that starts
+/// as `start`.
 pub(super) fn decode(
-    mut head: Head,
+    head: Head,
     bytes: &[u8],
     arrays_path: &Path,
     start: &TrainingState,
 ) -> Result<Checkpoint, Error> {
     let wrong = |problem: String| Error::Data { file: arrays_path.to_path_buf(), problem };
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| wrong(format!("{e:?}")))?;
-    let array = |name: &str, dtype: Dtype| {
-        let view = tensors.tensor(name).map_err(|_| wrong(format!("has no array `{name}`")))?;
-        if view.dtype() != dtype {
-            return Err(wrong(format!("array `{name}` is {:?}, not {dtype:?}", view.dtype())));
-        }
-        Ok(view.data().to_vec())
-    };
-    let floats = |name: &str| -> Result<Vec<f32>, Error> {
-        let bytes = array(name, Dtype::F32)?;
-        Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-    };
-    let single = |name: &str| -> Result<Vec<f32>, Error> {
-        let values = floats(name)?;
-        if values.len() != start.theta.len() {
-            return Err(wrong(format!(
-                "array `{name}` has {} entries and the flow {} parameters",
-                values.len(),
-                start.theta.len()
-            )));
-        }
-        Ok(values)
-    };
-    let turned = |name: &str| -> Result<Rotations, Error> {
-        let mut rotations = start.optimizer.rotations.clone();
-        if !rotations.set_numbers(&floats(name)?) {
-            return Err(wrong(format!("array `{name}` is not of this recipe's optimizer")));
-        }
-        Ok(rotations)
-    };
-    let double = |name: &str| -> Result<Vec<f64>, Error> {
-        Ok(array(name, Dtype::F64)?
-            .chunks_exact(8)
-            .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
-            .collect())
-    };
-    for (names, good) in GOOD_ARRAYS.iter().zip(&mut head.health.good) {
-        let [theta, average, mean, square, rotations] = *names;
-        good.theta = single(theta)?;
-        good.average = single(average)?;
-        good.optimizer.mean = single(mean)?;
-        good.optimizer.square = single(square)?;
-        good.optimizer.rotations = turned(rotations)?;
+    let mut saved = Saved { values: head.values, ..Saved::default() };
+    for (name, view) in tensors.tensors() {
+        let array = match view.dtype() {
+            Dtype::F32 => Array::Single(numbers(view.data(), f32::from_le_bytes)),
+            Dtype::F64 => Array::Double(numbers(view.data(), f64::from_le_bytes)),
+            other => return Err(wrong(format!("array `{name}` is of type {other:?}"))),
+        };
+        saved.arrays.insert(name, array);
     }
-    let buffer = ReplayBuffer::from_parts(
-        start.buffer.width(),
-        start.buffer.capacity(),
-        double("buffer.joint")?,
-        double("buffer.log_weights")?,
-        double("buffer.log_q")?,
-        head.buffer_next,
-    )
-    .ok_or_else(|| wrong("its buffer does not fit this recipe".to_string()))?;
-    let walkers = double("walkers")?;
-    // A joint configuration is x and its augmented copies, at least one.
-    if !(2 * walkers.len()).is_multiple_of(start.buffer.width()) {
-        return Err(wrong("its walkers do not fit this recipe".to_string()));
-    }
-    Ok(Checkpoint {
-        state: TrainingState {
-            step: head.step,
-            theta: single("theta")?,
-            average: single("average")?,
-            optimizer: Adam {
-                mean: single("optimizer.mean")?,
-                square: single("optimizer.square")?,
-                rotations: turned("optimizer.rotations")?,
-                updates: head.updates,
-            },
-            guard: head.guard,
-            health: head.health,
-            step_sizes: head.step_sizes,
-            buffer,
-            walkers: Walkers { positions: walkers, step_size: head.walker_step_size },
-            energy_evaluations: head.energy_evaluations,
-            recoverable_failures: head.recoverable_failures,
-            nonfinite_weights: head.nonfinite_weights,
-            gradients_clipped: head.gradients_clipped,
-            gradients_dropped: head.gradients_dropped,
-        },
-        totals: head.totals,
-        recipe: head.recipe,
-    })
+    let mut state = start.clone();
+    state.list(&mut Walk::Load(&saved)).map_err(wrong)?;
+    Ok(Checkpoint { state, totals: head.totals, recipe: head.recipe })
 }

@@ -10,50 +10,17 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::Error;
 use crate::files::write_atomically;
 use crate::parallel::team;
-use crate::train::TrainingState;
+use crate::train::{Saved, TrainingState};
 
-use content::{decode, encode, BufferParts, Head};
+use content::{decode, encode, Head};
+
+pub use content::{Checkpoint, SessionTotals};
 
 /// Checkpoints that stay.
 const KEPT: usize = 2;
-
-/// What continues besides the training state.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct SessionTotals {
-    /// Wall time of training so far, in seconds.
-    pub train_seconds: f64,
-    /// Sum of losses since the last row of metrics.
-    pub loss: f64,
-    /// Sum of gradient norms since the last row of metrics.
-    pub gradient_norm: f64,
-    /// Steps behind these two.
-    pub steps: f64,
-    /// Thread seconds in the flow so far.
-    pub flow_seconds: f64,
-    /// Thread seconds in the potential so far.
-    pub potential_seconds: f64,
-    /// Time of all threads so far, in seconds; sessions may have had different numbers of them.
-    pub thread_seconds: f64,
-    /// Negative log-likelihood on validation data of the model that is kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub best_validation: Option<f64>,
-}
-
-/// A training that can go on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Checkpoint {
-    /// The training state.
-    pub state: TrainingState,
-    /// The session's own sums.
-    pub totals: SessionTotals,
-    /// The resolved recipe.
-    pub recipe: String,
-}
 
 impl Checkpoint {
     /// Writes this checkpoint into `folder` and removes all but the last two. A collective operation: rank 0
@@ -61,17 +28,16 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Write`]; earlier checkpoints are untouched then.
-    pub fn save(&self, folder: &Path) -> Result<(), Error> {
-        let buffer = self.state.buffer.parts();
+    pub fn save(&mut self, folder: &Path) -> Result<(), Error> {
+        let saved = Saved::of(|walk| self.state.list(walk));
         let team = team();
-        team.agree(if team.leads() { self.write(folder, buffer) } else { Ok(()) })
+        team.agree(if team.leads() { self.write(folder, saved) } else { Ok(()) })
     }
 
-    fn write(&self, folder: &Path, buffer: BufferParts<'_>) -> Result<(), Error> {
+    fn write(&self, folder: &Path, saved: Result<Saved, String>) -> Result<(), Error> {
         let [arrays_path, head_path] = paths(folder, self.state.step);
-        let (arrays, head) = encode(self, buffer).map_err(|what| Error::Write {
-            path: head_path.clone(),
-            source: std::io::Error::other(what),
+        let (arrays, head) = saved.and_then(|saved| encode(self, saved)).map_err(|what| {
+            Error::Write { path: head_path.clone(), source: std::io::Error::other(what) }
         })?;
         write_atomically(&arrays_path, |file| file.write_all(&arrays))?;
         write_atomically(&head_path, |file| file.write_all(head.as_bytes()))?;

@@ -5,8 +5,8 @@ use super::*;
 use crate::files::faults::{with_fault, Fault};
 use crate::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions};
 use crate::potential::{DoubleWell, DoubleWellParameters};
-use crate::sampling::AugmentedTarget;
-use crate::train::{Method, Problem};
+use crate::sampling::{AugmentedTarget, StepSizes};
+use crate::train::{FabState, Method, Problem, ReplayBuffer, Walkers};
 
 fn start() -> TrainingState {
     let potential = Arc::new(DoubleWell::new(DoubleWellParameters::new(3, 2)).unwrap());
@@ -19,11 +19,12 @@ fn start() -> TrainingState {
     let flow = Arc::new(Flow::new(crate::system::System::new(3, 2).unwrap(), &options).unwrap());
     let target = AugmentedTarget::new(potential, flow.copies(), 0.3).unwrap();
     let problem = Problem { flow, target, seed: 5 };
-    let mut state = TrainingState::new(&problem, Method::Soap, 2, 0.1, 900);
+    let mut buffer = ReplayBuffer::new(problem.flow.width(), 900);
     let rows = 800;
     let joint: Vec<f64> = (0..rows * 12).map(f64::from).collect();
-    state.buffer.push(&joint, &vec![0.5; rows as usize], &vec![-1.5; rows as usize]);
-    state
+    buffer.push(&joint, &vec![0.5; rows as usize], &vec![-1.5; rows as usize]);
+    let own = FabState { step_sizes: StepSizes::new(2, 0.1), buffer, walkers: Walkers::none(0.1) };
+    TrainingState::new(&problem, Method::Soap, own)
 }
 
 fn checkpoint(step: u64) -> Checkpoint {
