@@ -4,11 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-<<<<<<< HEAD
-use boltzflow::config::{builtin_targets, load_target, parameters, Objective, Recipe, Registry};
-=======
-use boltzflow::config::{builtin_targets, load_target, parameters, LayerGroup, Recipe, Registry};
->>>>>>> 05e2ebd (Options of training are declared once, beside what uses them; an objective is a line)
+use boltzflow::config::{builtin_targets, load_target, parameters, Recipe, Registry};
 use boltzflow::error::Error;
 use boltzflow::flow::LayerGroup;
 use boltzflow::potential::{LennardJones, LennardJonesParameters, Potential};

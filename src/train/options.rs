@@ -126,10 +126,8 @@ impl<'de> Deserialize<'de> for TrainOptions {
             let error = error.to_string();
             // The keys that were taken out are known as well.
             let known = format!(", `objective`, `{}`\n", NAMES.join("`, `"));
-            D::Error::custom(match error.starts_with("unknown field") {
-                true => error.replacen('\n', &known, 1),
-                false => error,
-            })
+            let unknown_here = error.starts_with("unknown field") && !error.contains("\nin `");
+            D::Error::custom(if unknown_here { error.replacen('\n', &known, 1) } else { error })
         })?;
         Ok(Self { objective, descent })
     }
