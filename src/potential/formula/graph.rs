@@ -76,28 +76,23 @@ impl Operation {
             Self::Mul => a * b,
             Self::Div => a / b,
             Self::Pow => a.powf(b),
-            // A number that is none must not vanish in a comparison.
-            Self::Min if a.is_nan() => a,
-            Self::Max if a.is_nan() => a,
-            Self::Min => {
-                if a < b {
-                    a
-                } else {
-                    b
-                }
-            }
-            Self::Max => {
-                if a > b {
-                    a
-                } else {
-                    b
-                }
-            }
+            // NaN in either operand gives NaN.
+            Self::Min => either(a < b || a.is_nan(), a, b),
+            Self::Max => either(a > b || a.is_nan(), a, b),
         }
     }
 }
 
-/// What a node is. Constants are kept as bits, which can be hashed.
+#[inline(always)]
+fn either(first: bool, a: f64, b: f64) -> f64 {
+    if first {
+        a
+    } else {
+        b
+    }
+}
+
+/// A constant (as bits, which can be hashed), a variable, or a function of other nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Node {
     Constant(u64),
@@ -126,7 +121,7 @@ impl Graph {
     }
 
     pub fn constant(&mut self, value: f64) -> Id {
-        // Zero has one sign here.
+        // −0 and 0 are the same constant.
         self.node(Node::Constant((value + 0.0).to_bits()))
     }
 
@@ -217,14 +212,8 @@ impl Graph {
                 continue;
             }
             slope[id] = match self.nodes[id] {
-                Node::Constant(_) => zero,
-                Node::Variable(number) => {
-                    if number == variable {
-                        one
-                    } else {
-                        zero
-                    }
-                }
+                Node::Variable(number) if number == variable => one,
+                Node::Constant(_) | Node::Variable(_) => zero,
                 Node::Unary(_, a) if slope[a] == zero => zero,
                 Node::Unary(function, a) => {
                     let outer = self.outer_slope(function, a, id);
@@ -335,7 +324,7 @@ impl Graph {
         }
     }
 
-    /// Which nodes the `roots` are made of.
+    /// Which nodes the `roots` depend on, themselves included.
     pub fn reachable(&self, roots: &[Id]) -> Vec<bool> {
         let mut needed = vec![false; roots.iter().max().map_or(0, |root| root + 1)];
         for root in roots {

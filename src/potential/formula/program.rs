@@ -1,5 +1,5 @@
-//! A formula with its derivatives as a short list of instructions, each of which works on sixteen
-//! numbers at once: the cost of interpretation is spread over them, and the loops vectorise.
+//! A formula with its derivatives as a short list of instructions. Each works on sixteen numbers at
+//! once, which spreads the cost of interpretation, and the loops vectorise.
 
 use super::graph::{Function, Graph, Id, Node, Operation};
 
@@ -9,7 +9,7 @@ pub(super) const WIDTH: usize = 16;
 /// One number of each of [`WIDTH`] configurations.
 pub(super) type Row = [f64; WIDTH];
 
-/// More instructions than this are refused.
+/// Most instructions of a program.
 const LONGEST: usize = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,7 +25,7 @@ enum Instruction {
 /// The value of an expression and its derivative by each variable.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Program {
-    /// What to do and the register for the result.
+    /// Each with the register for its result.
     instructions: Vec<(Instruction, u16)>,
     registers: usize,
     /// Registers of the value and of the derivatives.
@@ -59,26 +59,24 @@ impl Program {
         let mut registers = variables;
         let mut instructions = Vec::new();
         for (id, _) in needed.iter().enumerate().filter(|(_, needed)| **needed) {
-            let node = graph.nodes()[id];
-            let operands = match node {
+            let (operands, instruction) = match graph.nodes()[id] {
                 Node::Variable(number) => {
                     place[id] = number as u16;
                     continue;
                 }
                 Node::Constant(_) if last_use[id] != usize::MAX => continue,
-                Node::Constant(_) => [None, None],
-                Node::Unary(_, a) => [Some(a), None],
-                Node::Binary(_, a, b) => [Some(a), (a != b).then_some(b)],
-            };
-            let instruction = match node {
-                Node::Constant(bits) => Instruction::Constant(f64::from_bits(bits)),
-                Node::Variable(_) => continue,
-                Node::Unary(function, a) => Instruction::Unary(function, place[a]),
-                Node::Binary(operation, a, b) => match (graph.value(a), graph.value(b)) {
-                    (Some(value), _) => Instruction::WithLeft(operation, value, place[b]),
-                    (None, Some(value)) => Instruction::WithRight(operation, place[a], value),
-                    (None, None) => Instruction::Binary(operation, place[a], place[b]),
-                },
+                Node::Constant(bits) => ([None, None], Instruction::Constant(f64::from_bits(bits))),
+                Node::Unary(function, a) => {
+                    ([Some(a), None], Instruction::Unary(function, place[a]))
+                }
+                Node::Binary(operation, a, b) => (
+                    [Some(a), (a != b).then_some(b)],
+                    match (graph.value(a), graph.value(b)) {
+                        (Some(value), _) => Instruction::WithLeft(operation, value, place[b]),
+                        (None, Some(value)) => Instruction::WithRight(operation, place[a], value),
+                        (None, None) => Instruction::Binary(operation, place[a], place[b]),
+                    },
+                ),
             };
             for operand in operands.into_iter().flatten() {
                 let computed =
@@ -146,7 +144,7 @@ impl Program {
     }
 }
 
-/// One loop an operation, so that each is vectorised.
+/// One loop for each operation, so that each is vectorised.
 #[inline(always)]
 fn unary(function: Function, a: &Row) -> Row {
     macro_rules! each {

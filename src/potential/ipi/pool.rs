@@ -14,16 +14,17 @@ use super::address::{Listener, Stream};
 use super::client::Client;
 use super::protocol::{Answer, Fault};
 
-/// A configuration is given up when this many clients failed on it,
+/// Clients that may fail on a configuration before it is given up.
 const MOST_FAULTS: usize = 3;
-/// or when this many had no finite energy for it.
+/// Clients that may find no finite energy for it before it is given up.
 const MOST_NANS: usize = 2;
-/// This many failures without a single answer between them end the run.
+/// Failures without any answer between them that end the run.
 const MOST_FAULTS_IN_A_ROW: usize = 100;
-/// More clients than this are turned away.
+/// Most clients that are accepted.
 const MOST_CLIENTS: usize = 1000;
-/// How often a listener looks for new clients, and a caller for the state of things.
+/// How often a listener looks for new clients.
 const ACCEPT_EVERY: Duration = Duration::from_millis(20);
+/// How often a caller checks that there are clients.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A configuration that waits for a client.
@@ -78,7 +79,7 @@ struct State {
     /// Since when no client has been ready.
     absent_since: Instant,
     /// Whether a warning about that has been printed.
-    told: bool,
+    warned: bool,
     faults_in_a_row: usize,
     /// Connections that failed.
     dropped: u64,
@@ -95,7 +96,7 @@ impl Pool {
             ready: 0,
             last: 0,
             absent_since: Instant::now(),
-            told: false,
+            warned: false,
             faults_in_a_row: 0,
             dropped: 0,
             trouble: String::new(),
@@ -164,7 +165,7 @@ impl Pool {
         state.ready -= usize::from(proven);
         if proven && state.ready == 0 {
             state.absent_since = Instant::now();
-            state.told = false;
+            state.warned = false;
         }
         if let (Err(fault), false) = (result, state.closing) {
             state.dropped += 1;
@@ -306,8 +307,8 @@ impl Pool {
         } else if state.ready > 0 {
             return Ok(());
         } else if absent < self.wait_limit {
-            if !state.told {
-                state.told = true;
+            if !state.warned {
+                state.warned = true;
                 let left = (self.wait_limit - absent).as_secs_f64().ceil();
                 tracing::warn!("{}: no client, waiting {left} s for one", self.address);
             }
@@ -315,7 +316,7 @@ impl Pool {
         } else {
             let silent = match state.connected.len() {
                 0 => String::new(),
-                n => format!(" ({n} connected, but none said that it was ready)"),
+                n => format!(" ({n} connected, but none reported that it was ready)"),
             };
             let seconds = self.wait_limit.as_secs_f64();
             format!(

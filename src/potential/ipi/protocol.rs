@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Read};
 
 /// Bytes of a message's name.
 const NAME: usize = 12;
-/// More bytes of additional data than this are refused; they are thrown away in any case.
+/// Most bytes of additional data that are accepted; they are ignored.
 const MOST_EXTRA: i32 = 1 << 24;
 
 /// The state that a client reports.
@@ -32,7 +32,7 @@ pub(super) enum Fault {
     Late,
     #[error("lost the connection: {0}")]
     Broken(io::Error),
-    #[error("said \"{said}\" where {expected} was expected")]
+    #[error("sent \"{said}\" where {expected} was expected")]
     Unexpected { said: String, expected: &'static str },
     #[error("answered with {answered} atoms where {sent} were sent")]
     Atoms { answered: i32, sent: usize },
