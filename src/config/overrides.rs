@@ -4,11 +4,12 @@ use toml::{Table, Value};
 
 use crate::error::Error;
 
-/// Applies `setting` to the recipe in `table`, such as `train.steps=100` or `flow.layers.0.repeat=4`. A
-/// bare word is taken for a text, so that `target=lj13` needs no quotes.
+/// Applies `setting` to the recipe in `table`, such as `train.steps=100` or
+/// `flow.layers.0.repeat=4`. A bare word is taken for a text, so that `target=lj13` needs no quotes.
 ///
 /// # Errors
-/// [`Error::Parameter`] that names the key. Whether the recipe has such a key shows when it is read.
+/// [`Error::Parameter`] that names the key. Whether recipes have such a key shows when the table is
+/// read.
 pub(super) fn apply(table: &mut Table, setting: &str) -> Result<(), Error> {
     let Some((key, value)) = setting.split_once('=') else {
         let problem = format!("\"{setting}\" has no value: use KEY=VALUE, as in train.steps=100");

@@ -222,8 +222,8 @@ impl Registry {
 
 /// The keys of a target file's own kind as the struct `T`, for factories of a [`Registry`].
 ///
-/// Where the file has `units = { energy = "kJ/mol", length = "nm" }`, values with units such as "300 K" or
-/// "0.34 nm" become numbers in those units, a temperature T the energy kT.
+/// Where the file has `units = { energy = "kJ/mol", length = "nm" }`, values with units such as
+/// "300 K" or "0.34 nm" become numbers in those units, a temperature T the energy kT.
 ///
 /// # Errors
 /// [`Error::Config`] that names the key; the registry adds the file.

@@ -11,10 +11,12 @@ use crate::error::Error;
 use crate::limits::count;
 
 /// Each line: name in a recipe, variant with its options, constructor. The options have `repeat`
-/// and a `check` of all else, which gets the same last argument as the constructor where there is one.
+/// and a `check` of all else, which gets the same last argument as the constructor, if any.
 macro_rules! couplings {
-    ($($(#[$doc:meta])*
-    $name:literal: $variant:ident($options:ident) = $coupling:ident::$new:ident($($last:expr)?);)+) => {
+    ($(
+        $(#[$doc:meta])*
+        $name:literal: $variant:ident($options:ident) = $coupling:ident::$new:ident($($last:expr)?);
+    )+) => {
         /// Layers of one kind: an entry of `[[flow.layers]]`, whose kind `coupling` names.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "coupling", try_from = "toml::Table")]
