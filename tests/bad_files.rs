@@ -1,5 +1,5 @@
-//! Damaged files: an error that names the file for each, no panic, and no memory beyond twice what the
-//! good file takes.
+//! Damaged files: an error that names the file for each, no panic, and no memory beyond twice what
+//! the good file takes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,11 +28,11 @@ fn measured<R>(work: impl FnOnce() -> R) -> (R, usize) {
     (result, MEMORY.peak_usage() - before)
 }
 
-/// What became of the damaged versions of a file.
+/// How the damaged versions of a file were read.
 #[derive(Debug, Default)]
 struct Tally {
     refused: usize,
-    /// Read as if nothing had happened, such as a space that became another.
+    /// Read as before, such as when a space became a tab.
     same: usize,
     /// Read as something else that is valid, such as a number with another last digit.
     other: usize,
@@ -248,7 +248,7 @@ fn damaged_files_are_refused_by_name_without_a_panic_or_much_memory() {
     let found = tally(&path, claims, || read_samples(&path, system, &[]));
     assert_eq!(found.refused, 3);
 
-    // Planted: a reader that believes a size is caught by the measure of memory.
+    // Planted: a reader that trusts a size is caught by the measurement of memory.
     let (_, memory) = measured(|| Arc::new(vec![1u8; 10 * good.len()]));
     assert!(memory >= 10 * good.len());
 }

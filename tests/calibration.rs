@@ -1,6 +1,6 @@
-//! The stated standard errors are right: over 50 short trainings with different seeds, the interval of
-//! two of them holds the true log Z, and the true mean distance, in 90 to 99 % of the cases (95 % if
-//! errors are normal).
+//! The stated standard errors are right: over 50 short trainings with different seeds, the interval
+//! of two of them holds the true log Z, and the true mean distance, in 90 to 99 % of the cases (95
+//! % if errors are normal).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `check` sees what would make a training wrong, and nothing else; each mistake is planted once.
+//! `check` finds what would make a training wrong, and nothing else; each mistake is planted once.
 
 use std::path::Path;
 
@@ -151,7 +151,7 @@ fn the_targets_that_come_with_the_program_pass() {
     }
 }
 
-/// Formulas cannot get their forces wrong; everything else they can.
+/// The forces of a formula cannot be wrong, but everything else can.
 #[test]
 fn a_formula_that_breaks_a_symmetry_is_found() {
     for (text, expected) in [

@@ -1,5 +1,5 @@
-//! The program as a person meets it: every command on a tiny run, and wrong input, which gets a message
-//! that names the file or field, exit code 2, and leaves nothing half-written.
+//! The program as a user meets it: every command on a tiny run, and wrong input, which gets a
+//! message that names the file or field, exit code 2, and leaves nothing half-written.
 
 mod binary;
 
@@ -114,11 +114,11 @@ fn workplace() -> tempfile::TempDir {
     folder
 }
 
-/// One training for all tests that read it; what it said, and the folder it ran in.
+/// One training for all tests that read it: its output, and the folder it ran in.
 fn trained() -> &'static (String, PathBuf) {
     static TRAINED: OnceLock<(String, PathBuf)> = OnceLock::new();
     TRAINED.get_or_init(|| {
-        // In the build's folder, since nobody would remove a temporary one.
+        // In the build's folder, since a temporary one would never be removed.
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli");
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();

@@ -1,5 +1,5 @@
-//! Files that a user writes: the good ones load and survive a round trip, the bad ones get a message
-//! that names the file, the key and what would be right.
+//! Files that a user writes: the good ones load and survive a round trip, the bad ones get a
+//! message that names the file, the key and what would be right.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ fn every_bad_file_gets_its_message() {
         .filter_map(|path| complain(path).err().map(|e| format!("{}: {e}", path.display())))
         .collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-    // The check itself sees a file that loads and a message that is not the promised one.
+    // The check itself finds a file that loads, and a message that is not the expected one.
     let folder = tempfile::tempdir().unwrap();
     for text in [
         "# error: is missing\nformat = 1\ntarget = \"dw4\"\n",

@@ -24,8 +24,8 @@ struct Case {
     theta: Vec<f64>,
     conditioning: Vec<Lane<f64>>,
     moved: Vec<Lane<f64>>,
-    /// Planted errors: a factor on every log-determinant; a push along the first axis, of another length for
-    /// each particle.
+    /// Planted errors: a factor on every log-determinant; a push along the first axis, of another
+    /// length for each particle.
     log_det_factor: f64,
     push: f64,
 }
@@ -391,8 +391,8 @@ impl Case {
     }
 
     /// Largest relative difference between vector-Jacobian products and central finite differences,
-    /// along random directions in the moved half, in the conditioning half and in the parameters, and
-    /// for every parameter alone; or the first one beyond `enough`.
+    /// along random directions in the moved half, in the conditioning half and in the parameters,
+    /// and for every parameter alone; or the first one beyond `enough`.
     fn vjp_error(&self, enough: f64) -> f64 {
         let width = self.shape.lanes();
         let weights = lanes(width, 21, 1.0);
@@ -509,17 +509,19 @@ impl Case {
     }
 }
 
-/// Steps of the central differences, each a fifth of the one before. A spline is only piecewise smooth: a
-/// knot may lie inside one step, hardly inside all of them, so the closest difference counts.
+/// Steps of the central differences, each a fifth of the one before. A spline is only piecewise
+/// smooth: a knot may lie inside one step, hardly inside all of them, so the closest difference
+/// counts.
 const STEPS: [f64; 4] = [2e-5, 4e-6, 8e-7, 1.6e-7];
 
 /// A difference that is so close needs no smaller step.
 const CLOSE: f64 = 1e-7;
 
-/// Relative distance of `got` from the closest difference; `values` are those at ± each step, asked for as
-/// they are needed. Near a frame that degenerates a parameter's third derivative is some 10⁷ times the slope,
-/// and central differences are off by more than the bound at every step that rounding allows: so two steps
-/// together give the stencil of fourth order, D(h) + (D(h) − D(5h))/24.
+/// Relative distance of `got` from the closest difference; `values` are those at ± each step, asked
+/// for as they are needed. Near a frame that degenerates a parameter's third derivative is some 10⁷
+/// times the slope, and central differences are off by more than the bound at every step that
+/// rounding allows: so two steps together give the stencil of fourth order, D(h) + (D(h) −
+/// D(5h))/24.
 fn distance_from_differences(got: f64, values: impl Iterator<Item = (f64, f64)>) -> f64 {
     let (mut least, mut before) = (f64::INFINITY, None);
     for (step, (up, down)) in STEPS.into_iter().zip(values) {
@@ -614,7 +616,7 @@ fn reflections_and_rotations_are_symmetries_where_they_should_be_and_nowhere_els
     }
 }
 
-/// Exchanging like particles is part of the equivariance above; here it is each pair by itself.
+/// Exchanging like particles is part of the equivariance above; here it is each pair alone.
 #[test]
 fn only_like_particles_can_be_exchanged() {
     for case in cases().iter().filter(|case| !case.species.is_empty()) {

@@ -1,5 +1,5 @@
-//! Data from elsewhere: what extended XYZ files may hold, what maximum likelihood does with data, and the weights
-//! on x alone.
+//! Data from other programs: extended XYZ files, maximum likelihood on data, and the weights on x
+//! alone.
 
 use std::fs;
 use std::path::Path;
@@ -113,7 +113,7 @@ fn problem(recipe: &Recipe) -> Problem {
     recipe.problem(Registry::builtin().load(&recipe.target).unwrap().potential).unwrap()
 }
 
-/// Few points, such that the flow learns them by heart.
+/// So few points that the flow overfits them.
 fn few_points(path: &Path) -> Vec<f64> {
     let system = System::new(4, 2).unwrap();
     let mut rng = stream(4, Purpose::Data, 0, 0);
@@ -169,7 +169,7 @@ fn the_model_of_the_best_validation_is_kept() {
         .collect();
     assert_eq!(curve.len(), 12);
     let best = curve.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
-    // Planted: the last model is another one, and worse on what it has not seen.
+    // Planted: the last model is another one, and worse on held-back points.
     let last = curve[11].1;
     assert!(best.0 < 120 && last > best.1 + 0.03, "{curve:?}");
     let (theta, metadata) = load_model(folder.model(), problem.flow.layout()).unwrap();
@@ -192,7 +192,7 @@ fn data_that_cannot_be_trained_on_are_refused_by_file_and_key() {
     };
     let said = refused(&recipe(&path, "validation = 0.01"));
     assert!(said.contains("train.max_likelihood.validation") && said.contains("20"), "{said}");
-    // Weights would be passed over in silence.
+    // Weights would be ignored without a message.
     let system = System::new(4, 2).unwrap();
     let mut samples = read_samples(&path, system, &[]).unwrap();
     samples.log_weights = vec![0.0; 20];
@@ -263,7 +263,8 @@ fn weights_on_x_alone_forget_what_the_copies_cost() {
     for ess in [many.marginal_reverse_ess, many.marginal_forward_ess] {
         assert!((0.97..=1.0).contains(&ess.unwrap()), "{many:?}");
     }
-    // Two sets of one distribution: every distance is at its floor. Planted: x twice as wide is not.
+    // Two sets of one distribution: every distance is at its floor. Planted: x twice as wide is
+    // not.
     let found = many.distances.unwrap();
     assert_eq!(found.samples, 200);
     let ratio = |a: Option<f64>, b: Option<f64>| a.unwrap() / b.unwrap();

@@ -250,8 +250,8 @@ fn distances_of_gaussians_are_near_their_known_values_and_their_floor_is_below()
     assert!((total_variation(&[f64::INFINITY, 0.1], &[0.1, 0.1]) - 0.5).abs() < 1e-6);
     assert!((total_variation(&[0.3], &[0.1, 0.1]) - 1.0).abs() < 1e-6);
 
-    // Dumbbells of length r: after alignment each particle is off by |r − r'|/2, so that the distance is that of
-    // r in one dimension over √2.
+    // Dumbbells of length r: after alignment each particle is off by |r − r'|/2, so that the
+    // distance is that of r in one dimension over √2.
     let system = System::new(2, 3).unwrap();
     let dumbbells = |mean: f64, sample| {
         let rng = &mut stream(9, Purpose::Evaluation, 1, sample);

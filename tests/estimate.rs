@@ -1,5 +1,5 @@
-//! Averages, variances, histograms and free energies from weighted samples: known answers, errors that
-//! cover the truth as often as they say, and mistakes that must show.
+//! Averages, variances, histograms and free energies from weighted samples: known answers, errors
+//! that cover the truth as often as stated, and mistakes that must be found.
 
 use boltzflow::diagnostics::{
     effective_sample_size, free_energy_difference, reweighted, reweighted_mean,
@@ -144,7 +144,7 @@ fn histograms_have_the_density_and_the_spread_that_they_state() {
             // Density 2v by weights; large offsets show whether sums are rescaled.
             histogram.add(value.ln() + 300.0 * f64::from(sample > 0), &[value, value]);
         }
-        // The first sample weighs nothing beside the others.
+        // The first sample has almost no weight compared with the others.
         for (centre, density, error) in histogram.bins() {
             bins += 1;
             covered += u32::from((density - 2.0 * centre).abs() < 2.0 * error);
@@ -197,7 +197,7 @@ fn a_sample_without_a_weight_never_spoils_an_average() {
     let found = estimate(system, &all, 5, None, [Ok(batch.clone())]).unwrap();
     assert_eq!(found.averages, clean.averages);
     assert_eq!(found.profiles, clean.profiles);
-    // An overlap that weighs something has no 1/r, and is counted.
+    // An overlap with a weight has no finite 1/r, and is counted.
     batch.positions.extend([0.0; 4]);
     batch.energies.push(0.0);
     batch.log_weights.push(-3.0);

@@ -1,6 +1,6 @@
 //! What a run meets on a shared machine: a full disk, a folder that cannot be written, damaged
 //! checkpoints, a recipe or target that has changed, too little memory, a training that diverges.
-//! Each gets a message and a code, and nothing that was good is lost.
+//! Each gets a message and an exit code, and nothing valid is lost.
 #![cfg(unix)]
 
 mod binary;
@@ -104,8 +104,8 @@ fn checkpoints(folder: &Path) -> Vec<(u64, u64)> {
     found
 }
 
-/// A run that stops after some steps, by a limit on the size of files in blocks of 512 bytes: beyond
-/// it a write is short, then fails. Checkpoints grow as the buffer fills.
+/// A run that stops after some steps, by a limit on the size of files in blocks of 512 bytes:
+/// beyond it a write is short, then fails. Checkpoints grow as the buffer fills.
 fn with_limited_files(folder: &Path, blocks: u64) -> Output {
     let script =
         format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" --threads 1 train tiny.toml -o run");
@@ -156,7 +156,7 @@ fn a_disk_that_fills_up_costs_nothing_once_there_is_room_again() {
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
     let place = workplace();
-    // Neither may even root write there.
+    // Not even root may write there.
     refuse(
         place.path(),
         &["train", "tiny.toml", "-o", "/proc/run"],
@@ -207,7 +207,7 @@ fn a_damaged_checkpoint_is_passed_over_aloud() {
         assert!(said.contains("passed over") && said.contains(&format!("{latest:010}.{end}")));
         assert_eq!(traces(&run), want);
     }
-    // Both damaged: nothing is started over in silence.
+    // Both damaged: the training does not start over without an error.
     let place = unfinished();
     for (step, _) in checkpoints(&place.path().join("run")) {
         fs::write(place.path().join(format!("run/checkpoint-{step:010}.safetensors")), "").unwrap();
@@ -301,7 +301,7 @@ fn a_training_that_diverges_is_rescued_aloud() {
 #[test]
 fn an_effective_sample_size_that_rests_on_few_samples_is_marked() {
     let place = workplace();
-    // A base density far from the target and no training to speak of.
+    // A base density far from the target and almost no training.
     let far =
         RECIPE.replace("base_scale = 1.3", "base_scale = 40.0").replace("steps = 12", "steps = 1");
     fs::write(place.path().join("tiny.toml"), far).unwrap();

@@ -1,5 +1,5 @@
-//! The whole flow: inverse, density, symmetries, gradients, batches and threads, in f64 and f32, with
-//! both couplings mixed. Each check is shown to catch a planted error.
+//! The whole flow: inverse, density, symmetries, gradients, batches and threads, in f64 and f32,
+//! with both couplings mixed. Each check is shown to catch a planted error.
 
 use boltzflow::engine::Real;
 use boltzflow::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions, ProjectedOptions};
@@ -123,8 +123,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Slopes at 0 of functions of h by the central stencil of fourth order, whose own error is far under
-/// the bounds here although random splines bend sharply.
+/// Slopes at 0 of functions of h by the central stencil of fourth order, whose own error is far
+/// under the bounds here although random splines bend sharply.
 fn slopes(h: f64, at: impl Fn(f64) -> Vec<f64>) -> Vec<f64> {
     let (near, far) = ((at(h), at(-h)), (at(2.0 * h), at(-2.0 * h)));
     (0..near.0.len())

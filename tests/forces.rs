@@ -157,7 +157,7 @@ fn a_batch_gives_what_its_configurations_give() {
         x.copy_within(width..width + d, width + d);
         let (mut energies, mut gradients) = (vec![0.0; 3], vec![0.0; 3 * width]);
         let failures = potential.energies_and_gradients(&x, &mut energies, &mut gradients).unwrap();
-        // Springs to the centre alone do not mind.
+        // Springs to the centre alone are finite there.
         let overlap = &x[width..2 * width];
         if potential.energy_and_gradient(overlap, &mut vec![0.0; width]).is_err() {
             assert_eq!((failures, energies[1]), (1, f64::INFINITY), "{name}");
@@ -192,7 +192,7 @@ fn the_icosahedron_has_its_published_energy() {
     assert!((lowest + 44.326801).abs() < 2e-6, "{lowest}");
 }
 
-/// What the two LJ13 files differ by is the pair term, once more.
+/// The two LJ13 files differ by the pair term, counted once more.
 #[test]
 fn the_conventions_differ_by_one_pair_sum() {
     let [one, two] = ["lj13", "lj13_eps2"].map(|name| load_target(name).unwrap().potential);
@@ -204,7 +204,7 @@ fn the_conventions_differ_by_one_pair_sum() {
     assert!((difference - pairs).abs() < 1e-10 * pairs.abs().max(1.0));
 }
 
-/// A repulsion 3/r² with one of the mistakes that the checks above must see.
+/// A repulsion 3/r² with one of the mistakes that the checks above must find.
 struct Planted(Mistake);
 
 #[derive(Clone, Copy)]

@@ -1,5 +1,6 @@
-//! Energy functions as formulas: the same numbers as the built-in forms at a fair speed, derivatives,
-//! which particles are alike, and messages with the place of a mistake. No input may panic or hang.
+//! Energy functions as formulas: the same numbers as the built-in forms at a fair speed,
+//! derivatives, which particles are alike, and messages that name the place of a mistake. No input
+//! may panic or hang.
 
 use std::path::Path;
 use std::time::Instant;
@@ -68,7 +69,7 @@ fn formulas_agree_with_the_built_in_forms() {
             assert_eq!((single, &alone[..]), (u[s], &g[places]), "alone and in the batch");
         }
     }
-    // A planted difference of the eleventh digit is seen.
+    // A planted difference of the eleventh digit is found.
     let planted = target(&LJ13.replace("eps = 1.0", "eps = 1.00000000001")).unwrap().potential;
     let x = draw(&*planted, 5, 1.0);
     let (u, v) = (batch(&*planted, &x).0, batch(&*load_target("lj13").unwrap().potential, &x).0);
@@ -153,8 +154,10 @@ fn every_term_and_function_has_its_derivative() {
     let others = [
         "dimension = 2\nparticles = 4\nexternal = 'x^2*y + 3*y^2 + r_com^3'",
         "dimension = 3\nparticles = 4\nexternal = 'x*y*z + exp(-r_com)'",
-        "dimension = 3\nparticles = 4\nbonds = [{ atoms = [[0, 1], [1, 3]], energy = '(r - 1)^2' }]",
-        "dimension = 2\nparticles = 4\nangles = [{ atoms = [[0, 1, 2]], energy = '(theta - 1)^2' }]",
+        "dimension = 3\nparticles = 4\nbonds = [{ atoms = [[0, 1], [1, 3]], \
+         energy = '(r - 1)^2' }]",
+        "dimension = 2\nparticles = 4\nangles = [{ atoms = [[0, 1, 2]], \
+         energy = '(theta - 1)^2' }]",
         "dimension = 3\nparticles = 4\nangles = [{ atoms = [[2, 0, 3], [3, 2, 1]], \
          energy = 'theta*r_ab + cos(theta)*r_bc^2 + r_ac^3' }]",
         "dimension = 3\nparticles = 5\ndihedrals = [{ atoms = [[0, 1, 2, 3], [4, 2, 0, 1]], \
@@ -266,7 +269,8 @@ fn survives(text: &str) {
 
 fn with_pair(formula: &str) -> String {
     let formula = toml::Value::String(formula.to_string());
-    format!("kind = 'formula'\ndimension = 2\nparticles = 3\nparameters = {{ a = 2.0 }}\npair = {formula}")
+    let rest = "kind = 'formula'\ndimension = 2\nparticles = 3\nparameters = { a = 2.0 }\n";
+    format!("{rest}pair = {formula}")
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn workplace(recipe: &str) -> tempfile::TempDir {
 }
 
 /// Kills a run within `duration` seconds of its start, resumes it and compares what it leaves with
-/// `want`. Whether the training was under way when it was killed.
+/// `want`. Returns whether the training was running when it was killed.
 fn meets_a_training(kill: u64, duration: f64, want: &BTreeMap<String, Vec<u8>>) -> bool {
     let folder = workplace(RECIPE);
     let run = folder.path().join("run");

@@ -1,4 +1,4 @@
-//! Every figure is drawn from whatever a run can hold, and is readable by machines at least.
+//! Every figure is drawn, whatever the run contains, and its files are valid.
 //!
 //! To look at them: `BOLTZFLOW_TEST_PLOTS=folder cargo test --release --test plots`.
 
@@ -12,7 +12,7 @@ use boltzflow::random::{stream, Purpose};
 use boltzflow::run::MetricsRow;
 use rand_distr::{Distribution as _, StandardNormal};
 
-/// Where figures go: a folder of the test's own, kept when a person asked for it.
+/// The folder of the figures: temporary, unless the environment names one.
 struct Folder(PathBuf, #[allow(dead_code)] Option<tempfile::TempDir>);
 
 fn folder() -> Folder {
@@ -60,7 +60,7 @@ fn training() -> Vec<MetricsRow> {
 }
 
 /// Both files are there; the PNG decodes to a picture that is not blank, the SVG is a tree of
-/// closed tags and says `texts`.
+/// closed tags and contains `texts`.
 fn check(path: &Path, texts: &[&str]) {
     let file = |extension: &str| {
         let mut name = path.as_os_str().to_owned();

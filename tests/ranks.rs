@@ -1,5 +1,5 @@
-//! Any number of ranks leaves the bytes of one, also when a training goes on with another number, and
-//! an error of one rank is everybody's. Ranks are threads here; `tests/mpi` has the same with MPI.
+//! Any number of ranks leaves the bytes of one, also when a training continues with another number,
+//! and an error on one rank stops all. Ranks are threads here; `tests/mpi` has the same with MPI.
 
 mod recipes;
 mod traces;
@@ -17,8 +17,8 @@ use boltzflow::sampling::{sample_reference, ReferenceOptions};
 use recipes::{recipe, Mortal, OBJECTIVES};
 use traces::traces;
 
-/// One rank's training in `folder` until `stop_after`, from a checkpoint if there is one; its potential
-/// lives for `life` configurations.
+/// One rank's training in `folder` until `stop_after`, from a checkpoint if there is one; its
+/// potential lives for `life` configurations.
 fn rank(folder: &Path, text: &str, stop_after: u64, life: u64) -> Result<Ending, Error> {
     let recipe = Recipe::from_text(text, Path::new("recipe.toml")).unwrap();
     let target = Registry::builtin().load(&recipe.target).unwrap();
@@ -46,7 +46,7 @@ fn rank(folder: &Path, text: &str, stop_after: u64, life: u64) -> Result<Ending,
     let reference: Vec<f64> = (0..100 * 8).map(|k| 2.0 * (k as f64 * 0.3).cos()).collect();
     let stop = AtomicBool::new(false);
     let last = team().size() - 1;
-    // Only the last rank hears the signal.
+    // Only the last rank gets the signal.
     let hears = team().rank() == last && stop_after < u64::MAX;
     stop.store(hears && last > 0, Ordering::Relaxed);
     let mut observe = |progress: boltzflow::run::Progress<'_>| {

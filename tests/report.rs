@@ -1,4 +1,4 @@
-//! The report: one page that stands alone, whatever is in it, and its server.
+//! The report: one page without external files, whatever is in it, and its server.
 
 mod binary;
 
@@ -50,7 +50,7 @@ fn a_page_of_two_runs_stands_alone_and_is_small() {
     };
     let page = write("report.html");
     assert!(page.len() < 300_000, "{} bytes", page.len());
-    // No word of another place but the name space of SVG, which nobody fetches.
+    // No link elsewhere but the name space of SVG, which is never fetched.
     let elsewhere = page.replace("http://www.w3.org/2000/svg", "");
     for sign in ["http://", "https://", "src=", "@import", "url("] {
         assert!(!elsewhere.contains(sign), "{sign}");
@@ -103,13 +103,13 @@ fn the_server_answers_and_survives_who_does_not_behave() {
     let serving = serve("127.0.0.1:0".parse().unwrap(), || Ok(report(vec![run("live")]))).unwrap();
     let ask = |request: &[u8]| {
         let mut stream = TcpStream::connect(serving.address).unwrap();
-        // Who sends too much may be cut off while it sends.
+        // A client that sends too much may be disconnected while it sends.
         let _ = stream.write_all(request);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()
     };
-    // Silent from the start to the end: it costs the next one two seconds.
+    // A connection that sends nothing costs the next one two seconds.
     let silent = TcpStream::connect(serving.address).unwrap();
     let page = ask(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("\"name\":\"live\""), "{page}");

@@ -1,5 +1,5 @@
-//! A run that is cut short and resumed ends as one that never stopped, byte for byte, on any number
-//! of threads, also when it diverges on the way.
+//! A run that is interrupted and resumed ends as one that never stopped, byte for byte, on any
+//! number of threads, also when it diverges on the way.
 
 mod recipes;
 mod traces;
@@ -17,7 +17,7 @@ use boltzflow::train::{StepReport, TrainingState, Verdict};
 use recipes::{recipe, Mortal, FLOW, OBJECTIVES};
 use traces::traces;
 
-/// Trains in `folder` until `stop_after`; goes on from a checkpoint if there is one.
+/// Trains in `folder` until `stop_after`, from a checkpoint if there is one.
 fn session(folder: &Path, text: &str, stop_after: u64) -> Ending {
     mortal_session(folder, text, stop_after, u64::MAX).unwrap()
 }
@@ -67,7 +67,7 @@ fn finished(ending: Ending) -> TrainingState {
     }
 }
 
-/// Stops after each of `stops` and goes on; says what an uninterrupted run would have left.
+/// Stops after each of `stops` and continues; returns what an uninterrupted run would have left.
 fn with_stops(folder: &Path, text: &str, stops: &[u64]) -> TrainingState {
     for &stop_after in stops {
         assert!(matches!(session(folder, text, stop_after), Ending::Stopped(_)));
@@ -143,9 +143,9 @@ fn a_divergence_rolls_back_and_does_so_after_an_interruption_too() {
     assert_eq!(traces(&parts), traces(&straight));
 }
 
-/// A state that sees 40 healthy losses about −3 and then `losses`, one a step, its first parameter
-/// counting the steps: (step, that parameter after it) of its roll-backs, and the error if it came to
-/// that.
+/// A state that gets 40 healthy losses about −3 and then `losses`, one a step, its first parameter
+/// counting the steps: (step, that parameter after it) of its roll-backs, and the error if it came
+/// to that.
 fn watched(losses: impl IntoIterator<Item = f64>) -> (Vec<(u64, f32)>, Option<String>) {
     let recipe = Recipe::from_text(&format!("{FLOW}{WILD}"), Path::new("recipe.toml")).unwrap();
     let target = Registry::builtin().load(&recipe.target).unwrap();
@@ -188,7 +188,7 @@ fn a_divergence_is_told_from_outliers_and_from_a_slow_rise() {
     // The older of two good states, those after steps 200 and 300.
     let healthy = [-3.0; 300].into_iter();
     assert_eq!(watched(healthy.chain([50.0; 20])), (vec![(360, 200.0)], None));
-    // It ends at the sixth, and says what was seen.
+    // It ends at the sixth, with an explanation.
     let (rollbacks, error) = watched([7e4; 300]);
     assert_eq!(rollbacks.len(), 5);
     let error = error.unwrap();

@@ -1,4 +1,4 @@
-//! A run folder keeps what it promises: nothing half-written, nothing misread.
+//! A run folder never has half-written files, and never misreads one.
 
 use std::fs;
 use std::io::Write;
@@ -159,12 +159,12 @@ fn a_model_comes_back_bit_for_bit_and_its_file_is_reproducible() {
     let again = folder.path().join("again.safetensors");
     save_model(&again, &layout, &loaded, &from_file).unwrap();
     assert_eq!(fs::read(&path).unwrap(), fs::read(&again).unwrap());
-    // The file is a plain safetensors file for everyone else.
+    // Other programs can read it as a plain safetensors file.
     let bytes = fs::read(&path).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(tensors.tensor("coupling.00.weight").unwrap().shape(), [4, 2]);
 
-    // Species are in the file where there are any.
+    // The file has the species, if there are any.
     let has_species = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("species");
     assert!(!has_species(&bytes));
     let unlike = ModelMetadata { species: vec![0, 0, 1], ..metadata.clone() };

@@ -242,13 +242,13 @@ fn extended_xyz_has_a_frame_per_sample_with_species_energy_and_log_weight() {
     let elements = written(3, &["Ar", "Ne"]);
     assert!(elements.contains("\nAr 0.33") && elements.contains("\nNe -2.6"), "{elements}");
     assert!(!elements.contains("label"));
-    // Names that are no elements get stand-ins, and stay beside them.
+    // Names that are not elements get a substitute, and are kept in a column of their own.
     let named = written(3, &["A", "B"]);
     assert!(named.contains("pos:R:3:label:S:1 energy"), "{named}");
     assert!(named.contains("\nH 0.33") && named.contains(" A\nHe -2.6"), "{named}");
 }
 
-/// Weights with an effective sample size of 40 %, on positions and energies that say who they are.
+/// Weights with an effective sample size of 40 %, on positions and energies that identify each.
 fn weighted(count: usize) -> Samples {
     let weight =
         |i: usize| -3.0 * (i as f64 * 0.618).fract() + if i.is_multiple_of(7) { 1.0 } else { 0.0 };

@@ -139,7 +139,8 @@ fn hmc_leaves_an_asymmetric_density_invariant() {
     }
 }
 
-/// A plain Hamiltonian Monte Carlo written apart from the library, with its two safeguards optional.
+/// A plain Hamiltonian Monte Carlo written apart from the library, with its two safeguards
+/// optional.
 fn plain_hmc(metropolis: bool, project: bool) -> f64 {
     let exact = lopsided_start(Purpose::Evaluation).0;
     let (mut z, mut rngs) = lopsided_start(Purpose::Sampling);
@@ -179,7 +180,7 @@ fn a_missing_correction_and_a_missing_projection_are_caught() {
 // ---------------------------------------------------------------------------------------------
 // Potentials with known answers.
 
-/// U = ½ κ Σ‖xᵢ − x̄‖² + c; fails recoverably where `forbidden` says so.
+/// U = ½ κ Σ‖xᵢ − x̄‖² + c; fails recoverably where `forbidden` is true.
 struct Harmonic {
     system: System,
     kappa: f64,
@@ -520,7 +521,7 @@ fn the_reference_sampler_finds_dw4() {
     within("log Z", report.log_z, report.log_z_error.hypot(0.002), 29.667);
     within("energy", report.energy, report.energy_error.hypot(0.005), -22.542);
     within("virial", report.virial, report.virial_error, 6.0);
-    // Trajectories that diverge are no failures of the potential.
+    // Trajectories that diverge are not failures of the potential.
     assert_eq!(report.effort.failures, 0);
     assert!((report.energy_std - 1.905).abs() < 0.03);
 }

@@ -74,7 +74,7 @@ fn a_training_starts_as_the_flow_of_another_run_and_counts_what_that_took() {
     train(folder, &["-o", "fresh", "--set", STILL]);
     let [first, second, fresh] = ["first", "second", "fresh"].map(|run| model(folder, run));
     assert!(largest_difference(&first.0, &second.0) < 1e-6);
-    // The planted error: from its own beginning it would be elsewhere.
+    // Planted: from a random start it would end elsewhere.
     assert!(largest_difference(&first.0, &fresh.0) > 1e-3);
     assert_eq!(second.1, first.1 + fresh.1);
     assert!(second.2 > first.2);
@@ -120,7 +120,7 @@ fn a_flow_goes_on_with_angular_features_that_it_did_not_have() {
     let apart = first.iter().zip(&second).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     assert!(apart < 1e-5, "{apart}");
 
-    // What it has learnt of angles it does not lose in silence.
+    // It does not lose its angular features without an error.
     let arguments = ["train", "recipe.toml", "-o", "third", "--set", "flow.start_from='second'"];
     let output = boltzflow(folder, &arguments);
     assert_eq!(output.status.code(), Some(2));

@@ -117,8 +117,8 @@ fn problem(potential: impl Potential + 'static, seed: u64) -> Problem {
     Problem { flow, target, seed }
 }
 
-/// A flow that does not know of rotations is trained on samples that are turned as a whole, uniformly;
-/// others get theirs as they are.
+/// A flow that is not equivariant under rotations is trained on samples that are rotated as a
+/// whole, uniformly; others on the samples as they are.
 #[test]
 fn samples_are_turned_where_the_flow_does_not_know_rotations() {
     let plain = problem(wells(), 3);
@@ -173,7 +173,7 @@ fn samples_are_turned_where_the_flow_does_not_know_rotations() {
         .copied()
         .collect();
     assert!(means(&half) > 9.0);
-    // The next step turns in other ways.
+    // The next step rotates differently.
     let mut other = rows;
     baseline.turn(&mut other, 6, 0);
     assert!(other != turned);
@@ -257,7 +257,7 @@ fn exact_gradient(theta: Normal, old: Normal) -> [f64; 2] {
 }
 
 /// FAB's estimator minus the exact gradient, a row for every fresh buffer: samples of q_old with
-/// weights p²/q², drawn by weight, −mean(w_adj ∇ log q_θ). With `refresh` the buffer is told of θ
+/// weights p²/q², drawn by weight, −mean(w_adj ∇ log q_θ). With `refresh` the buffer gets θ
 /// before the draw. `sign` plants an error.
 fn fab_errors(theta: Normal, refresh: bool, sign: f64) -> Vec<Vec<f64>> {
     let trainer = fab(1, 0.0);

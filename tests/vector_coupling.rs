@@ -1,4 +1,4 @@
-//! What the vector coupling promises, each check with planted errors that it must catch.
+//! The vector coupling; each check has planted errors that it must catch.
 
 use boltzflow::engine::{count_operations, Lane, Real, LANES};
 use boltzflow::error::Error;
@@ -25,7 +25,7 @@ fn lanes(seed: u64, count: usize, scale: f64) -> Lanes<f64> {
     numbers.chunks_exact(LANES).map(|c| Lane(std::array::from_fn(|l| scale * c[l]))).collect()
 }
 
-/// Mistakes that the checks must see.
+/// Mistakes that the checks must find.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
     None,
@@ -253,7 +253,7 @@ fn check_equivariance(subject: &Subject, direction: Direction) -> Result<(), Str
     let system = System::new(particles, d).unwrap();
     let mut rng = stream(8, Purpose::Evaluation, 1, 0);
     let mut rotation = system.random_rotation(&mut rng);
-    // A reflection on top: the vector coupling knows no handedness.
+    // A reflection as well: the vector coupling has no handedness.
     rotation[..d].iter_mut().for_each(|r| *r = -*r);
     // A cycle, so that every particle moves.
     let permutation: Vec<usize> = (0..particles).map(|i| (i + 1) % particles).collect();
@@ -406,7 +406,8 @@ fn the_published_coupling_starts_as_the_identity() {
 fn single_precision_agrees_with_double_precision() {
     for shape in SHAPES {
         let subject = Subject::new(shape, Fault::None);
-        // Both see the same numbers; the parameters are such that errors do not grow much on the way.
+        // Both get the same numbers; the parameters are such that errors do not grow much on the
+        // way.
         let low_theta: Vec<f32> = subject.theta_off_by(0.2).iter().map(|&t| t as f32).collect();
         let theta: Vec<f64> = low_theta.iter().map(|&t| f64::from(t)).collect();
         let (conditioning, moved) = halves(&subject);
@@ -443,8 +444,8 @@ fn single_precision_agrees_with_double_precision() {
     }
 }
 
-/// Operations per sample of `apply`, and of `vjp` without and with gradients of parameters, of a coupling
-/// of the published size.
+/// Operations per sample of `apply`, and of `vjp` without and with gradients of parameters, of a
+/// coupling of the published size.
 fn operations(particles: usize) -> [f64; 3] {
     let half = HalfShape { copies: 1, particles, dimension: 3 };
     let mut layout = ParameterLayout::default();

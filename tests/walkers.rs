@@ -72,7 +72,8 @@ fn deviation(walkers: &Walkers, expected: f64) -> f64 {
         .collect();
     assert_eq!(energies.len(), COUNT);
     let (mean, error) = mean_and_error(&energies);
-    // Resampling makes copies, so that the error right after the start is larger than of independent ones.
+    // Resampling makes copies, so that the error right after the start is larger than of
+    // independent ones.
     (mean - expected).abs() / (error * 2f64.sqrt())
 }
 
@@ -106,7 +107,7 @@ fn walkers_start_on_the_target_without_a_flow() {
     assert!(deviation(&walkers, 2.0) > 4.5);
 }
 
-/// With a step size of next to nothing only the flow's proposals move the walkers.
+/// With a step size of almost zero only the flow's proposals move the walkers.
 #[test]
 fn proposals_of_the_flow_leave_the_target_invariant() {
     let problem = problem();
@@ -126,7 +127,7 @@ fn proposals_of_the_flow_leave_the_target_invariant() {
     assert!(deviation(&moved(&theta), 2.0 * BASE_SCALE * BASE_SCALE) > 9.0);
 }
 
-/// Joint samples are x and a ~ N(x, η²), and log p says so.
+/// Joint samples are x and a ~ N(x, η²), and log p agrees.
 #[test]
 fn visits_carry_new_noise_and_the_density_of_the_joint_target() {
     use boltzflow::sampling::LogDensity;

@@ -1,4 +1,4 @@
-//! A client in a thread that computes a built-in potential, well or with a planted fault.
+//! A client in a thread that computes a built-in potential, correctly or with a planted fault.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ pub const KT: f64 = 0.01;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
     None,
-    /// Wants to be initialised before every configuration, as it may.
+    /// Wants to be initialised before every configuration, which is allowed.
     NeedsInit,
     /// Closes the connection in the middle of the forces.
     DiesInMessage,
@@ -26,21 +26,21 @@ pub enum Fault {
     DiesAtWork,
     /// Closes the connection after an answer.
     DiesIdle,
-    /// Says nothing more.
+    /// Sends nothing more.
     Hangs,
     /// Sends its answer byte by byte, each in time.
     Trickles,
-    /// Says that it is ready when it should have data.
+    /// Reports that it is ready when it should have data.
     Forgets,
-    /// Answers with so many atoms.
+    /// Answers with this many atoms.
     Atoms(i32),
-    /// Announces so many bytes of additional data.
+    /// Announces this many bytes of additional data.
     Extra(i32),
-    /// Sends so many bytes of additional data, as it may.
+    /// Sends this many bytes of additional data, which is allowed.
     Talks(usize),
     NanEnergy,
     InfiniteForce,
-    /// Says something else instead of this message.
+    /// Sends something else instead of this message.
     Garbage(&'static str),
 }
 
@@ -61,7 +61,7 @@ impl Fake {
         Self { potential: potential.clone(), fault, good: 0, at_work: Arc::new(|| ()) }
     }
 
-    /// Connects and works until it is sent home (true) or the connection ends (false).
+    /// Connects and works until it is dismissed (true) or the connection ends (false).
     pub fn start(self, address: &str) -> JoinHandle<bool> {
         let stream = connect(address);
         std::thread::spawn(move || self.work(stream).unwrap_or(false))
@@ -167,7 +167,7 @@ impl Fake {
     }
 }
 
-/// The data behind FORCEREADY.
+/// The data after FORCEREADY.
 pub fn forceready(fault: Fault, energy: f64, forces: &[f64]) -> Vec<u8> {
     let mut out = energy.to_le_bytes().to_vec();
     let atoms = match fault {
@@ -216,7 +216,7 @@ pub trait Stream: Read + Write + Send {
 
 impl<T: Read + Write + Send> Stream for T {}
 
-/// A connection to what [`Ipi::address`](boltzflow::potential::Ipi::address) says.
+/// A connection to [`Ipi::address`](boltzflow::potential::Ipi::address).
 pub fn connect(address: &str) -> Box<dyn Stream> {
     try_connect(address).unwrap()
 }

@@ -1,5 +1,5 @@
-//! A client that says anything at all: no panic, no hang, and the right energies from the other one.
-//! `PROPTEST_CASES` sets how long this takes.
+//! A client that sends anything at all: no panic, no hang, and the right energies from the other
+//! one. `PROPTEST_CASES` sets how long this takes.
 
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use super::{batch, cluster, configurations, deviation, parameters, PARTICLES};
 /// What the client sends when it is the server's turn to listen.
 #[derive(Debug, Clone)]
 enum Say {
-    /// The name of a message, rightly written.
+    /// The correct name of a message.
     Name(&'static str),
-    /// Forces behind their name, cut off after so many bytes.
+    /// Forces after their name, cut off after this many bytes.
     Forces(Fault, usize),
     Bytes(Vec<u8>),
     Pause(u64),
@@ -45,7 +45,7 @@ fn speak(script: &[Say], address: &str) -> io::Result<()> {
         match say {
             Say::Name(name) => stream.write_all(format!("{name:<12}").as_bytes())?,
             Say::Forces(fault, cut) => {
-                // Never a number, which the server would have to believe.
+                // Never a finite number, which the server would have to accept.
                 let mut message = b"FORCEREADY  ".to_vec();
                 message.extend(forceready(*fault, f64::NAN, &[0.0; 3 * PARTICLES]));
                 message.truncate(*cut);
@@ -84,11 +84,11 @@ proptest! {
             std::thread::spawn(move || speak(&script, &address));
         }
         std::thread::sleep(Duration::from_millis(5));
-        // One that answers comes last, and again should it be too slow on a busy machine.
+        // A good client connects last, and again if it is too slow on a busy machine.
         let good = Fake::new(&inner, Fault::None).keep_at_it(&address);
         let x = configurations(4);
         let (got, want) = (batch(&server, &x), batch(&whole, &x));
-        // Who says that an energy is no number is believed only if another one agrees.
+        // An energy that is not finite is accepted only if another client agrees.
         if got.2 == 0 {
             prop_assert!(deviation(&got.0, &want.0) < 1e-12);
         }

@@ -141,7 +141,7 @@ fn what_a_client_does_wrong_another_one_puts_right() {
         Fault::NanEnergy,
         Fault::InfiniteForce,
     ] {
-        // Short where the time is what is tested: a busy machine may be slow.
+        // Short only where the time is tested, since a busy machine may be slow.
         let slow = matches!(fault, Fault::Hangs | Fault::Trickles);
         let answer_seconds = if slow { 1.0 } else { 10.0 };
         let limits = IpiParameters { answer_seconds, ..parameters("127.0.0.1:0") };
@@ -167,7 +167,7 @@ fn a_configuration_without_an_energy_fails_by_itself() {
     let [inner, whole] = cluster();
     let mut x = configurations(4);
     let coordinates = 3 * PARTICLES;
-    // Two particles in one place; one that is out of the cell; one that is nowhere.
+    // Two particles in one place; one outside the cell; one at NaN.
     x.copy_within(0..3, 3);
     x[coordinates] = 1e6;
     x[2 * coordinates] = f64::NAN;
@@ -228,10 +228,10 @@ fn a_configuration_that_breaks_every_client_is_given_up_and_clients_that_never_w
 fn without_a_client_evaluation_ends_with_a_message() {
     let server =
         Ipi::new(IpiParameters { wait_seconds: 0.6, ..parameters("127.0.0.1:0") }).unwrap();
-    // One that connects and says nothing is no client.
+    // A connection that sends nothing does not count as a client.
     let _mute = fake::connect(server.address());
     let x = configurations(4);
-    // Callers on other threads hear the same.
+    // Callers on other threads get the same error.
     let messages: Vec<String> = std::thread::scope(|scope| {
         let call = || {
             let error = server.energies_and_gradients(&x, &mut [0.0; 4], &mut [0.0; 48]);
@@ -312,11 +312,17 @@ fn wrong_parameters_are_refused_by_name() {
 const RECIPE: &str = "
 format = 1
 target = 'cluster'
-flow = { augmentation_scale = 0.3, base_scale = 0.6, layers = [{ coupling = 'pairwise', repeat = 1, width = 4, basis = 4 }] }
+[flow]
+augmentation_scale = 0.3
+base_scale = 0.6
+layers = [{ coupling = 'pairwise', repeat = 1, width = 4, basis = 4 }]
 [train]
 steps = 5
 batch_size = 32
-fab = { updates_per_annealing = 2, intermediate_distributions = 2, buffer = { min_batches = 2, max_batches = 4 } }
+[train.fab]
+updates_per_annealing = 2
+intermediate_distributions = 2
+buffer = { min_batches = 2, max_batches = 4 }
 ";
 
 /// Trains on the clients that `start` starts.
@@ -369,7 +375,7 @@ fn a_target_file_makes_a_server() {
     assert!(error.to_string().contains("`temperature` is \"30 nm\""), "{error}");
 }
 
-/// The program without a client ends with a checkpoint, and goes on with one.
+/// The program without a client ends with a checkpoint, and continues when there is one.
 #[cfg(unix)]
 #[test]
 fn a_run_that_finds_no_client_goes_on_when_there_is_one() {
@@ -468,8 +474,8 @@ fn overhead() {
                 .collect();
             batches.sort_by(f64::total_cmp);
             println!(
-                "{address} with {clients} clients: one configuration p50 {:.1} us, p90 {:.1} us; of \
-                 a batch of 16, per evaluation and client, p50 {:.1} us, p90 {:.1} us",
+                "{address} with {clients} clients: one configuration p50 {:.1} us, p90 {:.1} us; \
+                 of a batch of 16, per evaluation and client, p50 {:.1} us, p90 {:.1} us",
                 single[10_000], single[18_000], batches[1000], batches[1800]
             );
         }

@@ -74,7 +74,7 @@ class Clients:
 
 
 def rows(folder):
-    """Rows of metrics.csv, without what a clock says."""
+    """Rows of metrics.csv without columns of times."""
     lines = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()]
     kept = [i for i, name in enumerate(lines[0]) if not name.endswith(("seconds", "per_second"))]
     return [[line[i] for i in kept] for line in lines]

@@ -112,7 +112,7 @@ def without_clocks(value):
 
 
 def traces(folder):
-    """Everything that a run leaves and that no clock and no other rank has a say in."""
+    """Everything that a run leaves that depends neither on a clock nor on other ranks."""
     clocks = ("seconds", "per_second", "bytes_per_step", "waiting_share")
     found = {}
     rows = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()]
@@ -165,7 +165,7 @@ def equal(binary, work):
     one = everything(1)
     for ranks in (2, 3, 4):
         same(everything(ranks), one, f"{ranks} ranks")
-    # Planted: another seed must be seen everywhere.
+    # Planted: another seed must make a difference everywhere.
     other = everything(2, seed=4)
     equal_keys = [name for name in one if one[name] == other[name]]
     if equal_keys:

@@ -1,4 +1,4 @@
-"""Throughput over a network of 1 ms delay and 1 Gb/s, beside the cost model of docs/cluster.md.
+"""Throughput over a network of 1 ms delay and 1 Gb/s, compared with the cost model of docs/notes/cluster.md.
 
     python3 tests/mpi/network.py target/release/boltzflow [--recipe runs/lj13_fab.toml] [--steps 30]
 
@@ -118,8 +118,8 @@ def ping(host, other):
 
 
 def messages(recipe, moved, arguments):
-    """Seconds per step that the network adds for two ranks: docs/cluster.md. Of the messages of an update, the
-    two of the gradient are announced first and take three delays."""
+    """Seconds per step that the network adds for two ranks, as in docs/notes/cluster.md. Of the
+    messages of an update, the two of the gradient are announced first and take three delays."""
     updates = 8
     for line in recipe.splitlines():
         if line.startswith("updates_per_annealing"):

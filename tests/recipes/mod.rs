@@ -1,4 +1,4 @@
-//! A recipe of seconds for every objective, and a potential that dies on the way.
+//! A recipe that takes seconds for every objective, and a potential that fails on the way.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,7 +87,7 @@ pub fn recipe(place: &Path, objective: &str) -> String {
     format!("{FLOW}{objective}").replace("DATA", &data.display().to_string())
 }
 
-/// A potential that is gone after so many configurations.
+/// A potential that fails for good after this many configurations.
 pub struct Mortal(pub Arc<dyn Potential>, pub AtomicU64);
 
 impl Potential for Mortal {

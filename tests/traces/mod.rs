@@ -9,7 +9,8 @@ use boltzflow::run::metrics_columns;
 use serde_json::Value;
 
 /// The bytes of everything that must not depend on interruption or threads, by name: `metrics.csv`
-/// without its seven columns of times and messages, the last checkpoint, the model's parameters, the evaluation.
+/// without its seven columns of times and messages, the last checkpoint, the model's parameters,
+/// the evaluation.
 pub fn traces(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let read = |name: &str| fs::read(folder.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
     let mut found = BTreeMap::new();
