@@ -13,7 +13,7 @@ use boltzflow::report::{page, serve, Curves, Facts, Report, RunReport};
 fn run(name: &str) -> RunReport {
     let facts = Facts { name: name.to_string(), ..Facts::default() };
     let curves = Curves::default();
-    RunReport { facts, evaluation: None, verdict: Vec::new(), curves, pictures: None }
+    RunReport { facts, evaluation: None, verdict: Default::default(), curves, pictures: None }
 }
 
 fn report(runs: Vec<RunReport>) -> Report {

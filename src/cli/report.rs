@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::config::{Recipe, Registry, Target};
-use crate::diagnostics::pair_distances;
 use crate::error::Error;
 use crate::evaluation::draw_weighted;
 use crate::files::write_atomically;
@@ -40,8 +39,7 @@ fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
     chosen = chosen.into_iter().step_by(stride).collect();
     let reference = reference_samples(&folder, &target, &recipe, false)?;
     let reference = reference.as_ref().filter(|r| !r.energies.is_empty());
-    let distances = |x: &[f64]| pair_distances(system, x);
-    let pictures = Pictures::new(&drawn, &chosen, reference, system.coordinates(), distances)?;
+    let pictures = Pictures::new(system, &drawn, &chosen, reference)?;
     let facts = Facts {
         trained_by: metadata.boltzflow_version,
         ..facts(&folder, &recipe, &target, &problem)?

@@ -1,9 +1,9 @@
-//! Figures of how a run went: effective sample sizes and the loss.
+//! Figures of a training: effective sample sizes and the loss.
 
 use std::path::Path;
 
 use super::draw::save;
-use super::histogram::Weighted;
+use super::histogram::WeightedValues;
 use super::sheet::{count, Axis, Color, Curve, Panel, Sheet, Stroke, Ticks};
 use crate::error::Error;
 use crate::run::MetricsRow;
@@ -17,25 +17,29 @@ const MARKED: usize = 40;
 /// # Errors
 /// [`Error::Write`]; [`Error::Run`] when the drawing itself fails.
 pub fn ess_figure(rows: &[MetricsRow], title: &str, path: impl AsRef<Path>) -> Result<(), Error> {
-    let panels = abscissas(rows)
-        .into_iter()
-        .map(|(label, ticks, x)| {
-            let curves = vec![
-                ess_curve("after annealing (AIS)", Color::Green, rows, &x, |row| row.ais_ess),
-                ess_curve("forward", Color::Vermillion, rows, &x, |row| row.forward_ess),
-                ess_curve("reverse", Color::Blue, rows, &x, |row| row.reverse_ess),
-            ];
-            let end = rows.iter().map(&x).filter(|x| x.is_finite()).fold(0.0, f64::max);
-            Panel {
-                x: Axis::new(label, (0.0, if end > 0.0 { 1.02 * end } else { 1.0 }), ticks),
-                y: Axis::new("effective sample size", (0.0, 1.0), Ticks::Percent),
-                curves,
-                empty: "not evaluated yet",
-            }
-        })
-        .collect();
-    let note = sizes(rows);
-    save(&Sheet { title: title.to_string(), note, panels }, path.as_ref())
+    let panel = |abscissa: Abscissa| {
+        let curve = |label, color, y| ess_curve(label, color, rows, &abscissa.of, y);
+        let curves = vec![
+            curve("after annealing (AIS)", Color::Green, |row| row.ais_ess),
+            curve("forward", Color::Vermillion, |row| row.forward_ess),
+            curve("reverse", Color::Blue, |row| row.reverse_ess),
+        ];
+        ess_panel(rows, abscissa, curves)
+    };
+    let panels = abscissas(rows).map(panel).into();
+    save(&Sheet { title: title.to_string(), note: sizes(rows), panels }, path.as_ref())
+}
+
+/// Effective sample sizes from 0 to 1 against an abscissa of `rows`.
+fn ess_panel(rows: &[MetricsRow], abscissa: Abscissa, curves: Vec<Curve>) -> Panel {
+    let Abscissa { label, ticks, of } = abscissa;
+    let end = rows.iter().map(of).filter(|x| x.is_finite()).fold(0.0, f64::max);
+    Panel {
+        x: Axis::new(label, (0.0, if end > 0.0 { 1.02 * end } else { 1.0 }), ticks),
+        y: Axis::new("effective sample size", (0.0, 1.0), Ticks::Percent),
+        curves,
+        empty: "not evaluated yet",
+    }
 }
 
 /// N of the reverse effective sample sizes, in words.
@@ -53,24 +57,33 @@ fn sizes(rows: &[MetricsRow]) -> String {
     }
 }
 
-type Abscissa = Box<dyn Fn(&MetricsRow) -> f64>;
+type Value = Box<dyn Fn(&MetricsRow) -> f64>;
+
+/// A quantity that curves are drawn against.
+struct Abscissa {
+    label: String,
+    ticks: Ticks,
+    of: Value,
+}
 
 /// Training steps, time in a unit that suits these rows, and energy evaluations.
-fn abscissas(rows: &[MetricsRow]) -> [(String, Ticks, Abscissa); 3] {
+fn abscissas(rows: &[MetricsRow]) -> [Abscissa; 3] {
     let longest = rows.iter().map(|row| row.train_seconds).fold(0.0, f64::max);
     let (unit, seconds) = match longest {
         s if s < 180.0 => ("s", 1.0),
         s if s < 3.0 * 3600.0 => ("min", 60.0),
         _ => ("h", 3600.0),
     };
+    let new = |label: &str, ticks, of| Abscissa { label: label.into(), ticks, of };
+    let (thousands, plain) = (Ticks::Thousands, Ticks::Plain);
     [
-        ("training steps".into(), Ticks::Thousands, Box::new(|row| row.step as f64)),
-        (
-            format!("training time / {unit}"),
-            Ticks::Plain,
+        new("training steps", thousands, Box::new(|row| row.step as f64)),
+        new(
+            &format!("training time / {unit}"),
+            plain,
             Box::new(move |row| row.train_seconds / seconds),
         ),
-        ("energy evaluations".into(), Ticks::Thousands, Box::new(|r| r.energy_evaluations as f64)),
+        new("energy evaluations", thousands, Box::new(|row| row.energy_evaluations as f64)),
     ]
 }
 
@@ -95,29 +108,26 @@ pub fn comparison_figure(
         }
     }
     let all: Vec<MetricsRow> = runs.iter().flat_map(|(_, rows)| rows.iter().cloned()).collect();
-    let panels = abscissas(&all).into_iter().map(|(label, ticks, x)| {
+    let panel = |abscissa: Abscissa| {
         let curves = recipes.iter().enumerate().rev().flat_map(|(place, (name, seeds))| {
             let color = COLORS[place % COLORS.len()];
             let curves = |kind, stroke, y| {
-                seed_curves(&format!("{name}, {kind}"), (color, stroke), seeds, &x, y)
+                let label = format!("{name}, {kind}");
+                seed_curves(&label, (color, stroke), seeds, &abscissa.of, y)
             };
             let mut both = curves("forward", Stroke::Dashed, |row| row.forward_ess);
             both.extend(curves("reverse", Stroke::Line, |row| row.reverse_ess));
             both
         });
-        let end = all.iter().map(&x).filter(|x| x.is_finite()).fold(0.0, f64::max);
-        Panel {
-            curves: curves.collect(),
-            x: Axis::new(label, (0.0, if end > 0.0 { 1.02 * end } else { 1.0 }), ticks),
-            y: Axis::new("effective sample size", (0.0, 1.0), Ticks::Percent),
-            empty: "not evaluated yet",
-        }
-    });
+        let curves = curves.collect();
+        ess_panel(&all, abscissa, curves)
+    };
+    let panels = abscissas(&all).map(panel).into();
     let mut note = sizes(&all);
     if recipes.iter().any(|(_, seeds)| seeds.len() > 1) {
         note += "; bands: from the lowest to the highest seed, with their median";
     }
-    save(&Sheet { title: title.to_string(), note, panels: panels.collect() }, path.as_ref())
+    save(&Sheet { title: title.to_string(), note, panels }, path.as_ref())
 }
 
 /// The curve of a recipe; of several seeds the median at the steps that all have evaluated, in its band.
@@ -125,7 +135,7 @@ fn seed_curves(
     label: &str,
     (color, stroke): (Color, Stroke),
     seeds: &[&[MetricsRow]],
-    x: &Abscissa,
+    x: &Value,
     y: fn(&MetricsRow) -> Option<f64>,
 ) -> Vec<Curve> {
     let curve = |stroke, points| Curve { label: label.to_string(), color, stroke, points };
@@ -157,7 +167,7 @@ fn ess_curve(
     label: &str,
     color: Color,
     rows: &[MetricsRow],
-    x: &Abscissa,
+    x: &Value,
     y: fn(&MetricsRow) -> Option<f64>,
 ) -> Curve {
     let points = points(rows, x, y);
@@ -165,7 +175,7 @@ fn ess_curve(
     Curve { label: label.to_string(), color, stroke, points }
 }
 
-/// The finite points; rows in which y was not computed are passed over.
+/// The finite points; rows in which y was not computed are left out.
 fn points(
     rows: &[MetricsRow],
     x: impl Fn(&MetricsRow) -> f64,
@@ -186,7 +196,7 @@ fn points(
 pub fn loss_figure(rows: &[MetricsRow], title: &str, path: impl AsRef<Path>) -> Result<(), Error> {
     let points = points(rows, |row| row.step as f64, |row| row.loss);
     let values: Vec<f64> = points.iter().map(|p| p.1).collect();
-    let sorted = Weighted::new(&values, None);
+    let sorted = WeightedValues::new(&values, None);
     let (low, high) = if points.len() > MARKED {
         (sorted.quantile(0.005), sorted.quantile(0.98))
     } else {
@@ -248,7 +258,7 @@ mod tests {
             steps.iter().map(row).collect()
         };
         let (one, two, three) = (rows(0.0, &[1, 2, 4]), rows(0.3, &[1, 3, 4]), rows(0.1, &[1, 4]));
-        let time: Abscissa = Box::new(|row| row.train_seconds);
+        let time: Value = Box::new(|row| row.train_seconds);
         let seeds = [&one[..], &two, &three];
         let style = (Color::Blue, Stroke::Line);
         let curves = seed_curves("r", style, &seeds, &time, |row| row.reverse_ess);

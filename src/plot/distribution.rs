@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::draw::save;
-use super::histogram::{weights, Weighted};
+use super::histogram::{weights, WeightedValues};
 use super::sheet::{count, number, Axis, Color, Curve, Panel, Sheet, Stroke, Ticks};
+use crate::diagnostics::{effective_sample_size, log_mean_exp};
 use crate::error::Error;
 
 /// An observable on samples of the flow and on reference samples.
@@ -78,9 +79,9 @@ pub fn outlines(observable: &Distribution<'_>) -> Result<Outlines, Error> {
             format!("has {} values for {} log weights", flow.len(), log_weights.len()),
         ));
     }
-    let plain = Weighted::new(flow, None);
-    let reweighted = Weighted::new(flow, Some(&weights(log_weights)));
-    let reference = Weighted::new(reference.unwrap_or_default(), None);
+    let plain = WeightedValues::new(flow, None);
+    let reweighted = WeightedValues::new(flow, Some(&weights(log_weights)));
+    let reference = WeightedValues::new(reference.unwrap_or_default(), None);
     let range = shared_range(&plain, &[&reweighted, &reference]);
     // One set of bins, as fine as the smallest set of values bears.
     let all = [&reference, &plain, &reweighted];
@@ -92,11 +93,11 @@ pub fn outlines(observable: &Distribution<'_>) -> Result<Outlines, Error> {
 
 /// The outline of the log weights' histogram, of which the lowest in 500 are left out.
 pub fn log_weight_outline(log_weights: &[f64]) -> Vec<(f64, f64)> {
-    let values = Weighted::new(log_weights, None);
+    let values = WeightedValues::new(log_weights, None);
     values.outline(bins(values.len()), log_weight_range(&values))
 }
 
-fn log_weight_range(values: &Weighted) -> (f64, f64) {
+fn log_weight_range(values: &WeightedValues) -> (f64, f64) {
     let (low, high) = (values.quantile(0.002), values.quantile(1.0));
     let margin = 0.05 * (high - low);
     Axis::new("", (low - margin, high + margin), Ticks::Plain).range
@@ -111,7 +112,7 @@ pub fn log_weight_figure(
     title: &str,
     path: impl AsRef<Path>,
 ) -> Result<(), Error> {
-    let values = Weighted::new(log_weights, None);
+    let values = WeightedValues::new(log_weights, None);
     let range = log_weight_range(&values);
     let mut curves = vec![Curve {
         label: with_share_beyond("flow samples", values.outside(range)),
@@ -121,25 +122,16 @@ pub fn log_weight_figure(
     }];
     let mut note = String::new();
     if !values.is_empty() {
-        // Samples whose weight is zero count in N.
-        let weights = weights(log_weights);
-        let samples = log_weights.len() as f64;
-        let (sum, squares) =
-            weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
-        let log_mean = values.quantile(1.0) + (sum / samples).ln();
+        let log_mean = log_mean_exp(log_weights);
         let finite = log_weights.iter().filter(|w| w.is_finite());
         let mean = finite.sum::<f64>() / values.len() as f64;
         let top = curves[0].points.iter().map(|p| p.1).fold(0.0, f64::max);
-        for (label, color, at) in [
-            (format!("mean of log w = {}", number(mean, 2)), Color::Orange, mean),
-            (
-                format!("log of mean w = log Z = {}", number(log_mean, 2)),
-                Color::Vermillion,
-                log_mean,
-            ),
+        for (name, color, at) in [
+            ("mean of log w", Color::Orange, mean),
+            ("log of mean w = log Z", Color::Vermillion, log_mean),
         ] {
             curves.push(Curve {
-                label,
+                label: format!("{name} = {}", number(at, 2)),
                 color,
                 stroke: Stroke::Dashed,
                 points: vec![(at, 0.0), (at, 1.1 * top)],
@@ -147,7 +139,7 @@ pub fn log_weight_figure(
         }
         note = format!(
             "reverse effective sample size {} % of N = {}",
-            number(100.0 * sum * sum / (samples * squares), 1),
+            number(100.0 * effective_sample_size(log_weights).fraction, 1),
             count(log_weights.len() as u64)
         );
     }
@@ -178,7 +170,7 @@ fn bins(values: usize) -> usize {
 }
 
 /// The bulk of the `target` values, and the flow's as far as they do not squash those.
-fn shared_range(flow: &Weighted, target: &[&Weighted]) -> (f64, f64) {
+fn shared_range(flow: &WeightedValues, target: &[&WeightedValues]) -> (f64, f64) {
     let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
     for values in target.iter().filter(|values| !values.is_empty()) {
         low = low.min(values.quantile(0.001));

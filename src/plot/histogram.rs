@@ -1,4 +1,4 @@
-//! Weighted histograms and quantiles, just as much as figures need.
+//! Weighted histograms and quantiles, as far as figures need them.
 
 /// Relative weights exp(log w − max log w) for finite entries, 0 for the others.
 pub(super) fn weights(log_weights: &[f64]) -> Vec<f64> {
@@ -7,12 +7,12 @@ pub(super) fn weights(log_weights: &[f64]) -> Vec<f64> {
 }
 
 /// Finite values with their positive weights, by value.
-pub(super) struct Weighted {
+pub(super) struct WeightedValues {
     sorted: Vec<(f64, f64)>,
     total: f64,
 }
 
-impl Weighted {
+impl WeightedValues {
     /// `values` may hold several values for each of the `weights`, sample by sample.
     pub fn new(values: &[f64], weights: Option<&[f64]>) -> Self {
         let each = weights.map_or(1, |w| values.len() / w.len().max(1)).max(1);
@@ -57,7 +57,7 @@ impl Weighted {
     }
 
     /// Probability density in equal bins over a range, as the outline of the bars. It is normalised
-    /// by all the weight, also what lies outside.
+    /// by the total weight, including what lies outside the range.
     pub fn outline(&self, bins: usize, (low, high): (f64, f64)) -> Vec<(f64, f64)> {
         if self.is_empty() {
             return Vec::new();
@@ -85,14 +85,14 @@ mod tests {
     #[test]
     fn a_weighted_histogram_is_that_of_repeated_values() {
         let (values, weights) = ([1.0, 2.0, 3.0, f64::NAN], [1.0, 2.0, 1.0, 1.0]);
-        let weighted = Weighted::new(&values, Some(&weights));
-        let repeated = Weighted::new(&[1.0, 2.0, 2.0, 3.0], None);
+        let weighted = WeightedValues::new(&values, Some(&weights));
+        let repeated = WeightedValues::new(&[1.0, 2.0, 2.0, 3.0], None);
         let range = (0.0, 4.0);
         assert_eq!(weighted.outline(4, range), repeated.outline(4, range));
         assert_eq!(weighted.quantile(0.5), 2.0);
         assert_eq!(weighted.outside((1.5, 4.0)), 0.25);
         // Two values per sample share its weight; a wrong assignment would move the median.
-        let pairs = Weighted::new(&[0.0, 1.0, 5.0, 6.0], Some(&[3.0, 1.0]));
+        let pairs = WeightedValues::new(&[0.0, 1.0, 5.0, 6.0], Some(&[3.0, 1.0]));
         assert_eq!(pairs.quantile(0.5), 1.0);
     }
 }

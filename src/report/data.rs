@@ -2,19 +2,21 @@
 
 use serde::{Serialize, Serializer};
 
-use super::verdict::verdict;
+use super::verdict::Verdict;
+use crate::diagnostics::pair_distances;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::plot::{log_weight_outline, outlines, Distribution, Outlines};
 use crate::run::{read_metrics, MetricsRow, RunFolder};
 use crate::samples::Samples;
+use crate::system::System;
 
 /// Several runs on one page.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// Version of the program that made the page.
     pub version: &'static str,
-    /// Whether the page asks for news every few seconds.
+    /// Whether the page asks for new data every few seconds.
     pub live: bool,
     /// The runs, in the order in which they were named.
     pub runs: Vec<RunReport>,
@@ -60,15 +62,15 @@ pub struct RunReport {
     pub facts: Facts,
     /// The last evaluation; `None` before the first.
     pub evaluation: Option<Evaluation>,
-    /// What the evaluation means, in sentences.
-    pub verdict: Vec<String>,
+    /// What the evaluation means.
+    pub verdict: Verdict,
     /// `metrics.csv` by columns.
     pub curves: Curves,
     /// Distributions and configurations; `None` while it is trained.
     pub pictures: Option<Pictures>,
 }
 
-/// The columns of `metrics.csv` that are drawn; not-a-number where a row has no value.
+/// The columns of `metrics.csv` that are drawn; not a number (NaN) where a row has no value.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Curves {
     step: Vec<u64>,
@@ -122,7 +124,7 @@ impl RunReport {
         let evaluation =
             if folder.evaluation().exists() { Some(folder.read_evaluation()?) } else { None };
         let rows = if folder.metrics().exists() { read_metrics(folder.metrics())? } else { vec![] };
-        let verdict = evaluation.as_ref().map_or_else(Vec::new, |e| verdict(e, &facts));
+        let verdict = evaluation.as_ref().map(|e| Verdict::new(e, &facts)).unwrap_or_default();
         Ok(Self { facts, evaluation, verdict, curves: Curves::new(&rows), pictures })
     }
 }
@@ -161,41 +163,33 @@ impl Curves {
 }
 
 impl Pictures {
-    /// Distributions of the flow's weighted samples beside reference samples, and the first few configurations of both;
-    /// `chosen` numbers flow samples that were drawn by weight, and `distances` gives all pair distances of
-    /// configurations.
+    /// Distributions of the flow's weighted samples `drawn` beside reference samples, and the first
+    /// few configurations of both; `chosen` are numbers of flow samples that were drawn by weight.
     ///
     /// # Errors
-    /// [`Error::Parameter`] when energies and weights are not of one number of samples.
+    /// [`Error::Parameter`] when energies and weights differ in number.
     pub fn new(
+        system: System,
         drawn: &Samples,
         chosen: &[usize],
         reference: Option<&Samples>,
-        coordinates: usize,
-        distances: impl Fn(&[f64]) -> Vec<f64>,
     ) -> Result<Self, Error> {
         let picture = |flow: &[f64], reference: Option<&[f64]>| {
             let log_weights = &drawn.log_weights;
             outlines(&Distribution { flow, log_weights, reference }).map(Picture::from)
         };
-        let reference_distances = reference.map(|r| distances(&r.positions));
-        let rows = |x: &[f64]| -> Vec<Vec<Short>> {
-            let rows = x.chunks_exact(coordinates).take(SHOWN);
+        let distances = |samples: &Samples| pair_distances(system, &samples.positions);
+        let rows = |samples: &Samples| -> Vec<Vec<Short>> {
+            let rows = samples.positions.chunks_exact(system.coordinates()).take(SHOWN);
             rows.map(|row| row.iter().map(|v| Short(*v)).collect()).collect()
         };
-        let own: Vec<f64> = chosen
-            .iter()
-            .take(SHOWN)
-            .flat_map(|&i| &drawn.positions[i * coordinates..(i + 1) * coordinates])
-            .copied()
-            .collect();
         Ok(Self {
             samples: drawn.log_weights.len(),
             energy: picture(&drawn.energies, reference.map(|r| r.energies.as_slice()))?,
-            distance: picture(&distances(&drawn.positions), reference_distances.as_deref())?,
+            distance: picture(&distances(drawn), reference.map(distances).as_deref())?,
             log_weight: shortened(&log_weight_outline(&drawn.log_weights)),
-            drawn: rows(&own),
-            reference: rows(reference.map_or(&[], |r| &r.positions)),
+            drawn: rows(&drawn.pick(system, chosen.iter().copied().take(SHOWN))),
+            reference: reference.map(rows).unwrap_or_default(),
         })
     }
 }

@@ -178,19 +178,15 @@
   }
 
   function summary(run) {
-    const { facts, evaluation: e } = run, last = a => a.length ? a[a.length - 1] : 0;
+    const { facts, verdict } = run, last = a => a.length ? a[a.length - 1] : 0;
     const figure = (text, value) => make("div", {}, make("span", { text }), make("b", { text: value }));
-    const few = e && (e.resting_on_few_samples || []).length > 0;
-    const known = e && facts.known_log_z !== null ? ` (known: ${facts.known_log_z})` : "";
     return make("section", {},
       make("h2", { text: facts.name }),
       make("p", { class: "note", text: `${facts.target}: ${facts.particles} particles in ${facts.dimension} dimensions. ${facts.description}` }),
-      e ? make("div", { class: "big" }, figure(`reverse ESS, N = ${e.samples}`, percent(e.reverse_ess)),
-        e.forward_ess !== null && figure(`forward ESS, N = ${e.reference_samples}`, percent(e.forward_ess)),
-        figure(`log Z${known}`, `${e.log_z.toFixed(3)} ± ${e.log_z_error.toFixed(3)}`),
-        e.nll !== null && figure("NLL", e.nll.toFixed(3))) : make("p", { text: "Not evaluated yet." }),
-      few && make("p", { class: "warn", text: "(!) Some figures rest on few samples with large weights." }),
-      make("ul", { class: "verdict" }, ...run.verdict.map(text => make("li", { text }))),
+      verdict.figures.length ? make("div", { class: "big" }, ...verdict.figures.map(f => figure(f.label, f.value)))
+        : make("p", { text: "Not evaluated yet." }),
+      verdict.few && make("p", { class: "warn", text: "(!) Some figures rest on few samples with large weights." }),
+      make("ul", { class: "verdict" }, ...verdict.sentences.map(text => make("li", { text }))),
       make("div", { class: "scroll" }, make("table", {}, ...[
         ["trained by", `${facts.objective}, ${last(run.curves.step)} of ${facts.steps} steps in ${time(last(run.curves.seconds))}, ${short(last(run.curves.evaluations))} energy evaluations`],
         ["flow", `${facts.couplings} couplings, ${facts.parameters} parameters`],
@@ -207,13 +203,12 @@
       return make("div", {}, make("h3", { text: title }), chart({ title, x, y: "probability density", series, fill: true }), legend(series));
     };
     const weights = [{ name: "flow samples", color: color(0), area: true, bars: true, points: p.log_weight }];
-    const e = run.evaluation;
-    const heavy = e && (e.pareto_k > 0.7 || (e.resting_on_few_samples || []).includes("reverse_ess"));
+    const [said, heavy] = run.verdict.weights || [];
     return make("section", {}, make("h2", { text: `${run.facts.name}: ${p.samples} samples` }),
       make("div", { class: "grid" },
         distribution("Energies", p.energy, "energy U / kT"), distribution("Pair distances", p.distance, "pair distance r"),
         make("div", {}, make("h3", { text: "Log weights" }), chart({ title: "log weights", x: "log weight", y: "probability density", series: weights, fill: true }),
-          e && make("p", { class: heavy ? "warn" : "note", text: `Largest weight: ${percent(e.largest_weight_share)} of the sum. Pareto k: ${e.pareto_k === null ? "unknown" : e.pareto_k.toFixed(2)}${heavy ? " – heavy tail: do not rely on the figures above." : " (reliable below 0.7)."}` })),
+          said && make("p", { class: heavy ? "warn" : "note", text: said })),
         p.drawn.length ? view(run) : null));
   }
 

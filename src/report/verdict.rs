@@ -1,10 +1,74 @@
-//! The figures of an evaluation in sentences.
+//! What an evaluation means, for a person.
+
+use serde::Serialize;
 
 use super::Facts;
 use crate::evaluation::{Evaluation, Figure, Unit};
 
-/// What a person should know, the most important first.
-pub(super) fn verdict(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
+/// An evaluation as a page shows it; empty before the first.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Verdict {
+    /// The main figures.
+    figures: Vec<Entry>,
+    /// Whether some figure rests on few samples.
+    few: bool,
+    /// What a person should know, the most important first.
+    sentences: Vec<String>,
+    /// What is said of the weights, and whether it is a warning.
+    weights: Option<(String, bool)>,
+}
+
+/// A figure with its label.
+#[derive(Debug, Clone, Serialize)]
+struct Entry {
+    label: String,
+    value: String,
+}
+
+impl Verdict {
+    pub(super) fn new(evaluation: &Evaluation, facts: &Facts) -> Self {
+        Self {
+            figures: Figure::ALL.iter().filter_map(|f| entry(*f, evaluation, facts)).collect(),
+            few: !evaluation.resting_on_few_samples.is_empty(),
+            sentences: sentences(evaluation, facts),
+            weights: Some(weights(evaluation)),
+        }
+    }
+}
+
+/// A figure that has a line of its own and stands in tables.
+fn entry(figure: Figure, evaluation: &Evaluation, facts: &Facts) -> Option<Entry> {
+    let about = figure.facts();
+    about.line.and(about.decimals)?;
+    let decimals = if about.unit == Unit::Fraction { 1 } else { 3 };
+    let mut value = about.unit.text(figure.value(evaluation)?, decimals);
+    if let Some(error) = (about.error)(evaluation) {
+        value += &format!(" ± {}", about.unit.text(error, decimals));
+    }
+    let mut label = about.label.to_string();
+    if let Some((_, samples)) = about.samples {
+        label += &format!(", N = {}", samples(evaluation));
+    }
+    if let (Figure::LogZ, Some(known)) = (figure, facts.known_log_z) {
+        label += &format!(" (known: {known})");
+    }
+    Some(Entry { label, value })
+}
+
+/// How far the weights can be trusted.
+fn weights(evaluation: &Evaluation) -> (String, bool) {
+    let share = Unit::Fraction.text(evaluation.largest_weight_share, 1);
+    let k = evaluation.pareto_k.map_or("unknown".into(), |k| Unit::One.text(k, 2));
+    let is_heavy =
+        evaluation.pareto_k.is_some_and(|k| k > 0.7) || evaluation.rests_on_few(Figure::ReverseEss);
+    let advice = match is_heavy {
+        true => " – heavy tail: do not rely on the figures above.",
+        false => " (reliable below 0.7).",
+    };
+    (format!("Largest weight: {share} of the sum. Pareto k: {k}{advice}"), is_heavy)
+}
+
+fn sentences(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
     let percent = |fraction: f64| Unit::Fraction.text(fraction, 1);
     let n = evaluation.samples;
     let reverse = evaluation.reverse_ess;
