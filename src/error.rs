@@ -71,8 +71,8 @@ impl Error {
         Self::Parameter { field: field.into(), problem: problem.into() }
     }
 
-    /// The same error where a [`Error::Parameter`] is about a value in `section`: its name gets that of
-    /// the section before it.
+    /// The same error where a [`Error::Parameter`] is about a value in `section`: its name gets
+    /// that of the section before it.
     pub(crate) fn within(self, section: &str) -> Self {
         match self {
             Self::Parameter { field, problem } => {

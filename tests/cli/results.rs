@@ -1,0 +1,248 @@
+//! What is computed, drawn and written from a finished training.
+
+use super::*;
+
+#[test]
+fn evaluate_prints_one_json_object_with_the_figures_of_the_training() {
+    let folder = with_trained();
+    let found = json(&succeed(folder.path(), &["evaluate", "tiny", "--json"]));
+    let known = json(&fs::read_to_string(folder.path().join("tiny/evaluation.json")).unwrap());
+    for key in [
+        "samples",
+        "reverse_ess",
+        "forward_ess",
+        "log_z",
+        "log_z_error",
+        "nll",
+        "nll_error",
+        "energy_evaluations",
+        "train_seconds",
+    ] {
+        assert!(found[key].is_number(), "{key}: {}", found[key]);
+        assert_eq!(found[key], known[key], "{key}");
+    }
+    assert_eq!(found["samples"], 300);
+    assert!(succeed(folder.path(), &["evaluate", "tiny"]).contains("forward ESS"));
+    // Other numbers of samples give other figures.
+    let more = json(&succeed(folder.path(), &["evaluate", "tiny", "--json", "-n", "500"]));
+    assert_eq!(more["samples"], 500);
+    assert_ne!(more["log_z"], known["log_z"]);
+}
+
+#[test]
+fn evaluate_adds_distances_and_weights_on_x_alone_and_compare_reads_what_it_saved() {
+    let folder = with_trained();
+    let arguments = ["evaluate", "tiny", "--distances", "20", "--marginal", "--save", "--json"];
+    let found = json(&succeed(folder.path(), &arguments));
+    assert_eq!(found["distances"]["samples"], 20);
+    for set in ["flow", "reweighted", "annealed", "floor"] {
+        for figure in ["energy_w2", "geometric_w2", "distance_w2", "distance_tv"] {
+            assert!(found["distances"][set][figure].as_f64().unwrap() > 0.0, "{set} {figure}");
+        }
+    }
+    assert!(found["marginal_reverse_ess"].is_number());
+    let saved = fs::read_to_string(folder.path().join("tiny/evaluation.json")).unwrap();
+    assert_eq!(json(&saved), found);
+    succeed(folder.path(), &["train", "plain.toml"]);
+    refuse(folder.path(), &["evaluate", "plain", "--distances"], 2, &["--reference FILE"]);
+
+    // The same run under another name is a second seed.
+    fs::create_dir(folder.path().join("again")).unwrap();
+    for entry in fs::read_dir(folder.path().join("tiny")).unwrap() {
+        let from = entry.unwrap().path();
+        fs::copy(&from, folder.path().join("again").join(from.file_name().unwrap())).unwrap();
+    }
+    let arguments = ["compare", "tiny", "plain", "again", "--csv", "t.csv", "-o", "f.svg"];
+    let said = succeed(folder.path(), &arguments);
+    let line = |name: &str| said.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(line("| tiny").starts_with("| tiny | 2 |"), "{said}");
+    assert!(line("| plain").contains("| – |"), "{said}");
+    let ess = format!("{:.2}", 100.0 * found["reverse_ess"].as_f64().unwrap());
+    assert!(line("| tiny").contains(&ess) && line("| tiny").contains("| 300 |"), "{said}");
+    let table = fs::read_to_string(folder.path().join("t.csv")).unwrap();
+    assert_eq!(table.lines().count(), 3);
+    assert!(table.starts_with("recipe,seeds,parameters,"), "{table}");
+    for file in ["f.svg", "f.png"] {
+        assert!(fs::metadata(folder.path().join(file)).unwrap().len() > 1000);
+    }
+    fs::remove_file(folder.path().join("again/evaluation.json")).unwrap();
+    refuse(folder.path(), &["compare", "tiny", "again"], 2, &["boltzflow evaluate again --save"]);
+    refuse(folder.path(), &["compare", "tiny", "-o", "f.pdf"], 2, &[".svg or .png"]);
+    refuse(folder.path(), &["compare", "nowhere"], 2, &["nowhere"]);
+}
+
+#[test]
+fn evaluate_has_null_for_what_it_cannot_compute() {
+    let folder = workplace();
+    succeed(folder.path(), &["train", "plain.toml"]);
+    let found = json(&succeed(folder.path(), &["evaluate", "plain", "--json"]));
+    for key in ["forward_ess", "nll", "nll_error"] {
+        assert!(found.as_object().unwrap().contains_key(key) && found[key].is_null(), "{key}");
+    }
+    assert!(found["reverse_ess"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn evaluate_takes_reference_samples_of_the_user() {
+    let folder = with_trained();
+    let place = |name: &str| folder.path().join(name);
+    let write = |name: &str, system: System, samples: usize| {
+        let positions = (0..samples * system.coordinates()).map(|k| (k as f64 * 0.7).sin());
+        let samples_ = Samples { positions: positions.collect(), ..Samples::default() };
+        write_samples(place(name), system, samples, [Ok(samples_)]).unwrap();
+    };
+    for name in ["mine.npy", "mine.npz"] {
+        write(name, system(), 20);
+        let arguments = ["evaluate", "tiny", "--json", "--reference", name];
+        let found = json(&succeed(folder.path(), &arguments));
+        assert_eq!(found["reference_samples"], 20);
+        assert!(found["nll"].is_number());
+    }
+    write("wide.npy", System::new(2, 3).unwrap(), 20);
+    write("many.npz", System::new(3, 2).unwrap(), 20);
+    fs::write(place("text.npy"), "no array").unwrap();
+    for (name, words) in [
+        ("wide.npy", ["wide.npy", "[20, 2, 3]"]),
+        ("many.npz", ["many.npz", "[20, 3, 2]"]),
+        ("text.npy", ["text.npy", "npy"]),
+        ("none.npy", ["none.npy", "cannot read"]),
+    ] {
+        refuse(folder.path(), &["evaluate", "tiny", "--reference", name], 2, &words);
+    }
+}
+
+#[test]
+fn sample_writes_every_format() {
+    let folder = with_trained();
+    let draw = |name: &str, seed: &str| {
+        succeed(folder.path(), &["sample", "tiny", "-n", "50", "-o", name, "--seed", seed]);
+        folder.path().join(name)
+    };
+    let full = read_samples(draw("a.npz", "1"), system(), &[]).unwrap();
+    assert_eq!(full.count(system()), 50);
+    assert_eq!(full.log_weights.len(), 50);
+    assert_eq!(full.energies.len(), 50);
+    let bare = read_samples(draw("a.npy", "1"), system(), &[]).unwrap();
+    assert_eq!(bare.positions, full.positions);
+    let text = fs::read_to_string(draw("a.csv", "1")).unwrap();
+    assert_eq!(text.lines().count(), 51);
+    assert!(text.starts_with("x0,y0,x1,y1,log_weight,energy"));
+    let other = read_samples(draw("b.npy", "2"), system(), &[]).unwrap();
+    assert_ne!(other.positions, bare.positions);
+}
+
+#[test]
+fn plot_draws_the_figures_into_the_given_folder() {
+    let folder = with_trained();
+    succeed(folder.path(), &["plot", "tiny", "-o", "figures"]);
+    let figures = files(&folder.path().join("figures"));
+    assert!(figures.len() >= 10, "{figures:?}");
+    let text = fs::read_to_string(folder.path().join("figures/energy.svg")).unwrap();
+    assert!(text.contains("<svg") && text.contains("energy"));
+}
+
+#[test]
+fn plot_of_several_runs_draws_each_and_their_curves_in_one_figure() {
+    let folder = with_trained();
+    let (one, two) = (folder.path().join("tiny"), folder.path().join("other"));
+    fs::create_dir(&two).unwrap();
+    for (file, _) in files(&one) {
+        fs::copy(&file, two.join(file.file_name().unwrap())).unwrap();
+    }
+    succeed(folder.path(), &["plot", "tiny", "other", "-o", "figures"]);
+    for figure in ["tiny/ess.svg", "other/energy.png", "comparison.png"] {
+        assert!(folder.path().join("figures").join(figure).exists(), "{figure}");
+    }
+    // Two runs of one recipe are its seeds.
+    let text = fs::read_to_string(folder.path().join("figures/comparison.svg")).unwrap();
+    assert!(text.contains("bands"), "no band");
+}
+
+#[test]
+fn reference_reports_and_writes_samples() {
+    let folder = workplace();
+    let arguments = ["reference", "pair.toml", "-n", "64", "--chains", "256", "-o", "r.npz"];
+    let said = succeed(folder.path(), &arguments);
+    assert!(said.contains("log Z") && said.contains("virial"));
+    let samples = read_samples(folder.path().join("r.npz"), system(), &[]).unwrap();
+    assert_eq!(samples.count(system()), 64);
+    assert_eq!(samples.energies.len(), 64);
+    let arguments = ["reference", "pair.toml", "-n", "64", "--chains", "256", "--json"];
+    let report = json(&succeed(folder.path(), &arguments));
+    assert!(report["log_z"].is_number() && report["degrees_of_freedom"] == 2);
+}
+
+#[test]
+fn sample_resamples_and_anneals_and_writes_extended_xyz() {
+    let folder = with_trained();
+    let draw = |name: &str, extra: &[&str]| {
+        let arguments = [&["sample", "tiny", "-n", "400", "-o", name][..], extra].concat();
+        (succeed(folder.path(), &arguments), folder.path().join(name))
+    };
+    let (said, path) = draw("equal.xyz", &["--resample", "50"]);
+    assert!(said.contains("50 equally weighted samples") && said.contains("out of 400"), "{said}");
+    let text = fs::read_to_string(path).unwrap();
+    assert_eq!(text.matches("energy=").count(), 50);
+    assert!(!text.contains("log_weight"));
+    let (_, path) = draw("annealed.npz", &["--ais"]);
+    let annealed = read_samples(&path, system(), &[]).unwrap();
+    let plain = read_samples(draw("plain.npz", &[]).1, system(), &[]).unwrap();
+    assert_eq!(annealed.count(system()), 400);
+    assert_ne!(annealed.positions, plain.positions);
+    // Annealing raises the effective sample size, and the energies are those of the positions.
+    let ess = |samples: &Samples| {
+        boltzflow::diagnostics::effective_sample_size(&samples.log_weights).count
+    };
+    assert!(ess(&annealed) > ess(&plain), "{} {}", ess(&annealed), ess(&plain));
+    for (x, energy) in annealed.positions.chunks(4).zip(annealed.energies) {
+        let r = ((x[0] - x[2]).powi(2) + (x[1] - x[3]).powi(2)).sqrt() - 2.0;
+        assert!((energy - (-r * r + 0.5 * r.powi(4))).abs() < 1e-9 * (1.0 + energy.abs()));
+    }
+    refuse(folder.path(), &["sample", "tiny", "-n", "5", "-o", "a.pdb"], 2, &["a.pdb", ".xyz"]);
+}
+
+#[test]
+fn estimate_gives_averages_as_text_and_json_and_histograms_as_csv() {
+    let folder = with_trained();
+    let said = succeed(folder.path(), &["estimate", "tiny", "-n", "2000"]);
+    assert!(said.contains("over pair") && said.contains("energy") && said.contains('±'), "{said}");
+    let arguments = [
+        "estimate",
+        "tiny",
+        "-n",
+        "2000",
+        "--observable",
+        "pair: r^2",
+        "--observable",
+        "pair_distances",
+        "--bins",
+        "20",
+        "--temperature",
+        "1.5",
+        "--json",
+        "-o",
+        "r.csv",
+    ];
+    let found = json(&succeed(folder.path(), &arguments));
+    assert_eq!(found["averages"][0]["observable"], "pair: r^2");
+    assert!(found["free_energy"]["error"].as_f64().unwrap() > 0.0);
+    assert_eq!(found["profiles"][0]["density"].as_array().unwrap().len(), 20);
+    let text = fs::read_to_string(folder.path().join("r.csv")).unwrap();
+    assert!(text.starts_with("r,density,error\n") && text.lines().count() == 21);
+    let hotter = TARGET.replace("temperature = 1.0", "temperature = 1.5");
+    fs::write(folder.path().join("hot.toml"), hotter).unwrap();
+    let arguments = ["estimate", "tiny", "-n", "2000", "--target", "hot.toml", "--json"];
+    let other = json(&succeed(folder.path(), &arguments));
+    let difference = |value: &Value| value["free_energy"]["difference"].as_f64().unwrap();
+    assert!((difference(&other) - difference(&found)).abs() < 1e-9);
+    for (arguments, words) in [
+        (&["--observable", "enery"][..], &["--observable", "energy"][..]),
+        (&["--observable", "pair: r +"], &["--observable", "pair"]),
+        (&["--target", "dw4"], &["--target", "4 particles"]),
+        (&["--temperature", "0"], &["--temperature", "over 0"]),
+        (&["-o", "r2.csv"], &["--output", "pair_distances"]),
+    ] {
+        let arguments = [&["estimate", "tiny"][..], arguments].concat();
+        refuse(folder.path(), &arguments, 2, words);
+    }
+}

@@ -1,0 +1,72 @@
+//! The reference sampler, on targets with known answers.
+
+use super::*;
+
+fn within(name: &str, value: f64, error: f64, expected: f64) {
+    assert!((value - expected).abs() < 4.5 * error, "{name} {value} ± {error} against {expected}");
+}
+
+#[test]
+fn the_reference_sampler_knows_a_harmonic_potential() {
+    let options = ReferenceOptions { samples: 2000, chains: 4096, transitions: 20, seed: 1 };
+    let reference = sample_reference(Arc::new(harmonic(30.0, 1.5)), options).unwrap();
+    let report = reference.report;
+    within("log Z", report.log_z, report.log_z_error, 2.0 * (2.0 * PI / 30.0).ln() - 1.5);
+    within("energy", report.energy, report.energy_error, 3.5);
+    within("virial", report.virial, report.virial_error, 4.0);
+    assert!((report.energy_std - 2f64.sqrt()).abs() < 0.05);
+    assert!(report.log_z_error < 0.02 && report.energy_error < 0.05);
+    // The returned samples and energies belong together and have no centre of mass.
+    assert_eq!(reference.samples.energies.len(), 2000);
+    for (x, u) in reference.samples.positions.chunks(6).zip(&reference.samples.energies) {
+        assert!((15.0 * x.iter().map(|x| x * x).sum::<f64>() + 1.5 - u).abs() < 1e-9);
+        assert!((x[0] + x[2] + x[4]).abs() + (x[1] + x[3] + x[5]).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn the_reference_sampler_knows_a_hard_dimer() {
+    // Two particles with a Lennard-Jones core: Z = ∫ 2πρ exp(−U(√2 ρ)) dρ, ρ = r/√2.
+    let pair = |r: f64| {
+        let s6 = r.powi(-6);
+        (s6 * s6 - 2.0 * s6, 12.0 * (s6 - s6 * s6) / r)
+    };
+    let potential = Pairs { system: System::new(2, 2).unwrap(), harmonic: 1.0, pair };
+    let (mut z, mut energy) = (0.0, 0.0);
+    let step = 1e-4;
+    for i in 1..100_000 {
+        let rho = i as f64 * step;
+        let u = pair(2f64.sqrt() * rho).0 + 0.5 * rho * rho;
+        let weight = 2.0 * PI * rho * (-u).exp() * step;
+        z += weight;
+        energy += if weight > 0.0 { weight * u } else { 0.0 };
+    }
+    let options = ReferenceOptions { samples: 100, chains: 4096, transitions: 20, seed: 4 };
+    let report = sample_reference(Arc::new(potential), options).unwrap().report;
+    within("log Z", report.log_z, report.log_z_error, z.ln());
+    within("energy", report.energy, report.energy_error, energy / z);
+    within("virial", report.virial, report.virial_error, 2.0);
+    assert!(report.log_z_error < 0.02);
+}
+
+#[test]
+fn the_reference_sampler_finds_dw4() {
+    let options = ReferenceOptions { samples: 100, chains: 4096, transitions: 20, seed: 1 };
+    let report = sample_reference(Arc::new(dw4()), options).unwrap().report;
+    within("log Z", report.log_z, report.log_z_error.hypot(0.002), 29.667);
+    within("energy", report.energy, report.energy_error.hypot(0.005), -22.542);
+    within("virial", report.virial, report.virial_error, 6.0);
+    // Trajectories that diverge are not failures of the potential.
+    assert_eq!(report.effort.failures, 0);
+    assert!((report.energy_std - 1.905).abs() < 0.03);
+}
+
+#[test]
+#[ignore = "takes ten seconds of one core"]
+fn the_reference_sampler_finds_lj13() {
+    let options = ReferenceOptions { samples: 100, chains: 1600, transitions: 20, seed: 1 };
+    let report = sample_reference(Arc::new(lj13()), options).unwrap().report;
+    within("log Z", report.log_z, report.log_z_error.hypot(0.007), 39.265);
+    within("energy", report.energy, report.energy_error.hypot(0.02), 0.56);
+    within("virial", report.virial, report.virial_error, 36.0);
+}
