@@ -82,11 +82,11 @@ fn run_one(args: &TrainArgs, registry: &Registry, runs: u64) -> Result<(), Error
     }
     let (folder, resumes) = if team().leads() {
         let chosen = team().agree(super::folder::choose(args, &path, &wanted))?;
-        team().all_say(chosen.1.into());
+        team().allgather(chosen.1.into());
         chosen
     } else {
         team().agree(Ok::<_, Error>(()))?;
-        (RunFolder::elsewhere(&path), team().all_say(0).contains(&1))
+        (RunFolder::elsewhere(&path), team().allgather(0).contains(&1))
     };
     let run = Run { folder: &folder, recipe: &recipe, target: &target, problem: &problem };
     if let Some(address) = args.serve.filter(|_| team().leads()) {
@@ -155,7 +155,7 @@ impl Run<'_> {
             say!("resuming after step {}", state.step)?;
             if state.step >= recipe.train.descent.steps as u64 {
                 // It was stopped while its figures were drawn.
-                let text = team().from_leader(|| {
+                let text = team().broadcast(|| {
                     let evaluation: Evaluation = folder.read_evaluation()?;
                     serde_json::to_vec(&evaluation).map_err(|e| Error::Run(e.to_string()))
                 })?;
@@ -246,7 +246,7 @@ impl Run<'_> {
 /// Refuses to go on where ranks read different files.
 fn same_on_all_ranks(texts: &[&str]) -> Result<(), Error> {
     let mine = crc32fast::hash(texts.concat().as_bytes());
-    let said = team().all_say(mine.into());
+    let said = team().allgather(mine.into());
     match said.iter().position(|other| *other != said[0]) {
         None => Ok(()),
         Some(rank) => Err(Error::parameter(
@@ -313,16 +313,15 @@ pub(super) fn reference_samples(
     let file = folder.reference();
     // Rank 0 may be the only one that sees the folder.
     let mut energies = Vec::new();
-    let positions = team().from_leader(|| {
+    let positions = team().broadcast(|| {
         if !file.exists() {
             return Ok(Vec::new());
         }
         let kept = samples::read_samples(&file, system, species)?;
         energies = kept.energies;
-        Ok::<_, Error>(bytemuck::cast_slice(&kept.positions).to_vec())
+        Ok::<_, Error>(kept.positions)
     })?;
     if !positions.is_empty() {
-        let positions = positions.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
         return Ok(Some(Samples { positions, log_weights: Vec::new(), energies }));
     }
     if !quiet {

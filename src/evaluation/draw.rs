@@ -40,22 +40,26 @@ pub fn draw_weighted(
             .collect();
         let (mut joint, mut log_q) = (vec![0.0; noise.len()], vec![0.0; samples.len()]);
         flow.sample_and_log_prob(theta, &noise, &mut joint, &mut log_q);
-        let mut x: Vec<f64> =
+        let positions: Vec<f64> =
             joint.chunks_exact(width).flat_map(|row| &row[..coordinates]).copied().collect();
-        let (mut energies, mut gradients) = (log_q.clone(), x.clone());
-        problem.target.potential().energies_and_gradients(&x, &mut energies, &mut gradients)?;
-        let log_weights =
-            joint.chunks_exact(width).zip(&energies).zip(&log_q).map(|((row, energy), log_q)| {
+        let (mut energies, mut gradients) = (log_q.clone(), positions.clone());
+        problem.target.potential().energies_and_gradients(
+            &positions,
+            &mut energies,
+            &mut gradients,
+        )?;
+        let rows = joint.chunks_exact(width).zip(&energies).zip(&log_q);
+        let log_weights = rows
+            .map(|((row, energy), log_q)| {
                 let log_weight = problem.target.log_conditional(row) - energy - log_q;
                 if log_weight.is_finite() {
                     log_weight
                 } else {
                     f64::NEG_INFINITY
                 }
-            });
-        x.extend(log_weights);
-        x.extend(energies);
-        Ok::<_, Error>(x)
+            })
+            .collect();
+        Ok::<_, Error>(Samples { positions, log_weights, energies })
     })?;
     let mut drawn = Samples {
         positions: Vec::with_capacity(count * coordinates),
@@ -63,12 +67,9 @@ pub fn draw_weighted(
         energies: Vec::with_capacity(count),
     };
     for part in parts {
-        let samples = part.len() / (coordinates + 2);
-        let (x, rest) = part.split_at(samples * coordinates);
-        let (log_weights, energies) = rest.split_at(samples);
-        drawn.positions.extend_from_slice(x);
-        drawn.log_weights.extend_from_slice(log_weights);
-        drawn.energies.extend_from_slice(energies);
+        drawn.positions.extend(part.positions);
+        drawn.log_weights.extend(part.log_weights);
+        drawn.energies.extend(part.energies);
     }
     Ok(drawn)
 }
@@ -143,6 +144,6 @@ pub(super) fn density_ratios(
             }
         }
     });
-    team.complete(&mut ratios, |rank| rows(rank).start * draws..rows(rank).end * draws);
+    team.allgather_in_place(&mut ratios, |rank| rows(rank).start * draws..rows(rank).end * draws);
     ratios
 }

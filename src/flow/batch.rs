@@ -70,8 +70,8 @@ impl<T: Real> Flow<T> {
                     self.sample_tile(theta, noise, states, scratch, joint, log_prob);
                 });
             });
-        team().complete(joint, rows);
-        team().complete(log_prob, |rank| self.share_of(rank, samples));
+        team().allgather_in_place(joint, rows);
+        team().allgather_in_place(log_prob, |rank| self.share_of(rank, samples));
         trajectory
     }
 
@@ -135,7 +135,7 @@ impl<T: Real> Flow<T> {
                     self.log_prob_tile(theta, joint, states, &mut [], scratch, log_prob);
                 });
             });
-        team().complete(log_prob, |rank| self.share_of(rank, samples));
+        team().allgather_in_place(log_prob, |rank| self.share_of(rank, samples));
         trajectory
     }
 

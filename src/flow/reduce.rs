@@ -83,13 +83,13 @@ impl<T: Real> Flow<T> {
             let all: Vec<Range<usize>> = (0..team.size()).flat_map(nodes).collect();
             let counts: Vec<usize> =
                 (0..team.size()).map(|rank| nodes(rank).len() * own.len()).collect();
-            let received = team.exchange(&sent, &counts).concat();
+            let received = team.alltoall(&sent, &counts).concat();
             let mut sum = vec![T::ZERO; parameters];
             if !own.is_empty() {
                 let mut known = all.into_iter().zip(received.chunks_exact(own.len()));
                 sum[own].copy_from_slice(&climb(0..leaves, &mut known.by_ref().peekable()));
             }
-            team.complete(&mut sum, slice);
+            team.allgather_in_place(&mut sum, slice);
             sum
         };
         for (total, value) in gradient.iter_mut().zip(sum) {

@@ -9,10 +9,11 @@
 //! The [`team`] of a rank belongs to its main thread, as rayon's pool belongs to whoever calls it: work
 //! inside of rayon's threads finds itself alone and never talks to other ranks. All ranks must reach
 //! the same collective operations in the same order; [`Team::map`], [`Team::agree`] and
-//! [`Team::from_leader`] make an error of one rank that of all, so that nobody waits for a rank that
+//! [`Team::broadcast`] make an error of one rank that of all, so that nobody waits for a rank that
 //! has given up.
 
 mod environment;
+mod message;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod threads;
@@ -28,6 +29,8 @@ use rayon::prelude::*;
 use crate::error::{Error, EvaluationError};
 
 pub use environment::{default_threads, from_environment};
+pub(crate) use message::message;
+pub use message::Message;
 pub use threads::run_in_threads;
 
 /// Bytes of one collective operation at most; MPI counts them in 32 bits.
@@ -43,7 +46,7 @@ pub trait Link {
     fn all_gather(&self, mine: &[u8], counts: &[usize], all: &mut [u8]);
     /// Sends `sent_counts[r]` bytes of `sent` to rank r, one after the other; `received` becomes what
     /// they send here, `counts[r]` bytes from rank r.
-    fn exchange(&self, sent: &[u8], sent_counts: &[usize], received: &mut [u8], counts: &[usize]);
+    fn all_to_all(&self, sent: &[u8], sent_counts: &[usize], received: &mut [u8], counts: &[usize]);
     /// `bytes` becomes those of rank `root`.
     fn broadcast(&self, root: usize, bytes: &mut [u8]);
     /// Ends all ranks at once with this exit code.
@@ -153,9 +156,13 @@ impl Team {
         result
     }
 
-    /// Rank r knows `values[part(r)]`; afterwards everybody knows all. Parts follow each other in the
+    /// Rank r has `values[part(r)]`; afterwards all ranks have all of them. Parts follow each other in the
     /// order of the ranks and cover everything.
-    pub fn complete<T: Pod>(&self, values: &mut [T], part: impl Fn(usize) -> Range<usize>) {
+    pub fn allgather_in_place<T: Pod>(
+        &self,
+        values: &mut [T],
+        part: impl Fn(usize) -> Range<usize>,
+    ) {
         let Some(link) = self.others() else { return };
         let mine = bytemuck::cast_slice::<T, u8>(&values[part(link.rank())]).to_vec();
         let counts: Vec<usize> =
@@ -177,7 +184,7 @@ impl Team {
     }
 
     /// Sends `sent[r]` to rank r and returns what came from each, `counts[r]` numbers from rank r.
-    pub fn exchange<T: Pod>(&self, sent: &[Vec<T>], counts: &[usize]) -> Vec<Vec<T>> {
+    pub fn alltoall<T: Pod>(&self, sent: &[Vec<T>], counts: &[usize]) -> Vec<Vec<T>> {
         let Some(link) = self.others() else { return sent.to_vec() };
         let unit = size_of::<T>();
         let all = sent.concat();
@@ -188,7 +195,7 @@ impl Team {
         let moved = (all.len() + received.len()) * unit - 2 * stays;
         self.counted(moved, || {
             let received = bytemuck::cast_slice_mut(&mut received);
-            link.exchange(bytemuck::cast_slice(&all), &sent_counts, received, &byte_counts);
+            link.all_to_all(bytemuck::cast_slice(&all), &sent_counts, received, &byte_counts);
         });
         let mut rest = received.as_slice();
         let mut take = |&count: &usize| {
@@ -199,15 +206,15 @@ impl Team {
         counts.iter().map(&mut take).collect()
     }
 
-    /// A number of every rank, in their order.
-    pub fn all_say(&self, mine: u64) -> Vec<u64> {
+    /// The number of each rank, in their order.
+    pub fn allgather(&self, mine: u64) -> Vec<u64> {
         let mut all = vec![mine; self.size()];
-        self.complete(&mut all, |rank| rank..rank + 1);
+        self.allgather_in_place(&mut all, |rank| rank..rank + 1);
         all
     }
 
     /// `bytes` of rank `root`, on all ranks.
-    fn spread(&self, root: usize, bytes: Vec<u8>) -> Vec<u8> {
+    fn broadcast_bytes(&self, root: usize, bytes: Vec<u8>) -> Vec<u8> {
         let Some(link) = self.others() else { return bytes };
         let mut length = [bytes.len() as u64];
         link.broadcast(root, bytemuck::cast_slice_mut(&mut length));
@@ -218,17 +225,24 @@ impl Team {
         all
     }
 
-    /// What rank 0 finds by `work`, on all ranks; an error there is everybody's.
+    /// What rank 0 finds by `work`, on all ranks; an error there is that of all.
     ///
     /// # Errors
     /// That of `work`.
-    pub fn from_leader<E: Shared>(
+    pub fn broadcast<T: Message, E: Shared>(
         &self,
-        work: impl FnOnce() -> Result<Vec<u8>, E>,
-    ) -> Result<Vec<u8>, E> {
-        let found = if self.leads() { work() } else { Ok(Vec::new()) };
-        let bytes = self.agree(found)?;
-        Ok(self.spread(0, bytes))
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let found = self.agree(self.leads().then(work).transpose())?;
+        let mut bytes = Vec::new();
+        if !self.is_alone() {
+            found.iter().for_each(|found| found.write(&mut bytes));
+            bytes = self.broadcast_bytes(0, bytes);
+        }
+        match found {
+            Some(found) => Ok(found),
+            None => T::read(&mut bytes.as_slice()).ok_or_else(unreadable),
+        }
     }
 
     /// `result`, if no rank has an error; otherwise this rank's own error or, if it has none, that of the
@@ -238,26 +252,26 @@ impl Team {
     /// As said.
     pub fn agree<T, E: Shared>(&self, result: Result<T, E>) -> Result<T, E> {
         let said =
-            self.all_say(result.as_ref().err().map_or(0, |error| 1 + u64::from(error.kind())));
+            self.allgather(result.as_ref().err().map_or(0, |error| 1 + u64::from(error.kind())));
         let Some(first) = said.iter().position(|&word| word != 0) else { return result };
         let words = result.as_ref().err().map_or(String::new(), Shared::words);
-        let words = self.spread(first, words.into_bytes());
+        let words = self.broadcast_bytes(first, words.into_bytes());
         result.and_then(|_| {
             let words = String::from_utf8_lossy(&words);
             Err(E::elsewhere((said[first] - 1) as u8, format!("on rank {first}: {words}")))
         })
     }
 
-    /// Does `work` on every one of `items`, split over ranks and threads; everybody gets all results in
+    /// Does `work` on every one of `items`, split over ranks and threads; all ranks get all results, in
     /// order.
     ///
     /// # Errors
     /// The error of a rank is that of all, as by [`agree`](Self::agree).
-    pub fn map<E: Shared>(
+    pub fn map<T: Message, E: Shared>(
         &self,
         items: usize,
-        work: impl Fn(usize) -> Result<Vec<f64>, E> + Sync,
-    ) -> Result<Vec<Vec<f64>>, E> {
+        work: impl Fn(usize) -> Result<T, E> + Sync,
+    ) -> Result<Vec<T>, E> {
         Ok(self.map_and_keep(items, |item| Ok((work(item)?, ())))?.0)
     }
 
@@ -266,42 +280,46 @@ impl Team {
     ///
     /// # Errors
     /// As for [`map`](Self::map).
-    pub fn map_and_keep<K: Send, E: Shared>(
+    pub fn map_and_keep<T: Message, K: Send, E: Shared>(
         &self,
         items: usize,
-        work: impl Fn(usize) -> Result<(Vec<f64>, K), E> + Sync,
-    ) -> Result<(Vec<Vec<f64>>, Vec<K>), E> {
+        work: impl Fn(usize) -> Result<(T, K), E> + Sync,
+    ) -> Result<(Vec<T>, Vec<K>), E> {
         let done = self.block(items).into_par_iter().map(&work).collect::<Result<Vec<_>, E>>();
         if self.is_alone() {
             return done.map(|done| done.into_iter().unzip());
         }
-        let (results, kept): (Vec<Vec<f64>>, Vec<K>) = self.agree(done)?.into_iter().unzip();
-        let lengths: Vec<u64> = results.iter().map(|result| result.len() as u64).collect();
-        let mut all_lengths = vec![0; items];
-        all_lengths[self.block(items)].copy_from_slice(&lengths);
-        self.complete(&mut all_lengths, |rank| self.block_of(rank, items));
-        let mut ends = vec![0];
-        ends.extend(all_lengths.iter().scan(0, |end, &length| {
-            *end += length as usize;
-            Some(*end)
-        }));
-        let part = |rank| {
-            let block = self.block_of(rank, items);
-            ends[block.start]..ends[block.end]
-        };
-        let mut values = vec![0.0; ends[items]];
-        values[part(self.rank())].copy_from_slice(&results.concat());
-        self.complete(&mut values, part);
-        let all = ends.windows(2).map(|end| values[end[0]..end[1]].to_vec()).collect();
-        Ok((all, kept))
+        let (results, kept): (Vec<T>, Vec<K>) = self.agree(done)?.into_iter().unzip();
+        let mut mine = Vec::new();
+        results.iter().for_each(|result| result.write(&mut mine));
+        let ends: Vec<usize> = self
+            .allgather(mine.len() as u64)
+            .into_iter()
+            .scan(0, |end, length| {
+                *end += length as usize;
+                Some(*end)
+            })
+            .collect();
+        let part = |rank: usize| rank.checked_sub(1).map_or(0, |before| ends[before])..ends[rank];
+        let mut bytes = vec![0; part(self.size() - 1).end];
+        bytes[part(self.rank())].copy_from_slice(&mine);
+        self.allgather_in_place(&mut bytes, part);
+        let mut rest = bytes.as_slice();
+        let all = (0..items).map(|_| T::read(&mut rest).ok_or_else(unreadable));
+        Ok((all.collect::<Result<_, E>>()?, kept))
     }
 }
 
-/// An error that can be told to other ranks.
+/// The error of a rank that cannot read what another one has sent.
+fn unreadable<E: Shared>() -> E {
+    E::elsewhere(3, "a message of another rank cannot be read: do all run the same program?".into())
+}
+
+/// An error that can be sent to other ranks.
 pub trait Shared: Send {
     /// Which kind, below 255.
     fn kind(&self) -> u8;
-    /// What is told.
+    /// Its message.
     fn words(&self) -> String;
     /// The same error on a rank that did not have it.
     fn elsewhere(kind: u8, words: String) -> Self;
@@ -326,7 +344,7 @@ impl Shared for EvaluationError {
     }
 }
 
-/// The kind of an [`Error::Evaluation`]; others are told by their exit code.
+/// The kind of an [`Error::Evaluation`]; of others, their exit code is sent.
 const FATAL: u8 = 100;
 
 impl Shared for Error {

@@ -57,7 +57,13 @@ impl Link for World {
         self.world.all_gather_varcount_into(mine, &mut all);
     }
 
-    fn exchange(&self, sent: &[u8], sent_counts: &[usize], received: &mut [u8], counts: &[usize]) {
+    fn all_to_all(
+        &self,
+        sent: &[u8],
+        sent_counts: &[usize],
+        received: &mut [u8],
+        counts: &[usize],
+    ) {
         let (sent_counts, sent_starts) = self.layout(sent_counts);
         let (counts, starts) = self.layout(counts);
         let sent = Partition::new(sent, sent_counts, sent_starts);

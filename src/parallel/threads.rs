@@ -65,7 +65,13 @@ impl Link for Thread {
         });
     }
 
-    fn exchange(&self, sent: &[u8], sent_counts: &[usize], received: &mut [u8], counts: &[usize]) {
+    fn all_to_all(
+        &self,
+        sent: &[u8],
+        sent_counts: &[usize],
+        received: &mut [u8],
+        counts: &[usize],
+    ) {
         // Everybody sees everything, the counts in front.
         let mut shown: Vec<u8> =
             sent_counts.iter().flat_map(|&count| (count as u64).to_le_bytes()).collect();

@@ -176,18 +176,12 @@ pub fn load_model_on_all_ranks(
     layout: &ParameterLayout,
     initial: Option<Vec<f32>>,
 ) -> Result<(Vec<f32>, ModelMetadata), Error> {
-    let unsaid = |e: serde_json::Error| Error::Run(format!("metadata cannot be passed on: {e}"));
-    let mut theta = Vec::new();
-    let metadata = team().from_leader(|| {
-        let (parameters, metadata) = load(path.as_ref(), layout, initial)?;
-        theta = parameters;
-        serde_json::to_vec(&metadata).map_err(unsaid)
+    let wrong = |e: serde_json::Error| Error::Run(format!("metadata cannot be passed on: {e}"));
+    let (theta, metadata) = team().broadcast(|| {
+        let (theta, metadata) = load(path.as_ref(), layout, initial)?;
+        Ok::<_, Error>((theta, serde_json::to_vec(&metadata).map_err(wrong)?))
     })?;
-    let bytes = theta.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let bytes = team().from_leader(|| Ok::<_, Error>(bytes))?;
-    let value = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    let theta = bytes.chunks_exact(4).map(value).collect();
-    Ok((theta, serde_json::from_slice(&metadata).map_err(unsaid)?))
+    Ok((theta, serde_json::from_slice(&metadata).map_err(wrong)?))
 }
 
 struct Header {

@@ -193,7 +193,7 @@ pub fn train<'r>(
             }
         }
         let due = last || saved.elapsed().as_secs_f64() >= options.checkpoint_seconds;
-        let words = team.all_say(
+        let words = team.allgather(
             u64::from(stop.load(Ordering::Relaxed)) * STOP
                 + u64::from(team.leads() && due) * SAVE
                 + u64::from(written.is_err()) * FAILED,

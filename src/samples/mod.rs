@@ -21,6 +21,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::files::AtomicFile;
+use crate::parallel::message;
 use crate::system::System;
 
 pub(crate) use spool::{Numbers, Spool};
@@ -35,6 +36,8 @@ pub struct Samples {
     /// U/kT of each sample, +∞ where the potential has no finite value; empty when not known.
     pub energies: Vec<f64>,
 }
+
+message!(Samples { positions, log_weights, energies });
 
 impl Samples {
     /// Number of samples of `system`.

@@ -12,7 +12,7 @@ use super::hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace
 use super::{LogDensity, Proposal, Subspace};
 use crate::engine::LANES;
 use crate::error::EvaluationError;
-use crate::parallel::team;
+use crate::parallel::{message, team};
 use crate::random::{stream, Purpose};
 
 /// The path from the proposal q to g ∝ q^{1−α} p^α:
@@ -109,7 +109,7 @@ impl Annealed {
         for (found, row) in found[own].chunks_exact_mut(count).zip(rows) {
             found.copy_from_slice(&what(row));
         }
-        team.complete(&mut found, place);
+        team.allgather_in_place(&mut found, place);
         found
     }
 }
@@ -147,10 +147,9 @@ impl AnnealedImportanceSampling<'_> {
         let tile = |tile: usize| tile * LANES..((tile + 1) * LANES).min(samples);
         let tiles = samples.div_ceil(LANES);
         let team = team();
-        let (told, joint) = team.map_and_keep(tiles, |index| {
+        let (done, joint) = team.map_and_keep(tiles, |index| {
             let rows = tile(index);
-            let done = self.run_tile(streams.range(rows.start, rows.len()), &steps)?;
-            Ok::<_, EvaluationError>((done.tell(), done.chains.into_position()))
+            self.run_tile(streams.range(rows.start, rows.len()), &steps)
         })?;
 
         let mut out = Annealed {
@@ -171,22 +170,18 @@ impl AnnealedImportanceSampling<'_> {
             effort: [Effort::default(); 2],
         };
         let mut alive = vec![0.0; levels];
-        for (index, told) in told.iter().enumerate() {
-            let mut told = told.as_slice();
-            let rows = tile(index).len();
-            out.log_weights.extend_from_slice(take(&mut told, rows));
-            out.log_q.extend_from_slice(take(&mut told, rows));
-            out.log_p.extend_from_slice(take(&mut told, rows));
-            out.initial_log_q.extend_from_slice(take(&mut told, rows));
-            out.initial_log_p.extend_from_slice(take(&mut told, rows));
-            for (total, alive) in out.acceptance.iter_mut().zip(&mut alive) {
-                let level = take(&mut told, 2);
-                *total += level[0];
-                *alive += level[1];
+        for tile in done {
+            out.log_weights.extend(tile.log_weights);
+            out.log_q.extend(tile.log_densities.0);
+            out.log_p.extend(tile.log_densities.1);
+            out.initial_log_q.extend(tile.initial.0);
+            out.initial_log_p.extend(tile.initial.1);
+            for (level, [probability, count]) in tile.acceptance.into_iter().enumerate() {
+                out.acceptance[level] += probability;
+                alive[level] += count;
             }
-            for total in &mut out.effort {
-                *total += Effort::told(take(&mut told, 3));
-            }
+            out.effort[0] += tile.effort.0;
+            out.effort[1] += tile.effort.1;
         }
         out.zero_weights = out.log_weights.iter().filter(|&&w| w == f64::NEG_INFINITY).count();
         for ((acceptance, alive), step_size) in
@@ -201,11 +196,12 @@ impl AnnealedImportanceSampling<'_> {
         Ok(out)
     }
 
+    /// Anneals a tile of samples; returns their configurations, too.
     fn run_tile(
         &self,
         mut rngs: Vec<ChaCha8Rng>,
         step_sizes: &[f64],
-    ) -> Result<Tile, EvaluationError> {
+    ) -> Result<(Tile, Vec<f64>), EvaluationError> {
         let rows = rngs.len();
         let path = Path { densities: [self.proposal, self.target], subspace: self.subspace };
         let mut joint = vec![0.0; rows * self.subspace.width()];
@@ -215,7 +211,9 @@ impl AnnealedImportanceSampling<'_> {
         let drawing = start.elapsed().as_secs_f64();
 
         let mut chains = Chains::new(&path, joint)?;
-        let initial = [chains.log_density(0).to_vec(), chains.log_density(1).to_vec()];
+        let log_densities =
+            |chains: &Chains| (chains.log_density(0).to_vec(), chains.log_density(1).to_vec());
+        let initial = log_densities(&chains);
         let mut log_weights = vec![0.0; rows];
         let mut acceptance = vec![[0.0; 2]; step_sizes.len()];
         let mut workspace = Workspace::default();
@@ -251,38 +249,30 @@ impl AnnealedImportanceSampling<'_> {
                 }
             }
         }
-        let mut effort = chains.effort();
-        effort[0].seconds += drawing;
-        Ok(Tile { chains, log_weights, initial, acceptance, effort })
+        let [mut proposal, target] = chains.effort();
+        proposal.seconds += drawing;
+        let tile = Tile {
+            log_weights,
+            log_densities: log_densities(&chains),
+            initial,
+            acceptance,
+            effort: (proposal, target),
+        };
+        Ok((tile, chains.into_position()))
     }
 }
 
-/// The next `count` numbers of `told`.
-pub(super) fn take<'a>(told: &mut &'a [f64], count: usize) -> &'a [f64] {
-    let (taken, rest) = told.split_at(count);
-    *told = rest;
-    taken
-}
-
-/// One tile's share of a pass.
+/// What all ranks get of one tile: all but the configurations.
 struct Tile {
-    chains: Chains,
     log_weights: Vec<f64>,
-    initial: [Vec<f64>; 2],
+    /// Log densities of the proposal and of the target at the end.
+    log_densities: (Vec<f64>, Vec<f64>),
+    /// Those of the proposal's draws.
+    initial: (Vec<f64>, Vec<f64>),
     /// For each level the sum of the acceptance probabilities of the samples whose weight is not
     /// zero, and how many they are.
     acceptance: Vec<[f64; 2]>,
-    effort: [Effort; 2],
+    effort: (Effort, Effort),
 }
 
-impl Tile {
-    /// What all ranks are to know: everything but the configurations.
-    fn tell(&self) -> Vec<f64> {
-        let densities = [self.chains.log_density(0), self.chains.log_density(1)];
-        let mut told = [&self.log_weights, densities[0], densities[1]].concat();
-        told.extend(self.initial.iter().flatten());
-        told.extend(self.acceptance.iter().flatten());
-        told.extend(self.effort.iter().flat_map(Effort::tell));
-        told
-    }
-}
+message!(Tile { log_weights, log_densities, initial, acceptance, effort });

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LogDensity, Subspace};
 use crate::error::EvaluationError;
+use crate::parallel::message;
 
 /// What evaluating one density has cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -23,18 +24,7 @@ pub struct Effort {
     pub seconds: f64,
 }
 
-impl Effort {
-    /// As numbers, for other ranks; counts are exact up to 2⁵³.
-    pub fn tell(&self) -> [f64; 3] {
-        [self.evaluations as f64, self.failures as f64, self.seconds]
-    }
-
-    /// From the three numbers of [`tell`](Self::tell).
-    pub fn told(numbers: &[f64]) -> Self {
-        let [evaluations, failures, seconds] = *numbers else { return Self::default() };
-        Self { evaluations: evaluations as u64, failures: failures as u64, seconds }
-    }
-}
+message!(Effort { evaluations, failures, seconds });
 
 impl std::ops::AddAssign for Effort {
     fn add_assign(&mut self, other: Self) {

@@ -14,13 +14,12 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::annealing::take;
 use super::hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace};
 use super::resampling::resample_systematically;
 use super::{AugmentedTarget, Gaussian, LogDensity, Proposal};
 use crate::diagnostics::{effective_sample_size, log_sum_exp, log_z_and_error, mean_and_error};
 use crate::error::Error;
-use crate::parallel::team;
+use crate::parallel::{message, team};
 use crate::potential::Potential;
 use crate::random::{stream, Purpose};
 use crate::samples::Samples;
@@ -144,13 +143,11 @@ pub fn sample_reference(
     let start_scale = starting_scale(&target, options.seed)?;
     let start = Gaussian::new(target.subspace(), start_scale, 1.0)?;
     let path = Path { densities: [&start, &target], subspace: target.subspace() };
-    let told = team().map(POPULATIONS, |index| {
+    let populations = team().map(POPULATIONS, |index| {
         let mut population = Population::draw(&path, &start, options, index as u64)?;
         population.anneal()?;
-        Ok::<_, Error>(population.equilibrate(options.transitions)?.tell())
+        population.equilibrate(options.transitions)
     })?;
-    let size = population_size(options);
-    let populations: Vec<Outcome> = told.iter().map(|told| Outcome::told(told, size)).collect();
 
     let samples = collect_samples(&target, &populations, options);
     let log_zs: Vec<f64> = populations.iter().map(|p| p.log_z).collect();
@@ -240,41 +237,18 @@ struct Outcome {
     effort: Effort,
 }
 
-impl Outcome {
-    /// As numbers, for other ranks.
-    fn tell(&self) -> Vec<f64> {
-        let mut told = vec![
-            self.log_z,
-            self.energy,
-            self.squared_energy,
-            self.virial,
-            self.acceptance,
-            self.step_size,
-            self.temperatures as f64,
-        ];
-        told.extend(self.effort.tell());
-        told.extend(&self.energies);
-        told.extend(&self.samples);
-        told
-    }
-
-    /// From the numbers of [`tell`](Self::tell) of a population of `size` chains.
-    fn told(mut told: &[f64], size: usize) -> Self {
-        let mut next = || take(&mut told, 1)[0];
-        Self {
-            log_z: next(),
-            energy: next(),
-            squared_energy: next(),
-            virial: next(),
-            acceptance: next(),
-            step_size: next(),
-            temperatures: next() as usize,
-            effort: Effort::told(take(&mut told, 3)),
-            energies: take(&mut told, size).to_vec(),
-            samples: told.to_vec(),
-        }
-    }
-}
+message!(Outcome {
+    samples,
+    energies,
+    log_z,
+    energy,
+    squared_energy,
+    virial,
+    acceptance,
+    step_size,
+    temperatures,
+    effort,
+});
 
 /// A population of weighted chains on its way from the Gaussian to exp(−U).
 struct Population<'a> {

@@ -186,7 +186,7 @@ impl ReplayBuffer {
             }
         }
         let counts: Vec<usize> = coming.iter().map(|rows| rows.len() * self.width).collect();
-        let received = team.exchange(&sent, &counts);
+        let received = team.alltoall(&sent, &counts);
         let mut joint = vec![0.0; wanted.len() * self.width];
         for (positions, rows) in coming.iter().zip(&received) {
             for (position, row) in positions.iter().zip(rows.chunks_exact(self.width)) {

@@ -208,21 +208,17 @@ fn log_densities(
 ) -> Result<(Vec<f64>, Vec<f64>, u64), Error> {
     let width = target.width();
     let tiles: Vec<&[f64]> = joint.chunks(LANES * width).collect();
-    let told = team().map(tiles.len(), |tile| {
+    let done = team().map(tiles.len(), |tile| {
         let mut log_p = vec![0.0; tiles[tile].len() / width];
         let mut gradient = vec![0.0; tiles[tile].len()];
         let failures = target.log_density_and_gradient(tiles[tile], &mut log_p, &mut gradient)?;
-        gradient.extend(log_p);
-        gradient.push(failures as f64);
-        Ok::<_, Error>(gradient)
+        Ok::<_, Error>(((log_p, gradient), failures as u64))
     })?;
     let (mut log_p, mut gradient, mut failures) = (Vec::new(), Vec::new(), 0);
-    for (tile, told) in tiles.iter().zip(&told) {
-        let (to_joint, rest) = told.split_at(tile.len());
-        let (densities, failed) = rest.split_at(tile.len() / width);
-        gradient.extend_from_slice(to_joint);
-        log_p.extend_from_slice(densities);
-        failures += failed.iter().sum::<f64>() as u64;
+    for ((densities, to_joint), failed) in done {
+        gradient.extend(to_joint);
+        log_p.extend(densities);
+        failures += failed;
     }
     Ok((log_p, gradient, failures))
 }
@@ -231,11 +227,11 @@ fn log_densities(
 fn slopes(flow: &Flow<f32>, theta: &[f32], joint: &[f64]) -> Result<Vec<f64>, Error> {
     let width = flow.width();
     let tiles: Vec<&[f64]> = joint.chunks(LANES * width).collect();
-    let told = team().map(tiles.len(), |tile| {
+    let slopes = team().map(tiles.len(), |tile| {
         let mut log_q = vec![0.0; tiles[tile].len() / width];
         let mut slope = vec![0.0; tiles[tile].len()];
         flow.log_prob_and_gradient(theta, tiles[tile], &mut log_q, &mut slope);
         Ok::<_, Error>(slope)
     })?;
-    Ok(told.concat())
+    Ok(slopes.concat())
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::LANES;
 use crate::error::{Error, EvaluationError};
 use crate::limits::count;
-use crate::parallel::team;
+use crate::parallel::{message, team};
 use crate::random::{stream, Purpose};
 use crate::sampling::{
     resample_systematically, sample_reference, transition, AnnealedImportanceSampling, Annealing,
@@ -97,6 +97,19 @@ pub struct Visit {
     /// Thread seconds in the flow.
     pub flow_seconds: f64,
 }
+
+/// The same of one tile of them, with counts and the sum of the acceptance probabilities.
+struct Tile {
+    joint: Vec<f64>,
+    log_p: Vec<f64>,
+    acceptance: f64,
+    offered: usize,
+    taken: usize,
+    flow_seconds: f64,
+    effort: Effort,
+}
+
+message!(Tile { joint, log_p, acceptance, offered, taken, flow_seconds, effort });
 
 impl Walkers {
     /// No walkers yet.
@@ -202,7 +215,7 @@ impl Walkers {
         let streams = Streams { seed: problem.seed, purpose: Purpose::Walkers, step };
         let positions = &self.positions;
 
-        let told = team().map(rows.div_ceil(TILE), |tile| {
+        let tiles = team().map(rows.div_ceil(TILE), |tile| {
             let first = tile * TILE;
             let size = TILE.min(rows - first);
             let mut rngs = streams.range(first, size);
@@ -246,24 +259,26 @@ impl Walkers {
                 taken +=
                     propose(&flow, target, rows, &mut rngs, &mut joint, &mut log_p, &mut effort)?;
             }
-            let seconds = start.elapsed().as_secs_f64() - (effort.seconds - before);
-            let counts = [acceptance, offered.len() as f64, taken as f64, seconds];
-            Ok::<_, Error>([&joint, &log_p, &counts[..], &effort.tell()].concat())
+            Ok::<_, Error>(Tile {
+                joint,
+                log_p,
+                acceptance,
+                offered: offered.len(),
+                taken,
+                flow_seconds: start.elapsed().as_secs_f64() - (effort.seconds - before),
+                effort,
+            })
         })?;
 
         let mut visit = Visit::default();
         let (mut offered, mut taken) = (0, 0);
-        for (tile, told) in told.iter().enumerate() {
-            let size = TILE.min(rows - tile * TILE);
-            let (joint, rest) = told.split_at(size * width);
-            let (log_p, rest) = rest.split_at(size);
-            let (counts, effort) = rest.split_at(4);
-            visit.joint.extend_from_slice(joint);
-            visit.log_p.extend_from_slice(log_p);
-            visit.acceptance += counts[0] / rows as f64;
-            (offered, taken) = (offered + counts[1] as u64, taken + counts[2] as u64);
-            visit.flow_seconds += counts[3];
-            visit.effort += Effort::told(effort);
+        for tile in tiles {
+            visit.joint.extend(tile.joint);
+            visit.log_p.extend(tile.log_p);
+            visit.acceptance += tile.acceptance / rows as f64;
+            (offered, taken) = (offered + tile.offered, taken + tile.taken);
+            visit.flow_seconds += tile.flow_seconds;
+            visit.effort += tile.effort;
         }
         visit.flow_acceptance = taken as f64 / offered.max(1) as f64;
         for (row, joint) in visit.joint.chunks_exact(width).enumerate() {

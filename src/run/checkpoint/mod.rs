@@ -102,8 +102,7 @@ impl Checkpoint {
         if team.is_alone() {
             return Ok((checkpoint, damaged));
         }
-        let head = team.from_leader(|| Ok::<_, Error>(head))?;
-        let bytes = team.from_leader(|| Ok::<_, Error>(bytes))?;
+        let (head, bytes) = team.broadcast(|| Ok::<_, Error>((head, bytes)))?;
         let checkpoint = match checkpoint {
             None if !head.is_empty() => {
                 let wrong = |e: serde_json::Error| Error::Data {
