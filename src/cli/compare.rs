@@ -31,8 +31,8 @@ struct Value {
     error: Option<f64>,
 }
 
-/// A column: its name in the CSV, its head in the table, a run's value with its own error, and the text of a
-/// value.
+/// A column: its name in the CSV, its head in the table, a run's value with its own error, and the
+/// text of a value.
 struct Column {
     name: &'static str,
     head: String,
@@ -162,8 +162,8 @@ fn grouped(runs: &[Run]) -> Vec<Vec<&Run>> {
     groups
 }
 
-/// One run's value with its own error; the mean over several with the standard error of the mean. `None` if a
-/// run has none.
+/// One run's value with its own error; the mean over several with the standard error of the mean.
+/// `None` if a run has none.
 fn value(column: &Column, group: &[&Run]) -> Option<Value> {
     if let [run] = group {
         let (mean, error) = (column.of)(run);

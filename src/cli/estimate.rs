@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::config::Registry;
 use crate::error::Error;
-use crate::evaluation::{energies, estimate, Estimates, Observable, Profile};
+use crate::evaluation::{energies, estimate, Estimates, Observable, OtherEnergies, Profile};
 use crate::files::write_atomically;
 use crate::parallel::team;
 use crate::samples::Samples;
@@ -56,8 +56,7 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
         (None, ratio) => Ok(batch.energies.iter().map(|u| u / ratio.unwrap_or(1.0)).collect()),
     };
     let elsewhere = other.is_some() || args.temperature.is_some();
-    let change: Option<&mut dyn FnMut(&Samples) -> _> =
-        if elsewhere { Some(&mut reweigh) } else { None };
+    let change: Option<OtherEnergies<'_>> = if elsewhere { Some(&mut reweigh) } else { None };
     let found = estimate(system, &observables, args.bins.get(), change, batches)?;
     let output = args.output.as_ref().filter(|_| team().leads());
     if let (Some(path), Some(profile)) = (output, found.profiles.first()) {
@@ -104,8 +103,8 @@ fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Err
         (Some(_), Some(path)) => say!("pair_distances in {}", path.display())?,
         (Some(profile), None) => {
             say!("pair_distances: r, density")?;
-            let seen = |row: &(f64, f64, f64)| row.1 > 0.0;
-            rows(profile).filter(seen).try_for_each(|(r, density, error)| {
+            let is_visited = |row: &(f64, f64, f64)| row.1 > 0.0;
+            rows(profile).filter(is_visited).try_for_each(|(r, density, error)| {
                 say!("{r:>10.4}  {density:.4} ± {error:.4}{mark}")
             })?;
         }

@@ -15,8 +15,8 @@ use super::evaluate::{open, Trained};
 use super::output::{say, warn};
 use super::train::evaluation_options;
 
-/// Samples in memory at a time. Not more for more ranks: what is drawn and estimated does not depend on their
-/// number.
+/// Samples in memory at a time. Not more for more ranks: what is drawn and estimated does not
+/// depend on their number.
 const BATCH: usize = 16_384;
 
 pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
@@ -40,7 +40,9 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     let mut resampled = resample(&args.output, system, places, offset, batches)?;
     write_samples_of(&args.output, system, &labels, places, &mut resampled)?;
     let distinct = resampled.distinct();
-    say!("{places} equally weighted samples in {place}, {distinct} of them different, out of {drawn}")?;
+    say!(
+        "{places} equally weighted samples in {place}, {distinct} of them different, out of {drawn}"
+    )?;
     if 2 * distinct < places {
         warn("most are copies: draw more by -n, refine by --ais, or resample fewer");
     }

@@ -1,4 +1,5 @@
-//! How far two configurations are apart when turning them and renaming alike particles costs nothing.
+//! How far two configurations are apart when turning them and renaming alike particles costs
+//! nothing.
 
 use super::assignment::Assignment;
 use crate::random::{stream, Purpose};
@@ -40,7 +41,8 @@ pub struct Aligner {
 }
 
 impl Aligner {
-    /// An aligner that tries `starts` rotations, the same for every pair, besides the pairing by radius.
+    /// An aligner that tries `starts` rotations, the same for every pair, besides the pairing by
+    /// radius.
     pub fn new(symmetries: Symmetries<'_>, starts: usize) -> Self {
         let Symmetries { system, species, reflections } = symmetries;
         let (n, d) = (system.particles(), system.dimension());
@@ -69,13 +71,13 @@ impl Aligner {
         }
     }
 
-    /// min |x − R P y|² over rotations R (and reflections) and permutations P within species, for `x`
-    /// and `y` ([particles, dimension]) with zero centre of mass.
+    /// min |x − R P y|² over rotations R (and reflections) and permutations P within species, for
+    /// `x` and `y` ([particles, dimension]) with zero centre of mass.
     ///
-    /// Assignment of particles for a given R and the best R for a given assignment (Kabsch, Acta Cryst. A
-    /// 32 (1976)) in turns, from the pairing of particles in the order of their radius and from the
-    /// start rotations. The result is the least of these local minima: 0 for a turned and permuted copy,
-    /// otherwise an upper bound.
+    /// Assignment of particles for a given R and the best R for a given assignment (Kabsch, Acta
+    /// Cryst. A 32 (1976)) in turns, from the pairing of particles in the order of their radius and
+    /// from the start rotations. The result is the least of these local minima: 0 for a turned and
+    /// permuted copy, otherwise an upper bound.
     pub fn squared_distance(&mut self, x: &[f64], y: &[f64]) -> f64 {
         self.pair_by_radius(x, y);
         let first = self.rotation(x, y);
@@ -194,9 +196,9 @@ fn planar_rotation(s: &Matrix, reflections: bool) -> Matrix {
     }
 }
 
-/// The orthogonal R in space that maximises tr(R S), S = Σ y xᵀ, by unit quaternions (Horn, J. Opt. Soc. Am. A
-/// 4 (1987)): tr(R(q) S) = qᵀ N q. The smallest eigenvalue of N is the largest of −N, which belongs to the
-/// mirror image −y.
+/// The orthogonal R in space that maximises tr(R S), S = Σ y xᵀ, by unit quaternions (Horn, J. Opt.
+/// Soc. Am. A 4 (1987)): tr(R(q) S) = qᵀ N q. The smallest eigenvalue of N is the largest of −N,
+/// which belongs to the mirror image −y.
 fn spatial_rotation(s: &Matrix, reflections: bool) -> Matrix {
     let [[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]] = *s;
     let n = [

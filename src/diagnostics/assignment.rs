@@ -1,8 +1,8 @@
 //! The assignment problem: the one-to-one pairing of two sets that costs least.
 //!
-//! Written here, since distances of sets solve millions of problems of a dozen items and then one of thousands:
-//! of the crates, pathfinding 4.16 took two to four times as long for the small ones, lapjv 0.3 (on ndarray) as
-//! long for these and four times as long for 1000 items.
+//! Written here, since distances of sets solve millions of problems of a dozen items and then one
+//! of thousands: of the crates, pathfinding 4.16 took two to four times as long for the small ones,
+//! lapjv 0.3 (on ndarray) as long for these and four times as long for 1000 items.
 
 /// Solves assignment problems of any size one after the other, in the same memory.
 #[derive(Debug, Clone, Default)]
@@ -22,8 +22,9 @@ pub(super) struct Assignment {
 impl Assignment {
     /// The row that each column gets, such that the sum of `cost` ([size, size], finite) is least.
     ///
-    /// Rows that find no free column at the first prices join along the shortest augmenting path in reduced costs, found by Dijkstra's
-    /// algorithm; time of order size³ (Jonker & Volgenant, Computing 38 (1987)).
+    /// Rows that find no free column at the first prices join along the shortest augmenting path in
+    /// reduced costs, found by Dijkstra's algorithm; time of order size³ (Jonker & Volgenant,
+    /// Computing 38 (1987)).
     pub(super) fn solve(&mut self, size: usize, cost: &[f64]) -> &[usize] {
         const NONE: usize = usize::MAX;
         let start = size;

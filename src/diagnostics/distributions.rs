@@ -17,8 +17,8 @@ pub struct Histogram {
 
 /// Histogram of `values` over `range`, weighted by exp(`log_weights`) if given.
 ///
-/// The density is that of the whole distribution: what lies outside of the range counts in the total.
-/// Two histograms can therefore be compared whatever their range.
+/// The density is that of the whole distribution: what lies outside of the range counts in the
+/// total. Two histograms can therefore be compared whatever their range.
 pub fn histogram(
     values: &[f64],
     log_weights: Option<&[f64]>,
@@ -89,8 +89,9 @@ pub fn energy_wasserstein(first: &[f64], second: &[f64]) -> f64 {
     (sum / (n as f64 * m as f64)).sqrt()
 }
 
-/// Total variation distance of two samples of a real number, ½ Σ|p − q| over 200 bins of equal width that
-/// span `reference`, all that lies beyond being one more bin. Between 0 and 1; not a number if one is empty.
+/// Total variation distance of two samples of a real number, ½ Σ|p − q| over 200 bins of equal
+/// width that span `reference`, all that lies beyond being one more bin. Between 0 and 1; not a
+/// number if one is empty.
 pub fn total_variation(values: &[f64], reference: &[f64]) -> f64 {
     const BINS: usize = 200;
     let (low, high) = reference
@@ -111,15 +112,16 @@ pub fn total_variation(values: &[f64], reference: &[f64]) -> f64 {
     0.5 * pairs.map(|(p, q)| (p - q).abs()).sum::<f64>()
 }
 
-/// Wasserstein-2 distance of two sets of as many configurations, `first` and `second` ([samples, particles,
-/// dimension], zero centre of mass): √(min over pairings of the mean squared distance), the distance of two
-/// configurations being the one after alignment ([`Aligner::squared_distance`]).
+/// Wasserstein-2 distance of two sets of as many configurations, `first` and `second` ([samples,
+/// particles, dimension], zero centre of mass): √(min over pairings of the mean squared distance),
+/// the distance of two configurations being the one after alignment
+/// ([`Aligner::squared_distance`]).
 ///
-/// All pairs are aligned from the pairing by radius, and the `REFINED` nearest of each configuration from
-/// `STARTS` rotations more; the pairing of the sets is then exact. The result is an upper bound. It has a
-/// positive floor for finite sets of one distribution, which falls slowly with their size: compare with that
-/// of two independent sets of the same size. Not a number if sizes differ, a set is empty or a
-/// coordinate is not finite.
+/// All pairs are aligned from the pairing by radius, and the `REFINED` nearest of each
+/// configuration from `STARTS` rotations more; the pairing of the sets is then exact. The result is
+/// an upper bound. It has a positive floor for finite sets of one distribution, which falls slowly
+/// with their size: compare with that of two independent sets of the same size. Not a number if
+/// sizes differ, a set is empty or a coordinate is not finite.
 pub fn geometric_wasserstein(symmetries: Symmetries<'_>, first: &[f64], second: &[f64]) -> f64 {
     const STARTS: usize = 16;
     const REFINED: usize = 8;

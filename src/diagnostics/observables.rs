@@ -1,12 +1,12 @@
 //! Averages over a target from weighted samples, with their standard errors.
 //!
-//! All are ratios of sums over independent samples; the errors are those of the delta method, √(Σ wᵢ² hᵢ²)/Σw with
-//! the influence hᵢ of a sample (Owen, Monte Carlo theory, 2013, ch. 9).
+//! All are ratios of sums over independent samples; the errors are those of the delta method, √(Σ
+//! wᵢ² hᵢ²)/Σw with the influence hᵢ of a sample (Owen, Monte Carlo theory, 2013, ch. 9).
 
 use super::weights::{log_sum_exp, reweighted_mean};
 
-/// Variance Σw(f − f̄)²/Σw and its standard error; of U/kT it is the configurational heat capacity in
-/// units of k. Samples of weight zero do not count, whatever their value.
+/// Variance Σw(f − f̄)²/Σw and its standard error; of U/kT it is the configurational heat capacity
+/// in units of k. Samples of weight zero do not count, whatever their value.
 ///
 /// The influence of a sample on a variance V is (f − f̄)² − V: that of the mean vanishes.
 pub fn reweighted_variance(log_weights: &[f64], values: &[f64]) -> (f64, f64) {
@@ -17,8 +17,8 @@ pub fn reweighted_variance(log_weights: &[f64], values: &[f64]) -> (f64, f64) {
 
 /// −ln(Z_B/Z_A), the free energy of B over that of A in units of kT, and its standard error.
 ///
-/// `log_weights` are those of samples towards A, and `changes` are log p_B − log p_A of each, such as
-/// U_A/kT_A − U_B/kT_B, −∞ where B has no density.
+/// `log_weights` are those of samples towards A, and `changes` are log p_B − log p_A of each, such
+/// as U_A/kT_A − U_B/kT_B, −∞ where B has no density.
 pub fn free_energy_difference(log_weights: &[f64], changes: &[f64]) -> (f64, f64) {
     let towards_b = reweighted(log_weights, changes);
     let (total_a, total_b) = (log_sum_exp(log_weights), log_sum_exp(&towards_b));

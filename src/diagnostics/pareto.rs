@@ -6,8 +6,8 @@ use super::weights::largest_weight_share;
 ///
 /// Under about 0.7 the weights have moments enough for importance sampling to converge; over 1 they
 /// have no mean. ∞ if the tail is too short to tell. Generalised Pareto fit by Zhang & Stephens,
-/// Technometrics 51 (2009), with the weak prior and the tail length of Vehtari, Simpson, Gelman, Yao
-/// & Gabry, arXiv:1507.02646.
+/// Technometrics 51 (2009), with the weak prior and the tail length of Vehtari, Simpson, Gelman,
+/// Yao & Gabry, arXiv:1507.02646.
 pub fn pareto_k(log_weights: &[f64]) -> f64 {
     let mut sorted: Vec<f64> = log_weights.iter().copied().filter(|w| !w.is_nan()).collect();
     sorted.sort_by(f64::total_cmp);
@@ -29,8 +29,8 @@ pub fn pareto_k(log_weights: &[f64]) -> f64 {
     generalised_pareto_shape(&exceedances)
 }
 
-/// Whether the effective sample size and the averages by these weights rest on few samples: there is
-/// no weight at all, the largest has over 5 % of their sum or over a fifth of the sum of their
+/// Whether the effective sample size and the averages by these weights rest on few samples: there
+/// is no weight at all, the largest has over 5 % of their sum or over a fifth of the sum of their
 /// squares, or the tail is too heavy to have a variance (k̂ > 0.7).
 ///
 /// The squares are what an effective sample size is made of: without that one sample it would be a

@@ -44,10 +44,11 @@ pub fn effective_sample_size(log_weights: &[f64]) -> EffectiveSampleSize {
     EffectiveSampleSize::new(log_count.exp() / log_weights.len() as f64, log_weights.len())
 }
 
-/// 1 / (mean(w) · mean(1/w)) over samples of the target, w = p/q: the forward effective sample size.
+/// 1 / (mean(w) · mean(1/w)) over samples of the target, w = p/q: the forward effective sample
+/// size.
 ///
-/// It falls when q misses parts of p, which the reverse one cannot see; 0 if some sample of p has no
-/// density under q or the other way round.
+/// It falls when q misses parts of p, which the reverse one cannot see; 0 if some sample of p has
+/// no density under q or the other way round.
 pub fn forward_effective_sample_size(log_weights: &[f64]) -> EffectiveSampleSize {
     if log_weights.iter().any(|w| !w.is_finite()) {
         return EffectiveSampleSize::new(0.0, log_weights.len());
@@ -75,8 +76,8 @@ pub fn log_z_and_error(log_weights: &[f64]) -> (f64, f64) {
 
 /// Mean negative log-likelihood of data points and its standard error over them.
 ///
-/// `log_ratios` is [points, draws], log q(x, a_k) − log π(a_k | x) for draws a_k ~ π(· | x);
-/// log q(x) is estimated by their log-mean-exp, which is biased low (the result is high) by an amount
+/// `log_ratios` is [points, draws], log q(x, a_k) − log π(a_k | x) for draws a_k ~ π(· | x); log
+/// q(x) is estimated by their log-mean-exp, which is biased low (the result is high) by an amount
 /// that falls with the number of draws.
 ///
 /// # Panics

@@ -1,5 +1,5 @@
-//! How far the samples of a flow are from those of the target, beside how far two sets of the target's
-//! own samples are apart.
+//! How far the samples of a flow are from those of the target, beside how far two sets of the
+//! target's own samples are apart.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,8 @@ use crate::samples::Samples;
 use crate::sampling::resample_systematically;
 use crate::train::Problem;
 
-/// Distances of sets of N samples from N reference samples; they mean nothing without the floor beside them.
+/// Distances of sets of N samples from N reference samples; they mean nothing without the floor
+/// beside them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Distances {
     /// N, the size of every set.
@@ -42,8 +43,8 @@ pub struct SetDistances {
     pub distance_tv: Option<f64>,
 }
 
-/// Distances of at most `wanted` samples of each kind from as many of `reference`, of which as many again
-/// give the floor. `None` for fewer than two reference samples.
+/// Distances of at most `wanted` samples of each kind from as many of `reference`, of which as many
+/// again give the floor. `None` for fewer than two reference samples.
 ///
 /// # Errors
 /// [`Error::Evaluation`] if the potential fails for good.

@@ -13,9 +13,9 @@ use crate::train::Problem;
 /// Samples of a task.
 const PART: usize = 64;
 
-/// Draws `count` samples of a flow with their energies and joint log weights,
-/// log p(x) π(a|x) − log q(x, a), which are −∞ where the energy is not finite. `first` is the number
-/// of the first one: sample i uses the stream (seed, purpose, step, i), however a job is divided.
+/// Draws `count` samples of a flow with their energies and joint log weights, log p(x) π(a|x) − log
+/// q(x, a), which are −∞ where the energy is not finite. `first` is the number of the first one:
+/// sample i uses the stream (seed, purpose, step, i), however a job is divided.
 ///
 /// # Errors
 /// [`Error::Evaluation`] if the potential fails for good.
@@ -102,8 +102,8 @@ pub(super) mod first_stream {
     pub const LIKELIHOOD: u64 = 3 << 40;
 }
 
-/// log q(x, a_k) − log π(a_k|x), [samples, draws], for draws a_k ~ π(a|x): their mean exponential is q(x).
-/// `streams` are the step and the number of the first sample's stream.
+/// log q(x, a_k) − log π(a_k|x), [samples, draws], for draws a_k ~ π(a|x): their mean exponential
+/// is q(x). `streams` are the step and the number of the first sample's stream.
 pub(super) fn density_ratios(
     problem: &Problem,
     theta: &[f32],

@@ -1,6 +1,6 @@
-//! Averages over the target of a trained flow, or over another one, from a stream of weighted samples.
+//! Averages over the target of a trained flow, or over another one, from a stream of weighted
+//! samples.
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::observable::{formula_values, radii_of_gyration, Observable};
@@ -9,7 +9,7 @@ use crate::diagnostics::{
     reweighted_mean, reweighted_variance, WeightedHistogram,
 };
 use crate::error::Error;
-use crate::potential::{Formula, Potential};
+use crate::potential::Formula;
 use crate::samples::Samples;
 use crate::system::System;
 
@@ -22,7 +22,7 @@ pub struct Average {
     pub mean: f64,
     /// Its standard error.
     pub error: f64,
-    /// Samples where the observable has no number; they are left out.
+    /// Samples where the observable is not a number; they are left out.
     pub undefined: usize,
 }
 
@@ -65,20 +65,21 @@ pub struct Estimates {
     pub free_energy: Option<FreeEnergy>,
 }
 
-/// Estimates `observables` over exp(−U) from weighted `batches` of samples of it, or over exp(−U_other)
-/// where `other` gives that energy for a batch of positions and their energies U. What is kept of a
-/// sample are its weight and a number for each observable.
+/// Energies over another density for a batch of samples.
+pub type OtherEnergies<'a> = &'a mut dyn FnMut(&Samples) -> Result<Vec<f64>, Error>;
+
+/// Estimates `observables` over exp(−U) from weighted `batches` of samples of it, or over
+/// exp(−U_other) where `other` gives that energy for a batch. What is kept of a sample are its weight
+/// and a number for each observable.
 ///
 /// # Errors
-/// The first error of a batch; [`Error::Parameter`] for an observable that makes no sense;
+/// The first error of a batch; [`Error::Parameter`] for a formula that cannot be evaluated;
 /// [`Error::Run`] when no sample has a weight.
-// The closure is called once a batch; a name for its type would say no more.
-#[allow(clippy::type_complexity)]
 pub fn estimate(
     system: System,
     observables: &[Observable],
     bins: usize,
-    mut other: Option<&mut dyn FnMut(&Samples) -> Result<Vec<f64>, Error>>,
+    mut other: Option<OtherEnergies<'_>>,
     batches: impl IntoIterator<Item = Result<Samples, Error>>,
 ) -> Result<Estimates, Error> {
     let formulas: Vec<Option<Formula>> =
@@ -87,48 +88,31 @@ pub fn estimate(
     let (mut trained_weights, mut changes, mut log_weights) = (vec![], vec![], vec![]);
     let mut distances: Option<WeightedHistogram> = None;
     for batch in batches {
-        let batch = batch?;
-        let mut weights = batch.log_weights.clone();
-        let mut energies = batch.energies.clone();
+        let mut batch = batch?;
         if let Some(other) = &mut other {
-            energies = other(&batch)?;
+            let energies = other(&batch)?;
             let change: Vec<f64> =
                 batch.energies.iter().zip(&energies).map(|(u, other)| u - other).collect();
-            weights = reweighted(&batch.log_weights, &change);
-            trained_weights.extend_from_slice(&batch.log_weights);
+            let weights = reweighted(&batch.log_weights, &change);
+            trained_weights.append(&mut batch.log_weights);
             changes.extend(change);
+            (batch.log_weights, batch.energies) = (weights, energies);
         }
         for ((observable, formula), values) in observables.iter().zip(&formulas).zip(&mut values) {
-            match (observable, formula) {
-                (Observable::Energy | Observable::HeatCapacity, _) => values.extend(&energies),
-                (Observable::RadiusOfGyration, _) => {
+            match observable {
+                Observable::Energy | Observable::HeatCapacity => values.extend(&batch.energies),
+                Observable::RadiusOfGyration => {
                     values.extend(radii_of_gyration(system, &batch.positions));
                 }
-                (_, Some(formula)) => {
-                    let part = 256 * formula.system().coordinates();
-                    let parts: Vec<Vec<f64>> = batch
-                        .positions
-                        .par_chunks(part)
-                        .map(|x| formula_values(formula, x))
-                        .collect::<Result<_, _>>()?;
-                    values.extend(parts.concat());
-                }
-                (_, None) => {
-                    let all = pair_distances(system, &batch.positions);
-                    let histogram = distances.get_or_insert_with(|| {
-                        // A tenth beyond the largest of the first batch.
-                        let largest = all.iter().copied().filter(|r| r.is_finite());
-                        let largest = largest.fold(0.0, f64::max).max(f64::MIN_POSITIVE);
-                        WeightedHistogram::new([0.0, 1.1 * largest], bins)
-                    });
-                    let pairs = system.particles() * (system.particles() - 1) / 2;
-                    for (weight, row) in weights.iter().zip(all.chunks_exact(pairs)) {
-                        histogram.add(*weight, row);
+                Observable::PairDistances => add_distances(&mut distances, system, bins, &batch),
+                Observable::Pair(_) | Observable::External(_) => {
+                    if let Some(formula) = formula {
+                        values.extend(formula_values(formula, &batch.positions)?);
                     }
                 }
             }
         }
-        log_weights.extend(weights);
+        log_weights.append(&mut batch.log_weights);
     }
     let effective = effective_sample_size(&log_weights);
     if effective.count == 0.0 {
@@ -138,37 +122,59 @@ pub fn estimate(
                 .into(),
         ));
     }
-    let mut estimates = Estimates {
+    let free_energy = other.map(|_| {
+        let (difference, error) = free_energy_difference(&trained_weights, &changes);
+        FreeEnergy { difference, error }
+    });
+    let (mut averages, mut profiles) = (Vec::new(), Vec::new());
+    for (observable, values) in observables.iter().zip(values) {
+        match observable {
+            Observable::PairDistances => profiles.push(profile(observable, distances.as_ref())),
+            _ => averages.push(average(observable, &log_weights, &values)),
+        }
+    }
+    Ok(Estimates {
         samples: log_weights.len(),
         effective_samples: effective.count,
         rests_on_few_samples: rests_on_few(&log_weights),
-        averages: Vec::new(),
-        profiles: Vec::new(),
-        free_energy: None,
-    };
-    if other.is_some() {
-        let (difference, error) = free_energy_difference(&trained_weights, &changes);
-        estimates.free_energy = Some(FreeEnergy { difference, error });
-    }
-    for (observable, values) in observables.iter().zip(values) {
-        let name = observable.name();
-        if *observable == Observable::PairDistances {
-            let rows = distances.as_ref().map(WeightedHistogram::bins).unwrap_or_default();
-            estimates.profiles.push(Profile {
-                observable: name,
-                r: rows.iter().map(|row| row.0).collect(),
-                density: rows.iter().map(|row| row.1).collect(),
-                error: rows.iter().map(|row| row.2).collect(),
-            });
-            continue;
-        }
-        estimates.averages.push(average(observable, name, &log_weights, &values));
-    }
-    Ok(estimates)
+        averages,
+        profiles,
+        free_energy,
+    })
 }
 
-fn average(observable: &Observable, name: String, log_weights: &[f64], values: &[f64]) -> Average {
-    // A sample that weighs something and has no value, such as 1/r at an overlap.
+/// Counts the pair distances of a batch in, over a range that the first batch decides.
+fn add_distances(
+    histogram: &mut Option<WeightedHistogram>,
+    system: System,
+    bins: usize,
+    batch: &Samples,
+) {
+    let all = pair_distances(system, &batch.positions);
+    let histogram = histogram.get_or_insert_with(|| {
+        // A tenth beyond the largest.
+        let largest = all.iter().copied().filter(|r| r.is_finite());
+        let largest = largest.fold(0.0, f64::max).max(f64::MIN_POSITIVE);
+        WeightedHistogram::new([0.0, 1.1 * largest], bins)
+    });
+    let pairs = system.particles() * (system.particles() - 1) / 2;
+    for (weight, row) in batch.log_weights.iter().zip(all.chunks_exact(pairs)) {
+        histogram.add(*weight, row);
+    }
+}
+
+fn profile(observable: &Observable, histogram: Option<&WeightedHistogram>) -> Profile {
+    let rows = histogram.map(WeightedHistogram::bins).unwrap_or_default();
+    Profile {
+        observable: observable.name(),
+        r: rows.iter().map(|row| row.0).collect(),
+        density: rows.iter().map(|row| row.1).collect(),
+        error: rows.iter().map(|row| row.2).collect(),
+    }
+}
+
+fn average(observable: &Observable, log_weights: &[f64], values: &[f64]) -> Average {
+    // A sample with a weight and without a value, such as 1/r at an overlap.
     let is_undefined = |(w, v): &(&f64, &f64)| **w > f64::NEG_INFINITY && !v.is_finite();
     let undefined = log_weights.iter().zip(values).filter(is_undefined).count();
     let defined: (Vec<f64>, Vec<f64>) =
@@ -178,5 +184,5 @@ fn average(observable: &Observable, name: String, log_weights: &[f64], values: &
         Observable::HeatCapacity => reweighted_variance(log_weights, values),
         _ => reweighted_mean(log_weights, values),
     };
-    Average { observable: name, mean, error, undefined }
+    Average { observable: observable.name(), mean, error, undefined }
 }

@@ -37,8 +37,8 @@ pub struct EvaluationOptions {
 }
 
 /// Evaluates the flow with parameters `theta`; `reference` are unbiased samples of the target,
-/// [samples, particles, dimension], with zero centre of mass. Cost and time of the training are left
-/// at zero for the caller.
+/// [samples, particles, dimension], with zero centre of mass. Cost and time of the training are
+/// left at zero for the caller.
 ///
 /// # Errors
 /// [`Error::Evaluation`] if the potential fails for good.

@@ -211,12 +211,14 @@ figures! {
         decimals: Some(2),
         samples: Some(("forward_samples", |e| e.reference_samples)),
     }
-    marginal_reverse_ess, MarginalReverseEss: "Reverse effective sample size of weights on x alone." {
+    marginal_reverse_ess, MarginalReverseEss:
+    "Reverse effective sample size of weights on x alone." {
         label: "  on x alone, reverse",
         unit: Unit::Fraction,
         line: Some(|e| copies_averaged_out(e, e.samples)),
     }
-    marginal_forward_ess, MarginalForwardEss: "Forward effective sample size of weights on x alone." {
+    marginal_forward_ess, MarginalForwardEss:
+    "Forward effective sample size of weights on x alone." {
         label: "  on x alone, forward",
         unit: Unit::Fraction,
         line: Some(|e| copies_averaged_out(e, e.reference_samples)),

@@ -11,7 +11,7 @@ mod observable;
 pub use anneal::AnnealedDraws;
 pub use distances::{Distances, SetDistances};
 pub use draw::{draw_weighted, energies};
-pub use estimate::{estimate, Average, Estimates, FreeEnergy, Profile};
+pub use estimate::{estimate, Average, Estimates, FreeEnergy, OtherEnergies, Profile};
 pub use evaluate::{evaluate, likelihood, EvaluationOptions};
 pub use figures::{Evaluation, Facts, Figure, Level, Unit};
 pub use observable::Observable;

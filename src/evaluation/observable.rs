@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use rayon::prelude::*;
+
 use crate::error::{suggest, Error};
 use crate::potential::{Formula, FormulaParameters, Particles, PerSpecies, Potential};
 use crate::system::System;
@@ -54,7 +56,7 @@ impl FromStr for Observable {
 }
 
 impl Observable {
-    /// What calls it so.
+    /// Its name, which [`FromStr`] reads.
     pub fn name(&self) -> String {
         match self {
             Self::Energy => "energy".into(),
@@ -112,11 +114,16 @@ pub(super) fn radii_of_gyration(system: System, x: &[f64]) -> Vec<f64> {
     x.chunks_exact(system.coordinates()).map(radius).collect()
 }
 
-/// The value of `formula` for each configuration of `x`; not a number where it has none.
+/// The value of `formula` for each configuration of `x`; not a number (NaN) where it has none.
 pub(super) fn formula_values(formula: &Formula, x: &[f64]) -> Result<Vec<f64>, Error> {
+    const PART: usize = 256;
     let coordinates = formula.system().coordinates();
-    let mut gradients = vec![0.0; x.len()];
     let mut values = vec![0.0; x.len() / coordinates];
-    formula.energies_and_gradients(x, &mut values, &mut gradients)?;
+    x.par_chunks(PART * coordinates).zip(values.par_chunks_mut(PART)).try_for_each(
+        |(x, values)| {
+            let mut gradients = vec![0.0; x.len()];
+            formula.energies_and_gradients(x, values, &mut gradients).map(|_| ())
+        },
+    )?;
     Ok(values)
 }

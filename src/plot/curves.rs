@@ -87,9 +87,9 @@ fn abscissas(rows: &[MetricsRow]) -> [Abscissa; 3] {
     ]
 }
 
-/// Reverse (solid) and forward (dashed) effective sample size of several runs against training steps, training
-/// time and energy evaluations. Runs of the same name are seeds of one recipe: their median, in a band from the
-/// least to the largest.
+/// Reverse (solid) and forward (dashed) effective sample size of several runs against training
+/// steps, training time and energy evaluations. Runs of the same name are seeds of one recipe:
+/// their median, in a band from the least to the largest.
 ///
 /// # Errors
 /// [`Error::Write`]; [`Error::Run`] when the drawing itself fails.
@@ -130,7 +130,8 @@ pub fn comparison_figure(
     save(&Sheet { title: title.to_string(), note, panels }, path.as_ref())
 }
 
-/// The curve of a recipe; of several seeds the median at the steps that all have evaluated, in its band.
+/// The curve of a recipe; of several seeds the median at the steps that all have evaluated, in its
+/// band.
 fn seed_curves(
     label: &str,
     (color, stroke): (Color, Stroke),

@@ -50,12 +50,12 @@ pub fn distribution_figure(
     )
 }
 
-/// Outlines of an observable's histograms over one range with one set of bins: (value, density). What has no
-/// finite value has no points.
+/// Outlines of an observable's histograms over one range with one set of bins: (value, density).
+/// What has no finite value has no points.
 #[derive(Debug, Clone)]
 pub struct Outlines {
-    /// The axis: the bulk of the reweighted and of the reference values, and the flow's as far as they do not
-    /// squash those.
+    /// The axis: the bulk of the reweighted and of the reference values, and the flow's as far as
+    /// they do not squash those.
     pub range: (f64, f64),
     /// The shares outside the range: reference, flow, flow reweighted.
     pub beyond: [f64; 3],

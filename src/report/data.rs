@@ -103,7 +103,8 @@ pub struct Pictures {
     energy: Picture,
     distance: Picture,
     log_weight: Vec<[Short; 2]>,
-    /// Configurations of the flow, drawn by weight, and of the reference: [samples, particles · dimension].
+    /// Configurations of the flow, drawn by weight, and of the reference: [samples, particles ·
+    /// dimension].
     drawn: Vec<Vec<Short>>,
     reference: Vec<Vec<Short>>,
 }
@@ -115,7 +116,7 @@ impl RunReport {
     /// The run in `folder` as it is now; `samples` of the flow and of the target make the pictures.
     ///
     /// # Errors
-    /// Those of reading `metrics.csv` and `evaluation.json`. A run without an evaluation is no error.
+    /// Those of reading `metrics.csv` and `evaluation.json`, which a new run may not have yet.
     pub fn read(
         folder: &RunFolder,
         facts: Facts,

@@ -1,7 +1,7 @@
 //! The page over HTTP while a training goes on: `/` is the page, `/data.json` its numbers.
 //!
-//! One thread answers one request at a time, GET and HEAD alone; nothing that a client sends changes
-//! anything. Whoever is slow or sends too much is cut off, and the training never waits.
+//! One thread answers one request at a time, GET and HEAD alone; nothing that a client sends
+//! changes anything. A client that is slow or sends too much is cut off, and the training never waits.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -41,9 +41,9 @@ pub fn serve(
         .spawn(move || {
             for stream in listener.incoming() {
                 match stream {
-                    // A client that goes away in between is no fault.
+                    // A client may go away in between.
                     Ok(stream) => drop(answer(stream, address, &report)),
-                    // Out of file descriptors, say: not to be asked again at once.
+                    // Such as out of file descriptors: wait before the next try.
                     Err(_) => std::thread::sleep(Duration::from_millis(100)),
                 }
             }
@@ -83,7 +83,8 @@ fn respond(
     if !["GET", "HEAD"].contains(&method) {
         return text("405 Method Not Allowed", "only GET and HEAD");
     }
-    // A page elsewhere whose name is made to point at this machine must not read what is served to it alone.
+    // A page elsewhere whose name is made to point at this machine must not read what is served to
+    // it alone.
     let host = lines
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("host"))
@@ -143,8 +144,8 @@ fn send(
     let length = body.len();
     write!(
         stream,
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nCache-Control: no-store\r\n\
-         X-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'; \
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
+         Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'; \
          style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
          frame-ancestors 'none'\r\nConnection: close\r\n\r\n"
     )?;

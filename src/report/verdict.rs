@@ -73,8 +73,8 @@ fn sentences(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
     let n = evaluation.samples;
     let reverse = evaluation.reverse_ess;
     let mut say = vec![format!(
-        "{n} weighted samples of the flow are worth about {:.0} independent ones of the target: the \
-         reverse effective sample size is {}.",
+        "{n} weighted samples of the flow are worth about {:.0} independent ones of the target: \
+         the reverse effective sample size is {}.",
         reverse * n as f64,
         percent(reverse)
     )];
@@ -82,8 +82,8 @@ fn sentences(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
         Some(known) => {
             let sigmas = (evaluation.log_z - known).abs() / evaluation.log_z_error.max(1e-300);
             format!(
-                "log Z = {:.4} ± {:.4}; an independent calculation gave {known:.3}, {sigmas:.1} standard \
-                 errors away.",
+                "log Z = {:.4} ± {:.4}; an independent calculation gave {known:.3}, {sigmas:.1} \
+                 standard errors away.",
                 evaluation.log_z, evaluation.log_z_error
             )
         }
@@ -93,22 +93,23 @@ fn sentences(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
         let m = evaluation.reference_samples;
         say.push(if forward < 0.5 * reverse {
             format!(
-                "The forward effective sample size, {} of {m} reference samples, is far below the reverse \
-                 one: the flow is too thin where some of the target's samples are. Averages over what it \
-                 draws may miss those; anneal the samples, or train by FAB.",
+                "The forward effective sample size, {} of {m} reference samples, is far below the \
+                 reverse one: the flow has too little density where some of the target's samples \
+                 are. Averages over what it draws may miss those; anneal the samples, or train by \
+                 FAB.",
                 percent(forward)
             )
         } else {
             format!(
-                "Forward and reverse agree ({} of {m} reference samples): nothing that the reference \
-                 knows is missing from the flow.",
+                "Forward and reverse agree ({} of {m} reference samples): nothing that is in the \
+                 reference samples is missing from the flow.",
                 percent(forward)
             )
         });
     } else {
         say.push(
-            "There are no reference samples: a part of the target that the flow never visits would not \
-             show in these figures."
+            "There are no reference samples: a part of the target that the flow never visits would \
+             not show in these figures."
                 .to_string(),
         );
     }
@@ -121,12 +122,12 @@ fn sentences(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
     }
     match evaluation.pareto_k {
         Some(k) if k > 0.7 => say.push(format!(
-            "The weights have a heavy tail (Pareto k = {k:.2}, above 0.7): their mean and spread are not \
-             to be relied on, however many samples are drawn."
+            "The weights have a heavy tail (Pareto k = {k:.2}, above 0.7): their mean and spread \
+             cannot be relied on, however many samples are drawn."
         )),
         Some(k) if k > 0.5 => say.push(format!(
-            "The weights' tail is long (Pareto k = {k:.2}): errors shrink more slowly than with the \
-             square root of the number of samples."
+            "The weights' tail is long (Pareto k = {k:.2}): errors shrink more slowly than \
+             with the square root of the number of samples."
         )),
         _ => {}
     }
@@ -134,8 +135,8 @@ fn sentences(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
     {
         if marginal > joint + 0.02 {
             say.push(format!(
-                "With the augmented copies averaged out the forward figure is {}: part of what is lost \
-                 lies in the copies, not in the configurations.",
+                "With the augmented copies averaged out the forward figure is {}: part of what \
+                 is lost lies in the copies, not in the configurations.",
                 percent(marginal)
             ));
         }

@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::evaluation::{Evaluation, Figure};
 use crate::files::write_atomically;
 
-/// Declares the row and, from the same text, the list of its columns. A column is described here, and
-/// then possibly taken `from` an evaluation, or it is a [`Figure`].
+/// Declares the row and, from the same text, the list of its columns. A column is described here,
+/// and then possibly taken `from` an evaluation, or it is a [`Figure`].
 macro_rules! metrics {
     ($($(#[unit = $unit:literal])? $name:ident: $type:ty =
         $(Figure::$figure:ident)? $($meaning:literal)? $(from $source:expr)?,)*) => {
@@ -74,14 +74,16 @@ metrics! {
     gradient_norm: Option<f64> = "Mean norm of the loss's gradient before clipping.",
     gradients_dropped: u64 = "Steps so far whose gradient was too large and was dropped.",
     gradients_clipped: u64 = "Steps so far whose gradient was scaled down.",
-    acceptance: Option<f64> = "Mean acceptance probability of the HMC transitions of annealing or walkers.",
+    acceptance: Option<f64> =
+        "Mean acceptance probability of the HMC transitions of annealing or walkers.",
     hmc_step_size: Option<f64> = "Mean leapfrog step size over the annealing's densities.",
     recoverable_failures: u64 = "Configurations so far without a finite energy.",
     nonfinite_weights: u64 = "Samples so far whose log weight was not finite; their weight is 0.",
     reverse_ess: Option<f64> = Figure::ReverseEss,
     forward_ess: Option<f64> = Figure::ForwardEss,
     ais_ess: Option<f64> = Figure::AisEss,
-    ess_samples: Option<u64> = "Number N of samples behind the effective sample sizes." from |e| Some(e.samples as u64),
+    ess_samples: Option<u64> =
+        "Number N of samples behind the effective sample sizes." from |e| Some(e.samples as u64),
     log_z: Option<f64> = Figure::LogZ,
     log_z_error: Option<f64> = "Standard error of log_z." from |e| Some(e.log_z_error),
     nll: Option<f64> = Figure::Nll,
@@ -94,15 +96,20 @@ metrics! {
     #[unit = "s"]
     potential_seconds: f64 = "Time in the target's energy so far, summed over threads.",
     samples_per_second: Option<f64> = Figure::SamplesPerSecond,
-    rollbacks: u64 = "Returns so far to earlier parameters, with half the learning rate, from a divergence.",
-    flow_acceptance: Option<f64> = "Share of the flow's draws that walkers accepted as their next place.",
+    rollbacks: u64 =
+        "Returns so far to earlier parameters, with half the learning rate, from a divergence.",
+    flow_acceptance: Option<f64> =
+        "Share of the flow's draws that walkers accepted as their next place.",
     #[unit = "s"]
-    overhead_seconds: f64 = "Time so far in neither flow nor energy, summed over threads: buffer, optimizer, waiting.",
+    overhead_seconds: f64 =
+        "Time so far in neither flow nor energy, summed over threads: buffer, optimizer, waiting.",
     validation_nll: Option<f64> = Figure::ValidationNll,
     #[unit = "B"]
-    bytes_per_step: Option<f64> = "Bytes that rank 0 sent and received per step since the previous row; empty without other ranks.",
+    bytes_per_step: Option<f64> =
+        "Bytes per step that rank 0 sent and received since the previous row; empty if alone.",
     #[unit = "s/s"]
-    waiting_share: Option<f64> = "Share of rank 0's time since the previous row, evaluations included, in waiting for other ranks and the network.",
+    waiting_share: Option<f64> =
+        "Share of rank 0's time since the previous row that it waited for others and the network.",
 }
 
 /// Columns of the first files; a file may end with these, and later ones have their defaults.
@@ -190,7 +197,7 @@ pub fn read_metrics(path: impl AsRef<Path>) -> Result<Vec<MetricsRow>, Error> {
             None if index >= FIRST_COLUMNS => break,
             found => {
                 return Err(wrong(format!(
-                    "column {} should be `{}` and is {}: this is no metrics.csv of boltzflow {}",
+                    "column {} should be `{}` and is {}: this is not a metrics.csv of boltzflow {}",
                     index + 1,
                     column.name,
                     found.map_or("missing".to_string(), |name| format!("`{name}`")),

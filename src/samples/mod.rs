@@ -1,11 +1,11 @@
 //! Configurations in memory and in files, whose format the ending of the name chooses.
 //!
-//! | ending | holds |
-//! |---|---|
-//! | `.npz` | `positions` [samples, particles, dimension]; `log_weights` and `energies` [samples] where known |
-//! | `.npy` | positions alone |
-//! | `.csv` | a row per sample: `x0,y0,z0,x1,…`, then `log_weight` and `energy` where known |
-//! | `.xyz`, `.extxyz` | extended XYZ, a frame per sample: `species`, `pos` (z = 0 in the plane); `energy` and `log_weight` where known |
+//! - `.npz`: arrays `positions` [samples, particles, dimension], and `log_weights` and `energies`
+//!   [samples] where known
+//! - `.npy`: positions alone
+//! - `.csv`: a row per sample with `x0,y0,z0,x1,…`, then `log_weight` and `energy` where known
+//! - `.xyz`, `.extxyz`: extended XYZ, a frame per sample with `species` and `pos` (z = 0 in the
+//!   plane), and `energy` and `log_weight` where known
 //!
 //! Numbers are written as f64. Positions are in the target's unit of length, energies in kT.
 
@@ -122,7 +122,7 @@ fn format_of(path: &Path) -> Result<&'static dyn Format, Error> {
             .collect();
         let last = endings.pop().unwrap_or_default();
         let problem = format!(
-            "does not say a format for samples: let the name end in {} or {last}",
+            "has no ending of a format for samples: let the name end in {} or {last}",
             endings.join(", ")
         );
         Error::parameter(path.display().to_string(), problem)
@@ -161,8 +161,8 @@ pub fn write_samples(
 }
 
 /// Writes `count` samples that come in `batches`, such as those that a flow draws one after the
-/// other; one batch is in memory at a time. The file appears only when it is complete. `labels` names
-/// the species of each particle for extended XYZ; it is empty when all are alike.
+/// other; one batch is in memory at a time. The file appears only when it is complete. `labels`
+/// names the species of each particle for extended XYZ; it is empty when all are alike.
 ///
 /// # Errors
 /// The first error of a batch; [`Error::Parameter`] when the ending is unknown, a batch does not
@@ -215,8 +215,8 @@ pub fn write_samples_of(
 /// and these must agree.
 ///
 /// Arrays may be f32 or f64 of either byte order, row-major or Fortran-ordered, and positions may
-/// have the shape [samples, particles, dimension] or [samples, particles · dimension]. The centre of
-/// mass is left where the file has it.
+/// have the shape [samples, particles, dimension] or [samples, particles · dimension]. The centre
+/// of mass is left where the file has it.
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Parameter`] for an unknown ending; [`Error::Data`] when shapes do

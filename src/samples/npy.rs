@@ -1,8 +1,9 @@
 //! NumPy's arrays of floating-point numbers.
 //!
-//! The reader is our own, because that of the npyz crate (which writes our files) panics or exhausts
-//! the memory on headers that claim absurd sizes, and reference samples are files of unknown origin.
-//! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+//! The reader is our own, because that of the npyz crate (which writes our files) panics or
+//! exhausts the memory on headers that claim absurd sizes, and reference samples are files of
+//! unknown origin. Format:
+//! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -60,8 +61,8 @@ pub(super) fn read_positions(reader: impl Read, system: System) -> Result<Vec<f6
     })
 }
 
-/// Reads an array whose shape `accept` agrees to, in row-major (C) order, whatever the file's; memory
-/// grows only with data that really come.
+/// Reads an array whose shape `accept` agrees to, in row-major (C) order, whatever the file's;
+/// memory grows only with data that really come.
 pub(super) fn read_array(
     mut reader: impl Read,
     accept: impl FnOnce(&[usize]) -> Result<(), String>,

@@ -92,7 +92,7 @@ impl Frames {
         } else if alike {
             (vec!["X".to_string(); n], Some(labels.to_vec()))
         } else {
-            // Stand-ins, so that programs which know elements only tell them apart.
+            // Stand-ins, so that programs which accept elements only can distinguish them.
             let stand_in = |label: &String| {
                 let kind = kinds.iter().position(|kind| *kind == label).unwrap_or(0);
                 ELEMENTS.split(' ').nth(kind).unwrap_or("X").to_string()
@@ -102,8 +102,8 @@ impl Frames {
         Self { system, species, labels, text: String::new() }
     }
 
-    /// Writes the frames of a batch. Numbers come back exactly: they are written as the shortest text
-    /// that does.
+    /// Writes the frames of a batch. Numbers come back exactly: they are written as the shortest
+    /// text that does.
     fn write(&mut self, batch: &Samples, out: &mut impl Write) -> io::Result<()> {
         let (n, d) = (self.system.particles(), self.system.dimension());
         let label = if self.labels.is_some() { ":label:S:1" } else { "" };
@@ -139,10 +139,10 @@ impl Frames {
     }
 }
 
-/// Reads all frames. Every frame must have the same symbols in the same order, alike where `species` (a
-/// number for each particle, none when all are alike) has like particles, unlike elsewhere.
-/// `log_weight=…` of the second line is read where every frame has it; energies are not, since files do not
-/// say in which unit they are.
+/// Reads all frames. Every frame must have the same symbols in the same order, alike where
+/// `species` (a number for each particle, none when all are alike) has like particles, unlike
+/// elsewhere. `log_weight=…` of the second line is read where every frame has it; energies are not,
+/// since files do not say in which unit they are.
 fn read_frames(
     mut reader: impl BufRead,
     system: System,
@@ -240,7 +240,7 @@ fn read_frames(
     Ok(Samples { positions, log_weights, ..Samples::default() })
 }
 
-/// Whether `symbol` of `atom` says the same as the target: alike those of its species and no others.
+/// Checks that `symbol` of `atom` is that of the atoms of its species in the target, and of no others.
 fn check_species(
     atom: usize,
     symbol: &str,
@@ -251,8 +251,8 @@ fn check_species(
         let alike = species.get(atom) == species.get(other);
         if alike != (known == symbol) {
             return Err(format!(
-                "is `{}` and atom {other} is `{known}`, but they are {} in the target: bring the atoms \
-                 into the target's order",
+                "is `{}` and atom {other} is `{known}`, but they are {} in the target: put the \
+                 atoms in the target's order",
                 shown(symbol),
                 if alike { "alike" } else { "unlike" }
             ));
