@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-# What is no code: comments, strings (raw ones too) and characters; a lifetime is none of these.
+# What is not code: comments, strings (raw ones too) and characters, but not lifetimes.
 NOT_CODE = re.compile(
     r"""//[^\n]* | /\*.*?\*/ | \bb?r(\#*)".*?"\1 | "(?:\\.|[^"\\])*"
       | '(?:\\(?:x[0-9a-fA-F]{2}|u\{[^}]*\}|.)|[^\\'\n])'""",

@@ -309,7 +309,7 @@ fn infinity(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding, Evaluat
     let mut rng = stream(0, Purpose::Evaluation, 14, 0);
     let x = &typical.configurations[0];
     let direction: Vec<f64> = (0..d).map(|_| normal(&mut rng)).collect();
-    // Every particle by itself, and the other ways to split in two, or some of them.
+    // Every particle alone, and all other ways to split in two, or some of them.
     let mut parts: Vec<Vec<usize>> = (0..n.min(MOST_SPLITS)).map(|i| vec![i]).collect();
     if n <= 9 {
         parts = (1..1usize << (n - 1))

@@ -37,7 +37,7 @@ impl Listener {
             Some(name) => Self::bind_unix(address, name)?,
             None => Self::bind_tcp(address)?,
         };
-        // Accepting is polled, so that it can end.
+        // Accepting is polled, so that it can be stopped.
         match &listener {
             Self::Tcp(listener) => listener.set_nonblocking(true),
             #[cfg(unix)]
@@ -57,7 +57,7 @@ impl Listener {
         }
         let mut addresses: Vec<_> =
             address.to_socket_addrs().map_err(|e| refused(address, e))?.collect();
-        // `localhost` has an address of either kind, and many clients only know the old one.
+        // `localhost` has an IPv4 and an IPv6 address, and many clients try only the former.
         addresses.sort_by_key(|a| !a.is_ipv4());
         TcpListener::bind(addresses.as_slice()).map(Self::Tcp).map_err(|e| refused(address, e))
     }
@@ -74,7 +74,7 @@ impl Listener {
         }
         let path = PathBuf::from(format!("/tmp/ipi_{name}"));
         let listener = match UnixListener::bind(&path) {
-            // A killed process leaves its file behind, where nobody listens.
+            // A killed process leaves its file behind; then nothing listens there.
             Err(e) if e.kind() == ErrorKind::AddrInUse && !answers(&path) => {
                 std::fs::remove_file(&path).and_then(|()| UnixListener::bind(&path))
             }
@@ -92,9 +92,9 @@ impl Listener {
         Err(Error::parameter("address", problem))
     }
 
-    /// The next client that waits; [`ErrorKind::WouldBlock`] when there is none.
+    /// The next waiting client; [`ErrorKind::WouldBlock`] when there is none.
     pub fn accept(&self) -> io::Result<Stream> {
-        // Some systems hand the listener's mode on.
+        // On some systems the stream inherits the listener's mode.
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept()?;
@@ -112,7 +112,7 @@ impl Listener {
         }
     }
 
-    /// What clients connect to, with the port that the system chose if it was left to it.
+    /// What clients connect to, with the port that the system chose if the given one was 0.
     pub fn address(&self) -> String {
         match self {
             Self::Tcp(listener) => {
@@ -147,7 +147,7 @@ fn refused(address: &str, error: io::Error) -> Error {
 }
 
 impl Stream {
-    /// Ends the connection; whoever waits on it gets an error.
+    /// Ends the connection; a thread that waits on it gets an error.
     pub fn shut_down(&self) {
         let _ = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
@@ -157,7 +157,7 @@ impl Stream {
     }
 }
 
-/// A stream whose reads and writes end at a deadline, however slowly the bytes trickle.
+/// A stream whose reads and writes end at a deadline, however slowly the bytes come.
 pub(super) struct Timed {
     stream: Arc<Stream>,
     deadline: Instant,
@@ -168,7 +168,7 @@ impl Timed {
         Self { stream, deadline: Instant::now() }
     }
 
-    /// Gives what follows `limit` from now.
+    /// Sets the deadline to `limit` from now.
     pub fn allow(&mut self, limit: Duration) {
         self.deadline = Instant::now() + limit;
     }
@@ -181,8 +181,8 @@ impl Timed {
     }
 }
 
-/// Many clients write an answer in pieces and hold each one back until the last is acknowledged
-/// (Nagle's algorithm), which would cost 40 ms an answer. The system forgets this at times.
+/// Many clients write an answer in pieces and delay each one until the last is acknowledged (Nagle's
+/// algorithm), which would cost 40 ms an answer. The system may reset this, so it is set each time.
 fn quick_acknowledgement(stream: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     std::os::linux::net::TcpStreamExt::set_quickack(stream, true)?;

@@ -50,7 +50,7 @@ impl Job {
         Self { positions, index, answers, nans: Vec::new(), faults: 0 }
     }
 
-    /// Hands the result to the caller, who may have gone.
+    /// Hands the result to the caller, which may have stopped waiting.
     fn settle(self, result: Result<Answer, String>) {
         let _ = self.answers.send((self.index, result));
     }
@@ -301,7 +301,7 @@ impl Pool {
         let absent = start.max(state.absent_since).elapsed();
         let what = if state.faults_in_a_row >= MOST_FAULTS_IN_A_ROW {
             format!(
-                "failed {MOST_FAULTS_IN_A_ROW} times in a row: try one by itself on a single \
+                "failed {MOST_FAULTS_IN_A_ROW} times in a row: try one alone on a single \
                  configuration"
             )
         } else if state.ready > 0 {
