@@ -181,8 +181,9 @@ impl Timed {
     }
 }
 
-/// Many clients write an answer in pieces and delay each one until the last is acknowledged (Nagle's
-/// algorithm), which would cost 40 ms an answer. The system may reset this, so it is set each time.
+/// Many clients write an answer in pieces and delay each one until the last is acknowledged
+/// (Nagle's algorithm), which would cost 40 ms an answer. The system may reset this, so it is set
+/// each time.
 fn quick_acknowledgement(stream: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     std::os::linux::net::TcpStreamExt::set_quickack(stream, true)?;

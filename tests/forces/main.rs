@@ -1,6 +1,12 @@
 //! Every potential of `targets/`: its gradient against finite differences, its invariances, its
 //! known values. Each check is itself checked with a planted error.
 
+mod double_well;
+mod lennard_jones;
+mod pairs;
+mod system;
+mod units;
+
 use std::path::Path;
 use std::sync::Arc;
 
