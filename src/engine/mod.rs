@@ -26,6 +26,7 @@ pub use gemm::{matrix_product, outer_product, Matrix};
 pub use math::{exp, ln, sigmoid, silu, silu_and_derivative, tanh};
 pub use portable::Portable;
 pub use vector::{instruction_set, InstructionSet, Kernel, Real, Vector};
+pub(crate) use workspace::buffers;
 pub use workspace::{with_workspace, Arena};
 
 /// Samples that travel together.

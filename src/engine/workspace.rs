@@ -81,6 +81,27 @@ impl<'a, T: Real> Arena<'a, T> {
     }
 }
 
+/// A struct of named buffers, `name: lanes` for each, and its function `take`, which takes them of an
+/// arena, one after the other, given the arguments that stand after the struct's name.
+macro_rules! buffers {
+    ($(#[$doc:meta])* $vis:vis struct $name:ident($($argument:ident: $type:ty),* $(,)?) {
+        $($(#[$field_doc:meta])* $field:ident: $lanes:expr),* $(,)?
+    }) => {
+        $(#[$doc])*
+        $vis struct $name<'a, T> {
+            $($(#[$field_doc])* pub $field: &'a mut [$crate::engine::Lane<T>],)*
+        }
+
+        impl<'a, T: $crate::engine::Real> $name<'a, T> {
+            #[inline(always)]
+            $vis fn take(arena: &mut $crate::engine::Arena<'a, T>, $($argument: $type),*) -> Self {
+                Self { $($field: arena.take($lanes)),* }
+            }
+        }
+    };
+}
+pub(crate) use buffers;
+
 #[cfg(test)]
 mod tests {
     use super::*;

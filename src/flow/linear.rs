@@ -70,6 +70,40 @@ impl Linear {
         }
     }
 
+    /// out = W·x + b.
+    #[inline(always)]
+    pub fn apply<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        x: &[Lane<V::Scalar>],
+        out: &mut [Lane<V::Scalar>],
+        items: usize,
+    ) {
+        self.product::<V>(theta, 0, x, out, items, false);
+        self.add_bias::<V>(theta, out, items);
+    }
+
+    /// The vector-Jacobian product of [`apply`](Self::apply): x̄ = Wᵀ·ȳ is written, or added where
+    /// `accumulate`, and the gradients are added where they are asked for.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    pub fn apply_vjp<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        x: &[Lane<V::Scalar>],
+        y_cotangent: &[Lane<V::Scalar>],
+        x_cotangent: &mut [Lane<V::Scalar>],
+        gradient: Option<&mut [V::Scalar]>,
+        items: usize,
+        accumulate: bool,
+    ) {
+        if let Some(gradient) = gradient {
+            self.weight_gradient::<V>(gradient, 0, y_cotangent, x, items);
+            self.bias_gradient::<V>(gradient, y_cotangent, items);
+        }
+        self.transposed_product::<V>(theta, 0, y_cotangent, x_cotangent, items, accumulate);
+    }
+
     /// x̄ = Wᵀ·ȳ, or x̄ += Wᵀ·ȳ, for the inputs that fill the columns from `from` on.
     #[inline(always)]
     pub fn transposed_product<V: Vector>(

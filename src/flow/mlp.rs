@@ -116,6 +116,47 @@ impl Mlp {
     ) {
         V::call(MlpVjp { mlp: self, theta, tape, cotangents, gradient, scratch, items });
     }
+
+    /// [`forward`](Self::forward) of inputs x that come in one part.
+    #[inline(always)]
+    pub fn apply<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        x: &[Lane<V::Scalar>],
+        tape: &mut [Lane<V::Scalar>],
+        items: usize,
+    ) {
+        self.first.product::<V>(theta, 0, x, self.entry(tape, items), items, false);
+        self.forward::<V>(theta, tape, items);
+    }
+
+    /// The vector-Jacobian product of [`apply`](Self::apply): the cotangent of x is written.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    pub fn apply_vjp<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        tape: &[Lane<V::Scalar>],
+        [x, value_cotangent]: [&[Lane<V::Scalar>]; 2],
+        x_cotangent: &mut [Lane<V::Scalar>],
+        mut gradient: Option<&mut [V::Scalar]>,
+        mut scratch: Arena<'_, V::Scalar>,
+        items: usize,
+    ) {
+        let entry = scratch.take(self.first.outputs() * items);
+        let cotangents = Cotangents { value: value_cotangent, entry: &mut *entry };
+        let inner = scratch.rest();
+        self.vjp::<V>(theta, tape, cotangents, gradient.as_deref_mut(), inner, items);
+        if let Some(gradient) = gradient {
+            self.first.weight_gradient::<V>(gradient, 0, entry, x, items);
+        }
+        self.first.transposed_product::<V>(theta, 0, entry, x_cotangent, items, false);
+    }
+
+    /// Takes what [`apply_vjp`](Self::apply_vjp) works in.
+    pub fn take_apply_vjp_scratch<T: Real>(&self, mut scratch: Arena<'_, T>, items: usize) {
+        scratch.take(self.first.outputs() * items + self.scratch_lanes(items));
+    }
 }
 
 /// The output's cotangent, and where the cotangent of the first map's outputs goes.

@@ -2,8 +2,8 @@
 
 use crate::engine::{Lane, Real, Vector};
 
-/// A network on one half of the copies that makes vectors, which turn with the half unless the network says
-/// otherwise, and parameters of every particle. What it leaves on its tape, the way back reads.
+/// A network on one half of the copies that makes vectors and parameters of every particle. The vectors
+/// turn with the half unless the network says otherwise.
 pub(in crate::flow) trait VectorNetwork {
     /// Lanes of the vectors.
     fn vector_lanes(&self) -> usize;
@@ -15,11 +15,8 @@ pub(in crate::flow) trait VectorNetwork {
     /// that needs, or works in when it is not.
     fn tape_lanes(&self, keep: bool) -> usize;
 
-    /// Lanes that [`forward`](Self::forward) works in beside its tape.
-    fn forward_scratch(&self) -> usize;
-
-    /// Lanes that [`vjp`](Self::vjp) works in beside its tape.
-    fn vjp_scratch(&self) -> usize;
+    /// Lanes that [`forward`](Self::forward) and [`vjp`](Self::vjp) work in beside the tape.
+    fn scratch_lanes(&self) -> usize;
 
     /// From positions [copies, n, d] to vectors [channels · d, n], which are written, and outputs
     /// [outputs, n], which are on the tape ([`outputs`](Self::outputs)).
@@ -40,15 +37,19 @@ pub(in crate::flow) trait VectorNetwork {
         &tape[end - self.output_lanes()..end]
     }
 
-    /// From the cotangents of the vectors and the outputs to that of the positions, which is added, and that of
-    /// the parameters, which is added where it is asked for. The tape is one that was kept.
-    fn vjp<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        tape: &mut [Lane<V::Scalar>],
-        cotangents: [&[Lane<V::Scalar>]; 2],
-        positions_cotangent: &mut [Lane<V::Scalar>],
-        gradient: Option<&mut [V::Scalar]>,
-        scratch: &mut [Lane<V::Scalar>],
-    );
+    /// The vector-Jacobian product of [`forward`](Self::forward).
+    fn vjp<V: Vector>(&self, call: NetworkVjp<'_, V::Scalar>, scratch: &mut [Lane<V::Scalar>]);
+}
+
+/// What the vector-Jacobian product of a network is given and where it goes.
+pub(in crate::flow) struct NetworkVjp<'a, T> {
+    pub theta: &'a [T],
+    /// A tape that was kept; it may be changed.
+    pub tape: &'a mut [Lane<T>],
+    pub vectors_cotangent: &'a [Lane<T>],
+    pub outputs_cotangent: &'a [Lane<T>],
+    /// The cotangent of the positions is added here.
+    pub positions_cotangent: &'a mut [Lane<T>],
+    /// That of the parameters is added here, if it is asked for.
+    pub gradient: Option<&'a mut [T]>,
 }

@@ -15,12 +15,12 @@
 mod options;
 
 use super::linear::Linear;
-use super::mlp::{Cotangents, Mlp};
+use super::mlp::Mlp;
 use super::normalization::{normalize, normalize_vjp};
 use super::species::SpeciesFeatures;
-use super::vector_network::VectorNetwork;
+use super::vector_network::{NetworkVjp, VectorNetwork};
 use super::{rows, HalfShape, Initial, ParameterLayout};
-use crate::engine::{exp, Arena, Lane, Real, Vector};
+use crate::engine::{buffers, exp, Arena, Lane, Vector};
 pub use options::NonequivariantOptions;
 
 #[derive(Debug, Clone)]
@@ -43,28 +43,56 @@ pub(super) struct Transformer {
     head: Mlp,
 }
 
-/// What a block leaves for the way back.
-struct BlockTape<'a, T> {
-    /// Normalised features [features, n] and 1/deviation [n], before the attention and after it.
-    normal: [&'a mut [Lane<T>]; 2],
-    inverse_deviation: [&'a mut [Lane<T>]; 2],
-    /// q, k, v: [3 features, n].
-    projections: &'a mut [Lane<T>],
-    /// [heads, n, n].
-    attention: &'a mut [Lane<T>],
-    /// What the heads attend to, [features, n].
-    attended: &'a mut [Lane<T>],
-    feed: &'a mut [Lane<T>],
+buffers! {
+    /// What a block leaves for its vector-Jacobian product.
+    struct BlockTape(network: &Transformer) {
+        /// Normalised features [features, n] and 1/deviation [n] that go into the attention.
+        normal: network.features * network.half.particles,
+        inverse_deviation: network.half.particles,
+        /// Those that go into the perceptron.
+        feed_normal: network.features * network.half.particles,
+        feed_inverse_deviation: network.half.particles,
+        /// q, k, v: [3 features, n].
+        projections: 3 * network.features * network.half.particles,
+        /// [heads, n, n].
+        attention: network.heads * network.half.particles * network.half.particles,
+        /// What the heads attend to, [features, n].
+        attended: network.features * network.half.particles,
+        /// All blocks have the same sizes.
+        feed: network.blocks[0].feed.tape_lanes(network.half.particles),
+    }
 }
 
-/// What the network leaves.
-struct Tape<'a, T> {
-    /// y − ȳ, [copies · d, n].
-    input: &'a mut [Lane<T>],
-    /// h, [features, n].
-    h: &'a mut [Lane<T>],
-    blocks: &'a mut [Lane<T>],
-    head: &'a mut [Lane<T>],
+buffers! {
+    /// What the network leaves.
+    struct Tape(network: &Transformer) {
+        /// y − ȳ, [copies · d, n].
+        input: network.half.lanes(),
+        /// h, [features, n].
+        h: network.features * network.half.particles,
+        blocks: network.blocks.len() * network.block_lanes(),
+        head: network.head.tape_lanes(network.half.particles),
+    }
+}
+
+buffers! {
+    /// What the vector-Jacobian product of the attention works in.
+    struct AttentionVjp(network: &Transformer) {
+        /// Cotangents of what is attended to, [features, n], and of q, k, v, [3 features, n].
+        attended: network.features * network.half.particles,
+        projections: 3 * network.features * network.half.particles,
+        /// Those of one row of scores, [n].
+        scores: network.half.particles,
+    }
+}
+
+buffers! {
+    /// Cotangents of h, of normalised features, and of the input.
+    struct VjpSpace(network: &Transformer) {
+        h: network.features * network.half.particles,
+        normal: network.features * network.half.particles,
+        input: network.half.lanes(),
+    }
 }
 
 impl Transformer {
@@ -94,35 +122,7 @@ impl Transformer {
     }
 
     fn block_lanes(&self) -> usize {
-        let n = self.half.particles;
-        let feed = self.blocks.first().map_or(0, |block| block.feed.tape_lanes(n));
-        (6 * self.features + 2 + self.heads * n) * n + feed
-    }
-
-    #[inline(always)]
-    fn tape<'a, T: Real>(&self, tape: &'a mut [Lane<T>]) -> Tape<'a, T> {
-        let n = self.half.particles;
-        let mut tape = Arena::new(tape);
-        Tape {
-            input: tape.take(self.half.lanes()),
-            h: tape.take(self.features * n),
-            blocks: tape.take(self.blocks.len() * self.block_lanes()),
-            head: tape.take(self.head.tape_lanes(n)),
-        }
-    }
-
-    #[inline(always)]
-    fn block_tape<'a, T: Real>(&self, tape: &'a mut [Lane<T>]) -> BlockTape<'a, T> {
-        let (n, f) = (self.half.particles, self.features);
-        let mut tape = Arena::new(tape);
-        BlockTape {
-            normal: [tape.take(f * n), tape.take(f * n)],
-            inverse_deviation: [tape.take(n), tape.take(n)],
-            projections: tape.take(3 * f * n),
-            attention: tape.take(self.heads * n * n),
-            attended: tape.take(f * n),
-            feed: tape.take(self.blocks.first().map_or(0, |block| block.feed.tape_lanes(n))),
-        }
+        Arena::<f32>::measure(|arena| drop(BlockTape::take(arena, self)))
     }
 
     /// Softmax over j of q_i·k_j/√w, and the sums of v_j by it.
@@ -173,15 +173,14 @@ impl Transformer {
         }
     }
 
-    /// From the cotangent of what is attended to to that of q, k and v, which is written.
+    /// From the cotangent of what is attended to, writes that of q, k and v.
     #[inline(always)]
     fn attend_vjp<V: Vector>(
         &self,
         tape: &BlockTape<'_, V::Scalar>,
-        attended: &[Lane<V::Scalar>],
-        projections: &mut [Lane<V::Scalar>],
-        scores: &mut [Lane<V::Scalar>],
+        space: &mut AttentionVjp<'_, V::Scalar>,
     ) {
+        let AttentionVjp { attended, projections, scores } = space;
         let (n, f) = (self.half.particles, self.features);
         let width = f / self.heads;
         let scale = V::constant(1.0 / (width as f64).sqrt());
@@ -214,29 +213,6 @@ impl Transformer {
             }
         }
     }
-
-    /// Back through a perceptron: from its outputs' cotangent, with its inputs, to its inputs' cotangent.
-    #[allow(clippy::too_many_arguments)]
-    #[inline(always)]
-    fn mlp_vjp<V: Vector>(
-        &self,
-        mlp: &Mlp,
-        theta: &[V::Scalar],
-        tape: &[Lane<V::Scalar>],
-        [value, inputs]: [&[Lane<V::Scalar>]; 2],
-        inputs_cotangent: &mut [Lane<V::Scalar>],
-        mut gradient: Option<&mut [V::Scalar]>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) {
-        let n = self.half.particles;
-        let (entry, scratch) = scratch.split_at_mut(mlp.first.outputs() * n);
-        let cotangents = Cotangents { value, entry: &mut *entry };
-        mlp.vjp::<V>(theta, tape, cotangents, gradient.as_deref_mut(), scratch, n);
-        if let Some(gradient) = gradient {
-            mlp.first.weight_gradient::<V>(gradient, 0, entry, inputs, n);
-        }
-        mlp.first.transposed_product::<V>(theta, 0, entry, inputs_cotangent, n, false);
-    }
 }
 
 impl VectorNetwork for Transformer {
@@ -250,22 +226,17 @@ impl VectorNetwork for Transformer {
 
     /// It always keeps them all.
     fn tape_lanes(&self, _keep: bool) -> usize {
-        let n = self.half.particles;
-        let head = self.head.tape_lanes(n);
-        self.half.lanes() + self.features * n + self.blocks.len() * self.block_lanes() + head
+        Arena::<f32>::measure(|arena| drop(Tape::take(arena, self)))
     }
 
-    fn forward_scratch(&self) -> usize {
-        0
-    }
-
-    fn vjp_scratch(&self) -> usize {
-        let n = self.half.particles;
-        let inner = |mlp: &Mlp| mlp.first.outputs() * n + mlp.scratch_lanes(n);
-        let mlps = self.blocks.iter().map(|block| &block.feed).chain([&self.head]);
-        let attention = (4 * self.features + self.half.particles) * n;
-        let own = 2 * self.features * n + self.half.lanes();
-        own + mlps.map(inner).fold(attention, usize::max)
+    fn scratch_lanes(&self) -> usize {
+        Arena::<f32>::measure(|arena| {
+            VjpSpace::take(arena, self);
+            for mlp in self.blocks.iter().map(|block| &block.feed).chain([&self.head]) {
+                mlp.take_apply_vjp_scratch(arena.inner(), self.half.particles);
+            }
+            AttentionVjp::take(&mut arena.inner(), self);
+        })
     }
 
     /// The vectors go from each position to the centre of the first copy.
@@ -280,7 +251,7 @@ impl VectorNetwork for Transformer {
         _keep: bool,
     ) {
         let HalfShape { copies, particles: n, dimension: d } = self.half;
-        let Tape { input, h, blocks, head } = self.tape(tape);
+        let Tape { input, h, blocks, head } = Tape::take(&mut Arena::new(tape), self);
         for axis in 0..d {
             let mean = rows::mean::<V>(positions, (n, d), axis);
             for copy in 0..copies {
@@ -292,116 +263,72 @@ impl VectorNetwork for Transformer {
                 }
             }
         }
-        self.embed.product::<V>(theta, 0, input, h, n, false);
-        self.embed.add_bias::<V>(theta, h, n);
+        self.embed.apply::<V>(theta, input, h, n);
         if let Some(species) = &self.species {
             species.add::<V>(theta, h);
         }
         for (block, tape) in self.blocks.iter().zip(blocks.chunks_exact_mut(self.block_lanes())) {
-            let tape = self.block_tape(tape);
-            let [first, second] = tape.normal;
-            let [first_inverse, second_inverse] = tape.inverse_deviation;
-            normalize::<V>(h, first, first_inverse);
-            block.projections.product::<V>(theta, 0, first, tape.projections, n, false);
-            block.projections.add_bias::<V>(theta, tape.projections, n);
+            let tape = BlockTape::take(&mut Arena::new(tape), self);
+            normalize::<V>(h, tape.normal, tape.inverse_deviation);
+            block.projections.apply::<V>(theta, tape.normal, tape.projections, n);
             self.attend::<V>(tape.projections, tape.attention, tape.attended);
             block.mix.product::<V>(theta, 0, tape.attended, h, n, true);
             block.mix.add_bias::<V>(theta, h, n);
-            normalize::<V>(h, second, second_inverse);
-            let entry = block.feed.entry(tape.feed, n);
-            block.feed.first.product::<V>(theta, 0, second, entry, n, false);
-            block.feed.forward::<V>(theta, tape.feed, n);
+            normalize::<V>(h, tape.feed_normal, tape.feed_inverse_deviation);
+            block.feed.apply::<V>(theta, tape.feed_normal, tape.feed, n);
             for (h, fed) in h.iter_mut().zip(block.feed.value(tape.feed, n)) {
                 V::load(fed).accumulate(h);
             }
         }
-        self.head.first.product::<V>(theta, 0, h, self.head.entry(head, n), n, false);
-        self.head.forward::<V>(theta, head, n);
+        self.head.apply::<V>(theta, h, head, n);
     }
 
     #[inline(always)]
-    fn vjp<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        tape: &mut [Lane<V::Scalar>],
-        [vectors_cotangent, outputs_cotangent]: [&[Lane<V::Scalar>]; 2],
-        positions_cotangent: &mut [Lane<V::Scalar>],
-        mut gradient: Option<&mut [V::Scalar]>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) {
+    fn vjp<V: Vector>(&self, call: NetworkVjp<'_, V::Scalar>, scratch: &mut [Lane<V::Scalar>]) {
+        let NetworkVjp { theta, vectors_cotangent, positions_cotangent, mut gradient, .. } = call;
         let HalfShape { copies, particles: n, dimension: d } = self.half;
-        let f = self.features;
-        let Tape { input, h, blocks, head } = self.tape(tape);
+        let Tape { input, h, blocks, head } = Tape::take(&mut Arena::new(call.tape), self);
         let mut arena = Arena::new(scratch);
-        let h_cotangent = arena.take(f * n);
-        let normal_cotangent = arena.take(f * n);
-        let input_cotangent = arena.take(self.half.lanes());
-        let scratch = arena.rest();
-        let given: [&[Lane<V::Scalar>]; 2] = [outputs_cotangent, h];
-        self.mlp_vjp::<V>(
-            &self.head,
-            theta,
-            head,
-            given,
-            h_cotangent,
-            gradient.as_deref_mut(),
-            scratch,
-        );
+        let to = VjpSpace::take(&mut arena, self);
+        let given = [&*h, call.outputs_cotangent];
+        let inner = arena.inner();
+        self.head.apply_vjp::<V>(theta, head, given, to.h, gradient.as_deref_mut(), inner, n);
         let tapes = blocks.chunks_exact_mut(self.block_lanes());
         for (block, tape) in self.blocks.iter().zip(tapes).rev() {
-            let tape = self.block_tape(tape);
-            let given: [&[Lane<V::Scalar>]; 2] = [h_cotangent, tape.normal[1]];
-            let into = &mut *normal_cotangent;
-            self.mlp_vjp::<V>(
-                &block.feed,
-                theta,
-                tape.feed,
-                given,
-                into,
-                gradient.as_deref_mut(),
-                scratch,
-            );
-            let [first, second] = &tape.normal;
-            let [first_inverse, second_inverse] = &tape.inverse_deviation;
-            normalize_vjp::<V>(second, second_inverse, normal_cotangent, h_cotangent, true);
+            let tape = BlockTape::take(&mut Arena::new(tape), self);
+            let (given, inner) = ([&*tape.feed_normal, &*to.h], arena.inner());
+            let inner_gradient = gradient.as_deref_mut();
+            block.feed.apply_vjp::<V>(theta, tape.feed, given, to.normal, inner_gradient, inner, n);
+            let (normal, deviation) = (&*tape.feed_normal, &*tape.feed_inverse_deviation);
+            normalize_vjp::<V>(normal, deviation, to.normal, to.h, true);
 
-            let mut inner = Arena::new(scratch);
-            let attended = inner.take(f * n);
-            let projections = inner.take(3 * f * n);
-            let scores = inner.take(n);
-            block.mix.transposed_product::<V>(theta, 0, h_cotangent, attended, n, false);
-            self.attend_vjp::<V>(&tape, attended, projections, scores);
-            if let Some(gradient) = gradient.as_deref_mut() {
-                block.mix.weight_gradient::<V>(gradient, 0, h_cotangent, tape.attended, n);
-                block.mix.bias_gradient::<V>(gradient, h_cotangent, n);
-                block.projections.weight_gradient::<V>(gradient, 0, projections, first, n);
-                block.projections.bias_gradient::<V>(gradient, projections, n);
-            }
-            block.projections.transposed_product::<V>(
+            let mut attention = AttentionVjp::take(&mut arena.inner(), self);
+            let (into, inner_gradient) = (&mut *attention.attended, gradient.as_deref_mut());
+            block.mix.apply_vjp::<V>(theta, tape.attended, to.h, into, inner_gradient, n, false);
+            self.attend_vjp::<V>(&tape, &mut attention);
+            let (given, inner_gradient) = (&*attention.projections, gradient.as_deref_mut());
+            block.projections.apply_vjp::<V>(
                 theta,
-                0,
-                projections,
-                normal_cotangent,
+                tape.normal,
+                given,
+                to.normal,
+                inner_gradient,
                 n,
                 false,
             );
-            normalize_vjp::<V>(first, first_inverse, normal_cotangent, h_cotangent, true);
+            normalize_vjp::<V>(tape.normal, tape.inverse_deviation, to.normal, to.h, true);
         }
-        if let Some(gradient) = gradient {
-            self.embed.weight_gradient::<V>(gradient, 0, h_cotangent, input, n);
-            self.embed.bias_gradient::<V>(gradient, h_cotangent, n);
-            if let Some(species) = &self.species {
-                species.add_gradient::<V>(gradient, h_cotangent);
-            }
+        if let (Some(gradient), Some(species)) = (gradient.as_deref_mut(), &self.species) {
+            species.add_gradient::<V>(gradient, to.h);
         }
-        self.embed.transposed_product::<V>(theta, 0, h_cotangent, input_cotangent, n, false);
+        self.embed.apply_vjp::<V>(theta, input, to.h, to.input, gradient, n, false);
         for axis in 0..d {
             let mut mean = V::zero();
             for copy in 0..copies {
                 for i in 0..n {
                     let at = (copy * d + axis) * n + i;
                     // The vector is minus the input.
-                    let g = V::load(&input_cotangent[at]) - V::load(&vectors_cotangent[at]);
+                    let g = V::load(&to.input[at]) - V::load(&vectors_cotangent[at]);
                     g.accumulate(&mut positions_cotangent[(copy * n + i) * d + axis]);
                     mean += g;
                 }

@@ -2,7 +2,7 @@
 
 use super::edges::{falloff_of, Edges, EDGES};
 use super::{Shape, Sizes};
-use crate::engine::{sigmoid, Arena, Lane, Real, Vector};
+use crate::engine::{buffers, sigmoid, Arena, Lane, Real, Vector};
 use crate::flow::linear::Linear;
 use crate::flow::mlp::{Memory, Mlp};
 use crate::flow::ParameterLayout;
@@ -31,29 +31,6 @@ pub(super) struct Layers {
     /// Whether all nodes and channels come in alike, as into the first block where particles are alike:
     /// the messages of an edge and of its opposite are then the same.
     pub(super) alike: bool,
-}
-
-/// What a block reads and changes, and the sums over its messages.
-pub(super) struct State<'a, T> {
-    /// [features, n].
-    pub features: &'a mut [Lane<T>],
-    /// [channels · d, n].
-    pub positions: &'a mut [Lane<T>],
-    /// Plain, then gated sums of messages, [2 · message width, n].
-    pub sums: &'a mut [Lane<T>],
-}
-
-impl<'a, T: Real> State<'a, T> {
-    /// The three parts of `space`.
-    #[inline(always)]
-    pub fn of(space: &'a mut [Lane<T>], layers: &Layers, shape: &Shape) -> Self {
-        let mut space = Arena::new(space);
-        Self {
-            features: space.take(shape.features * shape.particles),
-            positions: space.take(shape.axes() * shape.particles),
-            sums: space.take(2 * layers.message.outputs() * shape.particles),
-        }
-    }
 }
 
 impl Layers {
@@ -103,107 +80,97 @@ impl Layers {
         per_edge * edges.first..per_edge * (edges.first + edges.count)
     }
 
-    pub fn state_lanes(&self, shape: &Shape) -> usize {
-        (shape.features + shape.axes() + 2 * self.message.outputs()) * shape.particles
+    /// Takes what [`Block::forward`] works in.
+    pub fn take_scratch<T: Real>(&self, shape: &Shape, mut arena: Arena<'_, T>) {
+        NodeTerms::take(&mut arena, self, shape);
+        arena.take(shape.axes() * shape.particles);
+        Chunk::take(&mut arena.inner(), self, shape, EDGES);
+        for node in [&self.cross, &self.update] {
+            arena.inner().take(node.tape_lanes(shape.particles));
+        }
     }
+}
 
-    /// Lanes of what an edge chunk keeps.
-    fn chunk_lanes(&self, shape: &Shape) -> usize {
-        let per_edge = shape.axes() + shape.channels + 1;
-        per_edge * EDGES + self.message.tape_lanes(EDGES) + self.shift.tape_lanes(EDGES)
+buffers! {
+    /// What a block reads and changes, and the sums over its messages.
+    pub(super) struct State(layers: &Layers, shape: &Shape) {
+        /// [features, n].
+        features: shape.features * shape.particles,
+        /// [channels · d, n].
+        positions: shape.axes() * shape.particles,
+        /// Sums of messages and of gated messages, [message width, n].
+        sums: layers.message.outputs() * shape.particles,
+        gated: layers.message.outputs() * shape.particles,
     }
+}
 
-    pub fn forward_lanes(&self, shape: &Shape) -> usize {
-        let n = shape.particles;
-        let own = shape.pairs() + 2 * self.message.first.outputs() + shape.axes();
-        let inner =
-            self.chunk_lanes(shape).max(self.cross.tape_lanes(n)).max(self.update.tape_lanes(n));
-        own * n + inner
+buffers! {
+    /// What φ_e's first map makes of the nodes as senders and as receivers, [entry, n], and the squared
+    /// distances between the channels of each node, [pairs of channels, n].
+    pub(super) struct NodeTerms(layers: &Layers, shape: &Shape) {
+        distances: shape.pairs() * shape.particles,
+        sender: layers.message.first.outputs() * shape.particles,
+        receiver: layers.message.first.outputs() * shape.particles,
     }
+}
 
-    pub fn vjp_lanes(&self, shape: &Shape) -> usize {
-        let n = shape.particles;
-        let (entry, width) = (self.message.first.outputs(), self.message.outputs());
-        let own = 2 * shape.pairs() + 4 * entry + shape.axes() + 2 * width;
-        let chunk = self.chunk_lanes(shape)
-            + (2 * shape.channels + width + self.shift.first.outputs() + entry) * EDGES
-            + self.message.scratch_lanes(EDGES).max(self.shift.scratch_lanes(EDGES));
-        let node = |mlp: &Mlp| {
-            mlp.tape_lanes(n) + (mlp.first.outputs() + mlp.outputs()) * n + mlp.scratch_lanes(n)
-        };
-        own * n + chunk.max(node(&self.cross)).max(node(&self.update))
+buffers! {
+    /// Everything about a chunk of edges that the sums and their vector-Jacobian products need.
+    pub(super) struct Chunk(layers: &Layers, shape: &Shape, count: usize) {
+        /// [channels · d, edges].
+        vectors: shape.axes() * count,
+        /// [channels, edges].
+        squares: shape.channels * count,
+        /// The tape of φ_e.
+        message: layers.message.tape_lanes(count),
+        gate: count,
+        /// The tape of φ_x.
+        shift: layers.shift.tape_lanes(count),
     }
+}
 
+/// A block with the parameters of its networks.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a, T> {
+    pub layers: &'a Layers,
+    pub shape: &'a Shape,
+    pub theta: &'a [T],
+}
+
+impl<T: Real> Block<'_, T> {
     /// Runs the block in place, and fills `memory` unless it is empty.
     #[inline(always)]
-    pub fn forward<V: Vector>(
+    pub fn forward<V: Vector<Scalar = T>>(
         &self,
-        shape: &Shape,
-        theta: &[V::Scalar],
-        state: &mut State<'_, V::Scalar>,
-        memory: &mut [Lane<V::Scalar>],
-        scratch: &mut [Lane<V::Scalar>],
+        state: &mut State<'_, T>,
+        memory: &mut [Lane<T>],
+        scratch: &mut [Lane<T>],
     ) {
+        let Self { layers, shape, theta } = *self;
         let n = shape.particles;
-        let width = self.message.outputs();
         let mut arena = Arena::new(scratch);
-        let node = self.node_terms::<V>(shape, theta, state.features, state.positions, &mut arena);
+        let mut node = NodeTerms::take(&mut arena, layers, shape);
         let shifts = arena.take_zeroed(shape.axes() * n);
+        self.fill_node_terms::<V>(state, &mut node);
         state.sums.fill(Lane::zero());
-        let (sums, gated) = state.sums.split_at_mut(width * n);
-        let per_edge = V::constant(1.0 / shape.neighbours());
-        let per_gated = V::constant(1.0 / shape.neighbours().sqrt());
-
-        for edges in Edges::chunks(n, self.alike) {
-            let mut inner = Arena::new(arena.rest());
-            let own = self.memory_of(&edges, memory.len());
+        state.gated.fill(Lane::zero());
+        for edges in Edges::chunks(n, layers.alike) {
+            let mut chunk = Chunk::take(&mut arena.inner(), layers, shape, edges.count);
+            let own = layers.memory_of(&edges, memory.len());
             let memory = match &mut memory[own] {
                 [] => Memory::None,
                 memory => Memory::Save(memory),
             };
-            let given = &*state.positions;
-            let chunk = self.chunk::<V>(shape, theta, &node, given, &edges, memory, &mut inner);
-            let count = edges.count;
-            let message = self.message.value(chunk.message, count);
-            for (row, message) in message.chunks_exact(count).enumerate() {
-                for ((message, gate), &r) in message.iter().zip(&*chunk.gate).zip(edges.receivers())
-                {
-                    let message = V::load(message);
-                    message.accumulate(&mut sums[row * n + r]);
-                    (message * V::load(gate)).accumulate(&mut gated[row * n + r]);
-                }
-                if edges.both_ways {
-                    let gates = message.iter().zip(&*chunk.gate);
-                    for ((message, gate), &s) in gates.zip(edges.senders()) {
-                        let message = V::load(message);
-                        message.accumulate(&mut sums[row * n + s]);
-                        (message * V::load(gate)).accumulate(&mut gated[row * n + s]);
-                    }
-                }
-            }
-            let amount = self.shift.value(chunk.shift, count);
-            for channel in 0..shape.channels {
-                for (e, (&r, &s)) in edges.receivers().iter().zip(edges.senders()).enumerate() {
-                    let at = channel * count + e;
-                    let (_, falloff) = falloff_of(V::load(&chunk.squares[at]));
-                    let c = V::load(&amount[at]) * falloff * per_edge;
-                    for axis in shape.axes_of(channel) {
-                        let shift = c * V::load(&chunk.vectors[axis * count + e]);
-                        shift.accumulate(&mut shifts[axis * n + r]);
-                        if edges.both_ways {
-                            (-shift).accumulate(&mut shifts[axis * n + s]);
-                        }
-                    }
-                }
-            }
+            self.fill_chunk::<V>(&node, state.positions, &edges, memory, &mut chunk);
+            self.add_messages::<V>(&edges, &chunk, state);
+            self.add_shifts::<V>(&edges, &chunk, shifts);
         }
-        scale::<V>(sums, per_edge);
-        scale::<V>(gated, per_gated);
+        scale::<V>(state.sums, V::constant(1.0 / shape.neighbours()));
+        scale::<V>(state.gated, V::constant(1.0 / shape.neighbours().sqrt()));
 
-        let tape = &mut arena.rest()[..self.cross.tape_lanes(n)];
-        self.cross.first.product::<V>(theta, 0, sums, self.cross.entry(tape, n), n, false);
-        self.cross.forward::<V>(theta, tape, n);
-        let amount = self.cross.value(tape, n);
+        let tape = arena.inner().take(layers.cross.tape_lanes(n));
+        layers.cross.apply::<V>(theta, state.sums, tape, n);
+        let amount = layers.cross.value(tape, n);
         for (number, &(v, w)) in shape.channel_crosses.iter().enumerate() {
             for i in 0..n {
                 let (vector, square) = cross_vector::<V>(shape, state.positions, v, w, i);
@@ -214,115 +181,125 @@ impl Layers {
             }
         }
 
-        let tape = &mut arena.rest()[..self.update.tape_lanes(n)];
-        self.update_forward::<V>(theta, state.features, gated, tape, n);
-        add::<V>(self.update.value(tape, n), state.features);
+        let tape = arena.inner().take(layers.update.tape_lanes(n));
+        self.update::<V>(state, tape);
+        add::<V>(layers.update.value(tape, n), state.features);
         add::<V>(shifts, state.positions);
     }
 
-    /// What φ_e's first map makes of the nodes, once as senders and once as receivers, and the
-    /// squared distances between the channels of each.
+    /// Adds the messages of a chunk of edges to the sums.
     #[inline(always)]
-    pub(super) fn node_terms<'a, V: Vector>(
+    fn add_messages<V: Vector<Scalar = T>>(
         &self,
-        shape: &Shape,
-        theta: &[V::Scalar],
-        features: &[Lane<V::Scalar>],
-        positions: &[Lane<V::Scalar>],
-        arena: &mut Arena<'a, V::Scalar>,
-    ) -> NodeTerms<'a, V::Scalar> {
-        let n = shape.particles;
-        let (f, p) = (shape.features, shape.pairs());
-        let first = &self.message.first;
-        let distances = arena.take(p * n);
-        for (number, &(v, w)) in shape.channel_pairs.iter().enumerate() {
-            for i in 0..n {
-                let (_, square) = cross_vector::<V>(shape, positions, v, w, i);
-                square.store(&mut distances[number * n + i]);
+        edges: &Edges,
+        chunk: &Chunk<'_, T>,
+        state: &mut State<'_, T>,
+    ) {
+        let n = self.shape.particles;
+        let message = self.layers.message.value(chunk.message, edges.count);
+        for (row, message) in message.chunks_exact(edges.count).enumerate() {
+            for nodes in edges.ends() {
+                for ((message, gate), &i) in message.iter().zip(&*chunk.gate).zip(nodes) {
+                    let message = V::load(message);
+                    message.accumulate(&mut state.sums[row * n + i]);
+                    (message * V::load(gate)).accumulate(&mut state.gated[row * n + i]);
+                }
             }
         }
-        let sender = arena.take(first.outputs() * n);
-        let receiver = arena.take(first.outputs() * n);
-        first.product::<V>(theta, 0, features, sender, n, false);
-        first.product::<V>(theta, f, features, receiver, n, false);
-        first.product::<V>(theta, 2 * f, distances, sender, n, true);
-        first.product::<V>(theta, 2 * f + p, distances, receiver, n, true);
-        NodeTerms { distances, sender, receiver }
     }
 
-    /// Everything about a chunk of edges that the sums and the adjoint need.
-    #[allow(clippy::too_many_arguments)]
+    /// Adds the shifts by a chunk of edges.
     #[inline(always)]
-    pub(super) fn chunk<'a, V: Vector>(
+    fn add_shifts<V: Vector<Scalar = T>>(
         &self,
-        shape: &Shape,
-        theta: &[V::Scalar],
-        node: &NodeTerms<'_, V::Scalar>,
-        positions: &[Lane<V::Scalar>],
         edges: &Edges,
-        mut memory: Memory<'_, V::Scalar>,
-        arena: &mut Arena<'a, V::Scalar>,
-    ) -> Chunk<'a, V::Scalar> {
-        let count = edges.count;
-        let vectors = arena.take(shape.axes() * count);
-        let squares = arena.take(shape.channels * count);
-        edges.geometry::<V>(shape, positions, vectors, squares);
+        chunk: &Chunk<'_, T>,
+        shifts: &mut [Lane<T>],
+    ) {
+        let (n, count) = (self.shape.particles, edges.count);
+        let per_edge = V::constant(1.0 / self.shape.neighbours());
+        let amount = self.layers.shift.value(chunk.shift, count);
+        for channel in 0..self.shape.channels {
+            for (e, (&r, &s)) in edges.receivers().iter().zip(edges.senders()).enumerate() {
+                let at = channel * count + e;
+                let (_, falloff) = falloff_of(V::load(&chunk.squares[at]));
+                let c = V::load(&amount[at]) * falloff * per_edge;
+                for axis in self.shape.axes_of(channel) {
+                    let shift = c * V::load(&chunk.vectors[axis * count + e]);
+                    shift.accumulate(&mut shifts[axis * n + r]);
+                    if edges.both_ways {
+                        (-shift).accumulate(&mut shifts[axis * n + s]);
+                    }
+                }
+            }
+        }
+    }
 
-        let message = arena.take(self.message.tape_lanes(count));
-        let entry = self.message.entry(message, count);
-        edges.gather::<V>(node.sender, node.receiver, entry, shape.particles);
-        let from = 2 * (shape.features + shape.pairs());
-        self.message.first.product::<V>(theta, from, squares, entry, count, true);
-        self.message.forward_with::<V>(theta, message, count, &mut memory);
-        let value = self.message.value(message, count);
+    #[inline(always)]
+    pub fn fill_node_terms<V: Vector<Scalar = T>>(
+        &self,
+        state: &State<'_, T>,
+        node: &mut NodeTerms<'_, T>,
+    ) {
+        let Self { layers, shape, theta } = *self;
+        let (n, f, p) = (shape.particles, shape.features, shape.pairs());
+        for (number, &(v, w)) in shape.channel_pairs.iter().enumerate() {
+            for i in 0..n {
+                let (_, square) = cross_vector::<V>(shape, state.positions, v, w, i);
+                square.store(&mut node.distances[number * n + i]);
+            }
+        }
+        let first = &layers.message.first;
+        let ends = [(&mut *node.sender, 0, 2 * f), (&mut *node.receiver, f, 2 * f + p)];
+        for (terms, from, from_distances) in ends {
+            first.product::<V>(theta, from, state.features, terms, n, false);
+            first.product::<V>(theta, from_distances, node.distances, terms, n, true);
+        }
+    }
 
-        let gate = arena.take(count);
-        self.gate.product::<V>(theta, 0, value, gate, count, false);
-        let bias = V::splat(self.gate.bias(theta)[0]);
-        for gate in gate.iter_mut() {
+    #[inline(always)]
+    pub fn fill_chunk<V: Vector<Scalar = T>>(
+        &self,
+        node: &NodeTerms<'_, T>,
+        positions: &[Lane<T>],
+        edges: &Edges,
+        mut memory: Memory<'_, T>,
+        chunk: &mut Chunk<'_, T>,
+    ) {
+        let Self { layers, shape, theta } = *self;
+        let (n, count) = (shape.particles, edges.count);
+        edges.geometry::<V>(shape, positions, chunk.vectors, chunk.squares);
+
+        let message = &layers.message;
+        let entry = message.entry(chunk.message, count);
+        edges.gather::<V>(node.sender, node.receiver, entry, n);
+        message.first.product::<V>(theta, shape.node_inputs(), chunk.squares, entry, count, true);
+        message.forward_with::<V>(theta, chunk.message, count, &mut memory);
+        let value = message.value(chunk.message, count);
+
+        layers.gate.product::<V>(theta, 0, value, chunk.gate, count, false);
+        let bias = V::splat(layers.gate.bias(theta)[0]);
+        for gate in chunk.gate.iter_mut() {
             sigmoid(V::load(gate) + bias).store(gate);
         }
 
-        let shift = arena.take(self.shift.tape_lanes(count));
-        let entry = self.shift.entry(shift, count);
-        memory.product(entry, |entry| {
-            self.shift.first.product::<V>(theta, 0, value, entry, count, false);
+        let shift = &layers.shift;
+        memory.product(shift.entry(chunk.shift, count), |entry| {
+            shift.first.product::<V>(theta, 0, value, entry, count, false);
         });
-        self.shift.forward_with::<V>(theta, shift, count, &mut memory);
-        Chunk { vectors, squares, message, gate, shift }
+        shift.forward_with::<V>(theta, chunk.shift, count, &mut memory);
     }
 
+    /// φ_h.
     #[inline(always)]
-    pub(super) fn update_forward<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        features: &[Lane<V::Scalar>],
-        gated: &[Lane<V::Scalar>],
-        tape: &mut [Lane<V::Scalar>],
-        n: usize,
-    ) {
-        let entry = self.update.entry(tape, n);
-        self.update.first.product::<V>(theta, 0, gated, entry, n, false);
-        self.update.first.product::<V>(theta, self.message.outputs(), features, entry, n, true);
-        self.update.forward::<V>(theta, tape, n);
+    pub fn update<V: Vector<Scalar = T>>(&self, state: &State<'_, T>, tape: &mut [Lane<T>]) {
+        let Self { layers: Layers { message, update, .. }, shape, theta } = *self;
+        let n = shape.particles;
+        let entry = update.entry(tape, n);
+        update.first.product::<V>(theta, 0, state.gated, entry, n, false);
+        update.first.product::<V>(theta, message.outputs(), state.features, entry, n, true);
+        update.forward::<V>(theta, tape, n);
     }
-}
-
-/// See [`Layers::node_terms`].
-pub(super) struct NodeTerms<'a, T> {
-    pub distances: &'a [Lane<T>],
-    pub sender: &'a [Lane<T>],
-    pub receiver: &'a [Lane<T>],
-}
-
-/// See [`Layers::chunk`]: geometry [channels · d, edges] and [channels, edges], the tapes of φ_e and
-/// φ_x, and the gates [edges].
-pub(super) struct Chunk<'a, T> {
-    pub vectors: &'a [Lane<T>],
-    pub squares: &'a [Lane<T>],
-    pub message: &'a [Lane<T>],
-    pub gate: &'a mut [Lane<T>],
-    pub shift: &'a [Lane<T>],
 }
 
 /// x_v − x_w of node i, and its square.

@@ -60,6 +60,13 @@ impl Edges {
         &self.senders[..self.count]
     }
 
+    /// The nodes that a message arrives at: the receivers, and the senders where an edge stands for
+    /// its opposite.
+    #[inline(always)]
+    pub fn ends(&self) -> impl Iterator<Item = &[usize]> {
+        [self.receivers(), self.senders()].into_iter().take(1 + usize::from(self.both_ways))
+    }
+
     /// out[f, e] = of_sender[f, s] + of_receiver[f, r].
     #[inline(always)]
     pub fn gather<V: Vector>(
@@ -78,7 +85,7 @@ impl Edges {
         }
     }
 
-    /// The adjoint of [`gather`](Self::gather).
+    /// The vector-Jacobian product of [`gather`](Self::gather), added.
     #[inline(always)]
     pub fn scatter<V: Vector>(
         &self,

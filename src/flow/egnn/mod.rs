@@ -7,15 +7,15 @@ mod edges;
 mod tests;
 mod vjp;
 
-use block::{Layers, State};
+use block::{Block, Layers, State};
 use vjp::{BlockVjp, StateCotangents};
 
 use super::linear::Linear;
-use super::mlp::{Cotangents, Mlp};
+use super::mlp::Mlp;
 use super::species::SpeciesFeatures;
-use super::vector_network::VectorNetwork;
-use super::{rows, Block, Initial, ParameterLayout};
-use crate::engine::{exp, Arena, Lane, Vector};
+use super::vector_network::{NetworkVjp, VectorNetwork};
+use super::{rows, Initial, ParameterLayout};
+use crate::engine::{buffers, exp, Arena, Lane, Real, Vector};
 
 /// Products on edges are kept for the way back where all of a network's come to no more lanes than
 /// this, 8 MiB in f32: more would wait for memory longer than computing them again takes.
@@ -90,6 +90,12 @@ impl Shape {
         self.channel_pairs.len()
     }
 
+    /// Inputs of φ_e that belong to a node, not to an edge.
+    #[inline(always)]
+    fn node_inputs(&self) -> usize {
+        2 * (self.features + self.pairs())
+    }
+
     /// n − 1.
     fn neighbours(&self) -> f64 {
         (self.particles - 1) as f64
@@ -108,7 +114,7 @@ impl Shape {
 #[derive(Debug, Clone)]
 pub(super) struct Egnn {
     shape: Shape,
-    embedding: Block,
+    embedding: super::Block,
     lift: Linear,
     species: Option<SpeciesFeatures>,
     blocks: Vec<Layers>,
@@ -166,14 +172,22 @@ impl Egnn {
         first.map(|block| block.memory_lanes(&self.shape)).sum()
     }
 
-    fn state_lanes(&self) -> usize {
-        self.blocks[0].state_lanes(&self.shape)
+    /// A block of the network.
+    #[inline(always)]
+    fn block<'a, T>(&'a self, number: usize, theta: &'a [T]) -> Block<'a, T> {
+        Block { layers: &self.blocks[number], shape: &self.shape, theta }
     }
 
-    /// Softmax, readout, head.
-    fn readout_lanes(&self) -> usize {
-        let n = self.shape.particles;
-        2 * self.shape.features * n + self.head.tape_lanes(n)
+    /// State number `number` of those on a tape.
+    #[inline(always)]
+    fn state<'a, T: Real>(&self, states: &'a mut [Lane<T>], number: usize) -> State<'a, T> {
+        let lanes = self.state_lanes();
+        let space = &mut states[number * lanes..(number + 1) * lanes];
+        State::take(&mut Arena::new(space), &self.blocks[0], &self.shape)
+    }
+
+    fn state_lanes(&self) -> usize {
+        Arena::<f32>::measure(|arena| drop(State::take(arena, &self.blocks[0], &self.shape)))
     }
 
     /// h and the positions in each channel, all shifted such that the first copy is centred.
@@ -189,8 +203,7 @@ impl Egnn {
         let (n, d) = (self.shape.particles, self.shape.dimension);
         let scalar = &mut scratch[..n];
         scalar.fill(Lane::splat(self.embedding.of(theta)[0]));
-        self.lift.product::<V>(theta, 0, scalar, features, n, false);
-        self.lift.add_bias::<V>(theta, features, n);
+        self.lift.apply::<V>(theta, scalar, features, n);
         if let Some(species) = &self.species {
             species.add::<V>(theta, features);
         }
@@ -206,6 +219,20 @@ impl Egnn {
     }
 }
 
+buffers! {
+    /// What the network leaves for its vector-Jacobian product.
+    struct Tape(network: &Egnn, keep: bool) {
+        /// Results of products, for every block.
+        memory: if keep { network.memory_lanes() } else { 0 },
+        /// The state before each block, and the last one; only one where they are not to be kept.
+        states: network.state_lanes() * if keep { network.blocks.len() + 1 } else { 1 },
+        /// [features, n] each.
+        softmax: network.shape.features * network.shape.particles,
+        linear: network.shape.features * network.shape.particles,
+        head: network.head.tape_lanes(network.shape.particles),
+    }
+}
+
 impl VectorNetwork for Egnn {
     fn vector_lanes(&self) -> usize {
         self.shape.axes() * self.shape.particles
@@ -216,21 +243,19 @@ impl VectorNetwork for Egnn {
     }
 
     fn tape_lanes(&self, keep: bool) -> usize {
-        let copies = if keep { self.blocks.len() + 1 } else { 1 };
-        let memory = if keep { self.memory_lanes() } else { 0 };
-        memory + self.state_lanes() * copies + self.readout_lanes()
+        Arena::<f32>::measure(|arena| drop(Tape::take(arena, self, keep)))
     }
 
-    fn forward_scratch(&self) -> usize {
-        self.blocks[0].forward_lanes(&self.shape)
-    }
-
-    fn vjp_scratch(&self) -> usize {
-        let n = self.shape.particles;
-        let f = self.shape.features;
-        let readout = (self.head.first.outputs() + f) * n + self.head.scratch_lanes(n).max(f * n);
-        let own = (f + self.shape.axes()) * n;
-        own + readout.max(self.blocks[0].vjp_lanes(&self.shape))
+    fn scratch_lanes(&self) -> usize {
+        let (n, block) = (self.shape.particles, &self.blocks[0]);
+        Arena::<f32>::measure(|arena| {
+            arena.inner().take(n);
+            block.take_scratch(&self.shape, arena.inner());
+            StateCotangents::take(arena, &self.shape);
+            block.take_vjp_scratch(&self.shape, arena.inner());
+            arena.take(self.shape.features * n);
+            self.head.take_apply_vjp_scratch(arena.inner(), n);
+        })
     }
 
     /// The vectors are the displacement of each channel.
@@ -244,93 +269,62 @@ impl VectorNetwork for Egnn {
         scratch: &mut [Lane<V::Scalar>],
         keep: bool,
     ) {
-        let shape = &self.shape;
-        let (n, lanes) = (shape.particles, self.state_lanes());
-        let (stride, memory) = if keep { (lanes, self.memory_lanes()) } else { (0, 0) };
-        let (memory, tape) = tape.split_at_mut(memory);
-        let state = State::of(&mut tape[..lanes], &self.blocks[0], shape);
+        let (n, lanes) = (self.shape.particles, self.state_lanes());
+        let tape = Tape::take(&mut Arena::new(tape), self, keep);
+        let state = self.state(tape.states, 0);
         self.start::<V>(theta, positions, state.features, state.positions, scratch);
         vectors.copy_from_slice(state.positions);
-        for (number, block) in self.blocks.iter().enumerate() {
-            let from = number * stride;
+        for number in 0..self.blocks.len() {
+            let block = self.block(number, theta);
             if keep {
                 // The block works on the next state; the sums it makes belong to this one.
-                tape.copy_within(from..from + lanes, from + lanes);
-            }
-            let (before, rest) = tape.split_at_mut(from + stride);
-            let mut state = State::of(&mut rest[..lanes], block, shape);
-            let memory = if keep { &mut memory[self.memory_of(number)] } else { &mut [] };
-            block.forward::<V>(shape, theta, &mut state, memory, scratch);
-            if keep {
-                let earlier = State::<V::Scalar>::of(&mut before[from..], block, shape);
-                earlier.sums.copy_from_slice(state.sums);
+                let (before, next) = tape.states[number * lanes..].split_at_mut(lanes);
+                next[..lanes].copy_from_slice(before);
+                let mut state = self.state(next, 0);
+                let memory = &mut tape.memory[self.memory_of(number)];
+                block.forward::<V>(&mut state, memory, scratch);
+                let before = self.state(before, 0);
+                before.sums.copy_from_slice(state.sums);
+                before.gated.copy_from_slice(state.gated);
+            } else {
+                block.forward::<V>(&mut self.state(tape.states, 0), &mut [], scratch);
             }
         }
 
-        let (states, readout) = tape.split_at_mut(self.blocks.len() * stride + lanes);
-        let last = states.len() - lanes;
-        let state = State::of(&mut states[last..], &self.blocks[0], shape);
+        let last = if keep { self.blocks.len() } else { 0 };
+        let state = self.state(tape.states, last);
         for (vector, position) in vectors.iter_mut().zip(&*state.positions) {
             (V::load(position) - V::load(vector)).store(vector);
         }
-        let mut readout = Arena::new(readout);
-        let softmax = readout.take(shape.features * n);
-        let linear = readout.take(shape.features * n);
-        let head = readout.take(self.head.tape_lanes(n));
-        softmax_over_rows::<V>(state.features, softmax, n);
-        self.readout.product::<V>(theta, 0, softmax, linear, n, false);
-        self.readout.add_bias::<V>(theta, linear, n);
-        self.head.first.product::<V>(theta, 0, linear, self.head.entry(head, n), n, false);
-        self.head.forward::<V>(theta, head, n);
+        softmax_over_rows::<V>(state.features, tape.softmax, n);
+        self.readout.apply::<V>(theta, tape.softmax, tape.linear, n);
+        self.head.apply::<V>(theta, tape.linear, tape.head, n);
     }
 
     #[inline(always)]
-    fn vjp<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        tape: &mut [Lane<V::Scalar>],
-        [vectors_cotangent, outputs_cotangent]: [&[Lane<V::Scalar>]; 2],
-        positions_cotangent: &mut [Lane<V::Scalar>],
-        mut gradient: Option<&mut [V::Scalar]>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) {
-        let shape = &self.shape;
-        let (n, lanes) = (shape.particles, self.state_lanes());
-        let (memory, tape) = tape.split_at_mut(self.memory_lanes());
-        let (states, readout) = tape.split_at_mut((self.blocks.len() + 1) * lanes);
-        let mut readout = Arena::new(readout);
-        let softmax = readout.take(shape.features * n);
-        let linear = readout.take(shape.features * n);
-        let head = readout.take(self.head.tape_lanes(n));
-
+    fn vjp<V: Vector>(&self, call: NetworkVjp<'_, V::Scalar>, scratch: &mut [Lane<V::Scalar>]) {
+        let NetworkVjp { theta, vectors_cotangent, positions_cotangent, mut gradient, .. } = call;
+        let Shape { particles: n, dimension: d, channels, .. } = self.shape;
+        let Tape { memory, states, softmax, linear, head } =
+            Tape::take(&mut Arena::new(call.tape), self, true);
         let mut arena = Arena::new(scratch);
-        let features = arena.take(shape.features * n);
-        let moved = arena.take(shape.axes() * n);
-        moved.copy_from_slice(vectors_cotangent);
-        {
-            let mut inner = Arena::new(arena.rest());
-            let inside = inner.take(self.head.first.outputs() * n);
-            let linear_cotangent = inner.take(shape.features * n);
-            let cotangents = Cotangents { value: outputs_cotangent, entry: inside };
-            let scratch = inner.rest();
-            self.head.vjp::<V>(theta, head, cotangents, gradient.as_deref_mut(), scratch, n);
-            self.head.first.transposed_product::<V>(theta, 0, inside, linear_cotangent, n, false);
-            if let Some(gradient) = gradient.as_deref_mut() {
-                self.head.first.weight_gradient::<V>(gradient, 0, inside, linear, n);
-                self.readout.weight_gradient::<V>(gradient, 0, linear_cotangent, softmax, n);
-                self.readout.bias_gradient::<V>(gradient, linear_cotangent, n);
-            }
-            self.readout.transposed_product::<V>(theta, 0, linear_cotangent, features, n, false);
-            softmax_vjp::<V>(softmax, features, n);
-        }
-        for (number, block) in self.blocks.iter().enumerate().rev() {
+        let StateCotangents { features, positions } =
+            StateCotangents::take(&mut arena, &self.shape);
+        positions.copy_from_slice(vectors_cotangent);
+        let mut inner = arena.inner();
+        let linear_cotangent = inner.take(features.len());
+        let given = [&*linear, call.outputs_cotangent];
+        let into = &mut *linear_cotangent;
+        self.head.apply_vjp::<V>(theta, head, given, into, gradient.as_deref_mut(), inner, n);
+        let (into, given) = (&mut *features, &*linear_cotangent);
+        self.readout.apply_vjp::<V>(theta, softmax, given, into, gradient.as_deref_mut(), n, false);
+        softmax_vjp::<V>(softmax, features, n);
+        for number in (0..self.blocks.len()).rev() {
             let call = BlockVjp {
-                layers: block,
-                shape,
-                theta,
-                state: State::of(&mut states[number * lanes..][..lanes], block, shape),
+                block: self.block(number, theta),
+                state: self.state(states, number),
                 memory: &memory[self.memory_of(number)],
-                cotangents: StateCotangents { features, positions: moved },
+                cotangents: StateCotangents { features, positions },
                 gradient: gradient.as_deref_mut(),
             };
             call.run::<V>(arena.rest());
@@ -338,23 +332,22 @@ impl VectorNetwork for Egnn {
 
         // The vectors are final minus initial positions; those are the input minus the mean of its
         // first copy.
-        for (moved, vector) in moved.iter_mut().zip(vectors_cotangent) {
-            (V::load(moved) - V::load(vector)).store(moved);
+        for (position, vector) in positions.iter_mut().zip(vectors_cotangent) {
+            (V::load(position) - V::load(vector)).store(position);
         }
-        let d = shape.dimension;
         for axis in 0..d {
             let mut mean = V::zero();
-            for channel in 0..shape.channels {
-                for lane in &moved[(channel * d + axis) * n..][..n] {
+            for channel in 0..channels {
+                for lane in &positions[(channel * d + axis) * n..][..n] {
                     mean += V::load(lane);
                 }
             }
             let mean = mean * V::constant(1.0 / n as f64);
             for i in 0..n {
                 (-mean).accumulate(&mut positions_cotangent[i * d + axis]);
-                for channel in 0..shape.channels {
-                    V::load(&moved[(channel * d + axis) * n + i])
-                        .accumulate(&mut positions_cotangent[shape.input(channel, i, axis)]);
+                for channel in 0..channels {
+                    V::load(&positions[(channel * d + axis) * n + i])
+                        .accumulate(&mut positions_cotangent[self.shape.input(channel, i, axis)]);
                 }
             }
         }

@@ -57,7 +57,7 @@ impl Kernel<f32> for ThereAndBack<'_> {
         let positions = lanes(2, PARTICLES * DIMENSION);
         let mut vectors = space(network.vector_lanes());
         let mut tape = space(network.tape_lanes(true));
-        let mut scratch = space(network.forward_scratch().max(network.vjp_scratch()));
+        let mut scratch = space(network.scratch_lanes());
         network.forward::<V>(theta, &positions, &mut vectors, &mut tape, &mut scratch, true);
         let mut left = vectors.clone();
         left.extend_from_slice(network.outputs(&tape, true));
@@ -68,9 +68,15 @@ impl Kernel<f32> for ThereAndBack<'_> {
         let to_outputs = lanes(4, network.output_lanes());
         let mut to_positions = space(positions.len());
         let mut gradient = vec![0.0; theta.len()];
-        let cotangents = [&*to_vectors, &*to_outputs];
-        let into = parameters.then_some(&mut *gradient);
-        network.vjp::<V>(theta, &mut tape, cotangents, &mut to_positions, into, &mut scratch);
+        let call = NetworkVjp {
+            theta,
+            tape: &mut tape,
+            vectors_cotangent: &to_vectors,
+            outputs_cotangent: &to_outputs,
+            positions_cotangent: &mut to_positions,
+            gradient: parameters.then_some(&mut *gradient),
+        };
+        network.vjp::<V>(call, &mut scratch);
         left.extend(to_positions);
         let numbers = left.iter().flat_map(|lane| lane.0).chain(gradient);
         numbers.map(f32::to_bits).collect()

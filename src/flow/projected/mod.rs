@@ -27,7 +27,7 @@ use super::attention::{NonequivariantOptions, Transformer};
 use super::egnn::{self, Egnn};
 use super::radial::{PairwiseOptions, RadialNetwork};
 use super::spline::{Ends, SplineShape};
-use super::vector_network::VectorNetwork;
+use super::vector_network::{NetworkVjp, VectorNetwork};
 use super::{Coupling, CouplingContext, Direction, HalfShape, ParameterLayout, Vjp};
 use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::error::Error;
@@ -208,13 +208,11 @@ impl<T: Real> Coupling<T> for ProjectedCoupling {
     }
 
     fn scratch(&self) -> usize {
-        with_network!(&self.conditioner, network => {
-            let forward = network.forward_scratch();
-            let apply = network.tape_lanes(false) + forward;
-            let vjp = network.output_lanes() + network.vjp_scratch();
-            let vjp = network.tape_lanes(true) + vjp.max(forward);
-            network.vector_lanes() + apply.max(vjp)
-        })
+        with_network!(&self.conditioner, network => Arena::<T>::measure(|arena| {
+            take_record(network, arena, true);
+            arena.take(network.output_lanes());
+            arena.take(network.scratch_lanes());
+        }))
     }
 
     fn apply(
@@ -237,7 +235,9 @@ impl<T: Real> Coupling<T> for ProjectedCoupling {
     }
 
     fn record_lanes(&self) -> usize {
-        with_network!(&self.conditioner, network => network.vector_lanes() + network.tape_lanes(true))
+        with_network!(&self.conditioner, network => {
+            Arena::<T>::measure(|arena| drop(take_record(network, arena, true)))
+        })
     }
 
     fn apply_recorded(
@@ -259,6 +259,16 @@ impl<T: Real> Coupling<T> for ProjectedCoupling {
     fn vjp_recorded(&self, call: Vjp<'_, T>, record: &mut [Lane<T>], scratch: &mut [Lane<T>]) {
         T::dispatch(ApplyVjp { coupling: self, call, record, scratch });
     }
+}
+
+/// The vectors that a network makes, and its tape.
+#[inline(always)]
+fn take_record<'a, T: Real>(
+    network: &impl VectorNetwork,
+    arena: &mut Arena<'a, T>,
+    keep: bool,
+) -> [&'a mut [Lane<T>]; 2] {
+    [arena.take(network.vector_lanes()), arena.take(network.tape_lanes(keep))]
 }
 
 struct Apply<'a, T> {
@@ -283,8 +293,7 @@ impl<T: Real> Kernel<T> for Apply<'_, T> {
         let (mut arena, mut record) = (Arena::new(self.scratch), Arena::new(self.record));
         let place = if keep { &mut record } else { &mut arena };
         with_network!(&coupling.conditioner, network => {
-            let vectors = place.take(network.vector_lanes());
-            let tape = place.take(network.tape_lanes(keep));
+            let [vectors, tape] = take_record(network, place, keep);
             network.forward::<V>(theta, conditioning, vectors, tape, arena.rest(), keep);
             let (plan, outputs) = (&coupling.plan, network.outputs(tape, keep));
             with_transform!(coupling.inner, transform => {
@@ -321,8 +330,7 @@ impl<T: Real> Kernel<T> for ApplyVjp<'_, T> {
         let (mut arena, mut record) = (Arena::new(self.scratch), Arena::new(self.record));
         let place = if recorded { &mut record } else { &mut arena };
         with_network!(&coupling.conditioner, network => {
-            let vectors = place.take(network.vector_lanes());
-            let tape = place.take(network.tape_lanes(true));
+            let [vectors, tape] = take_record(network, place, true);
             if !recorded {
                 let scratch = arena.rest();
                 network.forward::<V>(call.theta, call.conditioning, vectors, tape, scratch, true);
@@ -341,14 +349,15 @@ impl<T: Real> Kernel<T> for ApplyVjp<'_, T> {
                 moved_cotangent: call.moved_cotangent,
                 conditioning_cotangent: &mut *call.conditioning_cotangent,
             }));
-            network.vjp::<V>(
-                call.theta,
+            let call = NetworkVjp {
+                theta: call.theta,
                 tape,
-                [vectors, outputs_cotangent],
-                call.conditioning_cotangent,
-                call.gradient,
-                arena.rest(),
-            );
+                vectors_cotangent: vectors,
+                outputs_cotangent,
+                positions_cotangent: call.conditioning_cotangent,
+                gradient: call.gradient,
+            };
+            network.vjp::<V>(call, arena.rest());
         });
     }
 }

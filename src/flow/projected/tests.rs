@@ -32,7 +32,7 @@ impl Kernel<f64> for Vectors<'_> {
         let Self { network, theta, conditioning } = self;
         let mut vectors = vec![Lane::zero(); network.vector_lanes()];
         let mut tape = vec![Lane::zero(); network.tape_lanes(false)];
-        let mut scratch = vec![Lane::zero(); network.forward_scratch()];
+        let mut scratch = vec![Lane::zero(); network.scratch_lanes()];
         network.forward::<V>(theta, conditioning, &mut vectors, &mut tape, &mut scratch, false);
         vectors
     }

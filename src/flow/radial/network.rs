@@ -10,7 +10,7 @@
 use super::copies::mean;
 use super::{displacement, displacement_vjp, Outputs, PairwiseOptions, RadialConditioner};
 use crate::engine::{Arena, Lane, Real, Vector};
-use crate::flow::vector_network::VectorNetwork;
+use crate::flow::vector_network::{NetworkVjp, VectorNetwork};
 use crate::flow::{HalfShape, Initial, ParameterLayout};
 
 /// Standard deviation of the initial vectors' weights, times √width: a frame needs vectors to start with.
@@ -69,11 +69,7 @@ impl VectorNetwork for RadialNetwork {
         self.width() + conditioner.tape_lanes::<f32>().max(conditioner.tape_lanes::<f64>())
     }
 
-    fn forward_scratch(&self) -> usize {
-        self.width()
-    }
-
-    fn vjp_scratch(&self) -> usize {
+    fn scratch_lanes(&self) -> usize {
         let (n, p) = (self.conditioner.particles, self.conditioner.pairs);
         let conditioner = &self.conditioner;
         let own = self.channels * p + (self.channels + self.outputs) * n + 3 * self.width();
@@ -117,15 +113,8 @@ impl VectorNetwork for RadialNetwork {
     }
 
     #[inline(always)]
-    fn vjp<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        tape: &mut [Lane<V::Scalar>],
-        [vectors_cotangent, outputs_cotangent]: [&[Lane<V::Scalar>]; 2],
-        positions_cotangent: &mut [Lane<V::Scalar>],
-        gradient: Option<&mut [V::Scalar]>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) {
+    fn vjp<V: Vector>(&self, call: NetworkVjp<'_, V::Scalar>, scratch: &mut [Lane<V::Scalar>]) {
+        let NetworkVjp { theta, tape, outputs_cotangent, gradient, .. } = call;
         let (conditioner, width) = (&self.conditioner, self.width());
         let (n, p, d) = (conditioner.particles, conditioner.pairs, conditioner.dimension);
         let mut tape = conditioner.tape(&mut Arena::new(&mut tape[width..]));
@@ -138,7 +127,7 @@ impl VectorNetwork for RadialNetwork {
         node_cotangent[self.channels * n..].copy_from_slice(outputs_cotangent);
         let scalars = tape.pair_outputs.chunks_exact(p).zip(tape.node_outputs.chunks_exact(n));
         let to = pair_cotangent.chunks_exact_mut(p).zip(node_cotangent.chunks_exact_mut(n));
-        let cotangents = vectors_cotangent.chunks_exact(n * d).zip(to);
+        let cotangents = call.vectors_cotangent.chunks_exact(n * d).zip(to);
         for (scalars, (vectors, (to_phi, to_g))) in scalars.zip(cotangents) {
             for (axis, row) in vectors.chunks_exact(n).enumerate() {
                 for (lane, v) in row.iter().zip(back[axis..].iter_mut().step_by(d)) {
@@ -159,7 +148,7 @@ impl VectorNetwork for RadialNetwork {
             &mut arena,
         );
         let share = V::constant(1.0 / self.copies as f64);
-        for copy in positions_cotangent.chunks_exact_mut(width) {
+        for copy in call.positions_cotangent.chunks_exact_mut(width) {
             for (to, y) in copy.iter_mut().zip(&*y_cotangent) {
                 (V::load(y) * share).accumulate(to);
             }
