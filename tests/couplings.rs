@@ -3,7 +3,7 @@
 
 use boltzflow::engine::{Lane, LANES};
 use boltzflow::flow::{
-    Bend, Coupling, CouplingContext, Direction, HalfShape, LayerGroup, Network,
+    Coupling, CouplingContext, Direction, HalfShape, InnerTransform, LayerGroup, Network,
     NonequivariantOptions, PairwiseOptions, ParameterLayout, ProjectedOptions, Vjp,
 };
 use boltzflow::random::{stream, Purpose};
@@ -98,7 +98,7 @@ fn affine() -> LayerGroup {
 }
 
 fn cartesian() -> LayerGroup {
-    LayerGroup::Cartesian(ProjectedOptions { bend: Some(Bend::Spline), ..graph() })
+    LayerGroup::Cartesian(ProjectedOptions { bend: Some(InnerTransform::Spline), ..graph() })
 }
 
 fn spherical() -> LayerGroup {

@@ -31,5 +31,5 @@ pub use model::Flow;
 pub use options::FlowOptions;
 pub use pairwise::PairwiseCoupling;
 pub use parameters::{Block, Initial, ParameterLayout, ParameterTensor};
-pub use projected::{Bend, Network, ProjectedCoupling, ProjectedOptions, Projection};
+pub use projected::{InnerTransform, Network, ProjectedCoupling, ProjectedOptions, Projection};
 pub use radial::PairwiseOptions;

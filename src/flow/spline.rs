@@ -1,14 +1,6 @@
-//! Monotone rational-quadratic splines on [0, range] (Durkan et al., arXiv 1906.04032), lane by lane.
-//!
-//! With ξ = (r − x)/w in the bin of width w and height h, s = h/w, slopes δ₀ and δ₁ at its ends and
-//! q = ξ(1 − ξ),
-//!
-//! ```text
-//! S(r)  = y + h (s ξ² + δ₀ q)/D,    D = s + (δ₀ + δ₁ − 2s) q
-//! S′(r) = s² M/D²,                  M = δ₁ ξ² + 2 s q + δ₀ (1 − ξ)²
-//! ```
-//!
-//! What holds at 0 and at `range` is a matter of [`Ends`]. Raw parameters of zero give the identity.
+//! Monotone rational-quadratic splines on [0, range], lane by lane. The formulas, with the names
+//! that are used here, stand at [`InnerTransform::Spline`](super::InnerTransform::Spline); what
+//! holds at 0 and at `range` is a matter of [`Ends`]. Raw parameters of zero give the identity.
 
 use super::column::{Column, ColumnMut};
 use super::Direction;

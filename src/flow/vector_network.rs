@@ -2,8 +2,8 @@
 
 use crate::engine::{Lane, Real, Vector};
 
-/// A network on one half of the copies that makes vectors and parameters of every particle. The vectors
-/// turn with the half unless the network says otherwise.
+/// A network on one half of the copies that makes vectors and parameters of every particle. The
+/// vectors turn with the half, except those of the transformer.
 pub(in crate::flow) trait VectorNetwork {
     /// Lanes of the vectors.
     fn vector_lanes(&self) -> usize;
@@ -11,8 +11,8 @@ pub(in crate::flow) trait VectorNetwork {
     /// Lanes of the outputs.
     fn output_lanes(&self) -> usize;
 
-    /// Lanes that [`forward`](Self::forward) leaves for [`vjp`](Self::vjp) when it is to `keep` what
-    /// that needs, or works in when it is not.
+    /// Lanes that [`forward`](Self::forward) leaves for [`vjp`](Self::vjp) when it is to `keep`
+    /// what that needs, or works in when it is not.
     fn tape_lanes(&self, keep: bool) -> usize;
 
     /// Lanes that [`forward`](Self::forward) and [`vjp`](Self::vjp) work in beside the tape.

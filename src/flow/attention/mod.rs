@@ -1,16 +1,5 @@
-//! A transformer on the particles (Vaswani et al., arXiv 1706.03762) as the conditioner of the baseline
-//! that knows nothing of rotations: it reads Cartesian coordinates.
-//!
-//! With u = LayerNorm(h), heads of width w, and softmax over j,
-//!
-//! ```text
-//! h_i  = Linear(y_i − ȳ) + species
-//! h_i += Linear(Σ_j softmax_j(q_i·k_j/√w) v_j),   (q, k, v) = Linear(u)
-//! h_i += MLP(LayerNorm(h_i))
-//! ```
-//!
-//! Particles have no numbers in it: it is equivariant under permutations within a species, and not under
-//! rotations.
+//! A transformer on the particles as the conditioner of the baseline without rotational symmetry.
+//! The formulas stand at [`NonequivariantOptions`].
 
 mod options;
 
@@ -31,7 +20,7 @@ struct Layers {
     feed: Mlp,
 }
 
-/// The network: parameters of each node's inner transforms, and the way from each node to the centre.
+/// The network: parameters of each node's inner transforms, and the vector from it to the centre.
 #[derive(Debug, Clone)]
 pub(super) struct Transformer {
     half: HalfShape,

@@ -5,8 +5,20 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::limits::{count, layer_widths};
 
-/// Layers without rotational symmetry, `coupling = "nonequivariant"`: sizes of its
-/// transformer.
+/// Layers without rotational symmetry, `coupling = "nonequivariant"`: affine maps of Cartesian
+/// coordinates z about the centre ȳ of the conditioning half, whose scales and shifts a transformer
+/// (Vaswani et al., [arXiv 1706.03762](https://arxiv.org/abs/1706.03762)) makes of that half's
+/// coordinates y:
+///
+/// ```text
+/// h_i  = Linear(y_i − ȳ) + species
+/// h_i += Linear(Σ_j softmax_j(q_i·k_j/√w) v_j),   (q, k, v) = Linear(LayerNorm(h))    (each block)
+/// h_i += MLP(LayerNorm(h_i))
+/// (s_i, t_i) = MLP(h_i),   z′_i = ȳ + (z_i − ȳ) e^{s_i} + t_i,   log det = Σ s
+/// ```
+///
+/// with heads of width w. Particles have no numbers in it: it commutes with permutations within a
+/// species, and not with rotations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NonequivariantOptions {

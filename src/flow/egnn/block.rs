@@ -10,17 +10,8 @@ use crate::flow::ParameterLayout;
 /// Variance of the last weights of what moves positions, relative to the others'.
 const SHIFT_SCALE: f64 = 1e-3;
 
-/// The networks of one block, with h [features, n] and x [channels · d, n]:
-///
-/// ```text
-/// m    = φ_e([h_s, h_r, channel distances² at s and at r, ‖x_r − x_s‖² of each channel])
-/// x_r += Σ_s φ_x(m) (x_r − x_s)/(1 + ‖x_r − x_s‖)/(n − 1)
-/// x_rv += Σ_w φ_cross(Σ_s m/(n − 1))_vw (x_rv − x_rw)/(1 + ‖x_rv − x_rw‖)
-/// h_r += φ_h([Σ_s m·sigmoid(Linear m)/√(n − 1), h_r])
-/// ```
-///
-/// All right-hand sides are those before the block. φ_e's first map takes the parts of its input in
-/// this order.
+/// The networks of one block: φ_e, the gate, φ_x, φ_cross and φ_h. φ_e's first map takes the parts
+/// of its input in the order of the formulas.
 #[derive(Debug, Clone)]
 pub(super) struct Layers {
     pub(super) message: Mlp,
@@ -28,8 +19,8 @@ pub(super) struct Layers {
     pub(super) shift: Mlp,
     pub(super) cross: Mlp,
     pub(super) update: Mlp,
-    /// Whether all nodes and channels come in alike, as into the first block where particles are alike:
-    /// the messages of an edge and of its opposite are then the same.
+    /// Whether the input is the same for all nodes and channels, as in the first block where
+    /// particles are alike: the messages of an edge and of its opposite are then the same.
     pub(super) alike: bool,
 }
 
@@ -105,8 +96,8 @@ buffers! {
 }
 
 buffers! {
-    /// What φ_e's first map makes of the nodes as senders and as receivers, [entry, n], and the squared
-    /// distances between the channels of each node, [pairs of channels, n].
+    /// What φ_e's first map makes of the nodes as senders and as receivers, [entry, n], and the
+    /// squared distances between the channels of each node, [pairs of channels, n].
     pub(super) struct NodeTerms(layers: &Layers, shape: &Shape) {
         distances: shape.pairs() * shape.particles,
         sender: layers.message.first.outputs() * shape.particles,

@@ -13,8 +13,8 @@ const LENGTH_FLOOR: f64 = 1e-12;
 
 /// Edges `first .. first + count` in an order by receiver, then by sender.
 ///
-/// Where the messages of an edge and of its opposite are the same, one stands for both: then edges are
-/// the pairs s > r.
+/// Where the messages of an edge and of its opposite are the same, one stands for both: then edges
+/// are the pairs s > r.
 pub(super) struct Edges {
     pub count: usize,
     /// Index of the first of them.

@@ -1,5 +1,5 @@
-//! An E(n)-equivariant graph network with several position channels (Satorras et al., arXiv
-//! 2102.09844, as used by Midgley et al., arXiv 2308.10364) as the conditioner of a coupling.
+//! The E(n)-equivariant graph network as the conditioner of a coupling. The formulas stand at
+//! [`Network::Graph`](super::Network::Graph).
 
 mod block;
 mod edges;
@@ -17,8 +17,8 @@ use super::vector_network::{NetworkVjp, VectorNetwork};
 use super::{rows, Initial, ParameterLayout};
 use crate::engine::{buffers, exp, Arena, Lane, Real, Vector};
 
-/// Products on edges are kept for the way back where all of a network's come to no more lanes than
-/// this, 8 MiB in f32: more would wait for memory longer than computing them again takes.
+/// Products on edges are kept for the vector-Jacobian product where all of a network's come to no
+/// more lanes than this, 8 MiB in f32: reading more would take longer than computing them again.
 const MOST_MEMORY: usize = 1 << 17;
 
 /// Sizes of the networks.
@@ -103,14 +103,6 @@ impl Shape {
 }
 
 /// The network: invariant outputs and equivariant vectors per node, from positions.
-///
-/// h starts as one learned scalar through a linear map, equal for all nodes, plus a column for the
-/// species where particles are unlike; after the blocks it goes through a softmax over the features,
-/// a linear map, and the head.
-///
-/// Choices where the paper's text leaves room: the squared distances between a node's channels are
-/// taken once for each unordered pair; φ_cross sees the mean of the messages; "scale 0.001" is the
-/// variance of the initial weights relative to 1/inputs; normalisations have no gain and offset.
 #[derive(Debug, Clone)]
 pub(super) struct Egnn {
     shape: Shape,
@@ -120,7 +112,7 @@ pub(super) struct Egnn {
     blocks: Vec<Layers>,
     readout: Linear,
     head: Mlp,
-    /// Whether products on edges are kept for the way back; it makes no difference to the result.
+    /// Whether products on edges are kept for the vector-Jacobian product; the result is the same.
     keeps: bool,
 }
 

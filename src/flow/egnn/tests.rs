@@ -1,4 +1,4 @@
-//! What is kept for the way back changes its cost and nothing else.
+//! What is kept for the vector-Jacobian product changes its cost and nothing else.
 
 use rand_distr::{Distribution, StandardNormal};
 
@@ -39,15 +39,16 @@ fn lanes(sample: u64, count: usize) -> Vec<Lane<f32>> {
     values.chunks_exact(16).map(|v| Lane(std::array::from_fn(|i| v[i]))).collect()
 }
 
-/// Forward and back; `spoil` changes a number of the first lanes of the tape between them.
-struct ThereAndBack<'a> {
+/// The map and its vector-Jacobian product; `spoil` changes a number of the first lanes of the tape
+/// between them.
+struct MapAndVjp<'a> {
     network: &'a Egnn,
     theta: &'a [f32],
     parameters: bool,
     spoil: bool,
 }
 
-impl Kernel<f32> for ThereAndBack<'_> {
+impl Kernel<f32> for MapAndVjp<'_> {
     type Output = Vec<u32>;
 
     #[inline(always)]
@@ -90,12 +91,11 @@ fn products_that_are_kept_and_products_that_are_repeated_give_the_same_bytes() {
     let repeating = Egnn { keeps: false, ..keeping.clone() };
     assert_eq!(repeating.memory_lanes(), 0);
     for parameters in [false, true] {
-        let run = |network, spoil| {
-            f32::dispatch(ThereAndBack { network, theta: &theta, parameters, spoil })
-        };
+        let run =
+            |network, spoil| f32::dispatch(MapAndVjp { network, theta: &theta, parameters, spoil });
         let kept = run(&keeping, false);
         assert_eq!(kept, run(&repeating, false));
-        // The way back reads what was kept.
+        // What was kept is read.
         assert_ne!(kept, run(&keeping, true));
         // What is kept is not computed again.
         let operations = |network| count_operations(|| drop(run(network, false)));

@@ -114,8 +114,8 @@ impl<T: Real> BlockVjp<'_, '_, T> {
         }
     }
 
-    /// Whether the features that the block was given depend on parameters alone, and those are of no
-    /// interest.
+    /// Whether the features that the block was given depend on parameters alone, whose gradient is
+    /// not asked for.
     fn ends_here(&self) -> bool {
         self.block.layers.alike && self.gradient.is_none()
     }
@@ -208,8 +208,8 @@ impl<T: Real> BlockVjp<'_, '_, T> {
         let gradient = self.gradient.as_deref_mut();
         let (tape, inner) = (&*chunk.message, arena.rest());
         message.vjp::<V>(theta, tape, cotangents, gradient, inner, count);
-        // An edge that stands for its opposite gives all to one of them: nodes that are alike need no
-        // more than the sum over all.
+        // An edge that stands for its opposite as well adds all to one end: for nodes that are
+        // alike only the sum over all matters.
         if !self.ends_here() {
             edges.scatter::<V>(to.entry, space.senders, space.receivers, shape.particles);
         }

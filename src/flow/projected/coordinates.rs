@@ -158,8 +158,8 @@ impl Coordinates for Windows {
     }
 }
 
-/// Splines of the distance, of the polar angle θ to the first axis, and of the azimuth φ about it; in 2D
-/// of the distance and of the angle φ to the first axis.
+/// Splines of the distance, of the polar angle θ to the first axis, and of the azimuth φ about it;
+/// in 2D of the distance and of the angle φ to the first axis.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spherical {
     /// Of r, θ and φ + π.
@@ -291,7 +291,7 @@ impl Coordinates for Spherical {
         let (r, r_after) = (q[0], moved_q[0]);
         let Cartesian { c: after, theta: (sine, cosine), phi } = Cartesian::new(d, moved_q);
         let (phi_sine, phi_cosine) = phi;
-        // The cotangent of (r′, θ′, φ′); d − 1 powers of r′ and one of sin θ′ are in the determinant.
+        // The cotangent of (r′, θ′, φ′); the determinant has d − 1 powers of r′ and one of sin θ′.
         let powers = V::constant((d - 1) as f64) * log_det;
         let along = (dot(&moved, &after) + powers) / r_after;
         let (x, y) = if d == 2 { (moved[0], moved[1]) } else { (moved[1], moved[2]) };

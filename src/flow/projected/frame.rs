@@ -1,13 +1,5 @@
-//! Projections on a frame: a node's coordinates about its origin, in a frame of its own that turns with
-//! the configuration, are transformed, and taken back.
-//!
-//! ```text
-//! e1 = v1/‖v1‖,   e2 ∝ v2 − (v2·e1) e1,   e3 = e1 × e2       (2D: e2 is e1 turned by 90°)
-//! c_k = e_k·(z − o),   c′ = f(c),   z′ = o + Σ_k c′_k e_k
-//! ```
-//!
-//! The cross product (2D: the turn) has a handedness: the map commutes with rotations and not with
-//! reflections.
+//! Coordinates of a node about its origin, in a frame of its own that turns with the configuration,
+//! or along the axes of space. The formulas stand at [`Projection`](super::Projection).
 
 use super::super::rows::scaled;
 use super::coordinates::Coordinates;
@@ -183,8 +175,8 @@ impl<C: Coordinates, const TURNED: bool> Transform for Framed<C, TURNED> {
     }
 }
 
-/// Cotangents of v1 and v2 for `weight` times their loss −ln(1 − |c|), c = cos ∠(v1, v2); zero where the
-/// loss is under 1e-4.
+/// Cotangents of v1 and v2 for `weight` times their loss −ln(1 − |c|), c = cos ∠(v1, v2); zero
+/// where the loss is ignored.
 #[inline(always)]
 fn apart_vjp<V: Vector>([v1, v2]: &[[V; 3]; 2], weight: V) -> [[V; 3]; 2] {
     let (first, second) = (length(v1), length(v2));

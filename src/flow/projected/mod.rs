@@ -1,17 +1,6 @@
-//! The projection couplings of E-ACF (Midgley et al., arXiv 2308.10364): each node of the moved half
-//! moves in coordinates that the conditioning half sets, by scalar maps whose parameters it sets, too.
-//!
-//! With vectors v and invariant parameters from an equivariant network on the conditioning half y, node z_i of the moved half has the origin o = y_i + v_0 and moves
-//!
-//! - [`Projection::Vector`]: along the line from o, by a spline of its distance (`radial`);
-//! - [`Projection::Cartesian`]: in the coordinates of a frame made of v_1 and v_2, by affine maps or
-//!   splines (`frame`, `coordinates`);
-//! - [`Projection::Spherical`]: in the polar or spherical coordinates of that frame, by splines.
-//!
-//! A few such inner transforms with vectors of their own follow one another. The vector projection
-//! commutes with rotations and reflections, the other two with rotations only: their frames have a
-//! handedness. With C copies in each half, copy c of the moved half goes by the vectors that start at copy
-//! c of the conditioning half; the network sees all of them.
+//! The projection couplings: nodes of the moved half go through inner transforms ([`transform`]),
+//! maps of their distances ([`radial`]) or of their coordinates ([`frame`], [`coordinates`]). The
+//! formulas stand at [`ProjectedCoupling`] and [`Projection`].
 
 mod coordinates;
 mod frame;
@@ -33,11 +22,23 @@ use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::error::Error;
 use coordinates::{Affine, Coordinates, Spherical, Windows};
 use frame::Framed;
-pub use options::{Bend, Network, ProjectedOptions, Projection};
+pub use options::{InnerTransform, Network, ProjectedOptions, Projection};
 use radial::Radial;
 use transform::{Conditioned, Move, MoveVjp, Plan, Transform};
 
-/// A projection coupling; see the [module's source](crate::flow) and E-ACF, section 3.
+/// A projection coupling of E-ACF (Midgley et al., [arXiv
+/// 2308.10364](https://arxiv.org/abs/2308.10364), section 3): each node of the moved half moves in
+/// coordinates that the conditioning half sets, by scalar maps whose parameters it sets as well.
+///
+/// A [network](Network) makes vectors v₀, v₁, … and invariant parameters for each node of the
+/// conditioning half y. Node z_i of the moved half has the origin o = y_i + v₀ and moves about it
+/// in the coordinates of a [`Projection`]. A few such inner transforms, with vectors and parameters
+/// of their own, follow one another; the log-determinant is the sum of theirs.
+///
+/// The vector projection commutes with rotations and reflections, the other two with rotations
+/// only, since their frames have a handedness. With C copies in each half, copy c of the moved half
+/// goes by the vectors that start at copy c of the conditioning half; the network reads all of
+/// them.
 #[derive(Debug, Clone)]
 pub struct ProjectedCoupling {
     plan: Plan,
@@ -74,7 +75,7 @@ enum Inner {
     Windows(Framed<Windows, true>),
     Spherical(Framed<Spherical, true>),
     /// Along the axes of space.
-    Unturned(Framed<Affine, false>),
+    Fixed(Framed<Affine, false>),
 }
 
 /// Does something with the inner transform, whichever it is.
@@ -85,7 +86,7 @@ macro_rules! with_transform {
             Inner::Affine($transform) => $body,
             Inner::Windows($transform) => $body,
             Inner::Spherical($transform) => $body,
-            Inner::Unturned($transform) => $body,
+            Inner::Fixed($transform) => $body,
         }
     };
 }
@@ -96,7 +97,7 @@ impl Inner {
         let distance = spline(options.range, Ends::Ray);
         match (projection, options.bend) {
             (Projection::Vector, _) => Self::Vector(Radial { spline: distance }),
-            (Projection::Cartesian, Some(Bend::Spline)) => {
+            (Projection::Cartesian, Some(InnerTransform::Spline)) => {
                 Self::Windows(Framed(Windows { spline: spline(2.0 * options.range, Ends::Window) }))
             }
             (Projection::Cartesian, _) => Self::Affine(Framed(Affine)),
@@ -168,8 +169,8 @@ impl ProjectedCoupling {
                     core: options.core,
                     ..PairwiseOptions::default()
                 };
-                let says = (copies * channels, outputs);
-                Conditioner::Radial(RadialNetwork::new(layout, half, species, &sizes, says))
+                let made = (copies * channels, outputs);
+                Conditioner::Radial(RadialNetwork::new(layout, half, species, &sizes, made))
             }
         };
         let plan = Plan { copies, particles, dimension: d, transforms, channels };
@@ -177,10 +178,9 @@ impl ProjectedCoupling {
         Ok(Self { plan, inner, conditioner, frame_loss })
     }
 
-    /// The baseline without rotational symmetry: affine maps of the Cartesian coordinates about the
-    /// centre of the conditioning half, whose scales and shifts a transformer makes of its
-    /// coordinates. It commutes with translations and with permutations within a species, not with
-    /// rotations: train it on configurations that are turned at random.
+    /// The baseline without rotational symmetry; the formulas stand at [`NonequivariantOptions`].
+    /// It commutes with translations and with permutations within a species, not with rotations:
+    /// train it on configurations that are turned at random.
     ///
     /// # Errors
     /// [`Error::Parameter`] for an option out of its limits.
@@ -195,7 +195,7 @@ impl ProjectedCoupling {
         let transformer = Transformer::new(layout, half, species, options, outputs);
         Ok(Self {
             plan: Plan { copies, particles, dimension, transforms: 1, channels: 1 },
-            inner: Inner::Unturned(Framed(Affine)),
+            inner: Inner::Fixed(Framed(Affine)),
             conditioner: Conditioner::Attention(transformer),
             frame_loss: 0.0,
         })
@@ -224,14 +224,12 @@ impl<T: Real> Coupling<T> for ProjectedCoupling {
         log_det: &mut Lane<T>,
         scratch: &mut [Lane<T>],
     ) {
-        let (coupling, record) = (self, &mut [][..]);
-        let call =
-            Apply { coupling, direction, theta, conditioning, moved, log_det, record, scratch };
-        T::dispatch(call);
+        let record = &mut [];
+        self.apply_recorded(direction, theta, conditioning, moved, log_det, record, scratch);
     }
 
     fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]) {
-        T::dispatch(ApplyVjp { coupling: self, call, record: &mut [], scratch });
+        self.vjp_recorded(call, &mut [], scratch);
     }
 
     fn record_lanes(&self) -> usize {
@@ -319,9 +317,9 @@ impl<T: Real> Kernel<T> for ApplyVjp<'_, T> {
     fn run<V: Vector<Scalar = T>>(self) {
         let Self { coupling, call, .. } = self;
         let recorded = !self.record.is_empty();
-        // A term of the training's loss: what only asks for input gradients does not see it.
-        let regular = coupling.frame_loss > 0.0 && call.gradient.is_some();
-        let frame_loss = regular.then(|| {
+        // A term of the loss of training: it has no part in gradients of the inputs alone.
+        let trained = coupling.frame_loss > 0.0 && call.gradient.is_some();
+        let frame_loss = trained.then(|| {
             let mut weight = Lane::zero();
             (V::load(call.frame_loss_cotangent) * V::constant(coupling.frame_loss))
                 .store(&mut weight);

@@ -8,32 +8,83 @@ use crate::flow::radial::check_distances;
 use crate::flow::spline::MAX_BINS;
 use crate::limits::{count, layer_widths, number, positive};
 
-/// The coordinates in which a [`ProjectedCoupling`](super::ProjectedCoupling) moves a particle.
+/// The coordinates in which a [`ProjectedCoupling`](super::ProjectedCoupling) moves a particle z
+/// about its origin o, in d dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection {
-    /// The distance to an origin.
+    /// The distance to the origin:
+    ///
+    /// ```text
+    /// r = ‖z − o‖,   r′ = S(r),   z′ = o + (z − o) r′/r,   log det = ln S′(r) + (d − 1) ln(r′/r)
+    /// ```
+    ///
+    /// S is a [spline](InnerTransform::Spline) on [0, `range`] and the identity beyond it; its
+    /// slope is free at 0.
     Vector,
-    /// Coordinates in a frame.
+    /// Coordinates in a frame of two vectors of the network:
+    ///
+    /// ```text
+    /// e1 = v1/‖v1‖,   e2 ∝ v2 − (v2·e1) e1,   e3 = e1 × e2       (2D: e2 is e1 turned by 90°)
+    /// c_k = e_k·(z − o),   c′_k = f_k(c_k),   z′ = o + Σ_k c′_k e_k,   log det = Σ_k ln f_k′(c_k)
+    /// ```
+    ///
+    /// with f_k an [`InnerTransform`]. The cross product (2D: the turn) has a handedness: the map
+    /// commutes with rotations and not with reflections.
     Cartesian,
-    /// Polar or spherical coordinates in a frame.
+    /// Distance r, polar angle θ to e1 and azimuth φ about it, in the same frame, each by a
+    /// [spline](InnerTransform::Spline); in 2D the distance and the angle φ to e1:
+    ///
+    /// ```text
+    /// log det = Σ ln S′ + ln[(r′/r)² sin θ′/sin θ]      (2D: r′/r)
+    /// ```
+    ///
+    /// The slopes of the spline of θ are free at 0 and π; those of φ are the same at both ends.
     Spherical,
 }
 
-/// How a Cartesian coordinate is transformed.
+/// How a Cartesian coordinate c is transformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Bend {
-    /// Scaled and shifted (RealNVP).
+pub enum InnerTransform {
+    /// c′ = c eˢ + t (RealNVP, Dinh et al., [arXiv 1605.08803](https://arxiv.org/abs/1605.08803)).
     Affine,
-    /// By a rational-quadratic spline between ± `range`.
+    /// A monotone rational-quadratic spline between ± `range`, the identity outside (Durkan et al.,
+    /// [arXiv 1906.04032](https://arxiv.org/abs/1906.04032)). With ξ = (c − x)/w in the bin at (x,
+    /// y) of width w and height h, s = h/w, slopes δ₀ and δ₁ at its ends and q = ξ(1 − ξ),
+    ///
+    /// ```text
+    /// S(c)  = y + h (s ξ² + δ₀ q)/D,    D = s + (δ₀ + δ₁ − 2s) q
+    /// S′(c) = s² M/D²,                  M = δ₁ ξ² + 2 s q + δ₀ (1 − ξ)²
+    /// ```
+    ///
+    /// Widths and heights are a softmax, slopes a softplus of the network's parameters.
     Spline,
 }
 
-/// What makes the vectors and parameters of a [`ProjectedCoupling`](super::ProjectedCoupling).
+/// What makes the vectors and parameters of a [`ProjectedCoupling`](super::ProjectedCoupling) from
+/// the conditioning half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
-    /// The published equivariant graph network: a perceptron for every directed edge.
+    /// The published E(n)-equivariant graph network with several position channels (Satorras et
+    /// al., [arXiv 2102.09844](https://arxiv.org/abs/2102.09844)). Features h and positions x of n
+    /// nodes go through blocks; φ are perceptrons, r and s are the receiver and the sender of an
+    /// edge, v and w are channels, and all right-hand sides are those before the block:
+    ///
+    /// ```text
+    /// m     = φ_e([h_s, h_r, channel distances² at s and at r, ‖x_r − x_s‖² of each channel])
+    /// x_r  += Σ_s φ_x(m) (x_r − x_s)/(1 + ‖x_r − x_s‖)/(n − 1)
+    /// x_rv += Σ_w φ_cross(Σ_s m/(n − 1))_vw (x_rv − x_rw)/(1 + ‖x_rv − x_rw‖)
+    /// h_r  += φ_h([Σ_s m·sigmoid(Linear m)/√(n − 1), h_r])
+    /// ```
+    ///
+    /// h starts as a learned scalar through a linear map, the same for all nodes, plus a column for
+    /// the species where particles are unlike. The vectors are the displacements of the channels,
+    /// the parameters a perceptron of Linear(softmax(h)).
+    ///
+    /// Where the paper's text leaves room: the squared distances between a node's channels are
+    /// taken once for each unordered pair, φ_cross reads the mean of the messages, initial weights
+    /// of the shifts have a variance of 0.001/inputs, and normalisations have no gain and offset.
     Graph,
     /// A light network on Gaussians of distances, that of the pairwise coupling.
     Radial,
@@ -48,7 +99,7 @@ pub struct ProjectedOptions {
     pub repeat: usize,
     /// How a Cartesian coordinate is transformed (default "affine"); the other projections have
     /// splines.
-    pub bend: Option<Bend>,
+    pub bend: Option<InnerTransform>,
     /// Inner transforms of a coupling, one after the other (default: as many as there are
     /// dimensions with the vector projection, else 1).
     pub transforms: Option<usize>,
@@ -121,7 +172,7 @@ impl ProjectedOptions {
             let problem = "is for frames, which the vector coupling does without: remove it";
             return Err(Error::parameter("frame_loss", problem));
         }
-        if projection != Projection::Cartesian && self.bend == Some(Bend::Affine) {
+        if projection != Projection::Cartesian && self.bend == Some(InnerTransform::Affine) {
             let problem = "is \"affine\", which only the Cartesian coupling has: remove it";
             return Err(Error::parameter("bend", problem));
         }

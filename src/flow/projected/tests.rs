@@ -1,4 +1,4 @@
-//! The loss that keeps frames from degenerating acts on vectors that only the coupling sees.
+//! The loss that keeps frames from degenerating acts on vectors that are private to the coupling.
 
 use super::*;
 use crate::engine::LANES;
@@ -88,14 +88,14 @@ fn added(
         (moved_cotangent, conditioning_cotangent, gradient)
     };
     let (with, without) = (run(share), run(&Lane::zero()));
-    assert!(with.0 == without.0, "the moved half has no part in it");
+    assert!(with.0 == without.0, "the loss changed the cotangent of the moved half");
     let lanes = with.1.iter().zip(&without.1);
     let lanes = lanes.map(|(a, b)| Lane(std::array::from_fn(|l| a.0[l] - b.0[l]))).collect();
     (lanes, with.2.iter().zip(&without.2).map(|(a, b)| a - b).collect())
 }
 
 #[test]
-fn the_frame_loss_has_its_gradient_and_only_training_sees_it() {
+fn the_frame_loss_has_its_gradient_and_is_part_of_training_alone() {
     let options = ProjectedOptions {
         blocks: 1,
         features: 5,
@@ -134,7 +134,7 @@ fn the_frame_loss_has_its_gradient_and_only_training_sees_it() {
         assert!(close(got, up, down, step), "parameter {k}: {got}");
         planted += usize::from(!close(1.01 * got, up, down, step));
     }
-    assert!(planted > 20, "a planted factor was seen {planted} times");
+    assert!(planted > 20, "a planted factor was caught {planted} times");
     for k in 0..y.len() {
         let at = |by: f64| {
             let mut y = y.clone();

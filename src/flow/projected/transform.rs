@@ -34,8 +34,8 @@ pub(super) trait Transform: Copy {
         scratch: &mut [Lane<V::Scalar>],
     ) -> Cotangents<V>;
 
-    /// Adds to the cotangents of v_1 and v_2 those of `weight` times the loss that keeps them apart,
-    /// where there is one.
+    /// Adds to the cotangents of v_1 and v_2 those of `weight` times the loss that keeps them
+    /// apart, where there is one.
     #[inline(always)]
     fn keep_apart<V: Vector>(
         &self,
