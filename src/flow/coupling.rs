@@ -54,7 +54,7 @@ pub enum Direction {
 /// recipes; register its parameters with the [`ParameterLayout`](super::ParameterLayout) in its
 /// constructor such that the initial map is the identity; implement this trait by
 /// [`Kernel`](crate::engine::Kernel)s; add a line to the table of `flow/layers.rs`, and one to that
-/// of `tests/couplings.rs`, which checks everything said here.
+/// of `tests/couplings`, which checks everything said here.
 ///
 /// Both directions must be equivariant under joint rotations of both halves, under joint permutations
 /// of the particles of a species, and under joint translations of both halves (the flow never centres between

@@ -1,261 +1,17 @@
-//! Every coupling, in one table: inverse, log-determinant, equivariance, vector-Jacobian products.
-//! Each check is shown to catch a planted error.
+//! What is measured of a case.
 
 use boltzflow::engine::{Lane, LANES};
-use boltzflow::flow::{
-    Coupling, CouplingContext, Direction, HalfShape, InnerTransform, LayerGroup, Network,
-    NonequivariantOptions, PairwiseOptions, ParameterLayout, ProjectedOptions, Vjp,
-};
+use boltzflow::flow::{Direction, HalfShape, Vjp};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
 use rand::Rng;
-use rand_distr::{Distribution, StandardNormal};
-use rayon::prelude::*;
+
+use crate::cases::{lanes, Case, Symmetry};
 
 const BOTH: [Direction; 2] = [Direction::Forward, Direction::Inverse];
 
-/// A coupling with random parameters and a tile of random samples.
-struct Case {
-    name: String,
-    shape: HalfShape,
-    species: &'static [usize],
-    symmetry: Symmetry,
-    coupling: Box<dyn Coupling<f64>>,
-    theta: Vec<f64>,
-    conditioning: Vec<Lane<f64>>,
-    moved: Vec<Lane<f64>>,
-    /// Planted errors: a factor on every log-determinant; a push along the first axis, of another
-    /// length for each particle.
-    log_det_factor: f64,
-    push: f64,
-}
-
-fn pairwise() -> LayerGroup {
-    LayerGroup::Pairwise(PairwiseOptions {
-        width: 7,
-        basis: 5,
-        cutoff: 4.0,
-        message_passes: 2,
-        core: 0.3,
-        ..Default::default()
-    })
-}
-
-fn angular() -> LayerGroup {
-    LayerGroup::Pairwise(PairwiseOptions {
-        width: 6,
-        basis: 5,
-        cutoff: 4.0,
-        angular: 3,
-        message_passes: 1,
-        core: 0.3,
-        ..Default::default()
-    })
-}
-
-/// With the graph network.
-fn graph() -> ProjectedOptions {
-    ProjectedOptions {
-        bins: 4,
-        range: 6.0,
-        blocks: 2,
-        features: 7,
-        edge_hidden: vec![6, 6],
-        node_hidden: vec![5, 5],
-        head_hidden: vec![6, 6],
-        ..Default::default()
-    }
-}
-
-fn radial() -> ProjectedOptions {
-    ProjectedOptions {
-        bins: 4,
-        range: 6.0,
-        network: Network::Radial,
-        blocks: 2,
-        features: 6,
-        basis: 4,
-        cutoff: 5.0,
-        core: 0.3,
-        ..Default::default()
-    }
-}
-
-fn vector() -> LayerGroup {
-    LayerGroup::Vector(graph())
-}
-
-fn radial_vector() -> LayerGroup {
-    LayerGroup::Vector(radial())
-}
-
-fn radial_cartesian() -> LayerGroup {
-    LayerGroup::Cartesian(radial())
-}
-
-fn affine() -> LayerGroup {
-    LayerGroup::Cartesian(ProjectedOptions { transforms: Some(2), ..graph() })
-}
-
-fn cartesian() -> LayerGroup {
-    LayerGroup::Cartesian(ProjectedOptions { bend: Some(InnerTransform::Spline), ..graph() })
-}
-
-fn spherical() -> LayerGroup {
-    LayerGroup::Spherical(graph())
-}
-
-fn nonequivariant() -> LayerGroup {
-    LayerGroup::Nonequivariant(NonequivariantOptions {
-        blocks: 2,
-        features: 6,
-        heads: 2,
-        hidden: vec![5, 5],
-        head_hidden: vec![6, 6],
-        ..Default::default()
-    })
-}
-
-fn small() -> LayerGroup {
-    LayerGroup::Pairwise(PairwiseOptions { width: 5, basis: 4, cutoff: 4.0, ..Default::default() })
-}
-
-/// Species of four particles, two of them alike.
-const UNLIKE: &[usize] = &[0, 1, 0, 2];
-
-struct Row {
-    name: &'static str,
-    options: fn() -> LayerGroup,
-    /// What it multiplies the noise with at the start.
-    noise_factor: f64,
-    /// Of the noise on the initial parameters.
-    scale: f64,
-    species: &'static [usize],
-    /// Copies in each half: (M + 1)/2.
-    copies: usize,
-    /// What it commutes with besides translations and permutations.
-    symmetry: Symmetry,
-    /// Particles and dimensions. The same code with more of the same: a single size will do.
-    sizes: &'static [(usize, usize)],
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Symmetry {
-    RotationsAndReflections,
-    RotationsOnly,
-    Neither,
-}
-
-impl Row {
-    fn build(&self, half: HalfShape, layout: &mut ParameterLayout) -> Box<dyn Coupling<f64>> {
-        let Self { species, noise_factor, .. } = *self;
-        (self.options)().build(&CouplingContext { half, species, noise_factor }, layout).unwrap()
-    }
-}
-
-const fn row(
-    name: &'static str,
-    options: fn() -> LayerGroup,
-    scale: f64,
-    symmetry: Symmetry,
-) -> Row {
-    let (species, copies, sizes) = (&[], 1, &[(4, 2), (5, 3)]);
-    Row { name, options, noise_factor: 1.0, scale, species, copies, symmetry, sizes }
-}
-
-/// A row for particles that are not all alike.
-const fn unlike(row: Row) -> Row {
-    Row { species: UNLIKE, sizes: &[(4, 2)], ..row }
-}
-
-/// A row for three copies.
-const fn copies(row: Row) -> Row {
-    Row { copies: 2, sizes: &[(4, 3)], ..row }
-}
-
-const TABLE: [Row; 22] = {
-    use Symmetry::{Neither, RotationsAndReflections as Both, RotationsOnly};
-    [
-        row("pairwise", pairwise, 0.15, Both),
-        // So many that the pairs are taken in blocks.
-        Row { sizes: &[(18, 3)], ..row("pairwise, in blocks", pairwise, 0.04, Both) },
-        row("pairwise, angular", angular, 0.15, Both),
-        Row { sizes: &[(20, 3)], ..row("pairwise, angular, in blocks", angular, 0.03, Both) },
-        Row { noise_factor: 0.8, ..row("shrinking", small, 0.15, Both) },
-        row("vector", vector, 0.3, Both),
-        row("vector, radial network", radial_vector, 0.15, Both),
-        row("Cartesian, radial network", radial_cartesian, 0.15, RotationsOnly),
-        row("Cartesian, affine", affine, 0.3, RotationsOnly),
-        row("Cartesian, splines", cartesian, 0.3, RotationsOnly),
-        row("spherical", spherical, 0.3, RotationsOnly),
-        row("nonequivariant", nonequivariant, 0.3, Neither),
-        unlike(row("pairwise, unlike particles", pairwise, 0.15, Both)),
-        unlike(row("Cartesian, radial, unlike", radial_cartesian, 0.15, RotationsOnly)),
-        unlike(row("vector, unlike particles", vector, 0.3, Both)),
-        unlike(row("nonequivariant, unlike", nonequivariant, 0.3, Neither)),
-        copies(row("pairwise, three copies", pairwise, 0.15, Both)),
-        copies(row("vector, radial, three copies", radial_vector, 0.15, Both)),
-        copies(row("vector, three copies", vector, 0.3, Both)),
-        copies(row("Cartesian, three copies", cartesian, 0.3, RotationsOnly)),
-        copies(row("spherical, three copies", spherical, 0.3, RotationsOnly)),
-        copies(row("nonequivariant, three copies", nonequivariant, 0.3, Neither)),
-    ]
-};
-
-fn lanes(count: usize, seed: u64, scale: f64) -> Vec<Lane<f64>> {
-    let mut rng = stream(seed, Purpose::Evaluation, 0, 0);
-    (0..count)
-        .map(|_| {
-            Lane(std::array::from_fn(|_| {
-                let z: f64 = StandardNormal.sample(&mut rng);
-                scale * z
-            }))
-        })
-        .collect()
-}
-
-fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for row in TABLE {
-        let Row { name, scale, species, copies, symmetry, sizes, .. } = row;
-        for &(particles, dimension) in sizes {
-            let shape = HalfShape { copies, particles, dimension };
-            let mut layout = ParameterLayout::default();
-            let coupling = row.build(shape, &mut layout);
-            let mut rng = stream(11, Purpose::Evaluation, 1, 0);
-            let theta = layout
-                .initialize::<f64>(3)
-                .into_iter()
-                .map(|t| {
-                    let z: f64 = StandardNormal.sample(&mut rng);
-                    t + scale * z
-                })
-                .collect();
-            let conditioning = lanes(shape.lanes(), 5, 1.2);
-            let moved = lanes(shape.lanes(), 6, 0.5)
-                .iter()
-                .zip(&conditioning)
-                .map(|(z, y)| Lane(std::array::from_fn(|l| z.0[l] + y.0[l])))
-                .collect();
-            cases.push(Case {
-                name: format!("{name} {particles} x {dimension}"),
-                shape,
-                species,
-                symmetry,
-                coupling,
-                theta,
-                conditioning,
-                moved,
-                log_det_factor: 1.0,
-                push: 0.0,
-            });
-        }
-    }
-    cases
-}
-
 impl Case {
-    fn call(
+    pub fn call(
         &self,
         direction: Direction,
         theta: &[f64],
@@ -280,7 +36,7 @@ impl Case {
     }
 
     /// Largest error of the round trip, in positions and in the sum of the log-determinants.
-    fn round_trip_error(&self) -> f64 {
+    pub fn round_trip_error(&self) -> f64 {
         let mut error = 0.0_f64;
         for direction in BOTH {
             let other = BOTH[usize::from(direction == Direction::Forward)];
@@ -299,7 +55,7 @@ impl Case {
     }
 
     /// Largest difference between the log-determinant and that of a numerical Jacobian.
-    fn log_det_error(&self) -> f64 {
+    pub fn log_det_error(&self) -> f64 {
         let width = self.shape.lanes();
         let step = 1e-5;
         let mut error = 0.0_f64;
@@ -334,7 +90,7 @@ impl Case {
 
     /// Largest change of the output, in the transformed frame, when both halves are rotated and
     /// reflected, if these are symmetries, permuted and translated together.
-    fn equivariance_error(&self) -> f64 {
+    pub fn equivariance_error(&self) -> f64 {
         let HalfShape { particles, dimension, .. } = self.shape;
         let system = System::new(particles, dimension).unwrap();
         let mut rng = stream(2, Purpose::Evaluation, 0, 1);
@@ -354,7 +110,7 @@ impl Case {
     }
 
     /// The same for this permutation and this orthogonal matrix.
-    fn error_under(&self, permutation: &[usize], rotation: Vec<f64>) -> f64 {
+    pub fn error_under(&self, permutation: &[usize], rotation: Vec<f64>) -> f64 {
         let HalfShape { particles, dimension, .. } = self.shape;
         let system = System::new(particles, dimension).unwrap();
         let mut rng = stream(2, Purpose::Evaluation, 0, 2);
@@ -393,7 +149,7 @@ impl Case {
     /// Largest relative difference between vector-Jacobian products and central finite differences,
     /// along random directions in the moved half, in the conditioning half and in the parameters,
     /// and for every parameter alone; or the first one beyond `enough`.
-    fn vjp_error(&self, enough: f64) -> f64 {
+    pub fn vjp_error(&self, enough: f64) -> f64 {
         let width = self.shape.lanes();
         let weights = lanes(width, 21, 1.0);
         let log_det_weight = lanes(1, 22, 1.0)[0];
@@ -560,133 +316,8 @@ fn log_abs_det(mut matrix: Vec<Vec<f64>>) -> f64 {
     log
 }
 
-#[test]
-fn a_round_trip_returns_to_the_start() {
-    for mut case in cases() {
-        let error = case.round_trip_error();
-        assert!(error < 1e-10, "{}: {error:e}", case.name);
-        case.push = 1e-3;
-        assert!(case.round_trip_error() > 1e-4, "{}: a planted push was not caught", case.name);
-    }
-}
-
-#[test]
-fn the_log_determinant_is_that_of_the_jacobian() {
-    for mut case in cases() {
-        let error = case.log_det_error();
-        assert!(error < 2e-5, "{}: {error:e}", case.name);
-        case.log_det_factor = -1.0;
-        assert!(case.log_det_error() > 1e-2, "{}: a planted sign was not caught", case.name);
-    }
-}
-
-#[test]
-fn both_directions_are_equivariant() {
-    for mut case in cases() {
-        let error = case.equivariance_error();
-        assert!(error < 1e-10, "{}: {error:e}", case.name);
-        case.push = 1e-3;
-        assert!(case.equivariance_error() > 1e-4, "{}: a planted push was not caught", case.name);
-    }
-}
-
 /// A diagonal matrix of ones, but for its first entry.
-fn diagonal(d: usize, first: f64) -> Vec<f64> {
+pub fn diagonal(d: usize, first: f64) -> Vec<f64> {
     let entry = |k| f64::from(u8::from(k % (d + 1) == 0));
     (0..d * d).map(|k| if k == 0 { first } else { entry(k) }).collect()
-}
-
-#[test]
-fn reflections_and_rotations_are_symmetries_where_they_should_be_and_nowhere_else() {
-    for case in cases() {
-        let HalfShape { particles, dimension, .. } = case.shape;
-        let order: Vec<usize> = (0..particles).collect();
-        let system = System::new(particles, dimension).unwrap();
-        let rotation = system.random_rotation(&mut stream(3, Purpose::Evaluation, 0, 1));
-        let (turns, reflects) = match case.symmetry {
-            Symmetry::RotationsAndReflections => (true, true),
-            Symmetry::RotationsOnly => (true, false),
-            Symmetry::Neither => (false, false),
-        };
-        for (holds, matrix) in [(turns, rotation), (reflects, diagonal(dimension, -1.0))] {
-            let error = case.error_under(&order, matrix.clone());
-            let fits = if holds { error < 1e-10 } else { error > 1e-2 };
-            assert!(fits, "{} ({:?}) by {matrix:?}: {error:e}", case.name, case.symmetry);
-        }
-    }
-}
-
-/// Exchanging like particles is part of the equivariance above; here it is each pair alone.
-#[test]
-fn only_like_particles_can_be_exchanged() {
-    for case in cases().iter().filter(|case| !case.species.is_empty()) {
-        let (n, d) = (case.shape.particles, case.shape.dimension);
-        let identity = diagonal(d, 1.0);
-        for (i, j) in (0..n).flat_map(|i| (0..i).map(move |j| (i, j))) {
-            let mut order: Vec<usize> = (0..n).collect();
-            order.swap(i, j);
-            let error = case.error_under(&order, identity.clone());
-            let alike = case.species[i] == case.species[j];
-            let fits = if alike { error < 1e-10 } else { error > 1e-4 };
-            assert!(fits, "{}: {i} and {j} (alike: {alike}): {error:e}", case.name);
-        }
-    }
-}
-
-#[test]
-fn vector_jacobian_products_agree_with_finite_differences() {
-    cases().into_par_iter().for_each(|mut case| {
-        let error = case.vjp_error(f64::INFINITY);
-        assert!(error < 1e-6, "{}: {error:e}", case.name);
-        case.log_det_factor = 1.01;
-        assert!(case.vjp_error(1e-4) > 1e-4, "{}: a planted factor was not caught", case.name);
-    });
-}
-
-#[test]
-fn couplings_start_as_the_identity() {
-    for row in TABLE {
-        let Row { name, species, copies, .. } = row;
-        for (particles, dimension) in [(4, 2), (5, 3)] {
-            if ![0, particles].contains(&species.len()) {
-                continue;
-            }
-            let shape = HalfShape { copies, particles, dimension };
-            let mut layout = ParameterLayout::default();
-            let coupling = row.build(shape, &mut layout);
-            let theta = layout.initialize::<f64>(0);
-            let (y, x) = (lanes(shape.lanes(), 5, 1.2), lanes(shape.lanes(), 6, 1.0));
-            let mut out = x.clone();
-            let mut log_det = Lane::zero();
-            let mut scratch = vec![Lane::zero(); coupling.scratch()];
-            let direction = Direction::Forward;
-            coupling.apply(direction, &theta, &y, &mut out, &mut log_det, &mut scratch);
-            // Or as a multiple of the noise x − y.
-            let factor = row.noise_factor;
-            let volume = Lane::splat(shape.lanes() as f64 * factor.ln());
-            let want = x
-                .iter()
-                .zip(&y)
-                .map(|(x, y)| Lane(std::array::from_fn(|l| y.0[l] + factor * (x.0[l] - y.0[l]))));
-            for (a, b) in out.iter().chain([&log_det]).zip(want.chain([volume])) {
-                for l in 0..LANES {
-                    assert!((a.0[l] - b.0[l]).abs() < 1e-12, "{name} starts as another map");
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn no_two_parameters_share_a_name() {
-    for row in TABLE {
-        let Row { name, copies, .. } = row;
-        let mut layout = ParameterLayout::default();
-        let shape = HalfShape { copies, particles: 4, dimension: 3 };
-        row.build(shape, &mut layout);
-        let mut names: Vec<_> = layout.tensors().iter().map(|t| t.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), layout.tensors().len(), "{name}");
-    }
 }
