@@ -5,30 +5,20 @@ use super::super::spline::{Spline, SplineShape};
 use super::super::Direction;
 use super::dot;
 use super::radial::SQUARE_FLOOR;
-use super::transform::{Given, Outer};
+use super::transform::{Given, Outer, Scratch};
 use crate::engine::{angle, exp, ln, sin_cos, Lane, Vector};
 
-/// A map of coordinates c, the ones beyond the dimension being zero and staying so.
+/// A map of coordinates c, which stand in place of the position; those beyond the dimension are zero and
+/// stay so.
 pub(super) trait Coordinates: Copy {
     /// Raw parameters.
     fn parameters(&self, dimension: usize) -> usize;
 
     /// c′ and the log-determinant.
-    fn apply<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        c: [V; 3],
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> ([V; 3], V);
+    fn apply<V: Vector>(&self, given: &Given<'_, V>, scratch: &mut Scratch<V>) -> ([V; 3], V);
 
     /// c′, and the cotangent of c.
-    fn vjp<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        c: [V; 3],
-        outer: Outer<'_, V>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> [[V; 3]; 2];
+    fn vjp<V: Vector>(&self, given: &Given<'_, V>, outer: Outer<'_, V>) -> [[V; 3]; 2];
 }
 
 /// c′_k = c_k e^{s_k} + t_k; raw parameters are s, then t.
@@ -41,12 +31,8 @@ impl Coordinates for Affine {
     }
 
     #[inline(always)]
-    fn apply<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        mut c: [V; 3],
-        _scratch: &mut [Lane<V::Scalar>],
-    ) -> ([V; 3], V) {
+    fn apply<V: Vector>(&self, given: &Given<'_, V>, _scratch: &mut Scratch<V>) -> ([V; 3], V) {
+        let mut c = given.position;
         let d = given.dimension;
         let mut log_det = V::zero();
         for (k, c) in c.iter_mut().enumerate().take(d) {
@@ -66,16 +52,10 @@ impl Coordinates for Affine {
     }
 
     #[inline(always)]
-    fn vjp<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        c: [V; 3],
-        outer: Outer<'_, V>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> [[V; 3]; 2] {
-        let Outer { moved, log_det, mut raw } = outer;
+    fn vjp<V: Vector>(&self, given: &Given<'_, V>, outer: Outer<'_, V>) -> [[V; 3]; 2] {
+        let Outer { moved, log_det, mut raw, scratch } = outer;
         let d = given.dimension;
-        let (after, _) = self.apply(given, c, scratch);
+        let (after, _) = self.apply(given, scratch);
         let mut before = [V::zero(); 3];
         for k in 0..d {
             let (s, t) = (given.raw.entry::<V>(k), given.raw.entry::<V>(d + k));
@@ -123,12 +103,8 @@ impl Coordinates for Windows {
     }
 
     #[inline(always)]
-    fn apply<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        mut c: [V; 3],
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> ([V; 3], V) {
+    fn apply<V: Vector>(&self, given: &Given<'_, V>, scratch: &mut Scratch<V>) -> ([V; 3], V) {
+        let mut c = given.position;
         let half = V::constant(0.5 * self.spline.range);
         let mut log_det = V::zero();
         for (k, c) in c.iter_mut().enumerate().take(given.dimension) {
@@ -140,17 +116,11 @@ impl Coordinates for Windows {
     }
 
     #[inline(always)]
-    fn vjp<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        c: [V; 3],
-        mut outer: Outer<'_, V>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> [[V; 3]; 2] {
+    fn vjp<V: Vector>(&self, given: &Given<'_, V>, mut outer: Outer<'_, V>) -> [[V; 3]; 2] {
         let half = V::constant(0.5 * self.spline.range);
-        let (mut after, mut before) = (c, [V::zero(); 3]);
+        let (mut after, mut before) = (given.position, [V::zero(); 3]);
         for k in 0..given.dimension {
-            let (spline, from) = self.spline(given, k, c[k], scratch);
+            let (spline, from) = self.spline(given, k, given.position[k], outer.scratch);
             after[k] = spline.value - half;
             before[k] = spline.vjp(outer.moved[k], outer.log_det, &mut outer.raw.from(from));
         }
@@ -256,13 +226,8 @@ impl Coordinates for Spherical {
     }
 
     #[inline(always)]
-    fn apply<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        c: [V; 3],
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> ([V; 3], V) {
-        let Polar { q, axial } = Polar::new(given.dimension, &c);
+    fn apply<V: Vector>(&self, given: &Given<'_, V>, scratch: &mut Scratch<V>) -> ([V; 3], V) {
+        let Polar { q, axial } = Polar::new(given.dimension, &given.position);
         let (splines, moved) = self.evaluate(given, q, scratch);
         let after = Cartesian::new(given.dimension, moved);
         let mut log_det = ln(moved[0] / q[0]);
@@ -277,16 +242,10 @@ impl Coordinates for Spherical {
     }
 
     #[inline(always)]
-    fn vjp<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        c: [V; 3],
-        outer: Outer<'_, V>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> [[V; 3]; 2] {
-        let Outer { moved, log_det, mut raw } = outer;
+    fn vjp<V: Vector>(&self, given: &Given<'_, V>, outer: Outer<'_, V>) -> [[V; 3]; 2] {
+        let Outer { moved, log_det, mut raw, scratch } = outer;
         let d = given.dimension;
-        let Polar { q, axial } = Polar::new(d, &c);
+        let Polar { q, axial } = Polar::new(d, &given.position);
         let (splines, moved_q) = self.evaluate(given, q, scratch);
         let (r, r_after) = (q[0], moved_q[0]);
         let Cartesian { c: after, theta: (sine, cosine), phi } = Cartesian::new(d, moved_q);
@@ -308,7 +267,7 @@ impl Coordinates for Spherical {
         }
         let to_r = (inner[0] - powers / r) / r;
         let to_phi = inner[2] / (axial * axial);
-        let [c1, c2, c3] = c;
+        let [c1, c2, c3] = given.position;
         if d == 2 {
             return [after, [to_r * c1 - to_phi * c2, to_r * c2 + to_phi * c1, V::zero()]];
         }

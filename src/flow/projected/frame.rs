@@ -4,9 +4,9 @@
 use super::super::rows::scaled;
 use super::coordinates::Coordinates;
 use super::radial::SQUARE_FLOOR;
-use super::transform::{Cotangents, Given, Outer, Transform};
+use super::transform::{Cotangents, Given, Outer, Scratch, Transform};
 use super::{add_scaled, dot, subtract};
-use crate::engine::{Lane, Vector};
+use crate::engine::Vector;
 
 /// A loss under this is ignored (Midgley et al.).
 const IGNORED_LOSS: f64 = 1e-4;
@@ -121,40 +121,33 @@ impl<C: Coordinates, const TURNED: bool> Transform for Framed<C, TURNED> {
     }
 
     #[inline(always)]
-    fn apply<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> ([V; 3], V) {
+    fn apply<V: Vector>(&self, given: &Given<'_, V>, scratch: &mut Scratch<V>) -> ([V; 3], V) {
         let offset = subtract(&given.position, &given.origin);
         let (mut position, log_det) = if TURNED {
             let frame = Frame::new(given);
-            let (moved, log_det) = self.0.apply(given, frame.project(&offset), scratch);
+            let local = Given { position: frame.project(&offset), ..*given };
+            let (moved, log_det) = self.0.apply(&local, scratch);
             (frame.assemble(&moved), log_det)
         } else {
-            self.0.apply(given, offset, scratch)
+            self.0.apply(&Given { position: offset, ..*given }, scratch)
         };
         add_scaled(&mut position, &given.origin, V::constant(1.0));
         (position, log_det)
     }
 
     #[inline(always)]
-    fn vjp<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        mut outer: Outer<'_, V>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> Cotangents<V> {
+    fn vjp<V: Vector>(&self, given: &Given<'_, V>, mut outer: Outer<'_, V>) -> Cotangents<V> {
         let moved = outer.moved;
         let offset = subtract(&given.position, &given.origin);
         if !TURNED {
-            let [_, position] = self.0.vjp(given, offset, outer, scratch);
+            let [_, position] = self.0.vjp(&Given { position: offset, ..*given }, outer);
             let origin = subtract(&moved, &position);
             return Cotangents { position, origin, axes: [[V::zero(); 3]; 2] };
         }
         let frame = Frame::new(given);
         outer.moved = frame.project(&moved);
-        let [after, before] = self.0.vjp(given, frame.project(&offset), outer, scratch);
+        let local = Given { position: frame.project(&offset), ..*given };
+        let [after, before] = self.0.vjp(&local, outer);
         let mut axes = [[V::zero(); 3]; 3];
         for (k, axis) in axes.iter_mut().enumerate() {
             add_scaled(axis, &moved, after[k]);

@@ -2,9 +2,9 @@
 //! it changes. The formulas stand at [`Projection::Vector`](super::Projection::Vector).
 
 use super::super::spline::{Spline, SplineShape};
-use super::transform::{Cotangents, Given, Outer, Transform};
+use super::transform::{Cotangents, Given, Outer, Scratch, Transform};
 use super::{dot, subtract};
-use crate::engine::{ln, Lane, Vector};
+use crate::engine::{ln, Vector};
 
 /// Added to squared distances, so that a distance has a derivative at the origin.
 pub(super) const SQUARE_FLOOR: f64 = 1e-20;
@@ -29,11 +29,7 @@ struct At<'a, V: Vector> {
 
 impl Radial {
     #[inline(always)]
-    fn at<'a, V: Vector>(
-        &self,
-        given: &Given<'a, V>,
-        scratch: &'a mut [Lane<V::Scalar>],
-    ) -> At<'a, V> {
+    fn at<'a, V: Vector>(&self, given: &Given<'a, V>, scratch: &'a mut Scratch<V>) -> At<'a, V> {
         let offset = subtract(&given.position, &given.origin);
         let distance = (dot(&offset, &offset) + V::constant(SQUARE_FLOOR)).sqrt();
         let spline = Spline::new(self.spline, given.direction, given.raw, distance, scratch);
@@ -52,11 +48,7 @@ impl Transform for Radial {
     }
 
     #[inline(always)]
-    fn apply<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> ([V; 3], V) {
+    fn apply<V: Vector>(&self, given: &Given<'_, V>, scratch: &mut Scratch<V>) -> ([V; 3], V) {
         let At { spline, offset, stretch, across, .. } = self.at(given, scratch);
         let mut position = given.position;
         for (position, u) in position.iter_mut().zip(&offset) {
@@ -67,13 +59,8 @@ impl Transform for Radial {
     }
 
     #[inline(always)]
-    fn vjp<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        outer: Outer<'_, V>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> Cotangents<V> {
-        let Outer { moved, log_det, mut raw } = outer;
+    fn vjp<V: Vector>(&self, given: &Given<'_, V>, outer: Outer<'_, V>) -> Cotangents<V> {
+        let Outer { moved, log_det, mut raw, scratch } = outer;
         let At { spline, offset, distance, stretch, across } = self.at(given, scratch);
         let to_stretch = across * log_det / stretch + dot(&moved, &offset);
         // t = r′/r

@@ -8,8 +8,8 @@ use crate::engine::{Kernel, Lane, Real, Vector};
 /// The most inner transforms of a coupling.
 pub(super) const MAX_TRANSFORMS: usize = 8;
 
-/// Lanes that an inner transform works in: those of a spline for each coordinate.
-const TRANSFORM_LANES: usize = 3 * MOST_LANES;
+/// What an inner transform works in: the lanes of a spline for each coordinate.
+pub(super) type Scratch<V> = [Lane<<V as Vector>::Scalar>; 3 * MOST_LANES];
 
 /// An inner transform: a map of one node, by vectors and parameters from the conditioner.
 pub(super) trait Transform: Copy {
@@ -20,19 +20,10 @@ pub(super) trait Transform: Copy {
     fn parameters(&self, dimension: usize) -> usize;
 
     /// The new position and the log-determinant of the call.
-    fn apply<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> ([V; 3], V);
+    fn apply<V: Vector>(&self, given: &Given<'_, V>, scratch: &mut Scratch<V>) -> ([V; 3], V);
 
     /// Cotangents of everything that was given.
-    fn vjp<V: Vector>(
-        &self,
-        given: &Given<'_, V>,
-        outer: Outer<'_, V>,
-        scratch: &mut [Lane<V::Scalar>],
-    ) -> Cotangents<V>;
+    fn vjp<V: Vector>(&self, given: &Given<'_, V>, outer: Outer<'_, V>) -> Cotangents<V>;
 
     /// Adds to the cotangents of v_1 and v_2 those of `weight` times the loss that keeps them
     /// apart, where there is one.
@@ -47,10 +38,11 @@ pub(super) trait Transform: Copy {
 }
 
 /// What an inner transform of one node is given. Components beyond the dimension are zero.
+#[derive(Clone, Copy)]
 pub(super) struct Given<'a, V: Vector> {
     pub direction: Direction,
     pub dimension: usize,
-    /// z_i.
+    /// z_i; for a map of coordinates, these.
     pub position: [V; 3],
     /// y_i + v_0.
     pub origin: [V; 3],
@@ -60,11 +52,12 @@ pub(super) struct Given<'a, V: Vector> {
     pub raw: Column<'a, V::Scalar>,
 }
 
-/// Cotangents of what a transform returns, and where those of its raw parameters are stored.
+/// Cotangents of what a transform returns, where those of its raw parameters are stored, and scratch.
 pub(super) struct Outer<'a, V: Vector> {
     pub moved: [V; 3],
     pub log_det: V,
     pub raw: ColumnMut<'a, V::Scalar>,
+    pub scratch: &'a mut Scratch<V>,
 }
 
 /// Cotangents of what was given, but for the raw parameters.
@@ -188,7 +181,7 @@ impl<T: Real, P: Transform> Kernel<T> for Move<'_, T, P> {
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
         let Conditioned { plan, transform, direction, .. } = self.given;
-        let mut scratch = [Lane::zero(); TRANSFORM_LANES];
+        let mut scratch: Scratch<V> = [Lane::zero(); 3 * MOST_LANES];
         let mut total = V::zero();
         for (number, z) in self.moved.chunks_exact_mut(plan.dimension).enumerate() {
             let mut position = load::<V>(z);
@@ -227,7 +220,7 @@ impl<T: Real, P: Transform> Kernel<T> for MoveVjp<'_, T, P> {
         let (n, d) = (plan.particles, plan.dimension);
         let count = transform.vectors(d);
         let log_det = V::load(self.log_det_cotangent);
-        let mut scratch = [Lane::zero(); TRANSFORM_LANES];
+        let mut scratch: Scratch<V> = [Lane::zero(); 3 * MOST_LANES];
         for number in 0..plan.copies * n {
             let own = number * d..(number + 1) * d;
             // The positions before each inner transform.
@@ -244,8 +237,8 @@ impl<T: Real, P: Transform> Kernel<T> for MoveVjp<'_, T, P> {
                 let given = self.given.given(self.vectors, at, positions[step]);
                 let from = plan.outputs_from(&transform, at);
                 let raw = ColumnMut::new(&mut self.outputs_cotangent[from..], n);
-                let outer = Outer { moved: cotangent, log_det, raw };
-                let mut inner = transform.vjp(&given, outer, &mut scratch);
+                let outer = Outer { moved: cotangent, log_det, raw, scratch: &mut scratch };
+                let mut inner = transform.vjp(&given, outer);
                 if let Some(weight) = &self.frame_loss {
                     transform.keep_apart(&given, V::load(weight), &mut inner.axes);
                 }
