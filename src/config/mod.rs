@@ -1,6 +1,5 @@
 //! TOML files to objects: targets, and the recipes of runs.
 
-mod build;
 mod overrides;
 mod read;
 mod recipe;

@@ -1,14 +1,18 @@
 //! Recipes: everything that determines a training run, in one file.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::read::{config_error, from_table, in_file, parse_table, read, FORMAT};
 use crate::error::Error;
-use crate::flow::FlowOptions;
+use crate::flow::{Flow, FlowOptions};
 use crate::limits::{count, positive};
-use crate::train::TrainOptions;
+use crate::potential::Potential;
+use crate::samples::read_samples;
+use crate::sampling::AugmentedTarget;
+use crate::train::{Problem, TrainOptions, Trainer};
 
 /// A training run: target, flow, training, evaluation. Lengths are in the target's units, energies
 /// in kT.
@@ -56,7 +60,7 @@ impl Default for EvaluateOptions {
 }
 
 impl EvaluateOptions {
-    fn check(&self) -> Result<(), Error> {
+    fn validate(&self) -> Result<(), Error> {
         count("every_steps", self.every_steps, 1..=1_000_000_000)?;
         count("samples", self.samples, 2..=100_000_000)?;
         count("draws", self.draws, 1..=100_000)?;
@@ -79,7 +83,7 @@ impl Default for CheckpointOptions {
 }
 
 impl CheckpointOptions {
-    fn check(&self) -> Result<(), Error> {
+    fn validate(&self) -> Result<(), Error> {
         positive("every_seconds", self.every_seconds, 1e9)
     }
 }
@@ -137,9 +141,44 @@ impl Recipe {
         if self.target.trim().is_empty() {
             return Err(Error::parameter("target", "is empty: name a target or a target file"));
         }
-        self.flow.check().map_err(|e| e.within("flow"))?;
+        self.flow.validate().map_err(|e| e.within("flow"))?;
         self.train.validate()?;
-        self.evaluate.check().map_err(|e| e.within("evaluate"))?;
-        self.checkpoint.check().map_err(|e| e.within("checkpoint"))
+        self.evaluate.validate().map_err(|e| e.within("evaluate"))?;
+        self.checkpoint.validate().map_err(|e| e.within("checkpoint"))
     }
+
+    /// The flow and the target of this recipe.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for options or particles that the flow cannot have.
+    pub fn problem(&self, potential: Arc<dyn Potential>) -> Result<Problem, Error> {
+        let flow = Flow::with_species(potential.system(), potential.species(), &self.flow)?;
+        let flow = Arc::new(flow);
+        let copies = flow.copies();
+        let target = AugmentedTarget::new(potential, copies, self.flow.augmentation_scale)?;
+        Ok(Problem { flow, target, seed: self.seed })
+    }
+
+    /// The trainer of this recipe, for the problem that it makes.
+    ///
+    /// # Errors
+    /// Those of reading the training data of maximum likelihood.
+    pub fn trainer(&self, problem: &Problem) -> Result<Box<dyn Trainer>, Error> {
+        self.train.trainer(problem, &|file| unweighted_samples(file, problem))
+    }
+}
+
+/// Samples of the problem's particles for training.
+fn unweighted_samples(file: &Path, problem: &Problem) -> Result<Vec<f64>, Error> {
+    let samples = read_samples(file, problem.flow.system(), problem.flow.species())?;
+    if !samples.log_weights.is_empty() {
+        return Err(Error::Data {
+            file: file.to_path_buf(),
+            problem:
+                "has log weights, but maximum likelihood needs samples of equal weight: \
+                      resample them first, or save the positions alone if the weights do not matter"
+                    .to_string(),
+        });
+    }
+    Ok(samples.positions)
 }

@@ -49,7 +49,7 @@ pub struct Known {
 }
 
 impl Known {
-    fn check(&self) -> Result<(), Error> {
+    fn validate(&self) -> Result<(), Error> {
         for (key, value, is_error) in [
             ("log_z", self.log_z, false),
             ("log_z_error", self.log_z_error, true),
@@ -197,7 +197,7 @@ impl Registry {
         if name.trim().is_empty() {
             return Err(config_error(file, "`name` is empty: give the target a name"));
         }
-        known.check().map_err(|e| in_file(file, e.within("known")))?;
+        known.validate().map_err(|e| in_file(file, e.within("known")))?;
         let factory = self.kinds.get(&kind).ok_or_else(|| {
             let kinds: Vec<&str> = self.kinds.keys().map(String::as_str).collect();
             config_error(file, format!("`kind` is \"{kind}\": {}", suggest(&kind, &kinds)))

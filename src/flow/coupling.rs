@@ -80,7 +80,7 @@ pub trait Coupling<T: Real>: Send + Sync {
     fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]);
 
     /// Whether it commutes with joint rotations of both halves, whatever its parameters are.
-    fn knows_rotations(&self) -> bool {
+    fn is_rotation_equivariant(&self) -> bool {
         true
     }
 

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::limits::count;
 
 /// Each line: name in a recipe, variant with its options, constructor. The options have `repeat`
-/// and a `check` of all else, which gets the same last argument as the constructor, if any.
+/// and a `validate` of all else, which gets the same last argument as the constructor, if any.
 macro_rules! couplings {
     ($(
         $(#[$doc:meta])*
@@ -34,9 +34,9 @@ macro_rules! couplings {
             }
 
             /// Checks every value.
-            pub(super) fn check(&self) -> Result<(), Error> {
+            pub(super) fn validate(&self) -> Result<(), Error> {
                 count("repeat", self.repeat(), 1..=1000)?;
-                match self { $(Self::$variant(options) => options.check($($last)?),)+ }
+                match self { $(Self::$variant(options) => options.validate($($last)?),)+ }
             }
 
             /// One coupling, which is the identity with its initial parameters (or scales the

@@ -56,7 +56,7 @@ impl<T: Real> Flow<T> {
         if species.iter().all(|&s| s == 0) {
             species.clear();
         }
-        options.check().map_err(|e| e.within("flow"))?;
+        options.validate().map_err(|e| e.within("flow"))?;
         let copies = options.augmented_copies + 1;
         let half = HalfShape {
             copies: copies / 2,
@@ -98,8 +98,8 @@ impl<T: Real> Flow<T> {
     }
 
     /// Whether rotated configurations have the same density, whatever the parameters are.
-    pub fn knows_rotations(&self) -> bool {
-        self.couplings.iter().all(|coupling| coupling.knows_rotations())
+    pub fn is_rotation_invariant(&self) -> bool {
+        self.couplings.iter().all(|coupling| coupling.is_rotation_equivariant())
     }
 
     /// Particles and dimensions.

@@ -48,7 +48,7 @@ impl Default for FlowOptions {
 
 impl FlowOptions {
     /// Checks every value.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn validate(&self) -> Result<(), Error> {
         positive("augmentation_scale", self.augmentation_scale, 1e3)?;
         positive("base_scale", self.base_scale, 1e3)?;
         if let Some(scale) = self.base_augmentation_scale {
@@ -68,7 +68,7 @@ impl FlowOptions {
         }
         count("layers (number of groups)", self.layers.len(), 1..=1000)?;
         let mut groups = self.layers.iter().enumerate();
-        groups.try_for_each(|(i, group)| group.check().map_err(|e| e.within(&layer_key(i))))
+        groups.try_for_each(|(i, group)| group.validate().map_err(|e| e.within(&layer_key(i))))
     }
 
     /// The initial standard deviation of the augmented copies in the base density.

@@ -20,7 +20,7 @@ impl Problem {
     /// Turns joint configurations for training at random, each as a whole, if the flow has to learn that
     /// rotations change nothing; `first` is the number of the first one in the step.
     pub fn turn(&self, joint: &mut [f64], step: u64, first: usize) {
-        if self.flow.knows_rotations() {
+        if self.flow.is_rotation_invariant() {
             return;
         }
         let system = self.flow.system();

@@ -141,7 +141,7 @@ fn samples_are_turned_where_the_flow_does_not_know_rotations() {
     let system = wells().system();
     let baseline =
         Problem { flow: Arc::new(Flow::new(system, &options).unwrap()), target, seed: 3 };
-    assert!(plain.flow.knows_rotations() && !baseline.flow.knows_rotations());
+    assert!(plain.flow.is_rotation_invariant() && !baseline.flow.is_rotation_invariant());
 
     let width = baseline.flow.width();
     let samples = 4000;

@@ -51,7 +51,7 @@ impl Default for NonequivariantOptions {
 
 impl NonequivariantOptions {
     /// Checks every value.
-    pub(in crate::flow) fn check(&self) -> Result<(), Error> {
+    pub(in crate::flow) fn validate(&self) -> Result<(), Error> {
         count("blocks", self.blocks, 1..=64)?;
         count("heads", self.heads, 1..=64)?;
         count("features", self.features, 1..=4096)?;

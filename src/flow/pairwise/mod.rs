@@ -57,7 +57,7 @@ impl PairwiseCoupling {
         options: &PairwiseOptions,
         layout: &mut ParameterLayout,
     ) -> Result<Self, Error> {
-        options.check()?;
+        options.validate()?;
         let &CouplingContext { half: HalfShape { copies, particles, dimension }, .. } = context;
         let noise_factor = context.noise_factor;
         // The map starts as the identity, or multiplies the noise: the last layers start at zero.

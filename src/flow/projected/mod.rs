@@ -123,7 +123,7 @@ impl ProjectedCoupling {
         layout: &mut ParameterLayout,
         projection: Projection,
     ) -> Result<Self, Error> {
-        options.check(projection)?;
+        options.validate(projection)?;
         let HalfShape { copies, particles, dimension: d } = half;
         let inner = Inner::new(projection, options);
         let framed = projection != Projection::Vector;
@@ -189,7 +189,7 @@ impl ProjectedCoupling {
         options: &NonequivariantOptions,
         layout: &mut ParameterLayout,
     ) -> Result<Self, Error> {
-        options.check()?;
+        options.validate()?;
         let HalfShape { copies, particles, dimension } = half;
         let outputs = copies * Affine.parameters(dimension);
         let transformer = Transformer::new(layout, half, species, options, outputs);
@@ -203,7 +203,7 @@ impl ProjectedCoupling {
 }
 
 impl<T: Real> Coupling<T> for ProjectedCoupling {
-    fn knows_rotations(&self) -> bool {
+    fn is_rotation_equivariant(&self) -> bool {
         !matches!(self.conditioner, Conditioner::Attention(_))
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::transform::MAX_TRANSFORMS;
 use crate::error::Error;
-use crate::flow::radial::check_distances;
+use crate::flow::radial::validate_distances;
 use crate::flow::spline::MAX_BINS;
 use crate::limits::{count, layer_widths, number, positive};
 
@@ -167,7 +167,7 @@ impl Default for ProjectedOptions {
 
 impl ProjectedOptions {
     /// Checks every value for layers of `projection`.
-    pub(in crate::flow) fn check(&self, projection: Projection) -> Result<(), Error> {
+    pub(in crate::flow) fn validate(&self, projection: Projection) -> Result<(), Error> {
         if projection == Projection::Vector && self.frame_loss != 0.0 {
             let problem = "is for frames, which the vector coupling does without: remove it";
             return Err(Error::parameter("frame_loss", problem));
@@ -183,7 +183,7 @@ impl ProjectedOptions {
         positive("range", self.range, 1e6)?;
         count("blocks", self.blocks, 1..=64)?;
         count("features", self.features, 1..=4096)?;
-        check_distances(self.basis, self.cutoff, self.core)?;
+        validate_distances(self.basis, self.cutoff, self.core)?;
         layer_widths("edge_hidden", &self.edge_hidden)?;
         layer_widths("node_hidden", &self.node_hidden)?;
         layer_widths("head_hidden", &self.head_hidden)?;

@@ -37,7 +37,7 @@ use angular::Angular;
 pub(super) use copies::{mean, total};
 pub(super) use displacement::{displacement, displacement_vjp};
 pub(super) use network::RadialNetwork;
-pub(super) use options::check_distances;
+pub(super) use options::validate_distances;
 pub use options::PairwiseOptions;
 use pairs::{Blocks, PairBlock};
 

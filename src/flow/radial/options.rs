@@ -44,16 +44,20 @@ impl Default for PairwiseOptions {
 
 impl PairwiseOptions {
     /// Checks every value.
-    pub(in crate::flow) fn check(&self) -> Result<(), Error> {
+    pub(in crate::flow) fn validate(&self) -> Result<(), Error> {
         count("width", self.width, 1..=4096)?;
         count("angular", self.angular, 0..=64)?;
         count("message_passes", self.message_passes, 0..=16)?;
-        check_distances(self.basis, self.cutoff, self.core)
+        validate_distances(self.basis, self.cutoff, self.core)
     }
 }
 
 /// Checks what a radial network makes of distances: `basis`, `cutoff` and `core`.
-pub(in crate::flow) fn check_distances(basis: usize, cutoff: f64, core: f64) -> Result<(), Error> {
+pub(in crate::flow) fn validate_distances(
+    basis: usize,
+    cutoff: f64,
+    core: f64,
+) -> Result<(), Error> {
     count("basis", basis, 2..=1024)?;
     positive("cutoff", cutoff, 1e6)?;
     number("core", core, 1e-6..=cutoff)
