@@ -6,7 +6,7 @@ use crate::config::Registry;
 use crate::error::Error;
 use crate::evaluation::{draw_weighted, AnnealedDraws};
 use crate::parallel::team;
-use crate::random::{stream, Purpose};
+use crate::random::{stream, Purpose, ONCE};
 use crate::samples::{check_destination, write_samples_of, Samples};
 use crate::sampling::resample;
 
@@ -36,7 +36,7 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
         return say!("{drawn} samples with log weights and energies in {place}");
     };
     let places = places.get();
-    let offset = stream(args.seed, Purpose::Sampling, u64::MAX, 0).gen();
+    let offset = stream(args.seed, Purpose::Sampling, ONCE, 0).gen();
     let mut resampled = resample(&args.output, system, places, offset, batches)?;
     write_samples_of(&args.output, system, &labels, places, &mut resampled)?;
     let distinct = resampled.distinct();

@@ -1,11 +1,9 @@
 //! Samples that are annealed from a trained flow to its target.
 
 use crate::error::Error;
-use crate::random::Purpose;
+use crate::random::{step_before, Purpose};
 use crate::samples::Samples;
-use crate::sampling::{
-    Annealed, AnnealedImportanceSampling, Annealing, FlowDensity, StepSizes, Streams,
-};
+use crate::sampling::{Annealed, Annealing, StepSizes};
 use crate::train::Problem;
 
 /// Leapfrog step size from which adaptation starts.
@@ -30,7 +28,7 @@ impl<'a> AnnealedDraws<'a> {
     pub fn new(problem: &'a Problem, theta: &'a [f32], levels: usize) -> Result<Self, Error> {
         let mut draws = Self::starting_at(problem, theta, Purpose::Sampling, levels, None);
         for round in 1..=16 {
-            draws.adapt(128, u64::MAX - round)?;
+            draws.adapt(128, step_before(round))?;
         }
         Ok(draws)
     }
@@ -87,15 +85,9 @@ impl<'a> AnnealedDraws<'a> {
     }
 
     fn run(&self, count: usize, step: u64, sizes: &mut StepSizes) -> Result<Annealed, Error> {
-        let flow = FlowDensity { flow: &self.problem.flow, theta: self.theta };
         let intermediate = self.step_sizes.0.len();
-        let annealing = AnnealedImportanceSampling {
-            proposal: &flow,
-            target: &self.problem.target,
-            subspace: self.problem.subspace(),
-            annealing: Annealing { intermediate, leapfrog_steps: 5, alpha: 1.0 },
-        };
-        let streams = Streams { seed: self.problem.seed, purpose: self.purpose, step };
-        Ok(annealing.run(count, streams, sizes)?)
+        let annealing = Annealing { intermediate, leapfrog_steps: 5, alpha: 1.0 };
+        let streams = (self.purpose, step);
+        Ok(self.problem.anneal(self.theta, annealing, count, streams, sizes)?)
     }
 }

@@ -91,17 +91,6 @@ pub fn energies(potential: &dyn Potential, positions: &[f64]) -> Result<Vec<f64>
     Ok(energies.concat())
 }
 
-/// Numbers of the first streams that each use of [`density_ratios`] takes at a step, far from each
-/// other and from those of the flow's own samples, which start at 0.
-pub(super) mod first_stream {
-    /// Reference samples.
-    pub const REFERENCE: u64 = 1 << 40;
-    /// Weights on x alone.
-    pub const MARGINAL: u64 = 2 << 40;
-    /// Likelihood of any data.
-    pub const LIKELIHOOD: u64 = 3 << 40;
-}
-
 /// log q(x, a_k) − log π(a_k|x), [samples, draws], for draws a_k ~ π(a|x): their mean exponential
 /// is q(x). `streams` are the step and the number of the first sample's stream.
 pub(super) fn density_ratios(

@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use super::anneal::AnnealedDraws;
 use super::distances::distances;
-use super::draw::{density_ratios, draw_weighted, energies, first_stream};
+use super::draw::{density_ratios, draw_weighted, energies};
 use super::figures::{Evaluation, Figure, Level};
 use crate::diagnostics::{
     effective_sample_size, forward_effective_sample_size, largest_weight_share, log_mean_exp,
     log_z_and_error, negative_log_likelihood, pareto_k,
 };
 use crate::error::Error;
-use crate::random::Purpose;
+use crate::random::{first_sample, second_series, step_before, Purpose};
 use crate::samples::Samples;
 use crate::sampling::StepSizes;
 use crate::train::Problem;
@@ -99,7 +99,7 @@ fn evaluate_on_reference(
     evaluation: &mut Evaluation,
 ) -> Result<(), Error> {
     let draws = options.draws.max(1);
-    let streams = (options.step, first_stream::REFERENCE);
+    let streams = (options.step, first_sample::REFERENCE);
     let ratios = density_ratios(problem, theta, reference, draws, streams);
     // A sample whose energy the potential failed to compute this time is left out.
     let energies = energies(&**problem.target.potential(), reference)?;
@@ -130,9 +130,9 @@ fn anneal(
         AnnealedDraws::starting_at(problem, theta, Purpose::Evaluation, levels, step_sizes);
     // As many as a sixteenth of the samples adapt the step sizes.
     for round in 1..=8 {
-        annealing.adapt(samples.div_ceil(128), u64::MAX - 8 * step - round)?;
+        annealing.adapt(samples.div_ceil(128), step_before(8 * step + round))?;
     }
-    let annealed = annealing.anneal(samples, u64::MAX / 2 - step)?;
+    let annealed = annealing.anneal(samples, second_series(step))?;
     evaluation.annealed_samples = samples;
     evaluation.annealing = annealed
         .acceptance
@@ -158,7 +158,7 @@ pub fn likelihood(
     draws: usize,
     step: u64,
 ) -> (f64, f64) {
-    let ratios = density_ratios(problem, theta, x, draws, (step, first_stream::LIKELIHOOD));
+    let ratios = density_ratios(problem, theta, x, draws, (step, first_sample::LIKELIHOOD));
     negative_log_likelihood(&ratios, draws)
 }
 
@@ -171,7 +171,7 @@ fn marginal_log_weights(
     options: EvaluationOptions,
 ) -> Vec<f64> {
     let others = options.draws.max(1) - 1;
-    let streams = (options.step, first_stream::MARGINAL);
+    let streams = (options.step, first_sample::MARGINAL);
     let ratios = density_ratios(problem, theta, &drawn.positions, others, streams);
     let joint = drawn.energies.iter().zip(&drawn.log_weights).enumerate();
     joint

@@ -8,7 +8,7 @@ use std::ops::Range;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace};
+use super::hmc::{transition, Chains, Effort, GeometricPath, Leapfrog, StepSize, Workspace};
 use super::{LogDensity, Proposal, Subspace};
 use crate::engine::LANES;
 use crate::error::EvaluationError;
@@ -203,7 +203,8 @@ impl AnnealedImportanceSampling<'_> {
         step_sizes: &[f64],
     ) -> Result<(Tile, Vec<f64>), EvaluationError> {
         let rows = rngs.len();
-        let path = Path { densities: [self.proposal, self.target], subspace: self.subspace };
+        let path =
+            GeometricPath { densities: [self.proposal, self.target], subspace: self.subspace };
         let mut joint = vec![0.0; rows * self.subspace.width()];
         let mut drawn = vec![0.0; rows];
         let start = std::time::Instant::now();

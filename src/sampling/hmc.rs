@@ -36,14 +36,14 @@ impl std::ops::AddAssign for Effort {
 
 /// The densities f_c that every point of an annealing path log γ = Σ_c λ_c log f_c is made of.
 #[derive(Clone, Copy)]
-pub struct Path<'a> {
+pub struct GeometricPath<'a> {
     /// The densities; all are evaluated at every step, so that moving along the path is free.
     pub densities: [&'a dyn LogDensity; 2],
     /// Where the configurations live.
     pub subspace: Subspace,
 }
 
-/// One value and gradient of each density of a [`Path`] for a batch of configurations.
+/// One value and gradient of each density of a [`GeometricPath`] for a batch of configurations.
 #[derive(Debug, Clone, Default)]
 struct Values {
     /// `[rows]` for each density.
@@ -62,7 +62,7 @@ impl Values {
 
     fn evaluate(
         &mut self,
-        path: &Path<'_>,
+        path: &GeometricPath<'_>,
         position: &[f64],
         effort: &mut [Effort; 2],
     ) -> Result<(), EvaluationError> {
@@ -130,7 +130,7 @@ impl Chains {
     ///
     /// # Errors
     /// Only [`EvaluationError::Fatal`].
-    pub fn new(path: &Path<'_>, position: Vec<f64>) -> Result<Self, EvaluationError> {
+    pub fn new(path: &GeometricPath<'_>, position: Vec<f64>) -> Result<Self, EvaluationError> {
         let width = path.subspace.width();
         let mut values = Values::default();
         values.resize(position.len() / width, width);
@@ -260,7 +260,7 @@ pub struct Leapfrog {
 /// # Errors
 /// Only [`EvaluationError::Fatal`].
 pub fn transition<'w>(
-    path: &Path<'_>,
+    path: &GeometricPath<'_>,
     coefficients: [f64; 2],
     leapfrog: Leapfrog,
     chains: &mut Chains,

@@ -13,7 +13,7 @@ pub use annealing::{Annealed, AnnealedImportanceSampling, Annealing, StepSizes, 
 pub use density::{AugmentedTarget, LogDensity, Proposal, Subspace};
 pub use flow_density::FlowDensity;
 pub use gaussian::Gaussian;
-pub use hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace};
+pub use hmc::{transition, Chains, Effort, GeometricPath, Leapfrog, StepSize, Workspace};
 pub use reference::{sample_reference, Reference, ReferenceOptions, ReferenceReport};
 pub use resample::{resample, Resampled};
 pub use resampling::{resample_systematically, Systematic};

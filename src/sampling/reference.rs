@@ -14,14 +14,14 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::hmc::{transition, Chains, Effort, Leapfrog, Path, StepSize, Workspace};
+use super::hmc::{transition, Chains, Effort, GeometricPath, Leapfrog, StepSize, Workspace};
 use super::resampling::resample_systematically;
 use super::{AugmentedTarget, Gaussian, LogDensity, Proposal};
 use crate::diagnostics::{effective_sample_size, log_sum_exp, log_z_and_error, mean_and_error};
 use crate::error::Error;
 use crate::parallel::{message, team};
 use crate::potential::Potential;
-use crate::random::{stream, Purpose};
+use crate::random::{step_before, stream, Purpose, ALL_SAMPLES, ONCE};
 use crate::samples::Samples;
 use crate::system::System;
 
@@ -142,7 +142,7 @@ pub fn sample_reference(
     let target = AugmentedTarget::new(potential, 1, 1.0)?;
     let start_scale = starting_scale(&target, options.seed)?;
     let start = Gaussian::new(target.subspace(), start_scale, 1.0)?;
-    let path = Path { densities: [&start, &target], subspace: target.subspace() };
+    let path = GeometricPath { densities: [&start, &target], subspace: target.subspace() };
     let populations = team().map(POPULATIONS, |index| {
         let mut population = Population::draw(&path, &start, options, index as u64)?;
         population.anneal()?;
@@ -195,7 +195,7 @@ fn starting_scale(target: &AugmentedTarget, seed: u64) -> Result<f64, Error> {
     let dof = target.subspace().system().degrees_of_freedom() as f64;
     let unit = Gaussian::new(target.subspace(), 1.0, 1.0)?;
     let mut rngs: Vec<ChaCha8Rng> =
-        (0..DRAWS as u64).map(|i| stream(seed, Purpose::Reference, u64::MAX, i)).collect();
+        (0..DRAWS as u64).map(|i| stream(seed, Purpose::Reference, ONCE, i)).collect();
     let mut noise = vec![0.0; DRAWS * target.width()];
     let mut log_density = vec![0.0; DRAWS];
     unit.draw(&mut rngs, &mut noise, &mut log_density);
@@ -252,7 +252,7 @@ message!(Outcome {
 
 /// A population of weighted chains on its way from the Gaussian to exp(−U).
 struct Population<'a> {
-    path: &'a Path<'a>,
+    path: &'a GeometricPath<'a>,
     tiles: Vec<(Chains, Vec<ChaCha8Rng>)>,
     /// Decides for all chains at once: resampling and the jitter of step sizes.
     rng: ChaCha8Rng,
@@ -266,7 +266,7 @@ struct Population<'a> {
 
 impl<'a> Population<'a> {
     fn draw(
-        path: &'a Path<'a>,
+        path: &'a GeometricPath<'a>,
         start: &Gaussian,
         options: ReferenceOptions,
         index: u64,
@@ -287,7 +287,7 @@ impl<'a> Population<'a> {
         Ok(Self {
             path,
             tiles,
-            rng: stream(options.seed, Purpose::Reference, index, u64::MAX),
+            rng: stream(options.seed, Purpose::Reference, index, ALL_SAMPLES),
             beta: 0.0,
             log_weights: vec![0.0; size],
             log_z: 0.0,
@@ -456,7 +456,7 @@ fn collect_samples(
     for sample in 0..options.samples {
         let population = &populations[sample % populations.len()];
         let chain = sample / populations.len();
-        let mut rng = stream(options.seed, Purpose::Reference, u64::MAX - 1, sample as u64);
+        let mut rng = stream(options.seed, Purpose::Reference, step_before(1), sample as u64);
         let permutation = system.random_permutation_within(species, &mut rng);
         let mut x =
             system.permute(&permutation, &population.samples[chain * width..(chain + 1) * width]);

@@ -15,10 +15,8 @@ use crate::error::Error;
 use crate::flow::op;
 use crate::limits::{count, number, positive};
 use crate::parallel::team;
-use crate::random::{stream, Purpose};
-use crate::sampling::{
-    Annealed, AnnealedImportanceSampling, Annealing, Effort, FlowDensity, StepSizes, Streams,
-};
+use crate::random::{step_before, stream, Purpose};
+use crate::sampling::{Annealed, Annealing, Effort, StepSizes};
 
 use super::buffer::ReplayBuffer;
 use super::problem::{Problem, StepReport};
@@ -177,16 +175,9 @@ impl Fab {
         pass: u64,
         report: &mut StepReport,
     ) -> Result<(), Error> {
-        let flow = FlowDensity { flow: &problem.flow, theta: &state.theta };
-        let annealing = AnnealedImportanceSampling {
-            proposal: &flow,
-            target: &problem.target,
-            subspace: problem.subspace(),
-            annealing: self.annealing(),
-        };
-        let streams = Streams { seed: problem.seed, purpose: Purpose::Annealing, step: pass };
-        let samples = self.descent.batch_size;
-        let annealed = annealing.run(samples, streams, &mut own.step_sizes)?;
+        let (samples, streams) = (self.descent.batch_size, (Purpose::Annealing, pass));
+        let (theta, sizes) = (&state.theta, &mut own.step_sizes);
+        let annealed = problem.anneal(theta, self.annealing(), samples, streams, sizes)?;
         let Annealed { joint, shares, log_weights, log_q, .. } = &annealed;
         own.buffer.push_shares(joint, shares, log_weights, log_q);
         state.counters.energy_evaluations += annealed.effort[1].evaluations;
@@ -215,7 +206,7 @@ impl Fab {
         if own.buffer.is_empty() {
             let passes = self.options.buffer.min_batches as u64;
             for extra in 1..passes {
-                let before = u64::MAX - extra - state.step * passes;
+                let before = step_before(extra + state.step * passes);
                 self.anneal(problem, state, own, before, report)?;
             }
         }

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::flow::op;
 use crate::limits::number;
 use crate::parallel::team;
-use crate::random::{stream, Purpose};
+use crate::random::{stream, Purpose, ONCE};
 
 use super::problem::{Problem, StepReport};
 use super::state::{DescentOptions, TrainingState};
@@ -120,9 +120,8 @@ impl MaxLikelihood {
                     let problem = format!("of {samples} samples leaves a part without any");
                     return Err(Error::parameter("train.max_likelihood.validation", problem));
                 }
-                // Its own step, far from those of the training.
                 let mut order: Vec<usize> = (0..samples).collect();
-                order.shuffle(&mut stream(problem.seed, Purpose::Data, u64::MAX, 0));
+                order.shuffle(&mut stream(problem.seed, Purpose::Data, ONCE, 0));
                 let rows = |chosen: &[usize]| -> Vec<f64> {
                     chosen
                         .iter()

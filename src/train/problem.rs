@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::error::EvaluationError;
 use crate::flow::Flow;
 use crate::random::{stream, Purpose};
-use crate::sampling::{AugmentedTarget, Subspace};
+use crate::sampling::{
+    Annealed, AnnealedImportanceSampling, Annealing, AugmentedTarget, FlowDensity, StepSizes,
+    Streams, Subspace,
+};
 
 /// A flow and the target that it is trained on.
 pub struct Problem {
@@ -28,6 +32,28 @@ impl Problem {
             let mut rng = stream(self.seed, Purpose::Rotations, step, (first + row) as u64);
             system.rotate(&system.random_rotation(&mut rng), joint);
         }
+    }
+
+    /// Draws `samples` configurations of the flow and anneals them towards the target. The streams are
+    /// those of a purpose and a step; `step_sizes`, one for each intermediate density, adapt.
+    ///
+    /// # Errors
+    /// Only [`EvaluationError::Fatal`].
+    pub fn anneal(
+        &self,
+        theta: &[f32],
+        annealing: Annealing,
+        samples: usize,
+        (purpose, step): (Purpose, u64),
+        step_sizes: &mut StepSizes,
+    ) -> Result<Annealed, EvaluationError> {
+        AnnealedImportanceSampling {
+            proposal: &FlowDensity { flow: &self.flow, theta },
+            target: &self.target,
+            subspace: self.subspace(),
+            annealing,
+        }
+        .run(samples, Streams { seed: self.seed, purpose, step }, step_sizes)
     }
 
     /// Where joint configurations live.

@@ -15,11 +15,11 @@ use crate::engine::LANES;
 use crate::error::{Error, EvaluationError};
 use crate::limits::count;
 use crate::parallel::{message, team};
-use crate::random::{stream, Purpose};
+use crate::random::{stream, Purpose, ALL_SAMPLES, ONCE, WALKERS_SEED};
 use crate::sampling::{
-    resample_systematically, sample_reference, transition, AnnealedImportanceSampling, Annealing,
-    AugmentedTarget, Chains, Effort, FlowDensity, Gaussian, Leapfrog, LogDensity, Path, Proposal,
-    ReferenceOptions, StepSize, StepSizes, Streams, Workspace,
+    resample_systematically, sample_reference, transition, Annealing, AugmentedTarget, Chains,
+    Effort, FlowDensity, Gaussian, GeometricPath, Leapfrog, LogDensity, Proposal, ReferenceOptions,
+    StepSize, StepSizes, Streams, Workspace,
 };
 
 use super::problem::Problem;
@@ -146,16 +146,9 @@ impl Walkers {
         annealing: Annealing,
         step_sizes: &StepSizes,
     ) -> Result<Effort, Error> {
-        let flow = FlowDensity { flow: &problem.flow, theta };
-        let annealing = AnnealedImportanceSampling {
-            proposal: &flow,
-            target: &problem.target,
-            subspace: problem.subspace(),
-            annealing,
-        };
-        let streams = Streams { seed: problem.seed, purpose: Purpose::Walkers, step: u64::MAX };
-        let annealed = annealing.run(count, streams, &mut step_sizes.clone())?;
-        let mut rng = stream(problem.seed, Purpose::Walkers, u64::MAX, u64::MAX);
+        let (streams, mut sizes) = ((Purpose::Walkers, ONCE), step_sizes.clone());
+        let annealed = problem.anneal(theta, annealing, count, streams, &mut sizes)?;
+        let mut rng = stream(problem.seed, Purpose::Walkers, ONCE, ALL_SAMPLES);
         let chosen =
             resample_systematically(&annealed.log_weights, rng.gen()).ok_or_else(|| {
                 Error::Run("no walker could start: no annealed sample has a finite weight".into())
@@ -179,8 +172,7 @@ impl Walkers {
             samples: count,
             chains: count,
             transitions: 10,
-            // Other chains than those of the evaluations, which would be judged by their like.
-            seed: problem.seed ^ 0x7761_6c6b_6572_7321,
+            seed: problem.seed ^ WALKERS_SEED,
         };
         let reference = sample_reference(problem.target.potential().clone(), options)?;
         self.positions = reference.samples.positions;
@@ -209,7 +201,7 @@ impl Walkers {
         // Alone, without augmented copies; the Gaussian has weight zero.
         let alone = AugmentedTarget::new(target.potential().clone(), 1, 1.0)?;
         let unit = Gaussian::new(alone.subspace(), 1.0, 1.0)?;
-        let path = Path { densities: [&unit, &alone], subspace: alone.subspace() };
+        let path = GeometricPath { densities: [&unit, &alone], subspace: alone.subspace() };
         let leapfrog = Leapfrog { step_size: self.step_size.get(), steps: leapfrog_steps };
         let flow = FlowDensity { flow: &problem.flow, theta };
         let streams = Streams { seed: problem.seed, purpose: Purpose::Walkers, step };

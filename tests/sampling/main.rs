@@ -119,7 +119,7 @@ fn hmc_leaves_an_asymmetric_density_invariant() {
     // The second density enters with λ = 0: it must not matter.
     let subspace = Subspace::new(System::new(2, 2).unwrap(), 1).unwrap();
     let other = Gaussian::new(subspace, 1.0, 1.0).unwrap();
-    let path = Path { densities: [&Lopsided, &other], subspace };
+    let path = GeometricPath { densities: [&Lopsided, &other], subspace };
     let exact = lopsided_start(Purpose::Evaluation).0;
     let (start, mut rngs) = lopsided_start(Purpose::Sampling);
     for step_size in [0.3, 0.9] {
