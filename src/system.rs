@@ -5,7 +5,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::error::Error;
 
-/// A set of `particles` points in `dimension` dimensions.
+/// A set of n particles in d dimensions. Configurations are row-major [particles, dimension].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct System {
     particles: usize,
@@ -14,6 +14,9 @@ pub struct System {
 
 impl System {
     /// A system of at least two particles in two or three dimensions.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] on `particles` or `dimension`.
     pub fn new(particles: usize, dimension: usize) -> Result<Self, Error> {
         if particles < 2 {
             return Err(Error::parameter(
@@ -139,7 +142,7 @@ impl System {
         let all = self.random_permutation(rng);
         let mut within = all.clone();
         for (place, label) in species.iter().enumerate() {
-            // The k-th particle of a species gets the k-th of that species in the random order.
+            // The k-th particle of a species becomes the k-th of that species in the random order.
             let k = species[..place].iter().filter(|other| *other == label).count();
             let alike = |p: &&usize| species[**p] == *label;
             within[place] = all.iter().filter(alike).nth(k).copied().unwrap_or(place);

@@ -44,6 +44,30 @@ pub use softened::LinearCore;
 ///    `examples/custom_potential.rs`. The command `check` then looks for mistakes.
 ///
 /// It is called from several threads at once, on batches of some dozens of configurations.
+///
+/// # Examples
+/// Particles on springs to their centre, U = ½ Σ ‖x_i − x̄‖², whose gradient is x_i − x̄:
+/// ```
+/// use boltzflow::potential::{check, EvaluationError, Potential, Severity};
+/// use boltzflow::system::System;
+///
+/// struct Springs(System);
+///
+/// impl Potential for Springs {
+///     fn system(&self) -> System {
+///         self.0
+///     }
+///     fn energy_and_gradient(&self, x: &[f64], g: &mut [f64]) -> Result<f64, EvaluationError> {
+///         g.copy_from_slice(x);
+///         self.0.remove_center_of_mass(g);
+///         Ok(0.5 * g.iter().map(|g| g * g).sum::<f64>())
+///     }
+/// }
+///
+/// let findings = check(&Springs(System::new(3, 2)?))?;
+/// assert!(findings.iter().all(|finding| finding.severity == Severity::Fine));
+/// # Ok::<(), boltzflow::error::Error>(())
+/// ```
 pub trait Potential: Send + Sync {
     /// Number of particles and dimensions.
     fn system(&self) -> System;
