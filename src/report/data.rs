@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use super::facts::Facts;
 use super::verdict::Verdict;
 use crate::diagnostics::pair_distances;
 use crate::error::Error;
@@ -20,39 +21,6 @@ pub struct Report {
     pub live: bool,
     /// The runs, in the order in which they were named.
     pub runs: Vec<RunReport>,
-}
-
-/// What a run is, as far as it does not change.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Facts {
-    /// Name of its folder.
-    pub name: String,
-    /// Name of the target, and a line about it.
-    pub target: String,
-    /// See `target`.
-    pub description: String,
-    /// Particles n.
-    pub particles: usize,
-    /// Dimensions d.
-    pub dimension: usize,
-    /// What was minimised.
-    pub objective: String,
-    /// Couplings of the flow.
-    pub couplings: usize,
-    /// Parameters of the flow.
-    pub parameters: usize,
-    /// Training steps of the recipe.
-    pub steps: usize,
-    /// Seed.
-    pub seed: u64,
-    /// Version of the program that trained it.
-    pub trained_by: String,
-    /// The resolved recipe.
-    pub recipe: String,
-    /// log Z of the target, where it is known.
-    pub known_log_z: Option<f64>,
-    /// Entropy of the target, the lowest possible NLL, where it is known.
-    pub known_entropy: Option<f64>,
 }
 
 /// One run.

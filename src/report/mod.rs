@@ -5,11 +5,13 @@
 //! while a training goes on.
 
 mod data;
+mod facts;
 mod page;
 mod server;
 mod verdict;
 
-pub use data::{Curves, Facts, Picture, Pictures, Report, RunReport};
+pub use data::{Curves, Picture, Pictures, Report, RunReport};
+pub use facts::Facts;
 pub use page::page;
 pub use server::{serve, Serving};
 pub use verdict::Verdict;

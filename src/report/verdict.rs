@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Facts;
+use super::facts::Facts;
 use crate::evaluation::{Evaluation, Figure, Unit};
 
 /// An evaluation as a page shows it; empty before the first.

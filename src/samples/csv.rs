@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 
-use super::{Contents, Format, Samples};
+use super::format::{Contents, Format, Samples};
 use crate::error::Error;
 use crate::files::AtomicFile;
 use crate::system::System;

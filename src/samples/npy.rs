@@ -10,7 +10,7 @@ use std::io::{BufReader, Read};
 
 use npyz::{WriteOptions, WriterBuilder};
 
-use super::{Contents, Format, Samples};
+use super::format::{Contents, Format, Samples};
 use crate::error::Error;
 use crate::files::AtomicFile;
 use crate::system::System;

@@ -7,8 +7,9 @@ use npyz::npz::{file_name_from_array_name, NpzArchive, NpzWriter};
 use npyz::zip::{read::ZipFile, write::FileOptions, CompressionMethod, DateTime};
 use npyz::WriterBuilder;
 
+use super::format::{Contents, Format, Samples};
 use super::npy::{read_array, read_positions};
-use super::{Contents, Format, Samples, Spool};
+use super::spool::Spool;
 use crate::error::Error;
 use crate::files::AtomicFile;
 use crate::system::System;

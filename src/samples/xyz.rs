@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-use super::{Contents, Format, Samples};
+use super::format::{Contents, Format, Samples};
 use crate::error::Error;
 use crate::files::AtomicFile;
 use crate::system::System;
