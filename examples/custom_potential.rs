@@ -3,11 +3,8 @@
 //! `kind = "morse"`: `cargo run --release --example custom_potential -- check my_target.toml`.
 use std::{process::ExitCode, sync::Arc};
 
-use boltzflow::config::{parameters, Recipe, Registry};
-use boltzflow::diagnostics::{effective_sample_size, log_z_and_error};
-use boltzflow::error::{Error, EvaluationError};
-use boltzflow::potential::{sum_over_pairs, Potential};
-use boltzflow::{evaluation::draw_weighted, random::Purpose, system::System};
+use boltzflow::{parameters, sum_over_pairs, Error, EvaluationError, Potential, System};
+use boltzflow::{run_command_line, Recipe, Registry, Training};
 
 /// U(x) = Σ_{i<j} depth [(1 − exp(1 − r))² − 1] + ½ Σ_i ‖x_i − x̄‖².
 struct Morse(System, f64);
@@ -37,7 +34,7 @@ struct Keys {
 
 fn main() -> Result<ExitCode, Error> {
     if std::env::args().len() > 1 {
-        return Ok(boltzflow::cli::run(Registry::builtin().with("morse", |table| {
+        return Ok(run_command_line(Registry::builtin().with("morse", |table| {
             let Keys { particles, depth } = parameters(table)?;
             Ok(Arc::new(Morse(System::new(particles, 2)?, depth)))
         })));
@@ -46,16 +43,16 @@ fn main() -> Result<ExitCode, Error> {
         [train]\n steps = 40\n learning_rate = { peak = 5e-3, warm_up_steps = 5 }\n\
         fab.buffer = { min_batches = 8, max_batches = 32 }";
     let recipe = Recipe::from_text(recipe, "recipe".as_ref())?;
-    let problem = recipe.problem(Arc::new(Morse(System::new(3, 2)?, 4.0)))?;
-    let trainer = recipe.trainer(&problem)?;
-    let mut state = trainer.start(&problem);
-    for _ in 0..recipe.train.descent.steps {
-        trainer.step(&problem, &mut state)?;
-        state.step += 1;
-    }
-    let drawn = draw_weighted(&problem, &state.average, (Purpose::Evaluation, 0), 0, 2000)?;
-    let share = effective_sample_size(&drawn.log_weights).fraction;
-    let (log_z, error) = log_z_and_error(&drawn.log_weights);
-    println!("ESS {:.1} %, log Z {log_z:.3} ± {error:.3}", 100.0 * share);
+    let mut training = Training::new(recipe, Morse(System::new(3, 2)?, 4.0))?;
+    training.run(|progress| println!("step {}: {:.2}", progress.step, progress.report.loss))?;
+    let found = training.evaluation()?;
+    let (log_z, error) = (found.log_z, found.log_z_error);
+    println!("ESS {:.1} %, log Z {log_z:.3} ± {error:.3}", 100.0 * found.reverse_ess);
+    let samples = training.trained()?.sample(1000)?;
+    println!(
+        "{} energies, the first of them {:.3} kT",
+        samples.energies.len(),
+        samples.energies[0]
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -11,10 +11,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use boltzflow::config::{parameters, Registry};
-use boltzflow::error::EvaluationError;
-use boltzflow::potential::{DoubleWell, Potential};
-use boltzflow::system::System;
+use boltzflow::potential::DoubleWell;
+use boltzflow::{parameters, run_command_line, EvaluationError, Potential, Registry, System};
 
 /// A potential that fails now and then.
 struct Faulty<P>(P);
@@ -40,7 +38,7 @@ impl<P: Potential> Potential for Faulty<P> {
 }
 
 fn main() -> ExitCode {
-    boltzflow::cli::run(
+    run_command_line(
         Registry::builtin().with("double_well", |table| {
             Ok(Arc::new(Faulty(DoubleWell::new(parameters(table)?)?)))
         }),

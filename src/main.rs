@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    boltzflow::cli::run(boltzflow::config::Registry::builtin())
+    boltzflow::run_command_line(boltzflow::Registry::builtin())
 }

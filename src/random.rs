@@ -72,4 +72,6 @@ pub mod first_sample {
     pub const MARGINAL: u64 = 2 << 40;
     /// Likelihood of any data.
     pub const LIKELIHOOD: u64 = 3 << 40;
+    /// Log densities of any configurations.
+    pub const LOG_PROB: u64 = 4 << 40;
 }

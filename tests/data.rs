@@ -3,18 +3,18 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
-use boltzflow::config::{Recipe, Registry};
+use boltzflow::config::{load_target, EvaluateOptions, Recipe, Registry};
 use boltzflow::error::{Error, EvaluationError};
 use boltzflow::evaluation::{evaluate, likelihood, Evaluation, EvaluationOptions};
 use boltzflow::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions};
 use boltzflow::potential::Potential;
 use boltzflow::random::{stream, Purpose};
-use boltzflow::run::{load_model, read_metrics, train, Ending, RunFolder, SessionOptions};
+use boltzflow::run::{load_model, read_metrics, RunFolder};
 use boltzflow::samples::{read_samples, write_samples, Samples};
 use boltzflow::sampling::AugmentedTarget;
+use boltzflow::session::{Ending, Training};
 use boltzflow::system::System;
 use boltzflow::train::Problem;
 use rand_distr::{Distribution, StandardNormal};
@@ -142,26 +142,13 @@ fn the_model_of_the_best_validation_is_kept() {
     let other = Problem { seed: 1, flow: problem.flow.clone(), target: problem.target.clone() };
     assert_ne!(recipe.trainer(&other).unwrap().validation(), held_back);
 
-    let folder = RunFolder::create(place.path().join("run")).unwrap();
-    let options = SessionOptions {
-        steps: 120,
-        evaluate_every: 10,
-        evaluation: EvaluationOptions { samples: 64, draws: 4, ..EvaluationOptions::default() },
-        checkpoint_seconds: 1e9,
-        recipe: recipe.to_toml().unwrap(),
-    };
-    let stop = AtomicBool::new(false);
-    let ending = train(
-        &folder,
-        &problem,
-        trainer.as_ref(),
-        &options,
-        &|| Ok(None),
-        None,
-        &stop,
-        &mut |_| {},
-    );
-    let Ok(Ending::Finished(state, reported)) = ending else { panic!("did not finish") };
+    let mut short = recipe.clone();
+    short.evaluate =
+        EvaluateOptions { every_steps: 10, samples: 64, draws: 4, reference_samples: 0 };
+    let mut training = Training::new(short, load_target("dw4").unwrap()).unwrap();
+    training.create_in(RunFolder::create(place.path().join("run")).unwrap()).unwrap();
+    assert_eq!(training.run(|_| {}).unwrap(), Ending::Finished);
+    let (folder, state) = (training.folder().unwrap(), training.state());
     let curve: Vec<(u64, f64)> = read_metrics(folder.metrics())
         .unwrap()
         .iter()
@@ -174,11 +161,12 @@ fn the_model_of_the_best_validation_is_kept() {
     assert!(best.0 < 120 && last > best.1 + 0.03, "{curve:?}");
     let (theta, metadata) = load_model(folder.model(), problem.flow.layout()).unwrap();
     assert_eq!(metadata.step, best.0);
+    assert_eq!(training.trained().unwrap().theta, theta);
     assert_eq!(likelihood(&problem, &theta, held_back, 4, 0).0, best.1);
     assert_eq!(likelihood(&problem, &state.average, held_back, 4, 0).0, last);
     let kept: Evaluation = folder.read_evaluation().unwrap();
     assert_eq!(kept.validation_nll, Some(best.1));
-    assert_eq!(*reported, kept);
+    assert_eq!(training.evaluation().unwrap(), kept);
 }
 
 #[test]

@@ -204,7 +204,10 @@ fn a_damaged_checkpoint_is_passed_over_aloud() {
         damage(&mut bytes);
         fs::write(&file, bytes).unwrap();
         let said = succeed(place.path(), &TRAIN);
-        assert!(said.contains("passed over") && said.contains(&format!("{latest:010}.{end}")));
+        assert!(
+            said.contains("skipping a damaged checkpoint")
+                && said.contains(&format!("{latest:010}.{end}"))
+        );
         assert_eq!(traces(&run), want);
     }
     // Both damaged: the training does not start over without an error.

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use boltzflow::config::Recipe;
 use boltzflow::random::{stream, Purpose};
+use boltzflow::run::Checkpoint;
 use rand::Rng;
 use rayon::prelude::*;
 use traces::traces;
@@ -81,8 +83,9 @@ fn meets_a_training(kill: u64, duration: f64, want: &BTreeMap<String, Vec<u8>>) 
     let status = child.wait().unwrap();
     let names = || fs::read_dir(&run).into_iter().flatten().flatten().map(|e| e.file_name());
     let begun = names().any(|name| name.to_string_lossy().ends_with(".json"));
-    // What was complete before the kill is not touched again.
-    if !run.join("pair_distances.png").exists() {
+    // What was finished before the kill is not touched again.
+    let steps = Recipe::from_text(RECIPE, Path::new("tiny.toml")).unwrap().train.descent.steps;
+    if !Checkpoint::peek(&run).is_some_and(|latest| latest.is_finished(steps)) {
         to_the_end(folder.path(), 1 + kill % 3);
     }
     assert_eq!(&traces(&run), want, "kill {kill}");

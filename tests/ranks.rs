@@ -5,55 +5,57 @@ mod recipes;
 mod traces;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use boltzflow::config::{Recipe, Registry};
 use boltzflow::error::Error;
-use boltzflow::evaluation::EvaluationOptions;
 use boltzflow::parallel::{run_in_threads, team};
-use boltzflow::run::{train, Checkpoint, Ending, RunFolder, SessionOptions};
+use boltzflow::run::{Checkpoint, RunFolder};
+use boltzflow::samples::{write_samples, Samples};
 use boltzflow::sampling::{sample_reference, ReferenceOptions};
-use recipes::{recipe, Mortal, OBJECTIVES};
+use boltzflow::session::{Ending, Training};
+use boltzflow::train::TrainingState;
+use recipes::{recipe, small_evaluations, Mortal, OBJECTIVES};
 use traces::traces;
 
-/// One rank's training in `folder` until `stop_after`, from a checkpoint if there is one; its
-/// potential lives for `life` configurations.
-fn rank(folder: &Path, text: &str, stop_after: u64, life: u64) -> Result<Ending, Error> {
-    let recipe = Recipe::from_text(text, Path::new("recipe.toml")).unwrap();
+/// One rank's training in `folder` until `stop_after`, from a checkpoint if there is one; its potential
+/// lives for `life` configurations.
+fn rank(
+    folder: &Path,
+    text: &str,
+    stop_after: u64,
+    life: u64,
+) -> Result<(Ending, TrainingState), Error> {
+    let mut recipe = small_evaluations(Recipe::from_text(text, Path::new("r.toml")).unwrap());
+    recipe.evaluate.samples = 400;
+    recipe.evaluate.reference_samples = 100;
     let target = Registry::builtin().load(&recipe.target).unwrap();
-    let problem = recipe.problem(Arc::new(Mortal(target.potential, life.into()))).unwrap();
-    let trainer = recipe.trainer(&problem).unwrap();
-    let resume = Checkpoint::load(folder, &trainer.start(&problem)).unwrap().0;
-    let folder = match &resume {
+    let system = target.potential.system();
+    let mut training = Training::new(recipe, Mortal(target.potential, life.into())).unwrap();
+    let resumes = team().allgather(Checkpoint::exists(folder).into())[0] == 1;
+    let folder = match resumes {
         _ if !team().leads() => RunFolder::elsewhere("/nowhere"),
-        Some(_) => RunFolder::open(folder).unwrap(),
-        None => RunFolder::create(folder).unwrap(),
+        true => RunFolder::open(folder).unwrap(),
+        false => RunFolder::create(folder).unwrap(),
     };
-    let options = SessionOptions {
-        steps: recipe.train.descent.steps as u64,
-        evaluate_every: 3,
-        evaluation: EvaluationOptions {
-            samples: 150,
-            draws: 2,
-            annealed_samples: 40,
-            intermediate_distributions: 2,
-            ..EvaluationOptions::default()
-        },
-        checkpoint_seconds: 1e9,
-        recipe: text.to_string(),
-    };
-    let reference: Vec<f64> = (0..100 * 8).map(|k| 2.0 * (k as f64 * 0.3).cos()).collect();
-    let stop = AtomicBool::new(false);
+    if resumes {
+        training.resume_in(folder).unwrap();
+    } else {
+        if team().leads() {
+            let positions = (0..100 * 8).map(|k| 2.0 * (k as f64 * 0.3).cos()).collect();
+            let samples = Samples { positions, ..Samples::default() };
+            write_samples(folder.reference(), system, 100, [Ok(samples)]).unwrap();
+        }
+        training.create_in(folder)?;
+    }
+    let stop = training.stop_flag();
     let last = team().size() - 1;
     // Only the last rank gets the signal.
     let hears = team().rank() == last && stop_after < u64::MAX;
     stop.store(hears && last > 0, Ordering::Relaxed);
-    let mut observe = |progress: boltzflow::run::Progress<'_>| {
-        stop.store(hears && progress.state.step >= stop_after, Ordering::Relaxed);
-    };
-    let reference = || Ok(Some(reference.as_slice()));
-    train(&folder, &problem, trainer.as_ref(), &options, &reference, resume, &stop, &mut observe)
+    let ending = training
+        .run(|progress| stop.store(hears && progress.step >= stop_after, Ordering::Relaxed))?;
+    Ok((ending, training.state().clone()))
 }
 
 /// Four tiles and a bit a batch, so that blocks are uneven.
@@ -75,8 +77,8 @@ fn the_number_of_ranks_changes_nothing() {
             let states: Vec<_> = endings
                 .into_iter()
                 .map(|ending| match ending {
-                    Ending::Finished(state, _) => state.theta,
-                    Ending::Stopped(step) => panic!("stopped after step {step}"),
+                    (Ending::Finished, state) => state.theta,
+                    (Ending::Stopped, state) => panic!("stopped after step {}", state.step),
                 })
                 .collect();
             assert!(states.iter().all(|theta| *theta == states[0]), "{name}: ranks differ");
@@ -102,8 +104,8 @@ fn a_training_goes_on_with_another_number_of_ranks() {
         for ranks in [3, 1, 2, 5] {
             let endings = run_in_threads(ranks, || rank(&parts, &text, 0, u64::MAX).unwrap());
             let steps = endings.iter().map(|ending| match ending {
-                Ending::Stopped(step) => *step,
-                Ending::Finished(..) => panic!("{name}: not stopped"),
+                (Ending::Stopped, state) => state.step,
+                (Ending::Finished, _) => panic!("{name}: not stopped"),
             });
             let steps: Vec<u64> = steps.collect();
             assert!(steps.iter().all(|step| *step == steps[0]), "{name}: {steps:?}");
@@ -130,7 +132,7 @@ fn a_potential_that_fails_for_good_on_one_rank_stops_all_and_loses_nothing() {
                 break;
             }
             failures += 1;
-            let step = Checkpoint::peek(&parts).unwrap().1;
+            let step = Checkpoint::peek(&parts).unwrap().step;
             for (rank, result) in results.into_iter().enumerate() {
                 let error = result.unwrap_err();
                 let message = error.to_string();
@@ -154,26 +156,8 @@ fn a_folder_that_cannot_be_written_stops_all() {
     let results = run_in_threads(3, || {
         let recipe = Recipe::from_text(&text, Path::new("recipe.toml")).unwrap();
         let target = Registry::builtin().load(&recipe.target).unwrap();
-        let problem = recipe.problem(target.potential).unwrap();
-        let trainer = recipe.trainer(&problem).unwrap();
-        let options = SessionOptions {
-            steps: 8,
-            evaluate_every: 3,
-            evaluation: EvaluationOptions {
-                samples: 10,
-                draws: 1,
-                annealed_samples: 0,
-                intermediate_distributions: 0,
-                ..EvaluationOptions::default()
-            },
-            checkpoint_seconds: 1e9,
-            recipe: text.clone(),
-        };
-        let folder = RunFolder::read_only(&folder).unwrap();
-        let stop = AtomicBool::new(false);
-        let trainer = trainer.as_ref();
-        train(&folder, &problem, trainer, &options, &|| Ok(None), None, &stop, &mut |_| {})
-            .map(|_| ())
+        let mut training = Training::new(small_evaluations(recipe), target).unwrap();
+        training.create_in(RunFolder::read_only(&folder).unwrap())
     });
     for result in results {
         let message = result.unwrap_err().to_string();

@@ -6,19 +6,18 @@ mod traces;
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use boltzflow::config::{Recipe, Registry};
 use boltzflow::error::Error;
-use boltzflow::evaluation::EvaluationOptions;
-use boltzflow::run::{read_metrics, train, Checkpoint, Ending, RunFolder, SessionOptions};
+use boltzflow::run::{read_metrics, Checkpoint, RunFolder};
+use boltzflow::session::{Ending, Training};
 use boltzflow::train::{StepReport, TrainingState, Verdict};
-use recipes::{recipe, Mortal, FLOW, OBJECTIVES};
+use recipes::{recipe, small_evaluations, Mortal, FLOW, OBJECTIVES};
 use traces::traces;
 
-/// Trains in `folder` until `stop_after`, from a checkpoint if there is one.
-fn session(folder: &Path, text: &str, stop_after: u64) -> Ending {
+/// Trains in `folder` until `stop_after`; goes on from a checkpoint if there is one.
+fn session(folder: &Path, text: &str, stop_after: u64) -> (Ending, TrainingState) {
     mortal_session(folder, text, stop_after, u64::MAX).unwrap()
 }
 
@@ -28,49 +27,31 @@ fn mortal_session(
     text: &str,
     stop_after: u64,
     evaluations: u64,
-) -> Result<Ending, Error> {
-    let recipe = Recipe::from_text(text, Path::new("recipe.toml")).unwrap();
+) -> Result<(Ending, TrainingState), Error> {
+    let recipe = small_evaluations(Recipe::from_text(text, Path::new("recipe.toml")).unwrap());
     let target = Registry::builtin().load(&recipe.target).unwrap();
     let mortal = Mortal(target.potential, evaluations.into());
-    let problem = recipe.problem(Arc::new(mortal)).unwrap();
-    let trainer = recipe.trainer(&problem).unwrap();
-    let resume = Checkpoint::load(folder, &trainer.start(&problem)).unwrap().0;
-    let folder = if resume.is_some() {
-        RunFolder::open(folder).unwrap()
+    let mut training = Training::new(recipe, mortal).unwrap();
+    if Checkpoint::exists(folder) {
+        training.resume_in(RunFolder::open(folder).unwrap()).unwrap();
     } else {
-        RunFolder::create(folder).unwrap()
-    };
-    let options = SessionOptions {
-        steps: recipe.train.descent.steps as u64,
-        evaluate_every: 3,
-        evaluation: EvaluationOptions {
-            samples: 64,
-            draws: 2,
-            annealed_samples: 16,
-            intermediate_distributions: 2,
-            ..EvaluationOptions::default()
-        },
-        checkpoint_seconds: 1e9,
-        recipe: text.to_string(),
-    };
-    let stop = AtomicBool::new(false);
-    let (trainer, none) = (trainer.as_ref(), || Ok(None));
-    train(&folder, &problem, trainer, &options, &none, resume, &stop, &mut |progress| {
-        stop.store(progress.state.step >= stop_after, Ordering::Relaxed);
-    })
+        training.create_in(RunFolder::create(folder).unwrap())?;
+    }
+    let stop = training.stop_flag();
+    let ending =
+        training.run(|progress| stop.store(progress.step >= stop_after, Ordering::Relaxed))?;
+    Ok((ending, training.state().clone()))
 }
 
-fn finished(ending: Ending) -> TrainingState {
-    match ending {
-        Ending::Finished(state, _) => *state,
-        Ending::Stopped(step) => panic!("stopped after step {step}"),
-    }
+fn finished((ending, state): (Ending, TrainingState)) -> TrainingState {
+    assert_eq!(ending, Ending::Finished, "after step {}", state.step);
+    state
 }
 
 /// Stops after each of `stops` and continues; returns what an uninterrupted run would have left.
 fn with_stops(folder: &Path, text: &str, stops: &[u64]) -> TrainingState {
     for &stop_after in stops {
-        assert!(matches!(session(folder, text, stop_after), Ending::Stopped(_)));
+        assert_eq!(session(folder, text, stop_after).0, Ending::Stopped);
     }
     finished(session(folder, text, u64::MAX))
 }
@@ -212,7 +193,7 @@ fn a_potential_that_fails_for_good_loses_nothing() {
                 Err(error) => {
                     let message = error.to_string();
                     assert!(message.contains("the licence server is gone"), "{message}");
-                    let step = Checkpoint::peek(&parts).unwrap().1;
+                    let step = Checkpoint::peek(&parts).unwrap().step;
                     assert!(message.contains(&format!("checkpoint of step {step} ")), "{message}");
                     assert_eq!(error.exit_code(), 3);
                     steps.push(step);
@@ -232,7 +213,7 @@ fn a_damaged_checkpoint_falls_back_on_the_one_before() {
     let text = recipe(place.path(), OBJECTIVES[0].1);
     let folder = place.path().join("run");
     for stop_after in [2, 4, 5] {
-        assert!(matches!(session(&folder, &text, stop_after), Ending::Stopped(_)));
+        assert_eq!(session(&folder, &text, stop_after).0, Ending::Stopped);
     }
     let recipe = Recipe::from_text(&text, Path::new("recipe.toml")).unwrap();
     let target = Registry::builtin().load(&recipe.target).unwrap();

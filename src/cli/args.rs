@@ -74,6 +74,27 @@ pub(super) enum Command {
     Targets,
 }
 
+impl Command {
+    /// Whether all ranks share its work; the others are done by rank 0 alone.
+    pub fn is_collective(&self) -> bool {
+        match self {
+            Self::Train(_)
+            | Self::Evaluate(_)
+            | Self::Sample(_)
+            | Self::Compare(_)
+            | Self::Report(_)
+            | Self::Estimate(_)
+            | Self::Plot(_)
+            | Self::Reference(_) => true,
+            Self::New(_)
+            | Self::Completions(_)
+            | Self::Bench(_)
+            | Self::Check(_)
+            | Self::Targets => false,
+        }
+    }
+}
+
 impl Default for Command {
     fn default() -> Self {
         Self::Train(TrainArgs::default())

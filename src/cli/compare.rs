@@ -9,9 +9,9 @@ use crate::evaluation::{Evaluation, Facts, Figure, Unit};
 use crate::files::write_atomically;
 use crate::plot::comparison_figure;
 use crate::run::{read_metrics, MetricsRow, RunFolder};
+use crate::session::Trained;
 
 use super::args::CompareArgs;
-use super::evaluate::open;
 use super::output::say;
 
 /// A run, as far as it is compared.
@@ -131,7 +131,7 @@ fn figure_path(path: &Path) -> Result<PathBuf, Error> {
 }
 
 fn read(path: &Path, registry: &Registry) -> Result<Run, Error> {
-    let trained = open(path, registry)?;
+    let trained = Trained::open(path, registry)?;
     let folder = RunFolder::read_only(path)?;
     if !folder.evaluation().exists() {
         return Err(Error::Data {

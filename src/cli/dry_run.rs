@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use crate::config::Recipe;
+use crate::config::{Recipe, Target};
 use crate::engine::LANES;
 use crate::error::Error;
-use crate::train::{Objective, Problem};
+use crate::session::{of_training, Training};
+use crate::train::Objective;
 
 use super::output::say;
 use super::progress::time;
@@ -14,9 +15,9 @@ use super::progress::time;
 const SECONDS: f64 = 2.0;
 
 /// Prints the resolved recipe, then memory and time; `runs` trainings like it.
-pub(super) fn run(recipe: &Recipe, problem: &Problem, runs: u64) -> Result<(), Error> {
+pub(super) fn run(recipe: &Recipe, target: Target, runs: u64) -> Result<(), Error> {
     say!("{}", recipe.to_toml()?)?;
-    let (needed, available) = super::memory::of_training(recipe, problem);
+    let (needed, available) = of_training(recipe, &recipe.problem(target.potential.clone())?);
     let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
     let free = available.map_or(String::new(), |a| format!(" of {:.1} GiB free", gib(a.into())));
     say!("# memory: at most {:.2} GiB{free}", gib(needed))?;
@@ -26,17 +27,14 @@ pub(super) fn run(recipe: &Recipe, problem: &Problem, runs: u64) -> Result<(), E
     trial.train.descent.batch_size = full.min(2 * LANES * rayon::current_num_threads());
     let scale = full as f64 / trial.train.descent.batch_size as f64;
     let first_scale = fewer_walkers(&mut trial).unwrap_or(scale);
-    let trainer = trial.trainer(problem)?;
-    let mut state = trainer.start(problem);
+    let mut trial = Training::trial(trial, target)?;
     // The first step also fills the replay buffer, or starts the walkers.
     let start = Instant::now();
-    trainer.step(problem, &mut state)?;
-    state.step += 1;
+    trial.advance()?;
     let first = first_scale * start.elapsed().as_secs_f64();
     let (start, mut steps) = (Instant::now(), 0.0);
     while steps < 2.0 || start.elapsed().as_secs_f64() < SECONDS {
-        trainer.step(problem, &mut state)?;
-        state.step += 1;
+        trial.advance()?;
         steps += 1.0;
     }
     let step = scale * start.elapsed().as_secs_f64() / steps;

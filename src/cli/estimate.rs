@@ -8,11 +8,10 @@ use crate::evaluation::{energies, estimate, Estimates, Observable, OtherEnergies
 use crate::files::write_atomically;
 use crate::parallel::team;
 use crate::samples::Samples;
+use crate::session::Trained;
 
 use super::args::EstimateArgs;
-use super::evaluate::open;
 use super::output::say;
-use super::sample::weighted_batches;
 
 pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error> {
     let mut observables =
@@ -29,7 +28,7 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
         let problem = format!("is {ratio}: use a ratio over 0, such as 1.1 for a tenth hotter");
         return Err(Error::parameter("--temperature", problem));
     }
-    let mut trained = open(&args.run, registry)?;
+    let mut trained = Trained::open(&args.run, registry)?;
     trained.problem.seed = args.seed;
     let system = trained.problem.flow.system();
     for observable in &observables {
@@ -50,7 +49,7 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
             return Err(Error::parameter("--target", problem));
         }
     }
-    let batches = weighted_batches(&trained, args.samples.get(), args.ais)?;
+    let batches = trained.batches(args.samples.get(), args.ais)?;
     let mut reweigh = |batch: &Samples| match (&other, args.temperature) {
         (Some(other), _) => energies(&*other.potential, &batch.positions),
         (None, ratio) => Ok(batch.energies.iter().map(|u| u / ratio.unwrap_or(1.0)).collect()),

@@ -1,55 +1,19 @@
-//! `boltzflow evaluate`, and opening a trained run.
+//! `boltzflow evaluate`.
 
-use std::path::Path;
-
-use crate::config::{Recipe, Registry, Target};
+use crate::config::Registry;
 use crate::error::Error;
-use crate::evaluation::{evaluate, Evaluation, EvaluationOptions};
-use crate::run::{load_model, read_model_metadata, ModelMetadata, RunFolder};
-use crate::samples::read_samples;
-use crate::train::Problem;
+use crate::evaluation::EvaluationOptions;
+use crate::run::RunFolder;
+use crate::session::{check_evaluation, Trained};
 
 use super::args::EvaluateArgs;
-use super::output::say;
+use super::output::{announce_reference, say};
 use super::print::print_evaluation;
-use super::train::{evaluation_options, reference_samples};
-
-/// A trained run: its folder, recipe, target, flow and weights.
-pub(super) struct Trained {
-    pub folder: RunFolder,
-    pub recipe: Recipe,
-    pub target: Target,
-    pub problem: Problem,
-    pub theta: Vec<f32>,
-    pub metadata: ModelMetadata,
-}
-
-/// Opens the run in `path`; the model says which flow to build.
-pub(super) fn open(path: &Path, registry: &Registry) -> Result<Trained, Error> {
-    let folder = RunFolder::read_only(path)?;
-    let metadata = read_model_metadata(folder.model())?;
-    let recipe = Recipe::from_text(&metadata.recipe, &folder.model())?;
-    let target = match folder.read_target()? {
-        Some(text) => registry.target_from_text(&text, &folder.target())?,
-        None => registry.load(&recipe.target)?,
-    };
-    let problem = recipe.problem(target.potential.clone())?;
-    if metadata.species != problem.flow.species() {
-        let problem = format!(
-            "was trained for particles of species {:?} and the target has {:?} (none: all alike)",
-            metadata.species,
-            problem.flow.species()
-        );
-        return Err(Error::Data { file: folder.model(), problem });
-    }
-    let (theta, metadata) = load_model(folder.model(), problem.flow.layout())?;
-    Ok(Trained { folder, recipe, target, problem, theta, metadata })
-}
 
 pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error> {
-    let trained = open(&args.run, registry)?;
-    let Trained { folder, mut recipe, target, problem, theta, metadata } = trained;
-    let mut options = EvaluationOptions { step: metadata.step, ..evaluation_options(&recipe) };
+    let trained = Trained::open(&args.run, registry)?;
+    let mut section = trained.recipe.evaluate.clone();
+    let mut options = trained.evaluation_options();
     if let Some(samples) = args.samples {
         if samples.get() < 2 {
             return Err(Error::parameter(
@@ -57,46 +21,39 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
                 "is 1: a weight needs others, use 2 or more",
             ));
         }
+        section.samples = samples.get();
         options.samples = samples.get();
-        recipe.evaluate.samples = samples.get();
         options.annealed_samples = samples.get().div_ceil(10);
     }
-    options.distances = args.distances.map_or(0, |n| usize::try_from(n).unwrap_or(0));
-    options.annealed_samples = options.annealed_samples.max(options.distances);
-    options.marginal = args.marginal;
-    super::memory::check_evaluation(&recipe, &problem)?;
-    let system = problem.flow.system();
+    let distances = args.distances.map_or(0, |n| usize::try_from(n).unwrap_or(0));
+    let options = EvaluationOptions {
+        distances,
+        annealed_samples: options.annealed_samples.max(distances),
+        marginal: args.marginal,
+        ..options
+    };
+    check_evaluation(&section, &trained.problem)?;
     let reference = match &args.reference {
-        Some(file) => {
-            let mut samples = read_samples(file, system, problem.flow.species())?;
-            samples.center(system);
-            Some(samples)
-        }
-        None if args.distances.is_some() && recipe.evaluate.reference_samples == 0 => {
+        Some(file) => Some(trained.reference_from(file)?),
+        None if args.distances.is_some() && section.reference_samples == 0 => {
             return Err(Error::parameter(
                 "--distances",
-                "needs reference samples and the recipe has none: give --reference FILE, such as one of \
-                 boltzflow reference",
+                "needs reference samples and the recipe has none: give --reference FILE, such as \
+                 one of boltzflow reference",
             ));
         }
-        None => reference_samples(&folder, &target, &recipe, args.json)?,
+        None if args.json => trained.reference(|_| Ok(()))?,
+        None => trained.reference(announce_reference)?,
     };
     let reference = reference.as_ref().map(|r| r.positions.as_slice());
-    let (evaluation, _) = evaluate(&problem, &theta, reference, None, options)?;
-    let evaluation = Evaluation {
-        energy_evaluations: metadata.energy_evaluations,
-        train_seconds: metadata.train_seconds,
-        ..evaluation
-    };
+    let evaluation = trained.evaluate(reference, options)?;
     if args.save {
-        RunFolder::open(folder.path())?.write_evaluation(&evaluation)?;
+        RunFolder::open(&args.run)?.write_evaluation(&evaluation)?;
     }
     if args.json {
         let text = serde_json::to_string_pretty(&evaluation)
             .map_err(|e| Error::Run(format!("the evaluation has no JSON form: {e}")))?;
-        say!("{text}")?;
-    } else {
-        print_evaluation(&evaluation, &target)?;
+        return say!("{text}");
     }
-    Ok(())
+    print_evaluation(&evaluation, &trained.target)
 }

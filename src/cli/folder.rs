@@ -2,21 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Recipe;
 use crate::error::Error;
 use crate::run::{Checkpoint, RunFolder};
 
 use super::args::TrainArgs;
-use super::figures;
-
-/// What the command asks for.
-pub(super) struct Wanted<'a> {
-    /// The resolved recipe.
-    pub recipe: &'a str,
-    /// The target's text.
-    pub target: &'a str,
-    /// Training steps in all.
-    pub steps: u64,
-}
 
 /// What may change while a run goes on: nothing that its state depends on in size or meaning.
 const SAFE: [&str; 6] = [
@@ -32,14 +22,15 @@ const SAFE: [&str; 6] = [
 /// recipe is the same; a finished one is never touched: the next free number is taken.
 pub(super) fn choose(
     args: &TrainArgs,
-    recipe: &Path,
-    wanted: &Wanted<'_>,
+    file: &Path,
+    recipe: &Recipe,
+    target: &str,
 ) -> Result<(RunFolder, bool), Error> {
     let base = match &args.output {
         Some(path) => path.clone(),
-        None => recipe.with_extension(""),
+        None => file.with_extension(""),
     };
-    if base == recipe {
+    if base == file {
         let problem = "is needed: the recipe has no .toml to leave out";
         return Err(Error::parameter("--output", problem));
     }
@@ -51,11 +42,11 @@ pub(super) fn choose(
         };
         match Checkpoint::peek(&path) {
             // Without a name, another recipe is another run.
-            Some((old, step))
-                if (step < wanted.steps || !figures::are_drawn(&path))
-                    && (old == wanted.recipe || args.resume || args.output.is_some()) =>
+            Some(latest)
+                if !latest.is_finished(recipe.train.descent.steps)
+                    && (args.resume || args.output.is_some() || is(&latest.recipe, recipe)) =>
             {
-                check_changes(args, &path, &old, wanted)?;
+                check_changes(args, &path, &latest.recipe, recipe, target)?;
                 return Ok((RunFolder::open(&path)?, true));
             }
             _ if args.resume => {
@@ -63,7 +54,7 @@ pub(super) fn choose(
                     format!("finds no unfinished run with a checkpoint in {}", path.display());
                 return Err(Error::parameter("--resume", problem));
             }
-            None if has_not_begun(&path, wanted) => return Ok((RunFolder::open(&path)?, false)),
+            None if has_not_begun(&path, recipe) => return Ok((RunFolder::open(&path)?, false)),
             _ => {}
         }
         if args.output.is_some() || is_free(&path) {
@@ -74,31 +65,39 @@ pub(super) fn choose(
 }
 
 /// Whether the run in `path` is this very one, and at its end.
-pub(super) fn is_finished(path: &Path, wanted: &Wanted<'_>) -> bool {
-    Checkpoint::peek(path).is_some_and(|(recipe, step)| {
-        recipe == wanted.recipe && step >= wanted.steps && figures::are_drawn(path)
+pub(super) fn is_finished(path: &Path, recipe: &Recipe) -> bool {
+    Checkpoint::peek(path).is_some_and(|latest| {
+        latest.is_finished(recipe.train.descent.steps) && is(&latest.recipe, recipe)
     })
 }
 
-/// Whether the unfinished run in `path`, by the recipe `old`, may go on as `wanted`.
+/// Whether `text`, which a run holds, is this recipe.
+fn is(text: &str, recipe: &Recipe) -> bool {
+    Recipe::from_text(text, Path::new("")).is_ok_and(|other| other == *recipe)
+}
+
+/// Whether the unfinished run in `path`, by the recipe `old`, may go on by `recipe` on `target`.
 fn check_changes(
     args: &TrainArgs,
     path: &Path,
     old: &str,
-    wanted: &Wanted<'_>,
+    recipe: &Recipe,
+    target: &str,
 ) -> Result<(), Error> {
     let place = path.display();
-    if RunFolder::read_only(path)?.read_target()?.is_some_and(|text| text != wanted.target) {
+    if RunFolder::read_only(path)?.read_target()?.is_some_and(|text| text != target) {
         let problem = format!(
             "is not the one of the unfinished run, {place}/target.toml: undo that change, or start \
              in another folder by --output"
         );
         return Err(Error::parameter("target", problem));
     }
-    if old == wanted.recipe {
+    let old = Recipe::from_text(old, path)?;
+    if old == *recipe {
         return Ok(());
     }
-    let changes = differences(old, wanted.recipe);
+    let mut changes = Vec::new();
+    compare("", &value(&old), &value(recipe), &mut changes);
     let list = |changes: &[&(String, String)]| {
         let lines: Vec<&str> = changes.iter().map(|(_, change)| change.as_str()).collect();
         lines.join("; ")
@@ -125,11 +124,11 @@ fn check_changes(
 
 /// Whether this very run was stopped before its first checkpoint, of step 0: nothing is lost when
 /// it starts again.
-fn has_not_begun(path: &Path, wanted: &Wanted<'_>) -> bool {
+fn has_not_begun(path: &Path, recipe: &Recipe) -> bool {
     let Ok(folder) = RunFolder::read_only(path) else { return false };
     !folder.model().exists()
         && !Checkpoint::exists(path)
-        && folder.read_config().is_ok_and(|text| text == wanted.recipe)
+        && folder.read_config().is_ok_and(|text| is(&text, recipe))
 }
 
 /// Empty, but for the lock of a process that was stopped before it wrote anything.
@@ -140,14 +139,12 @@ fn is_free(path: &Path) -> bool {
     }
 }
 
-/// (key, "key was 10 and is 20") of everything that differs.
-fn differences(old: &str, new: &str) -> Vec<(String, String)> {
-    let table = |text: &str| text.parse::<toml::Table>().unwrap_or_default();
-    let mut found = Vec::new();
-    compare("", &toml::Value::Table(table(old)), &toml::Value::Table(table(new)), &mut found);
-    found
+/// A recipe as a tree of keys.
+fn value(recipe: &Recipe) -> toml::Value {
+    toml::Value::try_from(recipe).unwrap_or_else(|_| toml::Table::new().into())
 }
 
+/// Adds (key, "key was 10 and is 20") of everything that differs below `key`.
 fn compare(key: &str, old: &toml::Value, new: &toml::Value, found: &mut Vec<(String, String)>) {
     match (old, new) {
         (toml::Value::Table(a), toml::Value::Table(b)) => {

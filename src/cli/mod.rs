@@ -9,7 +9,6 @@ mod estimate;
 mod evaluate;
 mod figures;
 mod folder;
-mod memory;
 mod new;
 mod output;
 mod print;
@@ -31,13 +30,14 @@ use crate::parallel;
 use args::{Cli, Command};
 use output::say;
 
-/// How long a rank with an error waits for rank 0 to have it, too.
+/// Time for rank 0 to end all ranks, before another rank with an error does.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the command line of this process with the target kinds of `registry`, and returns its exit
 /// code: 0 fine, 1 a check failed, 2 wrong input, 3 a fault while running. A user's own binary gets
-/// every command for its own potentials by `cli::run(Registry::builtin().with("mine", factory))`.
-pub fn run(registry: Registry) -> ExitCode {
+/// every command for its own potentials by
+/// `boltzflow::run_command_line(Registry::builtin().with("mine", factory))`.
+pub fn run_command_line(registry: Registry) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -63,14 +63,14 @@ pub fn run(registry: Registry) -> ExitCode {
     })
 }
 
-/// Says what went wrong, where perhaps nobody listens.
+/// Writes what went wrong to standard error, which may be closed.
 fn report(error: &Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "error: {error}");
     ExitCode::from(error.exit_code())
 }
 
-/// The end of a rank with an error. Mostly all have it, and rank 0 says it and ends the others; a rank that
-/// is alone with it ends those that wait for it.
+/// The end of a rank with an error. Mostly all ranks have it: rank 0 writes it and ends the others. A rank
+/// that is alone with it ends those that wait for it.
 fn fail(error: &Error) -> ExitCode {
     let team = parallel::team();
     if !team.leads() {
@@ -94,7 +94,11 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
             .build_global()
             .map_err(|e| Error::Run(format!("cannot start {threads} threads: {e}")))?;
     }
-    match cli.command.unwrap_or_default() {
+    let command = cli.command.unwrap_or_default();
+    if !(command.is_collective() || team.leads()) {
+        return Ok(());
+    }
+    match command {
         Command::Train(args) => train::run(&args, registry),
         Command::Evaluate(args) => evaluate::run(&args, registry),
         Command::Sample(args) => sample::run(&args, registry),
@@ -103,8 +107,6 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
         Command::Plot(args) => figures::run(&args, registry),
         Command::Reference(args) => reference::run(&args, registry),
         Command::Estimate(args) => estimate::run(&args, registry),
-        // Nothing to share.
-        _ if !team.leads() => Ok(()),
         Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args, registry),
         Command::Targets => targets(),

@@ -31,6 +31,11 @@ pub(super) fn warn(text: &str) {
     let _ = writeln!(stderr(), "warning: {text}");
 }
 
+/// Says that reference samples are about to be drawn.
+pub(super) fn announce_reference(samples: usize) -> Result<(), Error> {
+    line(format_args!("drawing {samples} reference samples, for the forward figures only"))
+}
+
 /// [`line`] with a format string, as `println!`; the result is a `Result`.
 macro_rules! say {
     ($($argument:tt)*) => { $crate::cli::output::line(format_args!($($argument)*)) };

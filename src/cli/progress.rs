@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{say, warn};
 use crate::evaluation::{Figure, Unit};
-use crate::run::Progress;
+use crate::session::Progress;
 
 /// Seconds between plain lines that have no evaluation.
 const PLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -33,17 +33,17 @@ impl ProgressLine {
         Self { steps, batch, bar, ess: "not yet known".into(), last: Instant::now(), first: None }
     }
 
-    pub fn update(&mut self, progress: &Progress<'_>) {
-        let step = progress.state.step;
+    pub fn update(&mut self, progress: &Progress) {
+        let step = progress.step;
         let (start, first) = *self.first.get_or_insert((Instant::now(), step));
         let pace = (step - first) as f64 / start.elapsed().as_secs_f64().max(1e-9);
-        if let Some(rollback) = progress.rollback {
+        if let Some(rollback) = &progress.rollback {
             match &self.bar {
                 Some(bar) => bar.suspend(|| warn(rollback)),
                 None => warn(rollback),
             }
         }
-        if let Some(evaluation) = progress.evaluation {
+        if let Some(evaluation) = &progress.evaluation {
             let text = |figure: Figure| {
                 let mark = if evaluation.rests_on_few(figure) { "(!)" } else { "" };
                 figure.value(evaluation).map(|ess| Unit::Fraction.text(ess, 2) + mark)

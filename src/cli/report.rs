@@ -5,18 +5,15 @@ use std::path::Path;
 
 use crate::config::{Recipe, Registry, Target};
 use crate::error::Error;
-use crate::evaluation::draw_weighted;
 use crate::files::write_atomically;
-use crate::random::Purpose;
 use crate::report::{page, serve, Facts, Pictures, Report, RunReport, Serving};
 use crate::run::RunFolder;
 use crate::sampling::resample_systematically;
+use crate::session::{Trained, Training};
 use crate::train::Problem;
 
 use super::args::ReportArgs;
-use super::evaluate::{open, Trained};
-use super::output::say;
-use super::train::reference_samples;
+use super::output::{announce_reference, say};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -28,34 +25,32 @@ pub(super) fn run(args: &ReportArgs, registry: &Registry) -> Result<(), Error> {
 }
 
 fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
-    let Trained { folder, recipe, target, problem, theta, metadata } = open(path, registry)?;
-    let system = problem.flow.system();
-    let samples = recipe.evaluate.samples;
-    // The samples of `boltzflow plot`.
-    let drawn = draw_weighted(&problem, &theta, (Purpose::Sampling, 1), 0, samples)?;
+    let trained = Trained::open(path, registry)?;
+    let system = trained.problem.flow.system();
+    let drawn = trained.drawn_for_figures()?;
     let mut chosen = resample_systematically(&drawn.log_weights, 0.5).unwrap_or_default();
     // Spread over all, since those of one weight stand together.
     let stride = (chosen.len() / 12).max(1);
     chosen = chosen.into_iter().step_by(stride).collect();
-    let reference = reference_samples(&folder, &target, &recipe, false)?;
+    let reference = trained.reference(announce_reference)?;
     let reference = reference.as_ref().filter(|r| !r.energies.is_empty());
     let pictures = Pictures::new(system, &drawn, &chosen, reference)?;
+    let folder = RunFolder::read_only(path)?;
     let facts = Facts {
-        trained_by: metadata.boltzflow_version,
-        ..facts(&folder, &recipe, &target, &problem)?
+        trained_by: trained.metadata.boltzflow_version.clone(),
+        ..facts(&folder, &trained.recipe, &trained.target, &trained.problem)?
     };
     RunReport::read(&folder, facts, Some(pictures))
 }
 
-/// The page of the training in `folder`, at `address` as long as the process lives.
+/// The page of `training` in `folder`, at `address` as long as the process lives.
 pub(super) fn live(
     address: SocketAddr,
     folder: &RunFolder,
-    recipe: &Recipe,
-    target: &Target,
-    problem: &Problem,
+    training: &Training,
 ) -> Result<Serving, Error> {
-    let facts = facts(folder, recipe, target, problem)?;
+    let (recipe, target) = training.recipe();
+    let facts = facts(folder, recipe, target, training.problem())?;
     let folder = RunFolder::read_only(folder.path())?;
     serve(address, move || {
         let run = RunReport::read(&folder, facts.clone(), None)?;

@@ -88,6 +88,20 @@ impl CheckpointOptions {
     }
 }
 
+impl Default for Recipe {
+    /// Every option at its default, for a target that is given as a potential and not by name.
+    fn default() -> Self {
+        Self {
+            target: "custom".to_string(),
+            seed: 0,
+            flow: FlowOptions::default(),
+            train: TrainOptions::default(),
+            evaluate: EvaluateOptions::default(),
+            checkpoint: CheckpointOptions::default(),
+        }
+    }
+}
+
 impl Recipe {
     /// Reads and checks a recipe; keys that it lacks get their defaults.
     ///

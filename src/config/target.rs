@@ -82,7 +82,8 @@ pub struct Target {
     pub potential: Arc<dyn Potential>,
     /// Ground truth, as far as there is one.
     pub known: Known,
-    /// The text it was read from, from which [`Registry::target_from_text`] makes it again.
+    /// The text it was read from, from which [`Registry::target_from_text`] makes it again; empty for a
+    /// potential from Rust.
     pub text: String,
 }
 
@@ -101,6 +102,19 @@ impl Target {
             Some(names) => names,
             None if species.windows(2).all(|pair| pair[0] == pair[1]) => Vec::new(),
             None => species.iter().map(usize::to_string).collect(),
+        }
+    }
+}
+
+impl<P: Potential + 'static> From<P> for Target {
+    /// A target of which nothing is known but its energy function.
+    fn from(potential: P) -> Self {
+        Self {
+            name: "custom".to_string(),
+            description: String::new(),
+            potential: Arc::new(potential),
+            known: Known::default(),
+            text: String::new(),
         }
     }
 }

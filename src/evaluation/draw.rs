@@ -3,10 +3,11 @@
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
+use crate::diagnostics::log_mean_exp;
 use crate::error::Error;
 use crate::parallel::team;
 use crate::potential::Potential;
-use crate::random::{stream, Purpose};
+use crate::random::{first_sample, stream, Purpose};
 use crate::samples::Samples;
 use crate::train::Problem;
 
@@ -89,6 +90,14 @@ pub fn energies(potential: &dyn Potential, positions: &[f64]) -> Result<Vec<f64>
         Ok::<_, Error>(energies)
     })?;
     Ok(energies.concat())
+}
+
+/// log q(x) in nats of each of `x` ([samples, particles, dimension]), by the mean of q(x, a)/π(a|x)
+/// over `draws` draws a ~ π(a|x) of the augmented copies.
+pub fn log_prob(problem: &Problem, theta: &[f32], x: &[f64], draws: usize) -> Vec<f64> {
+    let draws = draws.max(1);
+    let ratios = density_ratios(problem, theta, x, draws, (0, first_sample::LOG_PROB));
+    ratios.chunks_exact(draws).map(log_mean_exp).collect()
 }
 
 /// log q(x, a_k) − log π(a_k|x), [samples, draws], for draws a_k ~ π(a|x): their mean exponential

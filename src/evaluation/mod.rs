@@ -10,7 +10,7 @@ mod observable;
 
 pub use anneal::AnnealedDraws;
 pub use distances::{Distances, SetDistances};
-pub use draw::{draw_weighted, energies};
+pub use draw::{draw_weighted, energies, log_prob};
 pub use estimate::{estimate, Average, Estimates, FreeEnergy, OtherEnergies, Profile};
 pub use evaluate::{evaluate, likelihood, EvaluationOptions};
 pub use figures::{Evaluation, Facts, Figure, Level, Unit};

@@ -3,6 +3,7 @@
 mod check;
 mod double_well;
 mod formula;
+mod from_fn;
 mod ipi;
 mod lennard_jones;
 mod pairs;
@@ -18,6 +19,7 @@ use crate::system::System;
 pub use check::{check, Finding, Severity};
 pub use double_well::{DoubleWell, DoubleWellParameters};
 pub use formula::{Formula, FormulaParameters, OverAtoms, Particles, PerSpecies};
+pub use from_fn::{from_fn, FnPotential};
 pub use ipi::{Ipi, IpiParameters};
 pub use lennard_jones::{LennardJones, LennardJonesParameters};
 pub use pairs::sum_over_pairs;
@@ -40,7 +42,8 @@ pub use softened::LinearCore;
 /// 4. Where the energy is not finite, as at an overlap, return [`EvaluationError::Recoverable`]
 ///    with the reason. [`EvaluationError::Fatal`] is for what would fail for every configuration,
 ///    such as a lost server.
-/// 5. `Registry::with("mine", factory)` gives it a `kind` in target files and all commands: see
+/// 5. `Registry::with("mine", factory)` gives it a `kind` in target files, and
+///    [`run_command_line`](crate::run_command_line) all commands: see
 ///    `examples/custom_potential.rs`. The command `check` then looks for mistakes.
 ///
 /// It is called from several threads at once, on batches of some dozens of configurations.

@@ -10,8 +10,11 @@ mod page;
 mod server;
 mod verdict;
 
-pub use data::{Curves, Picture, Pictures, Report, RunReport};
+pub use data::{Pictures, Report, RunReport};
 pub use facts::Facts;
 pub use page::page;
 pub use server::{serve, Serving};
-pub use verdict::Verdict;
+
+#[cfg(test)]
+#[path = "../../tests/unit/report.rs"]
+mod tests;

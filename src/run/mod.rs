@@ -6,9 +6,8 @@ mod checkpoint;
 mod folder;
 mod metrics;
 mod model;
-mod session;
 
-pub use checkpoint::{Checkpoint, SessionTotals};
+pub use checkpoint::{Checkpoint, Latest, SessionTotals};
 pub use folder::RunFolder;
 pub use metrics::{
     metrics_columns, read_metrics, truncate_metrics, MetricsColumn, MetricsRow, MetricsWriter,
@@ -16,4 +15,3 @@ pub use metrics::{
 pub use model::{
     load_model, load_model_on_all_ranks, read_model_metadata, save_model, ModelMetadata,
 };
-pub use session::{train, Ending, Progress, SessionOptions};

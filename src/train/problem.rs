@@ -11,6 +11,7 @@ use crate::sampling::{
 };
 
 /// A flow and the target that it is trained on.
+#[derive(Clone)]
 pub struct Problem {
     /// The flow.
     pub flow: Arc<Flow<f32>>,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
+use boltzflow::config::Recipe;
 use boltzflow::error::EvaluationError;
 use boltzflow::potential::Potential;
 use boltzflow::samples::{write_samples, Samples};
@@ -87,7 +88,16 @@ pub fn recipe(place: &Path, objective: &str) -> String {
     format!("{FLOW}{objective}").replace("DATA", &data.display().to_string())
 }
 
-/// A potential that fails for good after this many configurations.
+/// The recipe with evaluations of a blink, and no checkpoints but those at the ends.
+pub fn small_evaluations(mut recipe: Recipe) -> Recipe {
+    recipe.evaluate.every_steps = 3;
+    recipe.evaluate.samples = 64;
+    recipe.evaluate.draws = 2;
+    recipe.checkpoint.every_seconds = 1e9;
+    recipe
+}
+
+/// A potential that is gone after so many configurations.
 pub struct Mortal(pub Arc<dyn Potential>, pub AtomicU64);
 
 impl Potential for Mortal {

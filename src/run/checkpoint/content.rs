@@ -33,6 +33,9 @@ pub struct SessionTotals {
     /// Negative log-likelihood on validation data of the model that is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_validation: Option<f64>,
+    /// Whether all steps are done and what comes after them, the figures, is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_open: bool,
 }
 
 /// A training that can go on.
@@ -61,7 +64,7 @@ pub(super) struct Head {
     pub arrays_bytes: u64,
     pub recipe: String,
     pub step: u64,
-    totals: SessionTotals,
+    pub totals: SessionTotals,
     /// Those of [`Saved`].
     values: BTreeMap<String, serde_json::Value>,
 }

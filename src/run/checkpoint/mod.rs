@@ -117,13 +117,31 @@ impl Checkpoint {
         Ok((team.agree(checkpoint.transpose())?, damaged))
     }
 
-    /// Recipe and step of the latest checkpoint in `folder`, without its arrays.
-    pub fn peek(folder: &Path) -> Option<(String, u64)> {
+    /// What the latest checkpoint in `folder` says, without its arrays.
+    pub fn peek(folder: &Path) -> Option<Latest> {
         steps_in(folder, "json").into_iter().find_map(|step| {
             let [_, head] = paths(folder, step);
-            let head = Head::peek(&fs::read(head).ok()?)?;
-            Some((head.recipe, head.step))
+            let Head { recipe, step, totals, .. } = Head::peek(&fs::read(head).ok()?)?;
+            Some(Latest { recipe, step, is_open: totals.is_open })
         })
+    }
+}
+
+/// What the latest checkpoint of a run says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latest {
+    /// The resolved recipe, as TOML.
+    pub recipe: String,
+    /// Training steps done.
+    pub step: u64,
+    /// [`SessionTotals::is_open`].
+    pub is_open: bool,
+}
+
+impl Latest {
+    /// Whether nothing is left to do of `steps` in all.
+    pub fn is_finished(&self, steps: usize) -> bool {
+        self.step >= steps as u64 && !self.is_open
     }
 }
 

@@ -1,15 +1,13 @@
 //! Every figure is drawn, whatever the run contains, and its files are valid.
 //!
-//! To look at them: `BOLTZFLOW_TEST_PLOTS=folder cargo test --release --test plots`.
+//! To look at them: `BOLTZFLOW_TEST_PLOTS=folder cargo test --release --lib plot`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use boltzflow::plot::{
-    distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution,
-};
-use boltzflow::random::{stream, Purpose};
-use boltzflow::run::MetricsRow;
+use crate::plot::{distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution};
+use crate::random::{stream, Purpose};
+use crate::run::MetricsRow;
 use rand_distr::{Distribution as _, StandardNormal};
 
 /// The folder of the figures: temporary, unless the environment names one.

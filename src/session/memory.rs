@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::config::Recipe;
+use crate::config::{EvaluateOptions, Recipe};
 use crate::error::Error;
 use crate::train::{Objective, Problem};
 
@@ -24,7 +24,7 @@ pub(super) fn check_training(recipe: &Recipe, problem: &Problem) -> Result<(), E
 }
 
 /// Bytes that a training needs at the worst moment, and how many there are.
-pub(super) fn of_training(recipe: &Recipe, problem: &Problem) -> (u128, Option<u64>) {
+pub(crate) fn of_training(recipe: &Recipe, problem: &Problem) -> (u128, Option<u64>) {
     (training(recipe, problem).iter().map(|need| need.bytes).sum(), available())
 }
 
@@ -32,8 +32,8 @@ pub(super) fn of_training(recipe: &Recipe, problem: &Problem) -> (u128, Option<u
 ///
 /// # Errors
 /// As for [`check_training`].
-pub(super) fn check_evaluation(recipe: &Recipe, problem: &Problem) -> Result<(), Error> {
-    available().map_or(Ok(()), |available| compare(&evaluation(recipe, problem), available))
+pub(crate) fn check_evaluation(options: &EvaluateOptions, problem: &Problem) -> Result<(), Error> {
+    available().map_or(Ok(()), |available| compare(&evaluation(options, problem), available))
 }
 
 fn compare(needs: &[Need], available: u64) -> Result<(), Error> {
@@ -60,18 +60,18 @@ fn size(count: usize, bytes: usize) -> u128 {
     count as u128 * bytes as u128
 }
 
-fn evaluation(recipe: &Recipe, problem: &Problem) -> Vec<Need> {
-    let (width, evaluate) = (problem.flow.width(), &recipe.evaluate);
+fn evaluation(options: &EvaluateOptions, problem: &Problem) -> Vec<Need> {
+    let width = problem.flow.width();
     vec![
         Need {
             what: "the evaluation's samples",
             key: "evaluate.samples",
-            bytes: size(evaluate.samples, 8 * (3 * width + 8)),
+            bytes: size(options.samples, 8 * (3 * width + 8)),
         },
         Need {
             what: "the reference samples",
             key: "evaluate.reference_samples",
-            bytes: size(evaluate.reference_samples, 8 * (2 * width + 2 * evaluate.draws + 8)),
+            bytes: size(options.reference_samples, 8 * (2 * width + 2 * options.draws + 8)),
         },
     ]
 }
@@ -82,7 +82,7 @@ fn training(recipe: &Recipe, problem: &Problem) -> Vec<Need> {
     let flow = &problem.flow;
     let (width, batch) = (flow.width(), recipe.train.descent.batch_size);
     let parameters = flow.layout().total();
-    let mut needs = evaluation(recipe, problem);
+    let mut needs = evaluation(&recipe.evaluate, problem);
     needs.extend([
         Need {
             what: "a batch and what it passes through",

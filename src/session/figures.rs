@@ -1,0 +1,80 @@
+//! The figures of a run.
+
+use std::path::Path;
+
+use crate::diagnostics::pair_distances;
+use crate::error::Error;
+use crate::evaluation::draw_weighted;
+use crate::parallel::team;
+use crate::plot::{distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution};
+use crate::random::Purpose;
+use crate::run::read_metrics;
+use crate::samples::Samples;
+
+use super::reference::Announce;
+use super::trained::Trained;
+
+impl Trained {
+    /// Draws the figures of the run in the folder `output`, each as SVG and PNG: of samples of the flow,
+    /// and the curves of the training where its metrics are in a folder.
+    ///
+    /// # Errors
+    /// Those of drawing samples and of writing.
+    pub fn draw(&self, output: &Path, announce: Announce) -> Result<(), Error> {
+        let team = team();
+        let made = if team.leads() { std::fs::create_dir_all(output) } else { Ok(()) };
+        team.agree(made.map_err(|source| Error::Write { path: output.to_path_buf(), source }))?;
+        let drawn = self.drawn_for_figures()?;
+        let reference = self.reference(announce)?;
+        if !team.leads() {
+            return Ok(());
+        }
+        let name = self.name();
+        if let Some(folder) = &self.folder {
+            let rows = read_metrics(folder.metrics())?;
+            ess_figure(&rows, &format!("{name}: effective sample size"), output.join("ess"))?;
+            loss_figure(&rows, &format!("{name}: training loss"), output.join("loss"))?;
+        }
+        let (system, samples) = (self.problem.flow.system(), drawn.log_weights.len());
+        log_weight_figure(
+            &drawn.log_weights,
+            &format!("{name}: log weights of {samples} samples"),
+            output.join("log_weights"),
+        )?;
+        distribution_figure(
+            &Distribution {
+                flow: &drawn.energies,
+                log_weights: &drawn.log_weights,
+                reference: reference.as_ref().map(|r| r.energies.as_slice()),
+            },
+            "energy U / kT",
+            &format!("{name}: energies of {samples} samples"),
+            output.join("energy"),
+        )?;
+        let distances = reference.as_ref().map(|r| pair_distances(system, &r.positions));
+        distribution_figure(
+            &Distribution {
+                flow: &pair_distances(system, &drawn.positions),
+                log_weights: &drawn.log_weights,
+                reference: distances.as_deref(),
+            },
+            "pair distance r",
+            &format!("{name}: pair distances of {samples} samples"),
+            output.join("pair_distances"),
+        )
+    }
+
+    /// The samples that figures and reports show.
+    pub(crate) fn drawn_for_figures(&self) -> Result<Samples, Error> {
+        let samples = self.recipe.evaluate.samples;
+        draw_weighted(&self.problem, &self.theta, (Purpose::Sampling, 1), 0, samples)
+    }
+
+    /// The name of its folder, else that of its target.
+    pub(crate) fn name(&self) -> String {
+        match self.folder.as_ref().and_then(|folder| folder.path().file_name()) {
+            Some(name) => name.to_string_lossy().into(),
+            None => self.target.name.clone(),
+        }
+    }
+}

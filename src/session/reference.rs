@@ -1,0 +1,82 @@
+//! Unbiased samples of the target, which the forward figures of evaluations need.
+
+use crate::config::{Recipe, Target};
+use crate::error::Error;
+use crate::parallel::team;
+use crate::run::RunFolder;
+use crate::samples::{read_samples, write_samples, Samples};
+use crate::sampling::{sample_reference, ReferenceOptions};
+use crate::system::System;
+use crate::train::{MaxLikelihoodOptions, Objective};
+
+/// Called with the number of samples before they are drawn, which takes time.
+pub(super) type Announce = fn(usize) -> Result<(), Error>;
+
+/// The samples of a file, with their centres of mass at the origin.
+///
+/// # Errors
+/// Those of [`read_samples`].
+pub(super) fn from_file(
+    file: &std::path::Path,
+    system: System,
+    species: &[usize],
+) -> Result<Samples, Error> {
+    let mut samples = read_samples(file, system, species)?;
+    samples.center(system);
+    Ok(samples)
+}
+
+/// Whether samples are there already: in a file that the recipe names, or in the run's folder.
+pub(super) fn is_at_hand(folder: Option<&RunFolder>, recipe: &Recipe) -> bool {
+    test_data(recipe).is_some() || folder.is_some_and(|folder| folder.reference().exists())
+}
+
+fn test_data(recipe: &Recipe) -> Option<&std::path::Path> {
+    match &recipe.train.objective {
+        Objective::MaxLikelihood(MaxLikelihoodOptions { test_data, .. }) => test_data.as_deref(),
+        _ => None,
+    }
+}
+
+/// The reference samples of this recipe: its test data, else those in the run's folder, else new ones,
+/// which are written there; none where the recipe wants none. A collective operation.
+///
+/// # Errors
+/// Those of reading and of drawing; that the folder cannot be written is only a warning.
+pub(super) fn samples(
+    folder: Option<&RunFolder>,
+    target: &Target,
+    recipe: &Recipe,
+    announce: Announce,
+) -> Result<Option<Samples>, Error> {
+    let (system, species) = (target.potential.system(), target.potential.species());
+    if let Some(file) = test_data(recipe) {
+        return from_file(file, system, species).map(Some);
+    }
+    let samples = recipe.evaluate.reference_samples;
+    if samples == 0 {
+        return Ok(None);
+    }
+    let file = folder.map(RunFolder::reference);
+    // Rank 0 may be the only one that sees the folder.
+    let (positions, energies) = team().broadcast(|| {
+        let Some(file) = file.as_ref().filter(|file| file.exists()) else {
+            return Ok(Default::default());
+        };
+        let found = read_samples(file, system, species)?;
+        Ok::<_, Error>((found.positions, found.energies))
+    })?;
+    if !positions.is_empty() {
+        return Ok(Some(Samples { positions, log_weights: Vec::new(), energies }));
+    }
+    announce(samples)?;
+    let options = ReferenceOptions::of(system, samples);
+    let drawn = sample_reference(target.potential.clone(), options)?.samples;
+    // A folder that somebody else wrote may be read-only.
+    if let Some(file) = file.filter(|_| team().leads()) {
+        if let Err(error) = write_samples(&file, system, samples, [Ok(drawn.clone())]) {
+            tracing::warn!("reference samples are not written: {error}");
+        }
+    }
+    Ok(Some(drawn))
+}

@@ -1,0 +1,192 @@
+//! A trained flow, and what it is for.
+
+use std::path::Path;
+
+use crate::config::{Recipe, Registry, Target};
+use crate::error::Error;
+use crate::evaluation::{
+    draw_weighted, estimate, evaluate, log_prob, AnnealedDraws, Estimates, Evaluation,
+    EvaluationOptions, Observable,
+};
+use crate::random::Purpose;
+use crate::run::{load_model, read_model_metadata, ModelMetadata, RunFolder};
+use crate::samples::Samples;
+use crate::train::{Objective, Problem};
+
+use super::reference::{self, Announce};
+
+/// Samples in memory at a time. Not more for more ranks: what is drawn and estimated does not depend on
+/// their number.
+const BATCH: usize = 16_384;
+
+/// A trained flow: from a folder by [`open`](Self::open), or from a
+/// [`Training`](crate::Training::trained).
+pub struct Trained {
+    /// The folder that it comes from.
+    pub folder: Option<RunFolder>,
+    /// The recipe that made it.
+    pub recipe: Recipe,
+    /// The target that it was trained on.
+    pub target: Target,
+    /// Flow and target; the seed is that of all draws.
+    pub problem: Problem,
+    /// The flow's parameters.
+    pub theta: Vec<f32>,
+    /// Where the parameters come from.
+    pub metadata: ModelMetadata,
+}
+
+impl Trained {
+    /// Opens the run in the folder `path`; its target is of a kind of `registry`.
+    ///
+    /// # Errors
+    /// Those of reading; [`Error::Data`] when the model does not fit its recipe or target.
+    pub fn open(path: impl AsRef<Path>, registry: &Registry) -> Result<Self, Error> {
+        Self::open_for(path, |folder, recipe| match folder.read_target()? {
+            Some(text) => registry.target_from_text(&text, &folder.target()),
+            None => registry.load(&recipe.target),
+        })
+    }
+
+    /// Opens the run in the folder `path`, which was trained on `target`: a [`Target`] or a potential.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, target: impl Into<Target>) -> Result<Self, Error> {
+        Self::open_for(path, |_, _| Ok(target.into()))
+    }
+
+    /// The model says which flow to build.
+    fn open_for(
+        path: impl AsRef<Path>,
+        target: impl FnOnce(&RunFolder, &Recipe) -> Result<Target, Error>,
+    ) -> Result<Self, Error> {
+        let folder = RunFolder::read_only(path)?;
+        let metadata = read_model_metadata(folder.model())?;
+        let recipe = Recipe::from_text(&metadata.recipe, &folder.model())?;
+        let target = target(&folder, &recipe)?;
+        let problem = recipe.problem(target.potential.clone())?;
+        if metadata.species != problem.flow.species() {
+            let problem = format!(
+                "was trained for particles of species {:?} and the target has {:?} (none: all \
+                 alike)",
+                metadata.species,
+                problem.flow.species()
+            );
+            return Err(Error::Data { file: folder.model(), problem });
+        }
+        let (theta, metadata) = load_model(folder.model(), problem.flow.layout())?;
+        Ok(Self { folder: Some(folder), recipe, target, problem, theta, metadata })
+    }
+
+    /// `count` independent samples with their log weights and energies; other ones for another seed of
+    /// the [`problem`](Self::problem).
+    ///
+    /// # Errors
+    /// [`Error::Evaluation`] if the potential fails for good.
+    pub fn sample(&self, count: usize) -> Result<Samples, Error> {
+        let streams = (Purpose::Sampling, 0);
+        draw_weighted(&self.problem, &self.theta, streams, 0, count)
+    }
+
+    /// The samples of [`sample`](Self::sample), batch after batch; or, `annealed`, samples that annealed
+    /// importance sampling has moved from the flow to the target, with better weights.
+    ///
+    /// # Errors
+    /// [`Error::Evaluation`] if the potential fails for good.
+    pub fn batches(
+        &self,
+        count: usize,
+        annealed: bool,
+    ) -> Result<impl Iterator<Item = Result<Samples, Error>> + '_, Error> {
+        let (problem, theta) = (&self.problem, self.theta.as_slice());
+        let levels = evaluation_options(&self.recipe).intermediate_distributions;
+        let annealed = match annealed {
+            true => Some(AnnealedDraws::new(problem, theta, levels)?),
+            false => None,
+        };
+        Ok((0..count.div_ceil(BATCH)).map(move |batch| {
+            let first = batch * BATCH;
+            let samples = BATCH.min(count - first);
+            match &annealed {
+                Some(draws) => draws.draw(batch as u64, samples),
+                None => {
+                    let streams = (Purpose::Sampling, 0);
+                    draw_weighted(problem, theta, streams, first as u64, samples)
+                }
+            }
+        }))
+    }
+
+    /// log q(x) in nats of each configuration of `x` ([samples, particles, dimension]): the mean of
+    /// q(x, a)/π(a|x) over `draws` draws a ~ π(a|x) of the augmented copies. Too low on average, less so
+    /// for more draws (Jensen's inequality).
+    pub fn log_prob(&self, x: &[f64], draws: usize) -> Vec<f64> {
+        log_prob(&self.problem, &self.theta, x, draws)
+    }
+
+    /// What an evaluation does by the recipe.
+    pub fn evaluation_options(&self) -> EvaluationOptions {
+        EvaluationOptions { step: self.metadata.step, ..evaluation_options(&self.recipe) }
+    }
+
+    /// Effective sample sizes, log Z and, where there are unbiased `reference` samples ([samples,
+    /// particles, dimension]) of the target, the likelihood.
+    ///
+    /// # Errors
+    /// [`Error::Evaluation`] if the potential fails for good.
+    pub fn evaluate(
+        &self,
+        reference: Option<&[f64]>,
+        options: EvaluationOptions,
+    ) -> Result<Evaluation, Error> {
+        let (evaluation, _) = evaluate(&self.problem, &self.theta, reference, None, options)?;
+        Ok(Evaluation {
+            energy_evaluations: self.metadata.energy_evaluations,
+            train_seconds: self.metadata.train_seconds,
+            ..evaluation
+        })
+    }
+
+    /// Averages over the target with their errors, from `count` samples.
+    ///
+    /// # Errors
+    /// [`Error::Evaluation`] if the potential fails for good; [`Error::Parameter`] for an observable that
+    /// does not go with the target.
+    pub fn estimate(&self, observables: &[Observable], count: usize) -> Result<Estimates, Error> {
+        let batches = self.batches(count, false)?;
+        estimate(self.problem.flow.system(), observables, 60, None, batches)
+    }
+
+    /// Unbiased samples of the target by the recipe: its test data, those in the folder, or new ones,
+    /// which are written there. `announce` is called with their number before they are drawn.
+    ///
+    /// # Errors
+    /// Those of reading and of drawing.
+    pub fn reference(&self, announce: Announce) -> Result<Option<Samples>, Error> {
+        reference::samples(self.folder.as_ref(), &self.target, &self.recipe, announce)
+    }
+
+    /// Unbiased samples of the target from a file.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn reference_from(&self, file: &Path) -> Result<Samples, Error> {
+        reference::from_file(file, self.problem.flow.system(), self.problem.flow.species())
+    }
+}
+
+/// Options of evaluations by this recipe.
+pub(super) fn evaluation_options(recipe: &Recipe) -> EvaluationOptions {
+    let intermediate_distributions = match &recipe.train.objective {
+        Objective::Fab(fab) => fab.intermediate_distributions,
+        _ => 4,
+    };
+    EvaluationOptions {
+        samples: recipe.evaluate.samples,
+        draws: recipe.evaluate.draws,
+        annealed_samples: recipe.evaluate.samples.div_ceil(10),
+        intermediate_distributions,
+        ..EvaluationOptions::default()
+    }
+}
