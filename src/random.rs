@@ -47,24 +47,24 @@ pub const ONCE: u64 = u64::MAX;
 /// The sample of what concerns all samples 0, 1, … of a step.
 pub const ALL_SAMPLES: u64 = u64::MAX;
 
-/// Step −`number` − 1 of a purpose: for draws that come before its steps 0, 1, …, such as those that fill
-/// a buffer or adapt step sizes.
+/// Step −`number` − 1 of a purpose: for draws that come before its steps 0, 1, …, such as those
+/// that fill a buffer or adapt step sizes.
 pub fn step_before(number: u64) -> u64 {
     ONCE - number
 }
 
-/// A second series of steps of a purpose, counted down from the middle of all, where neither the steps
-/// 0, 1, … nor those of [`step_before`] come.
+/// A second series of steps of a purpose, counted down from the middle of all, where neither the
+/// steps 0, 1, … nor those of [`step_before`] come.
 pub fn second_series(step: u64) -> u64 {
     u64::MAX / 2 - step
 }
 
-/// Changes the seed ("walkers!" in ASCII) of the reference sampler that starts walkers: with the seed of
-/// the run, an evaluation would judge the flow by the very chains that it was trained on.
+/// Changes the seed ("walkers!" in ASCII) of the reference sampler that starts walkers: with the
+/// seed of the run, an evaluation would judge the flow by the very chains that it was trained on.
 pub const WALKERS_SEED: u64 = 0x7761_6c6b_6572_7321;
 
-/// Samples at which the uses of a flow's density in one evaluation start, far from each other and from
-/// the flow's own samples, which start at 0.
+/// Samples at which the uses of a flow's density in one evaluation start, far from each other and
+/// from the flow's own samples, which start at 0.
 pub mod first_sample {
     /// Reference samples.
     pub const REFERENCE: u64 = 1 << 40;

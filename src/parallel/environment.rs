@@ -3,8 +3,8 @@
 use super::Team;
 use crate::error::Error;
 
-/// Variables in which launchers say how many ranks they start: Open MPI's mpirun, MPICH's and others'
-/// mpiexec, SLURM's srun.
+/// Variables in which launchers say how many ranks they start: Open MPI's mpirun, MPICH's and
+/// others' mpiexec, SLURM's srun.
 const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
 /// Ranks that the launcher says it has started, and the variable that says so.
@@ -15,8 +15,8 @@ fn announced(variable: impl Fn(&str) -> Option<String>) -> Option<(usize, &'stat
 /// The team of this process, as its launcher says. Once in the life of a process.
 ///
 /// # Errors
-/// [`Error::Parameter`] when a launcher has started several processes that cannot talk to each other:
-/// each would do the same in the same folder.
+/// [`Error::Parameter`] when a launcher has started several processes that cannot talk to each
+/// other: each would do the same in the same folder.
 pub fn from_environment() -> Result<Team, Error> {
     match announced(|name| std::env::var(name).ok()) {
         Some((size, name)) if size > 1 => connected(size, name),
@@ -29,9 +29,9 @@ fn connected(size: usize, variable: &str) -> Result<Team, Error> {
     Err(Error::parameter(
         variable,
         format!(
-            "says that {size} ranks were started, and this boltzflow was built without MPI: each would \
-             do the whole work in the same folder. Build it with `cargo build --release --features \
-             mpi`, or start one process"
+            "says that {size} ranks were started, and this boltzflow was built without MPI: each \
+             would do the whole work in the same folder. Build it with `cargo build --release \
+             --features mpi`, or start one process"
         ),
     ))
 }
@@ -41,8 +41,8 @@ fn connected(size: usize, variable: &str) -> Result<Team, Error> {
     use super::Link;
     let refused = |found: String| {
         let problem = format!(
-            "says that {size} ranks were started, and {found}: start it with the launcher of the MPI \
-             that it was built with (under SLURM, `srun --mpi=list` names what srun can talk to)"
+            "says that {size} ranks were started, and {found}: start it with the launcher of the \
+             MPI that it was built with (under SLURM, `srun --mpi=list` names what srun can talk to)"
         );
         Err(Error::parameter(variable, problem))
     };
@@ -61,8 +61,8 @@ fn connected(size: usize, variable: &str) -> Result<Team, Error> {
     Ok(Team::new(world))
 }
 
-/// Threads for each rank, where nobody says: the cores that it may use, shared with the ranks that may
-/// use the same ones. A collective operation.
+/// Threads for each rank, where the user sets none: the cores that it may use, shared with the ranks that
+/// may use the same ones. A collective operation.
 pub fn default_threads(team: &Team) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if team.is_alone() {

@@ -2,7 +2,8 @@
 
 use bytemuck::Pod;
 
-/// A value that can be sent to other ranks, which run the same program on machines of the same kind.
+/// A value that can be sent to other ranks, which run the same program on machines of the same
+/// kind.
 pub trait Message: Sized + Send {
     /// Appends this value to `bytes`.
     fn write(&self, bytes: &mut Vec<u8>);

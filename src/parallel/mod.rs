@@ -1,14 +1,14 @@
 //! Ranks: the same program run several times, on one machine or many, whose copies share the work.
 //!
 //! Every rank has the same small state (parameters, moments, weights, step sizes) and runs the same
-//! deterministic program on it. What costs time is a list of independent items (tiles of samples, leaves
-//! of a sum), of which each rank does a block, after which everybody gets every result in the
-//! order of the items. So results do not depend on the number of ranks, and whatever is not split
-//! needs no thought: all ranks compute the same.
+//! deterministic program on it. What costs time is a list of independent items (tiles of samples,
+//! leaves of a sum), of which each rank does a block, after which all ranks get all results in the
+//! order of the items. So results do not depend on the number of ranks, and whatever is not
+//! split needs no thought: all ranks compute the same.
 //!
-//! The [`team`] of a rank belongs to its main thread, as rayon's pool belongs to whoever calls it: work
-//! inside of rayon's threads finds itself alone and never talks to other ranks. All ranks must reach
-//! the same collective operations in the same order; [`Team::map`], [`Team::agree`] and
+//! The [`team`] of a rank belongs to its main thread, as rayon's pool belongs to whoever calls it:
+//! work inside of rayon's threads is alone and never communicates with other ranks. All ranks must
+//! reach the same collective operations in the same order; [`Team::map`], [`Team::agree`] and
 //! [`Team::broadcast`] make an error of one rank that of all, so that nobody waits for a rank that
 //! has given up.
 
@@ -44,8 +44,8 @@ pub trait Link {
     fn size(&self) -> usize;
     /// `all` becomes the parts of all ranks one after the other, `counts[r]` bytes from rank r.
     fn all_gather(&self, mine: &[u8], counts: &[usize], all: &mut [u8]);
-    /// Sends `sent_counts[r]` bytes of `sent` to rank r, one after the other; `received` becomes what
-    /// they send here, `counts[r]` bytes from rank r.
+    /// Sends `sent_counts[r]` bytes of `sent` to rank r, one after the other; `received` becomes
+    /// what they send here, `counts[r]` bytes from rank r.
     fn all_to_all(&self, sent: &[u8], sent_counts: &[usize], received: &mut [u8], counts: &[usize]);
     /// `bytes` becomes those of rank `root`.
     fn broadcast(&self, root: usize, bytes: &mut [u8]);
@@ -62,7 +62,7 @@ pub struct Traffic {
     pub seconds: f64,
 }
 
-/// All ranks, as seen by one of them.
+/// All ranks, from the side of one of them.
 #[derive(Default)]
 pub struct Team {
     /// None if this rank is the only one.
@@ -74,7 +74,7 @@ thread_local! {
     static TEAM: RefCell<Rc<Team>> = RefCell::default();
 }
 
-/// The team of the calling thread: this rank alone, unless [`Team::install`] has said otherwise.
+/// The team of the calling thread: this rank alone, unless inside of [`Team::install`].
 pub fn team() -> Rc<Team> {
     TEAM.with_borrow(Rc::clone)
 }
@@ -108,7 +108,7 @@ impl Team {
         self.size() == 1
     }
 
-    /// Whether this rank speaks and writes for all.
+    /// Whether this is rank 0, which prints and writes for all.
     pub fn leads(&self) -> bool {
         self.rank() == 0
     }
@@ -123,8 +123,8 @@ impl Team {
         self.traffic.get()
     }
 
-    /// The block of `items` that `rank` does: blocks follow each other in the order of the ranks and
-    /// differ by one item at most.
+    /// The block of `items` that `rank` does: blocks follow each other in the order of the ranks
+    /// and differ by one item at most.
     pub fn block_of(&self, rank: usize, items: usize) -> Range<usize> {
         let size = self.size();
         rank * items / size..(rank + 1) * items / size
@@ -156,8 +156,8 @@ impl Team {
         result
     }
 
-    /// Rank r has `values[part(r)]`; afterwards all ranks have all of them. Parts follow each other in the
-    /// order of the ranks and cover everything.
+    /// Rank r has `values[part(r)]`; afterwards all ranks have all of them. Parts follow each other
+    /// in the order of the ranks and cover everything.
     pub fn allgather_in_place<T: Pod>(
         &self,
         values: &mut [T],
@@ -245,25 +245,25 @@ impl Team {
         }
     }
 
-    /// `result`, if no rank has an error; otherwise this rank's own error or, if it has none, that of the
-    /// first rank that has.
+    /// `result`, if no rank has an error; otherwise this rank's own error or, if it has none, that
+    /// of the first rank that has.
     ///
     /// # Errors
-    /// As said.
+    /// The error that any rank has.
     pub fn agree<T, E: Shared>(&self, result: Result<T, E>) -> Result<T, E> {
-        let said =
+        let kinds =
             self.allgather(result.as_ref().err().map_or(0, |error| 1 + u64::from(error.kind())));
-        let Some(first) = said.iter().position(|&word| word != 0) else { return result };
+        let Some(first) = kinds.iter().position(|&kind| kind != 0) else { return result };
         let words = result.as_ref().err().map_or(String::new(), Shared::words);
         let words = self.broadcast_bytes(first, words.into_bytes());
         result.and_then(|_| {
             let words = String::from_utf8_lossy(&words);
-            Err(E::elsewhere((said[first] - 1) as u8, format!("on rank {first}: {words}")))
+            Err(E::elsewhere((kinds[first] - 1) as u8, format!("on rank {first}: {words}")))
         })
     }
 
-    /// Does `work` on every one of `items`, split over ranks and threads; all ranks get all results, in
-    /// order.
+    /// Does `work` on every one of `items`, split over ranks and threads; all ranks get all
+    /// results, in order.
     ///
     /// # Errors
     /// The error of a rank is that of all, as by [`agree`](Self::agree).
@@ -275,8 +275,8 @@ impl Team {
         Ok(self.map_and_keep(items, |item| Ok((work(item)?, ())))?.0)
     }
 
-    /// As [`map`](Self::map), and what `work` keeps besides stays on the rank that made it: the kept
-    /// values of this rank's [`block`](Self::block).
+    /// As [`map`](Self::map), and what `work` keeps besides stays on the rank that made it: the
+    /// kept values of this rank's [`block`](Self::block).
     ///
     /// # Errors
     /// As for [`map`](Self::map).

@@ -39,7 +39,7 @@ struct Thread {
 }
 
 impl Thread {
-    /// Shows `bytes` to everybody and lets `read` see what all have shown.
+    /// Puts `bytes` where all ranks can read them and gives `read` those of all ranks.
     fn show(&self, bytes: &[u8], read: impl FnOnce(&[Vec<u8>])) {
         let board = || self.board.written.lock().unwrap_or_else(PoisonError::into_inner);
         board()[self.rank] = bytes.to_vec();
@@ -72,7 +72,7 @@ impl Link for Thread {
         received: &mut [u8],
         counts: &[usize],
     ) {
-        // Everybody sees everything, the counts in front.
+        // All ranks get everything, the counts in front.
         let mut shown: Vec<u8> =
             sent_counts.iter().flat_map(|&count| (count as u64).to_le_bytes()).collect();
         shown.extend_from_slice(sent);

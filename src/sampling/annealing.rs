@@ -67,8 +67,8 @@ impl Streams {
 /// What a pass returns.
 #[derive(Debug, Clone)]
 pub struct Annealed {
-    /// Final joint configurations of the samples that this rank annealed, [samples, copies, particles,
-    /// dimension]; of all, if it is alone.
+    /// Final joint configurations of the samples that this rank annealed, [samples, copies,
+    /// particles, dimension]; of all, if it is alone.
     pub joint: Vec<f64>,
     /// Which samples each rank annealed.
     pub shares: Vec<Range<usize>>,
@@ -93,12 +93,14 @@ pub struct Annealed {
 }
 
 impl Annealed {
-    /// x of all samples, the first `coordinates` numbers of each configuration. A collective operation.
+    /// x of all samples, the first `coordinates` numbers of each configuration. A collective
+    /// operation.
     pub fn positions(&self, coordinates: usize) -> Vec<f64> {
         self.of_all(coordinates, |row| row[..coordinates].to_vec())
     }
 
-    /// `count` numbers that `what` finds in each joint configuration, of all samples. A collective operation.
+    /// `count` numbers that `what` finds in each joint configuration, of all samples. A collective
+    /// operation.
     pub fn of_all(&self, count: usize, what: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
         let team = team();
         let place = |rank: usize| self.shares[rank].start * count..self.shares[rank].end * count;
@@ -128,8 +130,9 @@ pub struct AnnealedImportanceSampling<'a> {
 }
 
 impl AnnealedImportanceSampling<'_> {
-    /// Draws `samples` configurations and anneals them, in parallel; then adapts `step_sizes` by the
-    /// mean acceptance of each level. Results depend on `streams` and `step_sizes`, not on threads.
+    /// Draws `samples` configurations and anneals them, in parallel; then adapts `step_sizes` by
+    /// the mean acceptance of each level. Results depend on `streams` and `step_sizes`, not on
+    /// threads.
     ///
     /// # Errors
     /// Only [`EvaluationError::Fatal`].

@@ -238,8 +238,8 @@ impl Workspace {
     }
 }
 
-/// A trajectory whose coordinates pass this has diverged: it is stopped before an energy or a flow in
-/// single precision overflows there.
+/// A trajectory whose coordinates pass this has diverged: it is stopped before an energy or a flow
+/// in single precision overflows there.
 const FARTHEST: f64 = 1e6;
 
 /// Length of one trajectory.
@@ -255,7 +255,8 @@ pub struct Leapfrog {
 /// γ = ∏ f_c^λ_c invariant, λ being `coefficients`.
 ///
 /// Momenta are N(0, I) on the subspace, positions stay on it. A trajectory that meets a non-finite
-/// value, or runs a million units of length away, is a rejection. Returns each chain's acceptance probability, `[rows]`.
+/// value, or runs a million units of length away, is a rejection. Returns each chain's acceptance
+/// probability, `[rows]`.
 ///
 /// # Errors
 /// Only [`EvaluationError::Fatal`].

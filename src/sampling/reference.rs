@@ -46,7 +46,8 @@ pub struct ReferenceOptions {
     pub samples: usize,
     /// Chains in all populations together, at least `samples`. Errors fall with its square root.
     pub chains: usize,
-    /// Transitions of every chain after annealing: the first fifth equilibrates, the rest enters the means.
+    /// Transitions of every chain after annealing: the first fifth equilibrates, the rest enters
+    /// the means.
     pub transitions: usize,
     /// Seed of all random numbers.
     pub seed: u64,
@@ -59,8 +60,8 @@ impl Default for ReferenceOptions {
 }
 
 impl ReferenceOptions {
-    /// The default work for `samples` of this system. An energy costs the square of the particles: beyond those of
-    /// LJ13 there are fewer chains, at least 2048, and errors are larger.
+    /// The default work for `samples` of this system. An energy costs the square of the particles:
+    /// beyond those of LJ13 there are fewer chains, at least 2048, and errors are larger.
     pub fn of(system: System, samples: usize) -> Self {
         let options = Self::default();
         let pairs = |particles: usize| particles * particles.saturating_sub(1) / 2;
@@ -124,8 +125,8 @@ pub struct Reference {
 ///
 /// # Errors
 /// [`Error::Parameter`] if no samples or fewer chains than samples are asked for,
-/// [`Error::Evaluation`] if the potential fails fatally, [`Error::Run`] if no starting configuration
-/// has a finite energy or annealing does not end.
+/// [`Error::Evaluation`] if the potential fails fatally, [`Error::Run`] if no starting
+/// configuration has a finite energy or annealing does not end.
 pub fn sample_reference(
     potential: Arc<dyn Potential>,
     options: ReferenceOptions,
@@ -215,8 +216,8 @@ fn starting_scale(target: &AugmentedTarget, seed: u64) -> Result<f64, Error> {
         Ok(best.1)
     } else {
         Err(Error::Run(
-            "the reference sampler found no Gaussian (scales 1/64 to 64) half of whose draws have a \
-             finite energy: check the potential's unit of length"
+            "the reference sampler found no Gaussian (scales 1/64 to 64) half of whose draws have \
+             a finite energy: check the potential's unit of length"
                 .into(),
         ))
     }
@@ -300,8 +301,8 @@ impl<'a> Population<'a> {
         while self.beta < 1.0 {
             if self.temperatures == MAX_TEMPERATURES {
                 return Err(Error::Run(format!(
-                    "the reference sampler stands at β = {:.2e} after {MAX_TEMPERATURES} temperatures: \
-                     the potential may have no normalisable density, or a core too hard",
+                    "the reference sampler stands at β = {:.2e} after {MAX_TEMPERATURES} \
+                     temperatures: the potential may have no normalisable density, or a core too hard",
                     self.beta
                 )));
             }
@@ -336,9 +337,9 @@ impl<'a> Population<'a> {
         Ok(())
     }
 
-    /// The largest change of β that keeps the conditional effective sample size
-    /// (Σ W w)² / (Σ W · Σ W w²), w = exp(change · ratio), W the weights so far, both over the chains
-    /// that have an energy at all: no change of β, however small, keeps the others.
+    /// The largest change of β that keeps the conditional effective sample size (Σ W w)² / (Σ W · Σ
+    /// W w²), w = exp(change · ratio), W the weights so far, both over the chains that have an
+    /// energy at all: no change of β, however small, keeps the others.
     fn next_change(&self, ratios: &[f64]) -> f64 {
         let (weights, ratios): (Vec<f64>, Vec<f64>) =
             self.log_weights.iter().zip(ratios).filter(|(_, ratio)| ratio.is_finite()).unzip();
@@ -381,7 +382,7 @@ impl<'a> Population<'a> {
 
     /// One transition of every chain; returns the mean acceptance.
     ///
-    /// The step size is jittered, lest a trajectory keeps to a multiple of some mode's period.
+    /// The step size is jittered, so that no trajectory lasts a multiple of some mode's period.
     fn step(&mut self) -> Result<f64, Error> {
         let leapfrog = Leapfrog {
             step_size: self.step_size.get() * self.rng.gen_range(0.8..1.2),

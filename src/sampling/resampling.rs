@@ -1,7 +1,7 @@
 //! Systematic resampling (Carpenter, Clifford & Fearnhead, IEE Proc. 146 (1999)).
 
-/// Systematic resampling in two passes over a stream of weights: [`add`](Self::add) all of them, then
-/// ask for the [`copies`](Self::copies) of each in the same order.
+/// Systematic resampling in two passes over a stream of weights: [`add`](Self::add) all of them,
+/// then ask for the [`copies`](Self::copies) of each in the same order.
 #[derive(Debug, Clone)]
 pub struct Systematic {
     places: usize,
@@ -51,8 +51,8 @@ impl Systematic {
     }
 }
 
-/// For each of as many places as there are weights, the index of the sample that goes there: sample i
-/// comes N wᵢ/Σw times, rounded up or down. `offset` is uniform on [0, 1). `None` if no weight is
+/// For each of as many places as there are weights, the index of the sample that goes there: sample
+/// i comes N wᵢ/Σw times, rounded up or down. `offset` is uniform on [0, 1). `None` if no weight is
 /// finite.
 pub fn resample_systematically(log_weights: &[f64], offset: f64) -> Option<Vec<usize>> {
     let mut systematic = Systematic::new(log_weights.len(), offset);

@@ -12,8 +12,8 @@ use crate::parallel::team;
 /// Bytes of configurations that are collected at a time.
 const COLLECTED: usize = 1 << 28;
 
-/// Annealed joint configurations, their log weights towards g ∝ p^α q^{1−α} and the log-density under
-/// the flow that the weights refer to. The oldest samples leave when it is full.
+/// Annealed joint configurations, their log weights towards g ∝ p^α q^{1−α} and the log-density
+/// under the flow that the weights refer to. The oldest samples leave when it is full.
 ///
 /// All ranks know all weights, so that they draw the same; a configuration is kept by the rank that
 /// annealed it and goes to others when it is [fetched](Self::fetch).
@@ -81,8 +81,8 @@ impl ReplayBuffer {
         *self = Self::new(self.width, self.capacity);
     }
 
-    /// Adds samples that this rank keeps, as for the only one; those whose weight or log-density is not
-    /// finite are left out.
+    /// Adds samples that this rank keeps, as for the only one; those whose weight or log-density is
+    /// not finite are left out.
     pub fn push(&mut self, joint: &[f64], log_weights: &[f64], log_q: &[f64]) {
         let rank = team().rank();
         let all = |r| if r == rank { 0..log_weights.len() } else { 0..0 };
@@ -90,8 +90,8 @@ impl ReplayBuffer {
         self.push_shares(joint, &shares, log_weights, log_q);
     }
 
-    /// Adds samples of which rank r keeps `shares[r]`; `joint` are this rank's. Those whose weight or
-    /// log-density is not finite are left out.
+    /// Adds samples of which rank r keeps `shares[r]`; `joint` are this rank's. Those whose weight
+    /// or log-density is not finite are left out.
     pub fn push_shares(
         &mut self,
         joint: &[f64],
@@ -169,8 +169,8 @@ impl ReplayBuffer {
         &self.joint[row * self.width..(row + 1) * self.width]
     }
 
-    /// The joint configurations of the samples `wanted`, [wanted, width]; the one at position p reaches the
-    /// rank `receivers[p]`, others have zeros in its place. A collective operation.
+    /// The joint configurations of the samples `wanted`, [wanted, width]; the one at position p
+    /// reaches the rank `receivers[p]`, others have zeros in its place. A collective operation.
     pub fn fetch(&self, wanted: &[usize], receivers: &[usize]) -> Vec<f64> {
         let team = team();
         let (size, this) = (team.size(), team.rank());
@@ -214,8 +214,8 @@ impl ReplayBuffer {
         }
     }
 
-    /// Lists what is saved. When saving, a collective operation: the configurations of all ranks, in order,
-    /// are those of rank 0; when loading, each rank keeps its block of them.
+    /// Lists what is saved. When saving, a collective operation: the configurations of all ranks,
+    /// in order, are those of rank 0; when loading, each rank keeps its block of them.
     pub(super) fn list(&mut self, walk: &mut Walk<'_>) -> Result<(), String> {
         walk.double("buffer.log_weights", &mut self.log_weights)?;
         walk.double("buffer.log_q", &mut self.log_q)?;
@@ -231,7 +231,7 @@ impl ReplayBuffer {
     /// All configurations in order on rank 0, none on others. A collective operation.
     fn gather(&self) -> Vec<f64> {
         if team().is_alone() {
-            // Whatever leaves makes room for what comes, so that the rows are in order.
+            // A new sample takes the row of the one that leaves, so the rows are in order.
             return self.joint.clone();
         }
         let indices: Vec<usize> = (0..self.len()).collect();

@@ -1,9 +1,9 @@
 //! Flow annealed importance sampling bootstrap: the α-divergence ∫ p^α q^{1−α} with α = 2.
 //!
 //! Midgley, Stimper, Simm, Schölkopf & Hernández-Lobato, ICLR 2023 (arXiv:2208.01893). Annealed
-//! importance sampling from the flow q to g ∝ p²/q gives weighted samples where the flow is too thin;
-//! they go to a replay buffer, from which batches are drawn by weight. The gradient of the divergence
-//! is −E_g[∇ log q_θ] up to a factor, so a step raises log q_θ on what was drawn.
+//! importance sampling from the flow q to g ∝ p²/q gives weighted samples where the flow is too
+//! thin; they go to a replay buffer, from which batches are drawn by weight. The gradient of the
+//! divergence is −E_g[∇ log q_θ] up to a factor, so a step raises log q_θ on what was drawn.
 
 use std::path::Path;
 
@@ -160,8 +160,8 @@ pub struct Fab {
 }
 
 impl Fab {
-    /// log of w_adj = (q_old/q_θ)^{α−1}: what the change of the flow since the weight was set does to
-    /// the weight of a sample towards g ∝ p^α q^{1−α}.
+    /// log of w_adj = (q_old/q_θ)^{α−1}: what the change of the flow since the weight was set does
+    /// to the weight of a sample towards g ∝ p^α q^{1−α}.
     pub fn log_adjustment(&self, log_q: f64, log_q_old: f64) -> f64 {
         (1.0 - self.options.alpha) * (log_q - log_q_old)
     }
@@ -194,8 +194,8 @@ impl Fab {
         Ok(())
     }
 
-    /// The annealing pass of a step. An empty buffer, at the start or after a roll-back, is filled: the extra
-    /// passes count as steps before zero.
+    /// The annealing pass of a step. An empty buffer, at the start or after a roll-back, is filled:
+    /// the extra passes count as steps before zero.
     fn fill_buffer(
         &self,
         problem: &Problem,
@@ -213,8 +213,8 @@ impl Fab {
         self.anneal(problem, state, own, state.step, report)
     }
 
-    /// One gradient step on `joint`: a loss −mean(weight · log q), the weights being `weigh` of log q.
-    /// Returns log q, too.
+    /// One gradient step on `joint`: a loss −mean(weight · log q), the weights being `weigh` of log
+    /// q. Returns log q, too.
     fn update(
         &self,
         problem: &Problem,
@@ -229,7 +229,7 @@ impl Fab {
             let clip = self.options.weight_clip;
             let weights: Vec<f32> = weigh(&values)
                 .into_iter()
-                // A sample that the flow has no number for teaches nothing.
+                // A sample whose density under the flow is not finite does not count.
                 .map(|weight| if weight.is_finite() { weight.min(clip) as f32 } else { 0.0 })
                 .collect();
             let weights = log_q.device().tensor_from_vec(weights, (values.len(),));
@@ -278,8 +278,8 @@ impl Fab {
         Ok(())
     }
 
-    /// Gradient steps on what the walkers, distributed as p, find: with weights (p/q)^{α−1} they stand
-    /// for g ∝ p^α q^{1−α}. While the flow is far from p, the weights are [`tempered`].
+    /// Gradient steps on what the walkers, distributed as p, find: with weights (p/q)^{α−1} they
+    /// stand for g ∝ p^α q^{1−α}. While the flow is far from p, the weights are [`tempered`].
     fn learn_from_walkers(
         &self,
         problem: &Problem,
@@ -348,11 +348,12 @@ impl Fab {
     }
 }
 
-/// Weights of mean 1 from their logarithms, each raised to the largest power β ≤ 1 at which they are worth half
-/// of their number.
+/// Weights of mean 1 from their logarithms, each raised to the largest power β ≤ 1 at which their
+/// effective sample size is half of their number.
 ///
-/// Of a flow that is far from p, (p/q)^{α−1} leaves one sample of a batch, and its gradient is noise. β = 0 is
-/// maximum likelihood on the walkers, β = 1 the α-divergence, which is reached when the flow comes near p.
+/// Where the flow is far from p, the weights (p/q)^{α−1} leave one sample of a batch, and the
+/// gradient is noise. β = 0 is maximum likelihood on the walkers, β = 1 the α-divergence, which is reached when
+/// the flow comes near p.
 fn tempered(logs: &[f64]) -> Vec<f64> {
     let finite: Vec<f64> = logs.iter().copied().filter(|w| w.is_finite()).collect();
     let scaled = |power: f64| finite.iter().map(|log| power * log).collect::<Vec<f64>>();
@@ -369,7 +370,7 @@ fn tempered(logs: &[f64]) -> Vec<f64> {
         power = range[0];
     }
     let mean = log_sum_exp(&scaled(power)) - (finite.len() as f64).ln();
-    // What has no number keeps none.
+    // A sample without a finite log weight has no weight either.
     let weight = |log: &f64| if log.is_finite() { (power * log - mean).exp() } else { f64::NAN };
     logs.iter().map(weight).collect()
 }

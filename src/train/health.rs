@@ -1,11 +1,13 @@
-//! Divergence: seen in the loss, answered by the last good parameters and smaller steps.
+//! Divergence of a training: noticed in the loss, answered by going back to good parameters and
+//! taking smaller steps.
 //!
 //! A step is suspicious when its loss or gradient is not finite, or its loss lies far above the
-//! median of the last unsuspicious ones in units of their spread (or absurdly far below). Suspicious losses do not enter
-//! that median, so it cannot follow a divergence up. Enough of them in a row are a divergence; single
-//! outliers, which heavy-tailed energies have, are none.
+//! median of the last unsuspicious ones in units of their spread (or absurdly far below).
+//! Suspicious losses do not enter that median, so it cannot follow a divergence up. Enough of them
+//! in a row are a divergence; single outliers, which heavy-tailed energies have, are not.
 //!
-//! All of this counts steps and is saved with the training state, so an interruption changes nothing.
+//! All of this counts steps and is saved with the training state, so an interruption changes
+//! nothing.
 
 use std::collections::VecDeque;
 
@@ -32,7 +34,7 @@ const MOST_ROLLBACKS: u32 = 5;
 /// Each of them multiplies the learning rate by this.
 const SLOWER: f64 = 0.5;
 
-/// The losses so far, and what they say about the training.
+/// The losses so far, and what they mean for the training.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     /// Last unsuspicious losses, oldest first.
@@ -54,15 +56,15 @@ pub enum Verdict {
     Continue,
     /// The state is worth keeping: `TrainingState::save_good`.
     Good,
-    /// The training has diverged, as the sentence says: `TrainingState::roll_back`.
+    /// The training has diverged, for this reason: `TrainingState::roll_back`.
     Diverged(String),
-    /// It has diverged too often, as the sentence says, and must end.
+    /// It has diverged too often and must end, for this reason.
     Hopeless(String),
 }
 
 impl Health {
-    /// Median and spread (1.4826 × the median deviation, as σ of a normal distribution) of losses, once
-    /// there are enough.
+    /// Median and spread (1.4826 × the median deviation, as σ of a normal distribution) of losses,
+    /// once there are enough.
     fn usual(losses: &VecDeque<f64>) -> Option<(f64, f64)> {
         let median = |mut values: Vec<f64>| {
             values.sort_by(f64::total_cmp);
@@ -75,13 +77,14 @@ impl Health {
         })
     }
 
-    /// Losses from now on are of another kind: those so far do not tell what is usual.
+    /// Losses from now on are of another kind, so that earlier ones are no measure for them.
     pub(super) fn forget(&mut self) {
         self.losses.clear();
         self.good_losses.iter_mut().for_each(VecDeque::clear);
     }
 
-    /// What the step that has just been done, the last of `step`, means; only the memory of losses changes.
+    /// What the step that has just been done, the last of `step`, means; only the memory of losses
+    /// changes.
     pub(super) fn judge(
         &mut self,
         step: u64,
@@ -115,13 +118,13 @@ impl Health {
         }
         let seen = match usual {
             Some((center, spread)) if finite => format!(
-                "the loss was {center:.2} ± {spread:.2} and is {:.4e} after {PATIENCE} steps that far \
-                 off",
+                "the loss was {center:.2} ± {spread:.2} and is {:.4e} after {PATIENCE} steps that \
+                 far off",
                 report.loss
             ),
             _ => format!(
-                "no usable loss or gradient in the last {PATIENCE} steps; {nonfinite_weights} samples \
-                 had no finite weight so far"
+                "no usable loss or gradient in the last {PATIENCE} steps; {nonfinite_weights} \
+                 samples had no finite weight so far"
             ),
         };
         if self.rollbacks == MOST_ROLLBACKS {
@@ -133,8 +136,8 @@ impl Health {
             ));
         }
         Verdict::Diverged(format!(
-            "diverged at step {step}: {seen}. Back to the last good parameters, with half the learning \
-             rate (roll-back {} of at most {MOST_ROLLBACKS})",
+            "diverged at step {step}: {seen}. Back to the last good parameters, with half the \
+             learning rate (roll-back {} of at most {MOST_ROLLBACKS})",
             self.rollbacks + 1
         ))
     }

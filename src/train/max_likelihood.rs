@@ -23,8 +23,8 @@ use super::trainer::{ObjectiveOptions, Trainer};
 pub struct MaxLikelihoodOptions {
     /// Training samples, all of one weight: .npz, .npy, .csv or extended .xyz.
     pub data: PathBuf,
-    /// Share of them, drawn by the seed, that is held back to decide which model is kept: the one with the least
-    /// negative log-likelihood there (default 0: the last model is kept).
+    /// Share of them, drawn by the seed, that is held back to decide which model is kept: the one
+    /// with the least negative log-likelihood there (default 0: the last model is kept).
     #[serde(default)]
     pub validation: f64,
     /// Samples for that from a file of their own.
@@ -85,7 +85,7 @@ pub struct MaxLikelihood {
     pub descent: DescentOptions,
     /// Configurations with zero centre of mass, [samples, particles, dimension].
     data: Vec<f64>,
-    /// Configurations that the training does not see.
+    /// Configurations that are not trained on.
     validation: Vec<f64>,
 }
 

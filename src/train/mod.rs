@@ -1,5 +1,5 @@
-//! Training: its options, the trainer trait and its objectives, and the state that continues from step to
-//! step.
+//! Training: its options, the trainer trait and its objectives, and the state that continues from
+//! step to step.
 
 mod buffer;
 mod dense;

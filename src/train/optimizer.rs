@@ -1,5 +1,5 @@
-//! Adam over the flat parameter vector, its learning rate, the guard against outlying gradients, and the
-//! averaged weights.
+//! Adam over the flat parameter vector, its learning rate, the guard against outlying gradients,
+//! and the averaged weights.
 //!
 //! dfdx's own Adam keeps its moments private, so it could not be checkpointed.
 
@@ -61,7 +61,8 @@ pub enum Method {
     /// Adam (Kingma & Ba, arXiv:1412.6980).
     #[default]
     Adam,
-    /// SOAP: Adam in the eigenbases of each weight matrix's gradients (Vyas et al., arXiv:2409.11321).
+    /// SOAP: Adam in the eigenbases of each weight matrix's gradients (Vyas et al.,
+    /// arXiv:2409.11321).
     Soap,
 }
 

@@ -14,8 +14,8 @@ use super::state::DescentOptions;
 use super::trainer::{ObjectiveOptions, Trainer};
 use crate::error::Error;
 
-/// How the flow is trained: `[train]`, where the objective is its name, with its options in a section of
-/// that name.
+/// How the flow is trained: `[train]`, where the objective is its name, with its options in a
+/// section of that name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrainOptions {
     /// What is minimised, with its own options (default: FAB).
@@ -27,7 +27,8 @@ pub struct TrainOptions {
 /// Declares the objectives: a line gives the name in recipes, the variant and its options.
 macro_rules! objectives {
     ($($(#[$about:meta])* $key:literal => $name:ident($options:ty),)*) => {
-        /// What is minimised. A recipe says `objective = "fab"` and has the options in `[train.fab]`.
+        /// What is minimised. A recipe says `objective = "fab"` and has the options in
+        /// `[train.fab]`.
         #[derive(Debug, Clone, PartialEq, Serialize)]
         pub enum Objective {
             $($(#[$about])* #[serde(rename = $key)] $name($options),)*
@@ -52,7 +53,8 @@ macro_rules! objectives {
                     $($key => section.try_into().map(Self::$name).map_err(|e| within(name, e)),)*
                     _ => {
                         let known = NAMES.join("`, `");
-                        Err(within("objective", format!("unknown variant `{name}`, expected `{known}`")))
+                        let problem = format!("unknown variant `{name}`, expected `{known}`");
+                        Err(within("objective", problem))
                     }
                 }
             }
@@ -85,7 +87,8 @@ impl TrainOptions {
         self.objective.options().validate(&self.descent)
     }
 
-    /// The trainer of these options; `read` gives the samples of a file, [samples, particles, dimension].
+    /// The trainer of these options; `read` gives the samples of a file, [samples, particles,
+    /// dimension].
     ///
     /// # Errors
     /// Those of `read`, and of what the objective makes of its data.

@@ -22,8 +22,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Turns joint configurations for training at random, each as a whole, if the flow has to learn that
-    /// rotations change nothing; `first` is the number of the first one in the step.
+    /// Turns joint configurations for training at random, each as a whole, if the flow has to learn
+    /// that rotations change nothing; `first` is the number of the first one in the step.
     pub fn turn(&self, joint: &mut [f64], step: u64, first: usize) {
         if self.flow.is_rotation_invariant() {
             return;
@@ -35,8 +35,8 @@ impl Problem {
         }
     }
 
-    /// Draws `samples` configurations of the flow and anneals them towards the target. The streams are
-    /// those of a purpose and a step; `step_sizes`, one for each intermediate density, adapt.
+    /// Draws `samples` configurations of the flow and anneals them towards the target. The streams
+    /// are those of a purpose and a step; `step_sizes`, one for each intermediate density, adapt.
     ///
     /// # Errors
     /// Only [`EvaluationError::Fatal`].

@@ -1,8 +1,8 @@
 //! All that continues from one training step to the next, by name: what a checkpoint holds and a
 //! roll-back restores.
 //!
-//! Every part of the state lists its arrays and values once, in a function `list`; the [`Walk`] that goes
-//! over the list saves them or loads them.
+//! Every part of the state lists its arrays and values once, in a function `list`; the [`Walk`]
+//! that goes over the list saves them or loads them.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -114,8 +114,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Something saved earlier, whose names get a prefix in place of the part that they belong to; on loading,
-    /// `inner` says which names there are.
+    /// Something saved earlier, whose names get a prefix in place of the part that they belong to;
+    /// on loading, `inner` says which names there are.
     pub fn nested(&mut self, prefix: &str, inner: &mut Saved) -> Result<(), String> {
         let name = |key: &str| format!("{prefix}.{}", key.rsplit('.').next().unwrap_or(key));
         for (key, array) in &mut inner.arrays {

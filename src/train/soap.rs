@@ -1,8 +1,9 @@
-//! The bases in which SOAP runs Adam: for every weight matrix, the eigenvectors of its gradient's covariance over
-//! outputs and over inputs.
+//! The bases in which SOAP runs Adam: for every weight matrix, the eigenvectors of its gradient's
+//! covariance over outputs and over inputs.
 //!
-//! Vyas, Morwani, Zhao, Kwun, Shapira, Brandfonbrener, Janson & Kakade, "SOAP: improving and stabilizing Shampoo
-//! using Adam", arXiv:2409.11321. The bases follow by one step of orthogonal iteration every few updates.
+//! Vyas, Morwani, Zhao, Kwun, Shapira, Brandfonbrener, Janson & Kakade, "SOAP: improving and
+//! stabilizing Shampoo using Adam", arXiv:2409.11321. The bases follow by one step of orthogonal
+//! iteration every few updates.
 
 use rayon::prelude::*;
 
@@ -42,8 +43,8 @@ struct Side {
     basis: Dense,
 }
 
-/// What becomes of one entry: from the gradient g and the first moment m, in some basis, to the direction of
-/// the step; the second moment follows g².
+/// What becomes of one entry: from the gradient g and the first moment m, in some basis, to the
+/// direction of the step; the second moment follows g².
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rule {
     /// Memory of the second moments.
@@ -106,9 +107,9 @@ impl Rotation {
         self.rows * self.columns
     }
 
-    /// Makes of a matrix what the bases see of it.
+    /// Takes a matrix into the bases.
     #[inline(always)]
-    fn see<V: Vector<Scalar = f32>>(&self, matrix: &mut Dense, spare: &mut Dense) {
+    fn rotate<V: Vector<Scalar = f32>>(&self, matrix: &mut Dense, spare: &mut Dense) {
         let [left, right] = &self.sides;
         if let Some(left) = left {
             spare.set_product::<V>(left.basis.matrix().transposed(), matrix);
@@ -120,9 +121,9 @@ impl Rotation {
         }
     }
 
-    /// The reverse of [`Rotation::see`].
+    /// The inverse of [`Rotation::rotate`].
     #[inline(always)]
-    fn unsee<V: Vector<Scalar = f32>>(&self, matrix: &mut Dense, spare: [&mut Dense; 2]) {
+    fn rotate_back<V: Vector<Scalar = f32>>(&self, matrix: &mut Dense, spare: [&mut Dense; 2]) {
         let ([left, right], [spare, columns]) = (&self.sides, spare);
         if let Some(left) = left {
             spare.set_product::<V>(left.basis.matrix(), matrix);
@@ -159,7 +160,7 @@ impl Rotation {
 #[derive(Default)]
 struct Scratch {
     gradient: Dense,
-    seen: Dense,
+    rotated: Dense,
     moments: Dense,
     squares: Dense,
     spare: Dense,
@@ -181,18 +182,18 @@ impl Kernel<f32> for Update<'_, '_> {
     #[inline(always)]
     fn run<V: Vector<Scalar = f32>>(self) {
         let Self { rotation, entries, rule, turn, scratch } = self;
-        let Scratch { gradient, seen, moments, squares, spare, columns } = scratch;
+        let Scratch { gradient, rotated, moments, squares, spare, columns } = scratch;
         let width = rotation.columns;
         gradient.set_rows(entries.gradient, width);
-        seen.set_rows(entries.gradient, width);
-        rotation.see::<V>(seen, spare);
+        rotated.set_rows(entries.gradient, width);
+        rotation.rotate::<V>(rotated, spare);
         moments.set_rows(entries.direction, width);
-        rotation.see::<V>(moments, spare);
+        rotation.rotate::<V>(moments, spare);
         squares.set_rows(entries.squares, width);
-        let lanes = squares.lanes_mut().iter_mut().zip(seen.lanes()).zip(moments.lanes_mut());
+        let lanes = squares.lanes_mut().iter_mut().zip(rotated.lanes()).zip(moments.lanes_mut());
         lanes.for_each(|((square, g), m)| rule.direct(&mut square.0, &g.0, &mut m.0));
         squares.write_rows(entries.squares);
-        rotation.unsee::<V>(moments, [spare, columns]);
+        rotation.rotate_back::<V>(moments, [spare, columns]);
         moments.write_rows(entries.direction);
         rotation.follow::<V>(gradient, columns, turn);
     }
@@ -218,8 +219,9 @@ impl Rotations {
         self.matrices.is_empty()
     }
 
-    /// The direction of a step, by `rule` in these bases, or entry by entry where there is none, from a gradient
-    /// and its first moments. The second moments follow, as do the bases; `updates` counts this one.
+    /// The direction of a step, by `rule` in these bases, or entry by entry where there is none,
+    /// from a gradient and its first moments. The second moments follow, as do the bases; `updates`
+    /// counts this one.
     pub(super) fn direct(
         &mut self,
         gradient: &[f32],
@@ -258,8 +260,8 @@ impl Rotations {
         sides.flat_map(|side| [&side.covariance, &side.basis])
     }
 
-    /// Takes numbers that [`Rotations::numbers`] gave for the same flow; false, and nothing taken, if there are
-    /// not as many as needed.
+    /// Takes numbers that [`Rotations::numbers`] gave for the same flow; false, and nothing taken,
+    /// if there are not as many as needed.
     pub fn set_numbers(&mut self, numbers: &[f32]) -> bool {
         if numbers.len() != self.parts().map(Dense::len).sum::<usize>() {
             return false;
@@ -311,7 +313,7 @@ mod tests {
         gradient
     }
 
-    /// What the bases see of a matrix, and that taken back.
+    /// A matrix in the bases, and that rotated back.
     struct ThereAndBack<'a>(&'a Rotation, &'a [f32]);
 
     impl Kernel<f32> for ThereAndBack<'_> {
@@ -321,9 +323,9 @@ mod tests {
         fn run<V: Vector<Scalar = f32>>(self) -> Self::Output {
             let mut matrix = Dense::from_rows(self.1, self.0.columns);
             let [mut spare, mut columns] = [Dense::default(), Dense::default()];
-            self.0.see::<V>(&mut matrix, &mut spare);
+            self.0.rotate::<V>(&mut matrix, &mut spare);
             let seen = matrix.entries().collect();
-            self.0.unsee::<V>(&mut matrix, [&mut spare, &mut columns]);
+            self.0.rotate_back::<V>(&mut matrix, [&mut spare, &mut columns]);
             [seen, matrix.entries().collect()]
         }
     }
@@ -387,8 +389,8 @@ mod tests {
         assert!(comes_back(&rotations.matrices[0], &noise(len - 5, 2)));
     }
 
-    /// f(W) = ½ ‖A W B‖² with badly conditioned A and B in general position: Adam sees no scale in it,
-    /// SOAP does.
+    /// f(W) = ½ ‖A W B‖² with badly conditioned A and B in general position: Adam sees no scale in
+    /// it, SOAP does.
     #[test]
     fn a_rotated_valley_is_no_obstacle() {
         let n = 8;

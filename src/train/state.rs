@@ -80,8 +80,8 @@ pub struct Counters {
     pub gradients_dropped: u64,
 }
 
-/// All that continues: with the recipe, it determines the rest of the run. States are equal where all that
-/// they save is.
+/// All that continues: with the recipe, it determines the rest of the run. States are equal where
+/// all that they save is.
 #[derive(Debug, Clone)]
 pub struct TrainingState {
     /// Training steps done.
@@ -98,10 +98,10 @@ pub struct TrainingState {
     pub own: Box<dyn ObjectiveState>,
     /// Counts so far.
     pub counters: Counters,
-    /// The losses so far and what they say.
+    /// The losses so far and what they mean.
     pub health: Health,
-    /// The older and the newer good state. A roll-back goes to the older one, since a divergence may
-    /// have begun unseen before the newer one.
+    /// The older and the newer good state. A roll-back goes to the older one, since a divergence
+    /// may have begun unseen before the newer one.
     pub good: [Saved; 2],
 }
 
@@ -181,7 +181,7 @@ impl TrainingState {
     }
 
     fn twice_good(&mut self) -> [Saved; 2] {
-        // Saving to memory does not fail; a state that could not be saved would not be restored.
+        // An objective whose state cannot be saved gets its error at the first checkpoint.
         let good = Saved::of(|walk| self.list_restored(walk)).unwrap_or_default();
         [good.clone(), good]
     }
@@ -192,8 +192,8 @@ impl TrainingState {
         options.learning_rate.at(self.step, steps) * self.health.slow_down()
     }
 
-    /// What the step that was just done, and is counted in `step`, means: only the losses that the verdict
-    /// rests on change.
+    /// What the step that was just done, and is counted in `step`, means: only the losses that the
+    /// verdict rests on change.
     pub fn judge(&mut self, report: &StepReport) -> Verdict {
         self.health.judge(self.step, report, self.counters.nonfinite_weights)
     }
@@ -210,8 +210,9 @@ impl TrainingState {
         Ok(())
     }
 
-    /// Goes back to the older good state, after [`Verdict::Diverged`]: parameters, moments, step sizes. The
-    /// objective discards what is spoiled, and the learning rate is halved; steps and counters go on.
+    /// Goes back to the older good state, after [`Verdict::Diverged`]: parameters, moments, step
+    /// sizes. The objective discards what is spoiled, and the learning rate is halved; steps and
+    /// counters go on.
     ///
     /// # Errors
     /// [`Error::Run`] if something cannot be restored.
@@ -246,8 +247,8 @@ impl TrainingState {
         result
     }
 
-    /// One gradient step on the loss that `loss` computes from θ on a tape. A loss or gradient that is
-    /// not finite changes nothing and is counted.
+    /// One gradient step on the loss that `loss` computes from θ on a tape. A loss or gradient that
+    /// is not finite changes nothing and is counted.
     pub fn descend(
         &mut self,
         options: &DescentOptions,

@@ -8,9 +8,9 @@ use crate::error::Error;
 
 /// An objective, as a sequence of training steps.
 ///
-/// Everything that continues from step to step lives in [`TrainingState`], every random number comes from a
-/// stream of (seed, purpose, step, sample): so a run resumes exactly and gives the same result on any
-/// number of threads.
+/// Everything that continues from step to step lives in [`TrainingState`], every random number
+/// comes from a stream of (seed, purpose, step, sample): so a run resumes exactly and gives the
+/// same result on any number of threads.
 pub trait Trainer: Send + Sync {
     /// The name that recipes use.
     fn objective(&self) -> &'static str;
@@ -27,8 +27,8 @@ pub trait Trainer: Send + Sync {
     /// Does training step number `state.step`; whoever calls it counts the step afterwards.
     ///
     /// # Errors
-    /// When the potential fails for good. From the second step on, `state` is then as it was before:
-    /// a checkpoint of it loses nothing.
+    /// When the potential fails for good. From the second step on, `state` is then as it was
+    /// before: a checkpoint of it loses nothing.
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error>;
 }
 
@@ -43,7 +43,8 @@ pub trait ObjectiveOptions {
     /// [`Error::Parameter`] with the full key and what would be right.
     fn validate(&self, descent: &DescentOptions) -> Result<(), Error>;
 
-    /// The trainer of these options; `read` gives the samples of a file, [samples, particles, dimension].
+    /// The trainer of these options; `read` gives the samples of a file, [samples, particles,
+    /// dimension].
     ///
     /// # Errors
     /// Those of `read`, and of what the objective makes of its data.

@@ -1,10 +1,10 @@
 //! Walkers: Markov chains on exp(−U) that live as long as the training does.
 //!
-//! Once the flow covers the target, annealing from it at every step is a dear way to sample: chains on
-//! the target alone never touch the flow, and as p(x, a) = p(x) π(a|x), every visit to a chain gives a
-//! joint sample with a new a. Hamiltonian transitions explore locally; between basins the walkers move by
-//! independence Metropolis-Hastings with the flow's own draws (Gabrié, Rotskoff & Vanden-Eijnden,
-//! PNAS 119 (2022), arXiv:2105.12603).
+//! Once the flow covers the target, annealing from it at every step is an expensive way to sample: chains
+//! on the target alone never touch the flow, and as p(x, a) = p(x) π(a|x), every move of a chain
+//! gives a joint sample with a new a. Hamiltonian transitions explore locally; between basins the
+//! walkers move by independence Metropolis-Hastings with the flow's own draws (Gabrié, Rotskoff &
+//! Vanden-Eijnden, PNAS 119 (2022), arXiv:2105.12603).
 
 use std::time::Instant;
 
@@ -25,7 +25,8 @@ use crate::sampling::{
 use super::problem::Problem;
 use super::saved::Walk;
 
-/// Rows of a tile of chains; one in eight of them, a full tile of the flow, gets a proposal by default.
+/// Rows of a tile of chains; one in eight of them, a full tile of the flow, gets a proposal by
+/// default.
 const TILE: usize = 128;
 
 /// Where walkers come from.
@@ -39,18 +40,19 @@ pub enum WalkerStart {
     Reference,
 }
 
-/// `[train.fab.walkers]`: long-lived Markov chains on the target. They need no gradient of the flow, so
-/// a step is several times faster than with annealing.
+/// `[train.fab.walkers]`: long-lived Markov chains on the target. They need no gradient of the
+/// flow, so a step is several times faster than with annealing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WalkerOptions {
     /// Number of chains (default 4096).
     pub count: usize,
-    /// Where they come from: `"flow"`, annealing from the flow as it is then, or `"reference"`, sequential Monte
-    /// Carlo from a Gaussian, which takes longer and needs no flow (default "flow").
+    /// Where they come from: `"flow"`, annealing from the flow as it is then, or `"reference"`,
+    /// sequential Monte Carlo from a Gaussian, which takes longer and needs no flow (default
+    /// "flow").
     pub start: WalkerStart,
-    /// The training step at which they start; from the flow, which should by then reach all that matters, not
-    /// before 1 (default 200).
+    /// The training step at which they start; from the flow, which should by then reach all that
+    /// matters, not before 1 (default 200).
     pub from_step: usize,
     /// Leapfrog steps each time a chain is used (default 5).
     pub leapfrog_steps: usize,
@@ -179,8 +181,8 @@ impl Walkers {
         Ok(reference.report.effort)
     }
 
-    /// Moves the next `rows` walkers in turn and returns them with new a; one in `proposals_every` is
-    /// first offered a draw of the flow. `step` is the training step.
+    /// Moves the next `rows` walkers in turn and returns them with new a; one in `proposals_every`
+    /// is first offered a draw of the flow. `step` is the training step.
     ///
     /// # Errors
     /// [`EvaluationError::Fatal`].
@@ -282,8 +284,8 @@ impl Walkers {
     }
 }
 
-/// Offers each of `rows` a draw of the flow, taken with probability min(1, w′/w), w = p/q; returns how
-/// many took it.
+/// Offers each of `rows` a draw of the flow, taken with probability min(1, w′/w), w = p/q; returns
+/// how many took it.
 fn propose(
     flow: &FlowDensity<'_>,
     target: &AugmentedTarget,

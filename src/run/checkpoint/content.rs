@@ -70,8 +70,8 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Over the text that it is written as: numbers come back from JSON as they were, so that the same
-    /// head always has the same text.
+    /// Over the text that it is written as: numbers come back from JSON as they were, so that the
+    /// same head always has the same text.
     fn checksum(&self) -> Result<u32, serde_json::Error> {
         Ok(crc32fast::hash(serde_json::to_string(self)?.as_bytes()))
     }
@@ -169,8 +169,8 @@ fn numbers<T, const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> T) -> Ve
     bytes.chunks_exact(N).filter_map(|bytes| bytes.try_into().ok()).map(number).collect()
 }
 
-/// The checkpoint of which `bytes` are the arrays, from the file `arrays_path`, of a training that starts
-/// as `start`.
+/// The checkpoint of which `bytes` are the arrays, from the file `arrays_path`, of a training that
+/// starts as `start`.
 pub(super) fn decode(
     head: Head,
     bytes: &[u8],

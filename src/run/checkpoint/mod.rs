@@ -23,8 +23,8 @@ pub use content::{Checkpoint, SessionTotals};
 const KEPT: usize = 2;
 
 impl Checkpoint {
-    /// Writes this checkpoint into `folder` and removes all but the last two. A collective operation: rank 0
-    /// writes, and its error is that of all.
+    /// Writes this checkpoint into `folder` and removes all but the last two. A collective
+    /// operation: rank 0 writes, and its error is that of all.
     ///
     /// # Errors
     /// [`Error::Write`]; earlier checkpoints are untouched then.
@@ -56,8 +56,8 @@ impl Checkpoint {
     }
 
     /// The latest good checkpoint in `folder` for a training that starts as `start`, and a sentence
-    /// for every damaged one that was passed over; `None` where there is no checkpoint. A collective
-    /// operation: rank 0 reads.
+    /// for every damaged one that was passed over; `None` where there is no checkpoint. A
+    /// collective operation: rank 0 reads.
     ///
     /// # Errors
     /// [`Error::Data`] when there are checkpoints and none is good.
@@ -90,7 +90,8 @@ impl Checkpoint {
             (None, Some(last)) => Err(Error::Data {
                 file: folder.to_path_buf(),
                 problem: format!(
-                    "has no good checkpoint ({last}): start again in another folder, or remove this one"
+                    "has no good checkpoint ({last}): start again in another folder, or remove \
+                     this one"
                 ),
             }),
             _ => Ok(()),
