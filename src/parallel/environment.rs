@@ -41,8 +41,9 @@ fn connected(size: usize, variable: &str) -> Result<Team, Error> {
     use super::Link;
     let refused = |found: String| {
         let problem = format!(
-            "says that {size} ranks were started, and {found}: start it with the launcher of the \
-             MPI that it was built with (under SLURM, `srun --mpi=list` names what srun can talk to)"
+            "says that {size} ranks were started, and {found}: start it with the launcher of \
+             the MPI that it was built with (under SLURM, `srun --mpi=list` names what srun can \
+             talk to)"
         );
         Err(Error::parameter(variable, problem))
     };
@@ -61,8 +62,8 @@ fn connected(size: usize, variable: &str) -> Result<Team, Error> {
     Ok(Team::new(world))
 }
 
-/// Threads for each rank, where the user sets none: the cores that it may use, shared with the ranks that
-/// may use the same ones. A collective operation.
+/// Threads for each rank, where the user sets none: the cores that it may use, shared with the
+/// ranks that may use the same ones. A collective operation.
 pub fn default_threads(team: &Team) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if team.is_alone() {

@@ -302,7 +302,8 @@ impl<'a> Population<'a> {
             if self.temperatures == MAX_TEMPERATURES {
                 return Err(Error::Run(format!(
                     "the reference sampler stands at β = {:.2e} after {MAX_TEMPERATURES} \
-                     temperatures: the potential may have no normalisable density, or a core too hard",
+                     temperatures: the potential may have no normalisable density, or a core too \
+                     hard",
                     self.beta
                 )));
             }

@@ -352,8 +352,8 @@ impl Fab {
 /// effective sample size is half of their number.
 ///
 /// Where the flow is far from p, the weights (p/q)^{α−1} leave one sample of a batch, and the
-/// gradient is noise. β = 0 is maximum likelihood on the walkers, β = 1 the α-divergence, which is reached when
-/// the flow comes near p.
+/// gradient is noise. β = 0 is maximum likelihood on the walkers, β = 1 the α-divergence, which is
+/// reached when the flow comes near p.
 fn tempered(logs: &[f64]) -> Vec<f64> {
     let finite: Vec<f64> = logs.iter().copied().filter(|w| w.is_finite()).collect();
     let scaled = |power: f64| finite.iter().map(|log| power * log).collect::<Vec<f64>>();

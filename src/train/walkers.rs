@@ -1,10 +1,10 @@
 //! Walkers: Markov chains on exp(−U) that live as long as the training does.
 //!
-//! Once the flow covers the target, annealing from it at every step is an expensive way to sample: chains
-//! on the target alone never touch the flow, and as p(x, a) = p(x) π(a|x), every move of a chain
-//! gives a joint sample with a new a. Hamiltonian transitions explore locally; between basins the
-//! walkers move by independence Metropolis-Hastings with the flow's own draws (Gabrié, Rotskoff &
-//! Vanden-Eijnden, PNAS 119 (2022), arXiv:2105.12603).
+//! Once the flow covers the target, annealing from it at every step is an expensive way to sample:
+//! chains on the target alone never touch the flow, and as p(x, a) = p(x) π(a|x), every move of a
+//! chain gives a joint sample with a new a. Hamiltonian transitions explore locally; between basins
+//! the walkers move by independence Metropolis-Hastings with the flow's own draws (Gabrié, Rotskoff
+//! & Vanden-Eijnden, PNAS 119 (2022), arXiv:2105.12603).
 
 use std::time::Instant;
 
