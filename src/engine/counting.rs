@@ -5,7 +5,7 @@ use std::ops::{Add, Div, Mul, Sub};
 
 use super::math::{exp_polynomial, ln_polynomial, Float32};
 use super::vector::derived_operators;
-use super::{Kernel, Lane, Portable, Vector, LANES};
+use super::{Kernel, Lane, Portable, Vector};
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
@@ -15,7 +15,7 @@ thread_local! {
 /// Floating-point operations that `work` does in f32 kernels on this thread, for one sample of every
 /// tile. Additions, subtractions, products, quotients and roots are one each, a multiply-add is two, an
 /// exponential or a logarithm is its polynomial; comparisons and choices are none. Only the first
-/// sample of a tile is computed, and all have its results.
+/// sample of a tile is computed: the results of the others mean nothing.
 pub fn count_operations(work: impl FnOnce()) -> u64 {
     COUNT.set(0);
     ACTIVE.set(true);
@@ -34,7 +34,7 @@ fn count(operations: u64) {
     COUNT.set(COUNT.get() + operations);
 }
 
-/// The first sample's number, which stands for those of all.
+/// The first sample's number.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Counting(f32);
 
@@ -70,7 +70,7 @@ impl Vector for Counting {
     }
     #[inline(always)]
     fn store(self, lane: &mut Lane<f32>) {
-        lane.0 = [self.0; LANES];
+        lane.0[0] = self.0;
     }
     #[inline(always)]
     fn splat(value: f32) -> Self {
@@ -110,11 +110,12 @@ impl Vector for Counting {
         count(1);
         self.0
     }
-    #[inline(always)]
+    // Functions of their own, because speed does not matter here and the size of the program does.
+    #[inline(never)]
     fn exp(self) -> Self {
         exp_polynomial(self)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn ln(self) -> Self {
         ln_polynomial(self)
     }
