@@ -2,6 +2,20 @@
 
 use crate::engine::{Lane, Vector};
 
+/// Does something with the dimension, 2 or 3, as a constant.
+macro_rules! in_dimension {
+    ($dimension:expr, $d:ident => $body:expr) => {
+        if $dimension == 2 {
+            const $d: usize = 2;
+            $body
+        } else {
+            const $d: usize = 3;
+            $body
+        }
+    };
+}
+pub(super) use in_dimension;
+
 // Rows are worked on in loops and not in closures, which would not be compiled for the kernel's instruction set.
 
 /// Row `i` of a `[…, D]` matrix.
@@ -36,7 +50,8 @@ pub(super) fn store<V: Vector, const D: usize>(row: [V; D], to: &mut [Lane<V::Sc
     }
 }
 
-/// What a pair brings: added to particle i's `total`, taken from row `j` of `others`.
+/// The term of a pair in a sum over pairs: added to particle i's `total`, subtracted from row `j` of
+/// `others`.
 #[inline(always)]
 pub(super) fn push<V: Vector, const D: usize>(
     row: [V; D],

@@ -37,17 +37,16 @@ fn most_terms<T: Real>() -> usize {
 /// More steps than this are never taken; it is reached only where exp(H) would overflow.
 const MAX_STEPS: usize = 16;
 
-/// The matrix H of a tile of samples, by its parts.
-pub(super) struct PairMatrix<'a, T> {
+/// The matrix H of a tile of samples in D dimensions, by its parts.
+pub(super) struct PairMatrix<'a, T, const D: usize> {
     pub particles: usize,
-    pub dimension: usize,
     /// s_i, [particles].
     pub diagonal: &'a [Lane<T>],
     /// α_ij, [pairs], i < j.
     pub isotropic: &'a [Lane<T>],
     /// b_ij, [pairs].
     pub radial: &'a [Lane<T>],
-    /// y_i up to a shift, [particles, dimension].
+    /// y_i up to a shift, [particles, D].
     pub position: &'a [Lane<T>],
 }
 
@@ -59,9 +58,42 @@ pub(super) struct PairMatrixCotangent<'a, T> {
     pub position: &'a mut [Lane<T>],
 }
 
-/// Lanes of scratch that [`PairMatrix::exponential_vjp`] needs (and `exponential` with it).
-pub(super) fn scratch<T: Real>(particles: usize, dimension: usize) -> usize {
-    (MAX_STEPS + 2 * most_terms::<T>() + 4) * particles * dimension + 8
+/// What [`PairMatrix::exponential`] works in: matrices [particles, D].
+pub(super) struct Scratch<'a, T> {
+    term: &'a mut [Lane<T>],
+    next: &'a mut [Lane<T>],
+}
+
+impl<'a, T: Real> Scratch<'a, T> {
+    #[inline(always)]
+    pub fn take(arena: &mut Arena<'a, T>, width: usize) -> Self {
+        Self { term: arena.take(width), next: arena.take(width) }
+    }
+}
+
+/// What [`PairMatrix::exponential_vjp`] works in beside [`Scratch`].
+pub(super) struct Series<'a, T> {
+    /// The terms of a Taylor step and their scaled cotangents, [terms, particles, D].
+    terms: &'a mut [Lane<T>],
+    cotangents: &'a mut [Lane<T>],
+    /// Where each step starts, [steps, particles, D].
+    starts: &'a mut [Lane<T>],
+}
+
+impl<'a, T: Real> Series<'a, T> {
+    /// For the most steps and terms that there may be.
+    pub fn take_longest(arena: &mut Arena<'a, T>, width: usize) -> Self {
+        Self::take(arena, width, MAX_STEPS, most_terms::<T>())
+    }
+
+    #[inline(always)]
+    fn take(arena: &mut Arena<'a, T>, width: usize, steps: usize, terms: usize) -> Self {
+        Self {
+            terms: arena.take(terms * width),
+            cotangents: arena.take(terms * width),
+            starts: arena.take(steps * width),
+        }
+    }
 }
 
 /// How far one Taylor step goes: the same for every use of one H.
@@ -94,18 +126,10 @@ fn largest<V: Vector>(v: V) -> f64 {
     lanes.0.iter().fold(0.0, |most: f64, v| most.max(v.to_f64()))
 }
 
-impl<T: Real> PairMatrix<'_, T> {
+impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
     /// tr H = Σ_i d s_i + 2 Σ_{i<j} (d α_ij + b_ij ‖r_ij‖²).
     #[inline(always)]
     pub fn trace<V: Vector<Scalar = T>>(&self) -> V {
-        match self.dimension {
-            2 => self.trace_in::<V, 2>(),
-            _ => self.trace_in::<V, 3>(),
-        }
-    }
-
-    #[inline(always)]
-    fn trace_in<V: Vector<Scalar = T>, const D: usize>(&self) -> V {
         let d = V::constant(D as f64);
         let mut nodes = V::zero();
         for s in self.diagonal {
@@ -129,18 +153,6 @@ impl<T: Real> PairMatrix<'_, T> {
     /// Adds ∂(cotangent · tr H)/∂(parts).
     #[inline(always)]
     pub fn trace_vjp<V: Vector<Scalar = T>>(
-        &self,
-        cotangent: V,
-        to: &mut PairMatrixCotangent<'_, T>,
-    ) {
-        match self.dimension {
-            2 => self.trace_vjp_in::<V, 2>(cotangent, to),
-            _ => self.trace_vjp_in::<V, 3>(cotangent, to),
-        }
-    }
-
-    #[inline(always)]
-    fn trace_vjp_in<V: Vector<Scalar = T>, const D: usize>(
         &self,
         cotangent: V,
         to: &mut PairMatrixCotangent<'_, T>,
@@ -169,10 +181,7 @@ impl<T: Real> PairMatrix<'_, T> {
     /// Steps from ‖H‖ ≤ max|s| + 2 max_i Σ_j (|α_ij| + |b_ij| ‖r_ij‖²).
     #[inline(always)]
     fn steps<V: Vector<Scalar = T>>(&self, sign: f64, rows: &mut [Lane<T>]) -> Steps<V> {
-        match self.dimension {
-            2 => self.bounds::<V, 2>(rows),
-            _ => self.bounds::<V, 3>(rows),
-        }
+        self.bounds::<V>(rows);
         let mut bound = V::zero();
         for row in rows.iter().take(self.particles) {
             bound = V::load(row).max(bound);
@@ -199,7 +208,7 @@ impl<T: Real> PairMatrix<'_, T> {
 
     /// Per particle |s_i| + 2 Σ_j (|α_ij| + |b_ij| ‖r_ij‖²).
     #[inline(always)]
-    fn bounds<V: Vector<Scalar = T>, const D: usize>(&self, rows: &mut [Lane<T>]) {
+    fn bounds<V: Vector<Scalar = T>>(&self, rows: &mut [Lane<T>]) {
         for (row, s) in rows.iter_mut().zip(self.diagonal) {
             V::load(s).abs().store(row);
         }
@@ -221,18 +230,6 @@ impl<T: Real> PairMatrix<'_, T> {
     /// `out` = H·z.
     #[inline(always)]
     fn product<V: Vector<Scalar = T>>(&self, z: &[Lane<T>], out: &mut [Lane<T>]) {
-        match self.dimension {
-            2 => self.product_in::<V, 2>(z, out),
-            _ => self.product_in::<V, 3>(z, out),
-        }
-    }
-
-    #[inline(always)]
-    fn product_in<V: Vector<Scalar = T>, const D: usize>(
-        &self,
-        z: &[Lane<T>],
-        out: &mut [Lane<T>],
-    ) {
         for ((out, z), s) in out.chunks_exact_mut(D).zip(z.chunks_exact(D)).zip(self.diagonal) {
             let s = V::load(s);
             for (out, z) in out.iter_mut().zip(z) {
@@ -261,10 +258,9 @@ impl<T: Real> PairMatrix<'_, T> {
         &self,
         sign: f64,
         z: &mut [Lane<T>],
-        scratch: &mut [Lane<T>],
+        mut arena: Arena<'_, T>,
     ) {
-        let mut arena = Arena::new(scratch);
-        let (term, next) = (arena.take(z.len()), arena.take(z.len()));
+        let Scratch { term, next } = Scratch::take(&mut arena, z.len());
         let steps = self.steps::<V>(sign, term);
         for step in 0..steps.most {
             self.step::<V>(&steps, step, z, term, next);
@@ -302,26 +298,25 @@ impl<T: Real> PairMatrix<'_, T> {
         z: &[Lane<T>],
         cotangent: &mut [Lane<T>],
         to: &mut PairMatrixCotangent<'_, T>,
-        scratch: &mut [Lane<T>],
+        mut arena: Arena<'_, T>,
     ) {
         let width = z.len();
-        let mut arena = Arena::new(scratch);
-        let (back, next) = (arena.take(width), arena.take(width));
-        let steps = self.steps::<V>(sign, back);
-        let terms = steps.most_terms;
-        let (series, backs) = (arena.take(terms * width), arena.take(terms * width));
-        let starts = arena.take(steps.most * width);
+        let Scratch { term, next } = Scratch::take(&mut arena, width);
+        let steps = self.steps::<V>(sign, term);
+        let series = Series::take(&mut arena, width, steps.most, steps.most_terms);
+        let Series { terms, cotangents, starts } = series;
         starts[..width].copy_from_slice(z);
         for step in 1..steps.most {
             let (done, rest) = starts.split_at_mut(step * width);
             rest[..width].copy_from_slice(&done[(step - 1) * width..]);
-            self.step::<V>(&steps, step - 1, &mut rest[..width], back, next);
+            self.step::<V>(&steps, step - 1, &mut rest[..width], term, next);
         }
+        let term_cotangent = term;
         for step in (0..steps.most).rev() {
             // The terms t_k of this step again …
-            series[..width].copy_from_slice(&starts[step * width..(step + 1) * width]);
-            for k in 1..terms {
-                let (done, rest) = series.split_at_mut(k * width);
+            terms[..width].copy_from_slice(&starts[step * width..(step + 1) * width]);
+            for k in 1..steps.most_terms {
+                let (done, rest) = terms.split_at_mut(k * width);
                 self.product::<V>(&done[(k - 1) * width..], &mut rest[..width]);
                 let factor = steps.size * V::constant(1.0 / k as f64);
                 for t in &mut rest[..width] {
@@ -330,41 +325,29 @@ impl<T: Real> PairMatrix<'_, T> {
             }
             // … and back through them: t̄_k = ō + H t̄_{k+1}·(sign/(m(k+1))), ō being the cotangent of
             // the step's output and t̄ of the last term.
-            back.copy_from_slice(cotangent);
-            for (k, scaled) in backs.chunks_exact_mut(width).enumerate().rev() {
+            term_cotangent.copy_from_slice(cotangent);
+            for (k, scaled) in cotangents.chunks_exact_mut(width).enumerate().rev() {
                 let factor = steps.factor(step, k + 1);
-                for (t, scaled) in back.iter().zip(scaled.iter_mut()) {
+                for (t, scaled) in term_cotangent.iter().zip(scaled.iter_mut()) {
                     (V::load(t) * factor).store(scaled);
                 }
                 self.product::<V>(scaled, next);
-                for ((back, next), o) in back.iter_mut().zip(next.iter()).zip(cotangent.iter()) {
-                    (V::load(next) + V::load(o)).store(back);
+                let sums = next.iter().zip(cotangent.iter());
+                for (t, (next, o)) in term_cotangent.iter_mut().zip(sums) {
+                    (V::load(next) + V::load(o)).store(t);
                 }
             }
-            self.parts_vjp::<V>(series, backs, to);
-            cotangent.copy_from_slice(back);
+            self.parts_vjp::<V>(terms, cotangents, to);
+            cotangent.copy_from_slice(term_cotangent);
         }
     }
 
-    /// `to` += ∂L/∂(parts of H), where L = Σ_k b_kᵀ H z_k: every pair is visited once, for all k.
+    /// `to` += ∂L/∂(parts of H), where L = Σ_k t̄_kᵀ H z_k: every pair is visited once, for all k.
     #[inline(always)]
     fn parts_vjp<V: Vector<Scalar = T>>(
         &self,
         z: &[Lane<T>],
-        back: &[Lane<T>],
-        to: &mut PairMatrixCotangent<'_, T>,
-    ) {
-        match self.dimension {
-            2 => self.parts_vjp_in::<V, 2>(z, back, to),
-            _ => self.parts_vjp_in::<V, 3>(z, back, to),
-        }
-    }
-
-    #[inline(always)]
-    fn parts_vjp_in<V: Vector<Scalar = T>, const D: usize>(
-        &self,
-        z: &[Lane<T>],
-        back: &[Lane<T>],
+        cotangents: &[Lane<T>],
         to: &mut PairMatrixCotangent<'_, T>,
     ) {
         let width = self.particles * D;
@@ -372,25 +355,25 @@ impl<T: Real> PairMatrix<'_, T> {
         let mut p = 0;
         for i in 0..self.particles {
             let mut sum = V::load(&to.diagonal[i]);
-            for (z, back) in z.chunks_exact(width).zip(back.chunks_exact(width)) {
-                sum += dot(load::<V, D>(z, i), load::<V, D>(back, i));
+            for (z, t) in z.chunks_exact(width).zip(cotangents.chunks_exact(width)) {
+                sum += dot(load::<V, D>(z, i), load::<V, D>(t, i));
             }
             sum.store(&mut to.diagonal[i]);
 
             let here = load::<V, D>(self.position, i);
             let mut total = load::<V, D>(to.position, i);
             for j in i + 1..self.particles {
-                // Σ_k (z_i − z_j)(b_i − b_j)ᵀ and its transpose: the diagonal of the first, the other entries of
+                // Σ_k (z_i − z_j)(t̄_i − t̄_j)ᵀ and its transpose: the diagonal of the first, the other entries of
                 // the sum of both.
                 let mut moment = [[V::zero(); D]; D];
-                for (z, back) in z.chunks_exact(width).zip(back.chunks_exact(width)) {
+                for (z, t) in z.chunks_exact(width).zip(cotangents.chunks_exact(width)) {
                     let dz = subtract(load::<V, D>(z, i), load::<V, D>(z, j));
-                    let db = subtract(load::<V, D>(back, i), load::<V, D>(back, j));
+                    let dt = subtract(load::<V, D>(t, i), load::<V, D>(t, j));
                     for a in 0..D {
-                        moment[a][a] = dz[a].mul_add(db[a], moment[a][a]);
+                        moment[a][a] = dz[a].mul_add(dt[a], moment[a][a]);
                         for b in a + 1..D {
-                            let turn = dz[a].mul_add(db[b], moment[a][b]);
-                            moment[a][b] = dz[b].mul_add(db[a], turn);
+                            let turn = dz[a].mul_add(dt[b], moment[a][b]);
+                            moment[a][b] = dz[b].mul_add(dt[a], turn);
                         }
                     }
                 }

@@ -1,26 +1,4 @@
 //! The pairwise matrix-exponential coupling, which carries the whole Jacobian.
-//!
-//! A collective displacement v(y) distorts the noise x − y by its Jacobian, whose off-diagonal blocks
-//! are as large as its diagonal ones. A per-particle transform keeps the diagonal blocks only; this
-//! coupling multiplies the noise with the exponential of a full symmetric matrix of pair terms:
-//!
-//! ```text
-//! x′ = y + v(y) + exp(H(y)) (x − y)
-//! v_i = Σ_j φ_ij u_ij + g_i (y_i − ȳ)
-//! (H z)_i = s_i z_i + Σ_j (α_ij I + β_ij u_ij u_ijᵀ) (z_i − z_j)
-//! log |det ∂x′/∂x| = tr H
-//! ```
-//!
-//! where u_ij = r_ij/ρ_ij, r_ij = y_i − y_j; what is kept of a pair are φ/ρ, α and β/ρ², which multiply r.
-//! φ, α, β, g, s are invariant outputs of a light radial conditioner. The map is O(d)- and
-//! permutation-equivariant, has no frames and no singularities.
-//!
-//! With C copies in each half, y is the mean of the conditioning copies, which holds all that they say of
-//! the configuration that they are noise around, and every copy of the moved half takes the place of x:
-//! log |det| = C tr H.
-
-// Matrices come in twos here, one of pairs and one of particles; a name would hide that.
-#![allow(clippy::type_complexity)]
 
 mod exponential;
 
@@ -28,17 +6,55 @@ use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::error::Error;
 
 use super::radial::{
-    displacement, displacement_vjp, mean, total, Outputs, PairwiseOptions, RadialConditioner,
+    displacement, displacement_vjp, mean, total, DisplacementCotangents, Outputs, PairwiseOptions,
+    RadialConditioner, RadialCotangents, RadialTape,
 };
+use super::rows::in_dimension;
 use super::{Coupling, CouplingContext, Direction, HalfShape, Initial, ParameterLayout, Vjp};
-use exponential::{PairMatrix, PairMatrixCotangent};
+use exponential::{PairMatrix, PairMatrixCotangent, Scratch, Series};
 
 /// Outputs per pair, φ/ρ, α and β/ρ²: the powers of ρ that they are divided by.
 const PAIR_OUTPUTS: [usize; 3] = [1, 0, 2];
 /// Outputs per node: g, s.
 const NODE_OUTPUTS: usize = 2;
 
-/// The pairwise matrix-exponential coupling (see the module's head).
+/// The pairwise matrix-exponential coupling, which carries the whole Jacobian.
+///
+/// The moved half x is noise around the conditioning half y. A collective displacement v(y) distorts
+/// this noise by its Jacobian, whose off-diagonal blocks are as large as its diagonal ones. A
+/// transform of each particle by itself keeps the diagonal blocks only; this coupling multiplies the
+/// noise with the exponential of a full symmetric matrix of pair terms:
+///
+/// ```text
+/// x′ = y + v(y) + exp(H(y)) (x − y)
+/// v_i = Σ_j φ_ij u_ij + g_i (y_i − ȳ)
+/// (H z)_i = s_i z_i + Σ_j (α_ij I + β_ij u_ij u_ijᵀ) (z_i − z_j)
+/// log |det ∂x′/∂x| = tr H
+/// ```
+///
+/// where u_ij = r_ij/ρ_ij, r_ij = y_i − y_j and ρ_ij = √(‖r_ij‖² + c²). The inverse map has −H in place
+/// of H: x = y + exp(−H(y)) (x′ − y − v(y)). The map is O(d)- and permutation-equivariant, has no
+/// frames and no singularities.
+///
+/// With C copies in each half, y is the mean of the conditioning copies, which are noise around the same
+/// configuration, and every copy of the moved half takes the place of x: log |det| = C tr H.
+///
+/// # The conditioner
+/// The scalars of pairs φ, α, β and of particles g, s are invariant functions of y, made from Gaussian
+/// features of distances, e_k(ρ) = exp(−(γ_k (ρ − μ_k))²), with trained centres μ and sharpnesses γ. A
+/// stage is one layer for each unordered pair,
+///
+/// ```text
+/// t_ij = SiLU(A e(ρ_ij) + (U h)_i + (U h)_j + b)
+/// h_i ← h_i + SiLU(M Σ_j t_ij/√(n − 1) + d)         (a message pass)
+/// ```
+///
+/// and the last stage is read out: (φ, α, β)_ij = P t_ij, and (g, s)_i by one hidden layer of h_i. The
+/// features h start from those of the distance to the centre, e(√(‖y_i − ȳ‖² + c²)), and, where
+/// particles are unlike, a column for the species. With C angular channels
+/// ([`PairwiseOptions::angular`]), vectors V_i = Σ_j w_ij r_ij with w_ij = B e(ρ_ij) give each pair
+/// further features q_ij = (V_i − V_j)·r_ij/ρ_ij, which tell a bent triplet from a stretched one at the
+/// cost of pairs.
 #[derive(Debug, Clone)]
 pub struct PairwiseCoupling {
     /// In each half.
@@ -85,16 +101,77 @@ fn sign(direction: Direction) -> f64 {
     }
 }
 
+/// What [`Apply`] works in.
+struct ApplyBuffers<'a, T> {
+    /// The mean of the conditioning copies, [particles, dimension].
+    y: &'a mut [Lane<T>],
+    tape: RadialTape<'a, T>,
+    /// v, [particles, dimension].
+    shift: &'a mut [Lane<T>],
+}
+
+/// What [`PairwiseVjp`] works in; shapes are those of [`ApplyBuffers`].
+struct VjpBuffers<'a, T> {
+    y: &'a mut [Lane<T>],
+    y_cotangent: &'a mut [Lane<T>],
+    tape: RadialTape<'a, T>,
+    cotangents: RadialCotangents<'a, T>,
+    /// The input of the exponential, for one copy.
+    noise: &'a mut [Lane<T>],
+    /// v of the inverse map, and then ∂L/∂v of either.
+    shift: &'a mut [Lane<T>],
+}
+
+impl PairwiseCoupling {
+    /// Lanes of one copy.
+    fn width(&self) -> usize {
+        self.conditioner.particles * self.conditioner.dimension
+    }
+
+    #[inline(always)]
+    fn apply_buffers<'a, T: Real>(&self, arena: &mut Arena<'a, T>) -> ApplyBuffers<'a, T> {
+        ApplyBuffers {
+            y: arena.take(self.width()),
+            tape: self.conditioner.tape(arena),
+            shift: arena.take(self.width()),
+        }
+    }
+
+    #[inline(always)]
+    fn vjp_buffers<'a, T: Real>(&self, arena: &mut Arena<'a, T>) -> VjpBuffers<'a, T> {
+        VjpBuffers {
+            y: arena.take(self.width()),
+            y_cotangent: arena.take(self.width()),
+            tape: self.conditioner.tape(arena),
+            cotangents: self.conditioner.cotangents(arena),
+            noise: arena.take(self.width()),
+            shift: arena.take(self.width()),
+        }
+    }
+
+    /// H of what the conditioner left on its tape.
+    #[inline(always)]
+    fn matrix<'a, T, const D: usize>(&self, tape: &'a RadialTape<'_, T>) -> PairMatrix<'a, T, D> {
+        let RadialConditioner { particles, pairs, .. } = self.conditioner;
+        let (isotropic, radial) = tape.pair_outputs[pairs..].split_at(pairs);
+        let diagonal = &tape.node_outputs[particles..];
+        PairMatrix { particles, diagonal, isotropic, radial, position: tape.centered }
+    }
+}
+
 impl<T: Real> Coupling<T> for PairwiseCoupling {
     fn scratch(&self) -> usize {
-        let c = &self.conditioner;
-        let (n, d, p) = (c.particles, c.dimension, c.pairs);
-        let cotangents = PAIR_OUTPUTS.len() * p + NODE_OUTPUTS * n + n * d;
-        c.tape_lanes::<T>()
-            + c.vjp_scratch::<T>()
-            + exponential::scratch::<T>(n, d)
-            + cotangents
-            + 5 * n * d
+        let width = self.width();
+        Arena::<T>::measure(|arena| {
+            let mut inner = arena.inner();
+            self.apply_buffers(&mut inner);
+            Scratch::take(&mut inner, width);
+            self.vjp_buffers(arena);
+            let mut inner = arena.inner();
+            Scratch::take(&mut inner, width);
+            Series::take_longest(&mut inner, width);
+            self.conditioner.vjp_buffers(&mut [], &mut arena.inner());
+        })
     }
 
     fn apply(
@@ -111,7 +188,7 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
     }
 
     fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]) {
-        T::dispatch(Back { coupling: self, call, scratch });
+        T::dispatch(PairwiseVjp { coupling: self, call, scratch });
     }
 }
 
@@ -129,23 +206,30 @@ impl<T: Real> Kernel<T> for Apply<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector<Scalar = T>>(self) {
-        let Self { coupling, direction, theta, conditioning, moved, log_det, scratch } = self;
-        let PairwiseCoupling { copies, conditioner } = coupling;
-        let width = conditioning.len() / copies;
-        let mut arena = Arena::new(scratch);
-        let y = arena.take(width);
-        mean::<V>(conditioning, y);
-        let mut tape = conditioner.tape(&mut arena);
-        conditioner.forward::<V>(theta, y, &mut tape);
-        let (phi, alpha_beta) = tape.pair_outputs.split_at(conditioner.pairs);
-        let (g, s) = tape.node_outputs.split_at(conditioner.particles);
-        let shift = arena.take(width);
-        displacement::<V>(conditioner, (phi, g), tape.centered, shift);
-        let matrix = pair_matrix(conditioner, alpha_beta, s, tape.centered);
-        let sign = sign(direction);
+    fn run<V: Vector<Scalar = T>>(mut self) {
+        let coupling = self.coupling;
+        let mut arena = Arena::new(std::mem::take(&mut self.scratch));
+        let mut buffers = coupling.apply_buffers(&mut arena);
+        mean::<V>(self.conditioning, buffers.y);
+        coupling.conditioner.forward::<V>(self.theta, buffers.y, &mut buffers.tape);
+        in_dimension!(coupling.conditioner.dimension, D => self.copies::<V, D>(buffers, arena));
+    }
+}
 
-        for moved in moved.chunks_exact_mut(width) {
+impl<T: Real> Apply<'_, T> {
+    /// Moves every copy.
+    #[inline(always)]
+    fn copies<V: Vector<Scalar = T>, const D: usize>(
+        self,
+        buffers: ApplyBuffers<'_, T>,
+        mut arena: Arena<'_, T>,
+    ) {
+        let Self { coupling, direction, moved, log_det, .. } = self;
+        let ApplyBuffers { y, tape, shift } = buffers;
+        displacement::<V, D>(coupling.conditioner.scalars(&tape, 0), tape.centered, shift);
+        let matrix = coupling.matrix::<T, D>(&tape);
+        let sign = sign(direction);
+        for moved in moved.chunks_exact_mut(coupling.width()) {
             for ((z, y), v) in moved.iter_mut().zip(&*y).zip(shift.iter()) {
                 let difference = V::load(z) - V::load(y);
                 match direction {
@@ -153,7 +237,7 @@ impl<T: Real> Kernel<T> for Apply<'_, T> {
                     Direction::Inverse => (difference - V::load(v)).store(z),
                 }
             }
-            matrix.exponential::<V>(sign, moved, arena.rest());
+            matrix.exponential::<V>(sign, moved, arena.inner());
             for ((z, y), v) in moved.iter_mut().zip(&*y).zip(shift.iter()) {
                 let sum = V::load(z) + V::load(y);
                 match direction {
@@ -162,46 +246,71 @@ impl<T: Real> Kernel<T> for Apply<'_, T> {
                 }
             }
         }
-        (matrix.trace::<V>() * V::constant(*copies as f64 * sign)).accumulate(log_det);
+        let copies = V::constant(coupling.copies as f64 * sign);
+        (matrix.trace::<V>() * copies).accumulate(log_det);
     }
 }
 
-struct Back<'a, T> {
+struct PairwiseVjp<'a, T> {
     coupling: &'a PairwiseCoupling,
     call: Vjp<'a, T>,
     scratch: &'a mut [Lane<T>],
 }
 
-impl<T: Real> Kernel<T> for Back<'_, T> {
+impl<T: Real> Kernel<T> for PairwiseVjp<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { coupling, call, scratch } = self;
-        let PairwiseCoupling { copies, conditioner } = coupling;
-        let (pairs, n) = (conditioner.pairs, conditioner.particles);
-        let width = call.conditioning.len() / copies;
+        let Self { coupling, mut call, scratch } = self;
+        let conditioner = &coupling.conditioner;
         let mut arena = Arena::new(scratch);
-        let (y, y_cotangent) = (arena.take(width), arena.take(width));
-        mean::<V>(call.conditioning, y);
-        let mut tape = conditioner.tape(&mut arena);
-        conditioner.forward::<V>(call.theta, y, &mut tape);
-        let sign = sign(call.direction);
+        let mut buffers = coupling.vjp_buffers(&mut arena);
+        mean::<V>(call.conditioning, buffers.y);
+        conditioner.forward::<V>(call.theta, buffers.y, &mut buffers.tape);
+        let inner = arena.inner();
+        in_dimension!(conditioner.dimension, D => {
+            coupling.copies_vjp::<V, D>(&mut call, &mut buffers, inner);
+        });
+        let VjpBuffers { y_cotangent, mut tape, cotangents, .. } = buffers;
+        conditioner.vjp::<V>(
+            call.theta,
+            &mut tape,
+            cotangents,
+            y_cotangent,
+            call.gradient,
+            &mut arena,
+        );
+        let share = V::constant(1.0 / coupling.copies as f64);
+        for copy in call.conditioning_cotangent.chunks_exact_mut(coupling.width()) {
+            for (to, y) in copy.iter_mut().zip(&*y_cotangent) {
+                (V::load(y) * share).accumulate(to);
+            }
+        }
+    }
+}
 
-        let pair_cotangent = arena.take_zeroed(PAIR_OUTPUTS.len() * pairs);
-        let node_cotangent = arena.take_zeroed(NODE_OUTPUTS * n);
-        let centered_cotangent = arena.take_zeroed(width);
-        let (noise, shift) = (arena.take(width), arena.take(width));
-        let (phi, alpha_beta) = tape.pair_outputs.split_at(pairs);
-        let (g, s) = tape.node_outputs.split_at(n);
+impl PairwiseCoupling {
+    /// From the cotangents of the moved copies to those of the copies as they came in, of y and of what
+    /// the conditioner made.
+    #[inline(always)]
+    fn copies_vjp<V: Vector, const D: usize>(
+        &self,
+        call: &mut Vjp<'_, V::Scalar>,
+        buffers: &mut VjpBuffers<'_, V::Scalar>,
+        mut arena: Arena<'_, V::Scalar>,
+    ) {
+        let (width, sign) = (self.width(), sign(call.direction));
+        let RadialConditioner { particles, pairs, .. } = self.conditioner;
         let inverse = call.direction == Direction::Inverse;
+        let VjpBuffers { y, y_cotangent, tape, cotangents, noise, shift } = buffers;
         if inverse {
-            displacement::<V>(conditioner, (phi, g), tape.centered, shift);
+            displacement::<V, D>(self.conditioner.scalars(tape, 0), tape.centered, shift);
         }
 
-        // The mean of one copy is that copy: sums then go on from its cotangent, in the order that trainings
-        // of that kind have always had.
-        if *copies == 1 {
+        // The mean of one copy is that copy: sums then go on from its cotangent, in the order that
+        // trainings of that kind have always had.
+        if self.copies == 1 {
             y_cotangent.copy_from_slice(call.conditioning_cotangent);
             call.conditioning_cotangent.fill(Lane::zero());
         } else {
@@ -215,27 +324,23 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
                 output.store(&mut shift[k]);
             }
         }
-        let matrix = pair_matrix(conditioner, alpha_beta, s, tape.centered);
-        let (phi_cotangent, alpha_beta_cotangent) = pair_cotangent.split_at_mut(pairs);
-        let (alpha_cotangent, beta_cotangent) = alpha_beta_cotangent.split_at_mut(pairs);
-        let (g_cotangent, s_cotangent) = node_cotangent.split_at_mut(n);
-        let mut to = PairMatrixCotangent {
-            diagonal: s_cotangent,
-            isotropic: alpha_cotangent,
-            radial: beta_cotangent,
-            position: centered_cotangent,
-        };
-        let log_det = V::load(call.log_det_cotangent) * V::constant(*copies as f64 * sign);
-        matrix.trace_vjp::<V>(log_det, &mut to);
-        let cotangents = call.moved_cotangent.chunks_exact_mut(width);
-        for (moved, cotangent) in call.moved.chunks_exact(width).zip(cotangents) {
+        let matrix = self.matrix::<V::Scalar, D>(tape);
+        let (phi_cotangent, matrix_cotangent) = cotangents.pairs.split_at_mut(pairs);
+        let (isotropic, radial) = matrix_cotangent.split_at_mut(pairs);
+        let (g_cotangent, diagonal) = cotangents.nodes.split_at_mut(particles);
+        let position = &mut *cotangents.centered;
+        let mut to = PairMatrixCotangent { diagonal, isotropic, radial, position };
+        let copies = V::constant(self.copies as f64 * sign);
+        matrix.trace_vjp::<V>(V::load(call.log_det_cotangent) * copies, &mut to);
+        let moved_cotangents = call.moved_cotangent.chunks_exact_mut(width);
+        for (moved, cotangent) in call.moved.chunks_exact(width).zip(moved_cotangents) {
             // The input of the exponential: x − y, or x′ − y − v.
-            for (((noise, x), y), v) in noise.iter_mut().zip(moved).zip(&*y).zip(shift.iter()) {
+            for (((noise, x), y), v) in noise.iter_mut().zip(moved).zip(&**y).zip(shift.iter()) {
                 let difference = V::load(x) - V::load(y);
                 let z = if inverse { difference - V::load(v) } else { difference };
                 z.store(noise);
             }
-            matrix.exponential_vjp::<V>(sign, noise, cotangent, &mut to, arena.rest());
+            matrix.exponential_vjp::<V>(sign, noise, cotangent, &mut to, arena.inner());
         }
         for (k, y) in y_cotangent.iter_mut().enumerate() {
             let noise = total::<V>(call.moved_cotangent, k, width);
@@ -245,35 +350,11 @@ impl<T: Real> Kernel<T> for Back<'_, T> {
                 (-noise).store(&mut shift[k]);
             }
         }
-        let to = (phi_cotangent, g_cotangent, &mut *centered_cotangent);
-        displacement_vjp::<V>(conditioner, (phi, g), tape.centered, shift, to);
-        conditioner.vjp::<V>(
-            call.theta,
-            &mut tape,
-            pair_cotangent,
-            node_cotangent,
-            centered_cotangent,
-            y_cotangent,
-            call.gradient,
-            &mut arena,
-        );
-        let share = V::constant(1.0 / *copies as f64);
-        for copy in call.conditioning_cotangent.chunks_exact_mut(width) {
-            for (to, y) in copy.iter_mut().zip(&*y_cotangent) {
-                (V::load(y) * share).accumulate(to);
-            }
-        }
+        let to = DisplacementCotangents {
+            phi: phi_cotangent,
+            g: g_cotangent,
+            centered: &mut *cotangents.centered,
+        };
+        displacement_vjp::<V, D>(self.conditioner.scalars(tape, 0), tape.centered, shift, to);
     }
-}
-
-#[inline(always)]
-fn pair_matrix<'a, T>(
-    conditioner: &RadialConditioner,
-    alpha_beta: &'a [Lane<T>],
-    s: &'a [Lane<T>],
-    position: &'a [Lane<T>],
-) -> PairMatrix<'a, T> {
-    let (isotropic, radial) = alpha_beta.split_at(conditioner.pairs);
-    let (particles, dimension) = (conditioner.particles, conditioner.dimension);
-    PairMatrix { particles, dimension, diagonal: s, isotropic, radial, position }
 }

@@ -1,14 +1,13 @@
-//! Angles: what the neighbours of two particles have to do with the line between them.
-//!
-//! Distances alone do not tell a bent triplet from a stretched one. With vectors of every particle
+//! Angular features of pairs, which tell a bent triplet from a stretched one where distances alone do
+//! not.
 //!
 //! ```text
 //! V_i = Σ_j w_ij r_ij,   w_ij = (B e(ρ_ij))
 //! q_ij = (V_i − V_j)·r_ij/ρ_ij
 //! ```
 //!
-//! the pair features e(ρ_ij) are joined by one q_ij a channel, which all pair stages read: q_ij = Σ_k w_ik r_ik cos θ_jik + …,
-//! a sum over third particles at the price of pairs.
+//! The features e(ρ_ij) are joined by one q_ij a channel, which all pair stages read:
+//! q_ij = Σ_k w_ik r_ik cos θ_jik + …, a sum over third particles at the cost of pairs.
 
 use crate::engine::{matrix_product, outer_product, Lane, Vector};
 use crate::flow::rows::{dot, load, push, scaled, store, subtract};
@@ -23,6 +22,14 @@ pub(super) struct Angular {
     pub channels: usize,
     /// B, [channels, basis].
     pub weight: Block,
+}
+
+/// Cotangents that [`Angular::features_vjp`] adds to: of the vectors [channels, particles, D], of y − ȳ
+/// [particles, D], and of ρ of a block's pairs.
+pub(super) struct FeatureCotangents<'a, T> {
+    pub vectors: &'a mut [Lane<T>],
+    pub centered: &'a mut [Lane<T>],
+    pub distance: &'a mut [Lane<T>],
 }
 
 /// Where the particles are: y − ȳ, [particles, dimension], and ρ of a block's pairs.
@@ -105,7 +112,7 @@ impl Angular {
         }
     }
 
-    /// From ∂L/∂q of a block's pairs to what it adds to those of the vectors, of y − ȳ and of ρ.
+    /// From ∂L/∂q of a block's pairs to those of what q was made of, which it adds to.
     #[inline(always)]
     pub fn features_vjp<V: Vector, const D: usize>(
         &self,
@@ -113,33 +120,29 @@ impl Angular {
         (centered, distance): Geometry<'_, V::Scalar>,
         vectors: &[Lane<V::Scalar>],
         (features, cotangent): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-        (to_vectors, to_centered, to_distance): (
-            &mut [Lane<V::Scalar>],
-            &mut [Lane<V::Scalar>],
-            &mut [Lane<V::Scalar>],
-        ),
+        to: FeatureCotangents<'_, V::Scalar>,
     ) {
         let (width, count) = (centered.len(), block.count);
         for channel in 0..self.channels {
             let vectors = &vectors[channel * width..(channel + 1) * width];
-            let to_vectors = &mut to_vectors[channel * width..(channel + 1) * width];
+            let to_vectors = &mut to.vectors[channel * width..(channel + 1) * width];
             let mut p = 0;
             for (i, others) in block.runs() {
                 let (here, vector) = (load::<V, D>(centered, i), load::<V, D>(vectors, i));
-                let mut to_here = load::<V, D>(to_centered, i);
+                let mut to_here = load::<V, D>(to.centered, i);
                 let mut to_vector = load::<V, D>(to_vectors, i);
                 for j in others {
                     let q = V::load(&features[channel * count + p]);
                     let cotangent = V::load(&cotangent[channel * count + p]);
                     let along = cotangent / V::load(&distance[p]);
-                    (-(along * q)).accumulate(&mut to_distance[p]);
+                    (-(along * q)).accumulate(&mut to.distance[p]);
                     let r = subtract(here, load::<V, D>(centered, j));
                     let between = subtract(vector, load::<V, D>(vectors, j));
-                    push(scaled(along, between), &mut to_here, to_centered, j);
+                    push(scaled(along, between), &mut to_here, to.centered, j);
                     push(scaled(along, r), &mut to_vector, to_vectors, j);
                     p += 1;
                 }
-                store(to_here, to_centered, i);
+                store(to_here, to.centered, i);
                 store(to_vector, to_vectors, i);
             }
         }

@@ -1,25 +1,11 @@
 //! Equivariant vectors from invariant outputs.
 
-use super::RadialConditioner;
 use crate::engine::{Lane, Vector};
 use crate::flow::rows::{dot, load, push, scaled, store, subtract};
 
 /// v_i = Σ_j φ_ij r_ij + g_i (y_i − ȳ); `scalars` are (φ/ρ, g).
 #[inline(always)]
-pub(in crate::flow) fn displacement<V: Vector>(
-    conditioner: &RadialConditioner,
-    scalars: (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-    centered: &[Lane<V::Scalar>],
-    v: &mut [Lane<V::Scalar>],
-) {
-    match conditioner.dimension {
-        2 => displacement_in::<V, 2>(scalars, centered, v),
-        _ => displacement_in::<V, 3>(scalars, centered, v),
-    }
-}
-
-#[inline(always)]
-fn displacement_in<V: Vector, const D: usize>(
+pub(in crate::flow) fn displacement<V: Vector, const D: usize>(
     (phi, g): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
     centered: &[Lane<V::Scalar>],
     v: &mut [Lane<V::Scalar>],
@@ -42,49 +28,42 @@ fn displacement_in<V: Vector, const D: usize>(
     }
 }
 
-type Cotangents<'a, T> = (&'a mut [Lane<T>], &'a mut [Lane<T>], &'a mut [Lane<T>]);
-
-/// With `back` = ∂L/∂v, adds to the cotangents of φ/ρ, g and y − ȳ.
-#[inline(always)]
-pub(in crate::flow) fn displacement_vjp<V: Vector>(
-    conditioner: &RadialConditioner,
-    scalars: (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-    centered: &[Lane<V::Scalar>],
-    back: &[Lane<V::Scalar>],
-    to: Cotangents<'_, V::Scalar>,
-) {
-    match conditioner.dimension {
-        2 => displacement_vjp_in::<V, 2>(scalars, centered, back, to),
-        _ => displacement_vjp_in::<V, 3>(scalars, centered, back, to),
-    }
+/// Cotangents that [`displacement_vjp`] adds to.
+pub(in crate::flow) struct DisplacementCotangents<'a, T> {
+    /// Of φ/ρ, [pairs].
+    pub phi: &'a mut [Lane<T>],
+    /// Of g, [particles].
+    pub g: &'a mut [Lane<T>],
+    /// Of y − ȳ, [particles, D].
+    pub centered: &'a mut [Lane<T>],
 }
 
+/// From the cotangent of v to those of what [`displacement`] made it of.
 #[inline(always)]
-fn displacement_vjp_in<V: Vector, const D: usize>(
+pub(in crate::flow) fn displacement_vjp<V: Vector, const D: usize>(
     (phi, g): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
     centered: &[Lane<V::Scalar>],
-    back: &[Lane<V::Scalar>],
-    to: Cotangents<'_, V::Scalar>,
+    v_cotangent: &[Lane<V::Scalar>],
+    to: DisplacementCotangents<'_, V::Scalar>,
 ) {
     let n = g.len();
-    let (to_phi, to_g, to_centered) = to;
     let mut p = 0;
     for i in 0..n {
-        let (here, there) = (load::<V, D>(back, i), load::<V, D>(centered, i));
-        dot(here, there).accumulate(&mut to_g[i]);
+        let (here, there) = (load::<V, D>(v_cotangent, i), load::<V, D>(centered, i));
+        dot(here, there).accumulate(&mut to.g[i]);
         let factor = V::load(&g[i]);
-        let mut total = load::<V, D>(to_centered, i);
+        let mut total = load::<V, D>(to.centered, i);
         for k in 0..D {
             total[k] = here[k].mul_add(factor, total[k]);
         }
         for j in i + 1..n {
-            let difference = subtract(here, load::<V, D>(back, j));
+            let difference = subtract(here, load::<V, D>(v_cotangent, j));
             let r = subtract(there, load::<V, D>(centered, j));
-            dot(difference, r).accumulate(&mut to_phi[p]);
+            dot(difference, r).accumulate(&mut to.phi[p]);
             let factor = V::load(&phi[p]);
-            push(scaled(factor, difference), &mut total, to_centered, j);
+            push(scaled(factor, difference), &mut total, to.centered, j);
             p += 1;
         }
-        store(total, to_centered, i);
+        store(total, to.centered, i);
     }
 }

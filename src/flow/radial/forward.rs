@@ -1,10 +1,10 @@
-//! The forward pass: geometry, features, message passes, read-out.
+//! From positions to outputs: geometry, features, message passes, read-out.
 
 use crate::engine::{matrix_product, silu_and_derivative, Kernel, Lane, Real, Vector};
 
 use super::pairs::PairBlock;
 use super::{PairStage, RadialConditioner, RadialTape};
-use crate::flow::rows::{self, dot, load, subtract};
+use crate::flow::rows::{self, dot, in_dimension, load, subtract};
 
 /// A Gaussian ends at exp(−40) = 4e-18 instead of falling on: its products with weights would be
 /// subnormal numbers, which cost many processors a hundred cycles each.
@@ -22,10 +22,7 @@ impl RadialConditioner {
         let (n, p, w) = (self.particles, self.pairs, self.width);
         self.geometry::<V>(y, tape);
         self.features::<V>(theta, &tape.distance[p..], tape.node_features);
-        match self.dimension {
-            2 => self.vectors::<V, 2>(theta, tape),
-            _ => self.vectors::<V, 3>(theta, tape),
-        }
+        in_dimension!(self.dimension, D => self.vectors::<V, D>(theta, tape));
 
         let first = &mut tape.h[..w * n];
         fill_rows::<V>(self.embed_bias.of(theta), first, n);
@@ -107,10 +104,7 @@ impl RadialConditioner {
                 (V::load(&y[i * d + axis]) - mean).store(&mut tape.centered[i * d + axis]);
             }
         }
-        match d {
-            2 => self.distances::<V, 2>(tape),
-            _ => self.distances::<V, 3>(tape),
-        }
+        in_dimension!(d, D => self.distances::<V, D>(tape));
     }
 
     #[inline(always)]
@@ -183,10 +177,9 @@ impl RadialConditioner {
         }
         if let Some(own) = &self.angular {
             let geometry = (&*tape.centered, distance);
-            match self.dimension {
-                2 => own.features::<V, 2>(block, geometry, tape.vectors, angular),
-                _ => own.features::<V, 3>(block, geometry, tape.vectors, angular),
-            }
+            in_dimension!(self.dimension, D => {
+                own.features::<V, D>(block, geometry, tape.vectors, angular);
+            });
         }
     }
 

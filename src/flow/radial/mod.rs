@@ -1,24 +1,10 @@
-//! The light radial conditioner: invariant pair and node outputs from smooth distance features.
+//! The light radial conditioner: invariant outputs of pairs and particles from smooth features of
+//! distances. Its mathematics stand at [`PairwiseCoupling`](super::PairwiseCoupling).
 //!
-//! With ρ_ij = √(|y_i − y_j|² + c²) and Gaussian features
-//! e_k(ρ) = exp(−(γ_k (ρ − μ_k))²), a pair stage is one layer per unordered pair,
-//!
-//! ```text
-//! t_ij = SiLU(A e(ρ_ij) + (U h)_i + (U h)_j + b)
-//! ```
-//!
-//! whose sums over j update the node features h (a message pass) and whose last instance is read out.
-//! h starts from features of the distance to the centre and, where particles are unlike, a column for
-//! the species.
-//! Angular features may join those of distances (see `angular`).
-//! The products with `width` inputs are done per node, never per pair.
-//!
-//! A stage takes the pairs in blocks that go through all of it while they are in the cache. What it leaves of
-//! them for the backward pass is kept where all pairs are one block, and is computed again otherwise, which takes
-//! less time than writing and reading it.
-
-// Matrices come in twos here, one of pairs and one of particles; a name would hide that.
-#![allow(clippy::type_complexity)]
+//! Products with `width` inputs are done per node, never per pair. A stage takes the pairs in blocks that
+//! go through all of it while they are in the cache. What it leaves of them for the vector-Jacobian
+//! product is kept where all pairs are one block, and is computed again otherwise, which takes less time
+//! than writing and reading it.
 
 mod angular;
 mod copies;
@@ -35,7 +21,7 @@ use crate::engine::{Arena, Lane, Real};
 
 use angular::Angular;
 pub(super) use copies::{mean, total};
-pub(super) use displacement::{displacement, displacement_vjp};
+pub(super) use displacement::{displacement, displacement_vjp, DisplacementCotangents};
 pub(super) use network::RadialNetwork;
 pub(super) use options::validate_distances;
 pub use options::PairwiseOptions;
@@ -46,7 +32,7 @@ const KEPT_BYTES: usize = 1 << 20;
 /// … and more are taken in blocks of this size, which stay in a second-level cache of 512 KiB with the weights.
 const BLOCK_BYTES: usize = 1 << 18;
 
-/// What the conditioner says.
+/// What the conditioner is to make.
 pub(super) struct Outputs<'a> {
     /// For each output of a pair the power of ρ that it is divided by: 0, 1 or 2.
     pub powers: &'a [usize],
@@ -103,7 +89,8 @@ pub(super) struct RadialConditioner {
     last_offset: Option<Block>,
 }
 
-/// What the forward pass leaves for the couplings and for the backward pass.
+/// What [`forward`](RadialConditioner::forward) leaves for the couplings and for its vector-Jacobian
+/// product.
 pub(super) struct RadialTape<'a, T> {
     /// y − ȳ, [particles, dimension].
     pub centered: &'a mut [Lane<T>],
@@ -134,6 +121,16 @@ pub(super) struct RadialTape<'a, T> {
     per_node: &'a mut [Lane<T>],
     /// Outputs of a block's pairs, not divided.
     block_outputs: &'a mut [Lane<T>],
+}
+
+/// ∂L/∂ of what [`RadialConditioner::forward`] made.
+pub(super) struct RadialCotangents<'a, T> {
+    /// Of outputs of pairs as they are on the tape, divided by powers of ρ: [outputs, pairs].
+    pub pairs: &'a mut [Lane<T>],
+    /// Of outputs of nodes, [outputs, particles].
+    pub nodes: &'a mut [Lane<T>],
+    /// Of y − ȳ apart from the outputs, [particles, dimension].
+    pub centered: &'a mut [Lane<T>],
 }
 
 impl RadialConditioner {
@@ -266,29 +263,6 @@ impl RadialConditioner {
         self.block_size::<T>() == self.pairs
     }
 
-    /// Lanes of a tape.
-    pub fn tape_lanes<T: Real>(&self) -> usize {
-        let (n, d, p, w, f) = (self.particles, self.dimension, self.pairs, self.width, self.basis);
-        let block = self.block_size::<T>();
-        n * d
-            + self.powers.len() * (p + block)
-            + self.outputs * n
-            + (p + n)
-            + self.pair_features() * block
-            + f * n
-            + self.channels() * (n * d + block)
-            + self.stages() * (w * n + 2 * w * block + 2 * w * n)
-            + 4 * w * n
-    }
-
-    /// Lanes of the backward pass' scratch.
-    pub fn vjp_scratch<T: Real>(&self) -> usize {
-        let (n, p, w, f) = (self.particles, self.pairs, self.width, self.basis);
-        let block = self.block_size::<T>();
-        let vectors = self.channels() * n * self.dimension;
-        self.pair_features() * block + f * n + vectors + w * block + p + 3 * w * n
-    }
-
     /// A tape in `arena`.
     #[inline(always)]
     pub fn tape<'a, T: Real>(&self, arena: &mut Arena<'a, T>) -> RadialTape<'a, T> {
@@ -313,6 +287,27 @@ impl RadialConditioner {
             per_node: arena.take(w * n),
             block_outputs: arena.take(self.powers.len() * block),
         }
+    }
+
+    /// Cotangents of the outputs in `arena`, all zero.
+    #[inline(always)]
+    pub fn cotangents<'a, T: Real>(&self, arena: &mut Arena<'a, T>) -> RadialCotangents<'a, T> {
+        RadialCotangents {
+            pairs: arena.take_zeroed(self.powers.len() * self.pairs),
+            nodes: arena.take_zeroed(self.outputs * self.particles),
+            centered: arena.take_zeroed(self.particles * self.dimension),
+        }
+    }
+
+    /// An output of the pairs, and that of the particles with the same number.
+    #[inline(always)]
+    pub fn scalars<'a, T>(
+        &self,
+        tape: &'a RadialTape<'_, T>,
+        number: usize,
+    ) -> (&'a [Lane<T>], &'a [Lane<T>]) {
+        let (n, p) = (self.particles, self.pairs);
+        (&tape.pair_outputs[number * p..][..p], &tape.node_outputs[number * n..][..n])
     }
 
     fn message_scale(&self) -> f64 {

@@ -1,22 +1,21 @@
-//! The radial conditioner as the network of a projection coupling: vectors and parameters of every node, for a
-//! fraction of a graph network's arithmetic, since nothing of `width` × `width` is done per pair.
-//!
-//! ```text
-//! v_i = Σ_j φ_ij r_ij/ρ_ij + g_i (y_i − ȳ)        for each vector
-//! ```
-//!
-//! With several copies in each half, y is their mean.
+//! The radial conditioner as the network of a projection coupling: vectors and parameters of every node,
+//! for a fraction of a graph network's arithmetic, since nothing of `width` × `width` is done per pair.
 
 use super::copies::mean;
-use super::{displacement, displacement_vjp, Outputs, PairwiseOptions, RadialConditioner};
+use super::{
+    displacement, displacement_vjp, DisplacementCotangents, Outputs, PairwiseOptions,
+    RadialConditioner, RadialCotangents,
+};
 use crate::engine::{Arena, Lane, Real, Vector};
+use crate::flow::rows::in_dimension;
 use crate::flow::vector_network::{NetworkVjp, VectorNetwork};
 use crate::flow::{HalfShape, Initial, ParameterLayout};
 
 /// Standard deviation of the initial vectors' weights, times √width: a frame needs vectors to start with.
 const INITIAL_VECTORS: f64 = 0.03;
 
-/// See the module's head.
+/// For each vector, v_i = Σ_j φ_ij r_ij/ρ_ij + g_i (y_i − ȳ) with outputs φ of pairs and g of nodes; the
+/// parameters are further outputs of nodes. With several copies in each half, y is their mean.
 #[derive(Debug, Clone)]
 pub(in crate::flow) struct RadialNetwork {
     copies: usize,
@@ -37,14 +36,14 @@ impl RadialNetwork {
         (channels, outputs): (usize, usize),
     ) -> Self {
         let HalfShape { copies, particles, dimension } = half;
-        let says = Outputs {
+        let made = Outputs {
             powers: &vec![1; channels],
             pairs: Initial::Normal(INITIAL_VECTORS / (sizes.width as f64).sqrt()),
             nodes: channels + outputs,
             last_offset: None,
         };
         let conditioner =
-            RadialConditioner::new((particles, dimension), species, sizes, &says, layout);
+            RadialConditioner::new((particles, dimension), species, sizes, &made, layout);
         Self { copies, channels, outputs, conditioner }
     }
 
@@ -52,6 +51,39 @@ impl RadialNetwork {
     fn width(&self) -> usize {
         self.conditioner.particles * self.conditioner.dimension
     }
+
+    #[inline(always)]
+    fn vjp_buffers<'a, T: Real>(&self, arena: &mut Arena<'a, T>) -> VjpBuffers<'a, T> {
+        VjpBuffers {
+            cotangents: self.conditioner.cotangents(arena),
+            y_cotangent: arena.take_zeroed(self.width()),
+            v_cotangent: arena.take(self.width()),
+        }
+    }
+
+    /// Lanes of y and of the conditioner's tape.
+    fn tape_size<T: Real>(&self) -> usize {
+        Arena::<T>::measure(|arena| {
+            arena.take(self.width());
+            self.conditioner.tape(arena);
+        })
+    }
+
+    /// Lanes that the vector-Jacobian product works in, which are more than a vector's.
+    fn vjp_size<T: Real>(&self) -> usize {
+        Arena::<T>::measure(|arena| {
+            self.vjp_buffers(arena);
+            self.conditioner.vjp_buffers(&mut [], arena);
+        })
+    }
+}
+
+/// What [`RadialNetwork::vjp`] works in.
+struct VjpBuffers<'a, T> {
+    cotangents: RadialCotangents<'a, T>,
+    /// Of the mean of the copies, and of one vector of every particle: [particles, dimension].
+    y_cotangent: &'a mut [Lane<T>],
+    v_cotangent: &'a mut [Lane<T>],
 }
 
 impl VectorNetwork for RadialNetwork {
@@ -65,15 +97,11 @@ impl VectorNetwork for RadialNetwork {
 
     /// It always keeps them all.
     fn tape_lanes(&self, _keep: bool) -> usize {
-        let conditioner = &self.conditioner;
-        self.width() + conditioner.tape_lanes::<f32>().max(conditioner.tape_lanes::<f64>())
+        self.tape_size::<f32>().max(self.tape_size::<f64>())
     }
 
     fn scratch_lanes(&self) -> usize {
-        let (n, p) = (self.conditioner.particles, self.conditioner.pairs);
-        let conditioner = &self.conditioner;
-        let own = self.channels * p + (self.channels + self.outputs) * n + 3 * self.width();
-        own + conditioner.vjp_scratch::<f32>().max(conditioner.vjp_scratch::<f64>())
+        self.vjp_size::<f32>().max(self.vjp_size::<f64>())
     }
 
     #[inline(always)]
@@ -87,16 +115,16 @@ impl VectorNetwork for RadialNetwork {
         _keep: bool,
     ) {
         let conditioner = &self.conditioner;
-        let (n, p, d) = (conditioner.particles, conditioner.pairs, conditioner.dimension);
+        let (n, d) = (conditioner.particles, conditioner.dimension);
         let mut arena = Arena::new(tape);
         let y = arena.take(self.width());
         mean::<V>(positions, y);
         let mut tape = conditioner.tape(&mut arena);
         conditioner.forward::<V>(theta, y, &mut tape);
         let v = &mut scratch[..self.width()];
-        let scalars = tape.pair_outputs.chunks_exact(p).zip(tape.node_outputs.chunks_exact(n));
-        for (scalars, vectors) in scalars.zip(vectors.chunks_exact_mut(n * d)) {
-            displacement::<V>(conditioner, scalars, tape.centered, v);
+        for (channel, vectors) in vectors.chunks_exact_mut(n * d).enumerate() {
+            let scalars = conditioner.scalars(&tape, channel);
+            in_dimension!(d, D => displacement::<V, D>(scalars, tape.centered, v));
             for (axis, row) in vectors.chunks_exact_mut(n).enumerate() {
                 for (lane, v) in row.iter_mut().zip(v[axis..].iter().step_by(d)) {
                     *lane = *v;
@@ -119,34 +147,23 @@ impl VectorNetwork for RadialNetwork {
         let (n, p, d) = (conditioner.particles, conditioner.pairs, conditioner.dimension);
         let mut tape = conditioner.tape(&mut Arena::new(&mut tape[width..]));
         let mut arena = Arena::new(scratch);
-        let pair_cotangent = arena.take_zeroed(self.channels * p);
-        let node_cotangent = arena.take_zeroed((self.channels + self.outputs) * n);
-        let centered_cotangent = arena.take_zeroed(width);
-        let y_cotangent = arena.take_zeroed(width);
-        let back = arena.take(width);
-        node_cotangent[self.channels * n..].copy_from_slice(outputs_cotangent);
-        let scalars = tape.pair_outputs.chunks_exact(p).zip(tape.node_outputs.chunks_exact(n));
-        let to = pair_cotangent.chunks_exact_mut(p).zip(node_cotangent.chunks_exact_mut(n));
-        let cotangents = call.vectors_cotangent.chunks_exact(n * d).zip(to);
-        for (scalars, (vectors, (to_phi, to_g))) in scalars.zip(cotangents) {
+        let VjpBuffers { cotangents, y_cotangent, v_cotangent } = self.vjp_buffers(&mut arena);
+        cotangents.nodes[self.channels * n..].copy_from_slice(outputs_cotangent);
+        let to = cotangents.pairs.chunks_exact_mut(p).zip(cotangents.nodes.chunks_exact_mut(n));
+        let vectors_cotangents = call.vectors_cotangent.chunks_exact(n * d).zip(to);
+        for (channel, (vectors, (phi, g))) in vectors_cotangents.enumerate() {
             for (axis, row) in vectors.chunks_exact(n).enumerate() {
-                for (lane, v) in row.iter().zip(back[axis..].iter_mut().step_by(d)) {
+                for (lane, v) in row.iter().zip(v_cotangent[axis..].iter_mut().step_by(d)) {
                     *v = *lane;
                 }
             }
-            let to = (to_phi, to_g, &mut *centered_cotangent);
-            displacement_vjp::<V>(conditioner, scalars, tape.centered, back, to);
+            let scalars = conditioner.scalars(&tape, channel);
+            let to = DisplacementCotangents { phi, g, centered: &mut *cotangents.centered };
+            in_dimension!(d, D => {
+                displacement_vjp::<V, D>(scalars, tape.centered, v_cotangent, to);
+            });
         }
-        conditioner.vjp::<V>(
-            theta,
-            &mut tape,
-            pair_cotangent,
-            node_cotangent,
-            centered_cotangent,
-            y_cotangent,
-            gradient,
-            &mut arena,
-        );
+        conditioner.vjp::<V>(theta, &mut tape, cotangents, y_cotangent, gradient, &mut arena);
         let share = V::constant(1.0 / self.copies as f64);
         for copy in call.positions_cotangent.chunks_exact_mut(width) {
             for (to, y) in copy.iter_mut().zip(&*y_cotangent) {

@@ -1,12 +1,13 @@
-//! The backward pass, in the opposite order, from the outputs' cotangents to those of the positions and
-//! of the parameters.
+//! The vector-Jacobian product: from the outputs' cotangents to those of the positions and of the
+//! parameters, stage by stage from the last to the first.
 
-use crate::engine::{matrix_product, outer_product, Arena, Lane, Vector};
+use crate::engine::{matrix_product, outer_product, Arena, Lane, Real, Vector};
+use crate::flow::rows::{self, in_dimension, load, push, scaled, store, subtract};
 use crate::flow::Block;
 
+use super::angular::FeatureCotangents;
 use super::pairs::PairBlock;
-use super::{PairStage, RadialConditioner, RadialTape};
-use crate::flow::rows::{self, load, push, scaled, store, subtract};
+use super::{MessagePass, PairStage, RadialConditioner, RadialCotangents, RadialTape};
 
 /// Where the cotangent of a pair stage's t comes from.
 enum Source<'a, T> {
@@ -16,7 +17,7 @@ enum Source<'a, T> {
     Messages(&'a [Lane<T>]),
 }
 
-/// What the backward pass works in, and where it collects.
+/// What the stages work in, and where they collect.
 struct Workspace<'a, T> {
     /// ∂L/∂h of the stage at hand, [width, particles].
     h: &'a mut [Lane<T>],
@@ -27,97 +28,92 @@ struct Workspace<'a, T> {
     vectors: &'a mut [Lane<T>],
     /// ∂L/∂(features of a block), [basis + angular, pairs of the block].
     features: &'a mut [Lane<T>],
-    /// ∂L/∂ of what went into a stage's SiLU, [width, pairs of the block], and its sums, [width, particles].
+    /// ∂L/∂ of what went into a stage's SiLU, [width, pairs of the block], and its sums,
+    /// [width, particles].
     per_pair: &'a mut [Lane<T>],
     per_node: &'a mut [Lane<T>],
 }
 
+/// All that [`RadialConditioner::vjp`] takes of an arena.
+pub(in crate::flow) struct VjpBuffers<'a, T> {
+    workspace: Workspace<'a, T>,
+    /// ∂L/∂(features of nodes), [basis, particles].
+    node_features: &'a mut [Lane<T>],
+    /// ∂L/∂m of a pass, [width, particles].
+    message: &'a mut [Lane<T>],
+}
+
 impl RadialConditioner {
-    /// The backward pass. `pair_cotangent` ([outputs, pairs], of what was divided by powers of ρ, left as of what was
-    /// not), `node_cotangent` ([outputs, particles]) and `centered_cotangent` ([particles, dimension], what the caller owes to y − ȳ directly) come
-    /// in; ∂L/∂y is added to `y_cotangent`.
-    #[allow(clippy::too_many_arguments)]
+    /// `centered` is the cotangent of y − ȳ that the caller has collected.
     #[inline(always)]
-    pub fn vjp<V: Vector>(
+    pub fn vjp_buffers<'a, T: Real>(
         &self,
-        theta: &[V::Scalar],
-        tape: &mut RadialTape<'_, V::Scalar>,
-        pair_cotangent: &mut [Lane<V::Scalar>],
-        node_cotangent: &[Lane<V::Scalar>],
-        centered_cotangent: &mut [Lane<V::Scalar>],
-        y_cotangent: &mut [Lane<V::Scalar>],
-        mut gradient: Option<&mut [V::Scalar]>,
-        arena: &mut Arena<'_, V::Scalar>,
-    ) {
+        centered: &'a mut [Lane<T>],
+        arena: &mut Arena<'a, T>,
+    ) -> VjpBuffers<'a, T> {
         let (n, p, w, f) = (self.particles, self.pairs, self.width, self.basis);
-        let (last, block) = (self.passes.len(), self.block_size::<V::Scalar>());
-        let mut space = Workspace {
+        let block = self.block_size::<T>();
+        let workspace = Workspace {
             h: arena.take(w * n),
             distance: arena.take(p),
-            centered: centered_cotangent,
+            centered,
             vectors: arena.take_zeroed(self.channels() * n * self.dimension),
             features: arena.take(self.pair_features() * block),
             per_pair: arena.take(w * block),
             per_node: arena.take(w * n),
         };
-        let node_features = arena.take(f * n);
-        let message = arena.take(w * n);
-        self.outputs_vjp::<V>(tape, pair_cotangent, space.distance);
+        VjpBuffers { workspace, node_features: arena.take(f * n), message: arena.take(w * n) }
+    }
 
-        // Node read-out.
-        let out = self.node_out.matrix(theta).transposed();
-        let node = &mut *space.per_node;
-        matrix_product::<V>(out, node_cotangent, node, n, false);
-        multiply::<V>(node, tape.node_slope);
-        let input = &tape.h[last * w * n..(last + 1) * w * n];
-        if let Some(gradient) = gradient.as_deref_mut() {
-            add_outer::<V>(self.node_out, node_cotangent, tape.node_activation, gradient, n);
-            if let Some(block) = self.last_offset {
-                add_sums::<V>(block, &node_cotangent[(self.outputs - 1) * n..], gradient, n);
-            }
-            add_outer::<V>(self.node_hidden, node, input, gradient, n);
-            add_sums::<V>(self.node_hidden_bias, node, gradient, n);
-        }
-        matrix_product::<V>(self.node_hidden.matrix(theta).transposed(), node, space.h, n, false);
-
-        let source = Source::Outputs(pair_cotangent);
+    /// The vector-Jacobian product of [`forward`](Self::forward): uses up the cotangents of what that
+    /// made, adds ∂L/∂y to `y_cotangent` and ∂L/∂θ to `gradient`.
+    #[inline(always)]
+    pub fn vjp<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        tape: &mut RadialTape<'_, V::Scalar>,
+        cotangents: RadialCotangents<'_, V::Scalar>,
+        y_cotangent: &mut [Lane<V::Scalar>],
+        mut gradient: Option<&mut [V::Scalar]>,
+        arena: &mut Arena<'_, V::Scalar>,
+    ) {
+        let RadialCotangents { pairs, nodes, centered } = cotangents;
+        let mut arena = arena.inner();
+        let buffers = self.vjp_buffers(centered, &mut arena);
+        let VjpBuffers { workspace: mut space, node_features, message } = buffers;
+        self.outputs_vjp::<V>(tape, pairs, space.distance);
+        self.node_outputs_vjp::<V>(theta, tape, nodes, &mut space, gradient.as_deref_mut());
         self.pair_stage_vjp::<V>(
             theta,
-            (&self.readout, last),
+            (&self.readout, self.passes.len()),
             tape,
-            source,
+            Source::Outputs(pairs),
             &mut space,
             gradient.as_deref_mut(),
         );
-
         for (k, pass) in self.passes.iter().enumerate().rev() {
-            // h' = h + SiLU(M m + d): h's cotangent goes on unchanged and through the update.
-            let node = &mut *space.per_node;
-            node.copy_from_slice(space.h);
-            multiply::<V>(node, &tape.update_slope[k * w * n..(k + 1) * w * n]);
-            if let Some(gradient) = gradient.as_deref_mut() {
-                let m = &tape.message[k * w * n..(k + 1) * w * n];
-                add_outer::<V>(pass.update, node, m, gradient, n);
-                add_sums::<V>(pass.update_bias, node, gradient, n);
-            }
-            matrix_product::<V>(pass.update.matrix(theta).transposed(), node, message, n, false);
-            let source = Source::Messages(message);
+            self.update_vjp::<V>(
+                theta,
+                (pass, k),
+                tape,
+                &mut space,
+                message,
+                gradient.as_deref_mut(),
+            );
             self.pair_stage_vjp::<V>(
                 theta,
                 (&pass.pair, k),
                 tape,
-                source,
+                Source::Messages(message),
                 &mut space,
                 gradient.as_deref_mut(),
             );
         }
+        in_dimension!(self.dimension, D => {
+            self.vectors_vjp::<V, D>(theta, tape, &mut space, gradient.as_deref_mut());
+        });
 
-        match self.dimension {
-            2 => self.vectors_vjp::<V, 2>(theta, tape, &mut space, gradient.as_deref_mut()),
-            _ => self.vectors_vjp::<V, 3>(theta, tape, &mut space, gradient.as_deref_mut()),
-        }
-
-        let h = &*space.h;
+        let (n, h) = (self.particles, &*space.h);
         matrix_product::<V>(self.embed.matrix(theta).transposed(), h, node_features, n, false);
         if let Some(gradient) = gradient.as_deref_mut() {
             add_outer::<V>(self.embed, h, tape.node_features, gradient, n);
@@ -126,28 +122,76 @@ impl RadialConditioner {
                 species.add_gradient::<V>(gradient, h);
             }
         }
-
-        // The nodes' features to distances, whose cotangents take the place of U h.
+        // The cotangents of the nodes' distances take the place of U h.
         let node_distance = &mut tape.per_node[..n];
         node_distance.fill(Lane::zero());
         self.features_vjp::<V>(
             theta,
             node_features,
             tape.node_features,
-            &tape.distance[p..],
+            &tape.distance[self.pairs..],
             node_distance,
             gradient,
         );
         let at = (&*tape.centered, &*tape.distance);
         let distance = (&*space.distance, &*node_distance);
-        match self.dimension {
-            2 => self.geometry_vjp::<V, 2>(at, distance, space.centered, y_cotangent),
-            _ => self.geometry_vjp::<V, 3>(at, distance, space.centered, y_cotangent),
-        }
+        in_dimension!(self.dimension, D => {
+            self.geometry_vjp::<V, D>(at, distance, space.centered, y_cotangent);
+        });
     }
 
-    /// From the cotangents of outputs that were divided by powers of ρ to those of what was not, in place, and
-    /// of ρ.
+    /// Through the outputs of nodes; sets ∂L/∂h of the last stage.
+    #[inline(always)]
+    fn node_outputs_vjp<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        tape: &RadialTape<'_, V::Scalar>,
+        cotangent: &[Lane<V::Scalar>],
+        space: &mut Workspace<'_, V::Scalar>,
+        gradient: Option<&mut [V::Scalar]>,
+    ) {
+        let (n, w, last) = (self.particles, self.width, self.passes.len());
+        let out = self.node_out.matrix(theta).transposed();
+        let node = &mut *space.per_node;
+        matrix_product::<V>(out, cotangent, node, n, false);
+        multiply::<V>(node, tape.node_slope);
+        if let Some(gradient) = gradient {
+            let input = &tape.h[last * w * n..(last + 1) * w * n];
+            add_outer::<V>(self.node_out, cotangent, tape.node_activation, gradient, n);
+            if let Some(block) = self.last_offset {
+                add_sums::<V>(block, &cotangent[(self.outputs - 1) * n..], gradient, n);
+            }
+            add_outer::<V>(self.node_hidden, node, input, gradient, n);
+            add_sums::<V>(self.node_hidden_bias, node, gradient, n);
+        }
+        matrix_product::<V>(self.node_hidden.matrix(theta).transposed(), node, space.h, n, false);
+    }
+
+    /// Through h' = h + SiLU(M m + d) of a pass: sets ∂L/∂m; that of h goes on unchanged.
+    #[inline(always)]
+    fn update_vjp<V: Vector>(
+        &self,
+        theta: &[V::Scalar],
+        (pass, k): (&MessagePass, usize),
+        tape: &RadialTape<'_, V::Scalar>,
+        space: &mut Workspace<'_, V::Scalar>,
+        message: &mut [Lane<V::Scalar>],
+        gradient: Option<&mut [V::Scalar]>,
+    ) {
+        let n = self.particles;
+        let rows = k * self.width * n..(k + 1) * self.width * n;
+        let node = &mut *space.per_node;
+        node.copy_from_slice(space.h);
+        multiply::<V>(node, &tape.update_slope[rows.clone()]);
+        if let Some(gradient) = gradient {
+            add_outer::<V>(pass.update, node, &tape.message[rows], gradient, n);
+            add_sums::<V>(pass.update_bias, node, gradient, n);
+        }
+        matrix_product::<V>(pass.update.matrix(theta).transposed(), node, message, n, false);
+    }
+
+    /// From the cotangents of outputs that were divided by powers of ρ to those of what was not, in
+    /// place, and of ρ.
     #[inline(always)]
     fn outputs_vjp<V: Vector>(
         &self,
@@ -174,7 +218,7 @@ impl RadialConditioner {
         }
     }
 
-    /// Back through t = SiLU(A e + (U h)_i + (U h)_j + b) of pair stage number `stage.1`, block by block: adds to the
+    /// Through t = SiLU(A e + (U h)_i + (U h)_j + b) of pair stage number k, block by block: adds to the
     /// cotangents of h and of the distances.
     #[inline(always)]
     fn pair_stage_vjp<V: Vector>(
@@ -251,12 +295,14 @@ impl RadialConditioner {
                     let at = (&*tape.centered, distance);
                     let first = self.basis * count;
                     let q = (&features[first..], &to[first..]);
-                    let back = (&mut *space.vectors, &mut *space.centered, to_distance);
-                    let vectors = &*tape.vectors;
-                    match self.dimension {
-                        2 => angular.features_vjp::<V, 2>(&block, at, vectors, q, back),
-                        _ => angular.features_vjp::<V, 3>(&block, at, vectors, q, back),
-                    }
+                    let to = FeatureCotangents {
+                        vectors: &mut *space.vectors,
+                        centered: &mut *space.centered,
+                        distance: to_distance,
+                    };
+                    in_dimension!(self.dimension, D => {
+                        angular.features_vjp::<V, D>(&block, at, tape.vectors, q, to);
+                    });
                 }
             }
         }
@@ -268,7 +314,7 @@ impl RadialConditioner {
         matrix_product::<V>(weights, space.per_node, space.h, n, true);
     }
 
-    /// Back through the vectors, whose cotangents all stages have collected.
+    /// Through the vectors, whose cotangents all stages have collected.
     #[inline(always)]
     fn vectors_vjp<V: Vector, const D: usize>(
         &self,
@@ -323,7 +369,7 @@ impl RadialConditioner {
         }
     }
 
-    /// Adds to ∂L/∂ρ what `cotangent`, ∂L/∂e ([basis, distances]), makes of it.
+    /// From `cotangent`, ∂L/∂e ([basis, distances]), to ∂L/∂ρ, which is added.
     #[inline(always)]
     fn features_vjp<V: Vector>(
         &self,
