@@ -9,13 +9,13 @@ use rayon::prelude::*;
 use crate::engine::{Lane, Real, LANES};
 use crate::parallel::team;
 
-use super::model::{load_rows, load_scalars, store_rows, Flow};
+use super::model::{load_rows, load_scalars, store_rows, Flow, Tile};
 use super::Direction;
 
 const HALF_LOG_TAU: f64 = 0.918_938_533_204_672_8;
 
-/// The states that this rank's [share](Flow::share) of a batch passed through: all that the backward pass
-/// needs.
+/// The states that this rank's [share](Flow::share) of a batch passed through: all that vector-Jacobian
+/// products need.
 pub struct Trajectory<T> {
     lanes: Vec<Lane<T>>,
     /// Of the whole batch.
@@ -39,8 +39,8 @@ impl<T: Real> Flow<T> {
             .into_par_iter()
             .zip(log_prob.par_chunks_mut(LANES))
             .for_each(|((noise, joint), log_prob)| {
-                self.with_tile(|states, _, scratch| {
-                    self.sample_tile(theta, noise, states, scratch, joint, log_prob);
+                self.with_tile(false, |mut tile| {
+                    self.sample_tile(theta, noise, &mut tile, joint, log_prob);
                 });
             });
     }
@@ -66,8 +66,9 @@ impl<T: Real> Flow<T> {
             .zip(log_prob[share].par_chunks_mut(LANES))
             .zip(trajectory.lanes.par_chunks_mut(self.trajectory_lanes()))
             .for_each(|(((noise, joint), log_prob), states)| {
-                self.with_tile(|_, _, scratch| {
-                    self.sample_tile(theta, noise, states, scratch, joint, log_prob);
+                self.with_tile(false, |tile| {
+                    let tile = &mut Tile { states, ..tile };
+                    self.sample_tile(theta, noise, tile, joint, log_prob);
                 });
             });
         team().allgather_in_place(joint, rows);
@@ -88,17 +89,16 @@ impl<T: Real> Flow<T> {
     ) {
         let width = self.width();
         self.reduce(trajectory.samples, gradient, |first, last, gradient| {
-            self.with_tile(|_, state, scratch| {
+            self.with_tile(false, |mut tile| {
                 let rows = first * width..last * width;
-                self.sample_tile_back(
-                    trajectory.samples,
+                let losses = share_of_losses(last - first, trajectory.samples);
+                self.sample_tile_vjp(
                     theta,
                     &noise[rows.clone()],
-                    self.tile(trajectory, first),
-                    (&joint_cotangent[rows], &log_prob_cotangent[first..last]),
-                    state,
+                    self.states(trajectory, first),
+                    (&joint_cotangent[rows], &log_prob_cotangent[first..last], &losses),
                     gradient,
-                    scratch,
+                    &mut tile,
                 );
             });
         });
@@ -108,8 +108,8 @@ impl<T: Real> Flow<T> {
     pub fn log_prob(&self, theta: &[T], joint: &[f64], log_prob: &mut [f64]) {
         joint.par_chunks(LANES * self.width()).zip(log_prob.par_chunks_mut(LANES)).for_each(
             |(joint, log_prob)| {
-                self.with_tile(|states, _, scratch| {
-                    self.log_prob_tile(theta, joint, states, &mut [], scratch, log_prob);
+                self.with_tile(false, |mut tile| {
+                    self.log_prob_tile(theta, joint, &mut tile, log_prob);
                 });
             },
         );
@@ -131,8 +131,9 @@ impl<T: Real> Flow<T> {
             .zip(log_prob[share].par_chunks_mut(LANES))
             .zip(trajectory.lanes.par_chunks_mut(self.trajectory_lanes()))
             .for_each(|((joint, log_prob), states)| {
-                self.with_tile(|_, _, scratch| {
-                    self.log_prob_tile(theta, joint, states, &mut [], scratch, log_prob);
+                self.with_tile(false, |tile| {
+                    let tile = &mut Tile { states, ..tile };
+                    self.log_prob_tile(theta, joint, tile, log_prob);
                 });
             });
         team().allgather_in_place(log_prob, |rank| self.share_of(rank, samples));
@@ -153,11 +154,12 @@ impl<T: Real> Flow<T> {
             .into_par_iter()
             .zip(log_prob.par_chunks_mut(LANES))
             .for_each(|((joint, gradient), log_prob)| {
-                self.with_recorded_tile(|records, states, cotangent, scratch| {
-                    self.log_prob_tile(theta, joint, states, records, scratch, log_prob);
+                self.with_tile(true, |mut tile| {
+                    self.log_prob_tile(theta, joint, &mut tile, log_prob);
                     let ones = [&Lane::splat(T::ONE), &Lane::zero()];
-                    self.log_prob_tile_back(theta, states, ones, cotangent, None, records, scratch);
-                    store_rows(cotangent, width, gradient);
+                    let states = std::mem::take(&mut tile.states);
+                    self.log_prob_tile_vjp(theta, states, ones, None, &mut tile);
+                    store_rows(tile.cotangent, width, gradient);
                 });
             });
     }
@@ -172,15 +174,12 @@ impl<T: Real> Flow<T> {
         gradient: &mut [T],
     ) {
         self.reduce(trajectory.samples, gradient, |first, last, gradient| {
-            self.with_tile(|_, state, scratch| {
+            self.with_tile(false, |mut tile| {
                 let cotangent = load_scalars(&log_prob_cotangent[first..last]);
                 let losses = share_of_losses(last - first, trajectory.samples);
-                let states = self.tile(trajectory, first);
-                let (gradient, records) = (Some(gradient), &mut [][..]);
+                let states = self.states(trajectory, first);
                 let cotangents = [&cotangent, &losses];
-                self.log_prob_tile_back(
-                    theta, states, cotangents, state, gradient, records, scratch,
-                );
+                self.log_prob_tile_vjp(theta, states, cotangents, Some(gradient), &mut tile);
             });
         });
     }
@@ -192,7 +191,7 @@ impl<T: Real> Flow<T> {
     }
 
     /// The states of the tile that starts with sample `first`.
-    fn tile<'a>(&self, trajectory: &'a Trajectory<T>, first: usize) -> &'a [Lane<T>] {
+    fn states<'a>(&self, trajectory: &'a Trajectory<T>, first: usize) -> &'a [Lane<T>] {
         let lanes = self.trajectory_lanes();
         &trajectory.lanes[(first - trajectory.first) / LANES * lanes..][..lanes]
     }
@@ -200,12 +199,10 @@ impl<T: Real> Flow<T> {
     /// Bytes that a batch of `samples` takes at most while it is differentiated: its trajectory, the
     /// workspaces of all threads, and partial sums of the parameters' gradient.
     pub fn batch_memory(&self, samples: usize) -> usize {
-        let tiles = samples.div_ceil(LANES);
-        let tile = self.trajectory_lanes() * size_of::<Lane<T>>();
-        let own = self.record_lanes() + self.scratch_lanes() + self.width();
-        let workspace = tile + own * size_of::<Lane<T>>();
+        let states = samples.div_ceil(LANES) * self.trajectory_lanes();
+        let workspaces = rayon::current_num_threads() * self.tile_lanes(true);
         let sums = self.partial_sums(samples) * self.layout().total() * size_of::<T>();
-        tiles * tile + rayon::current_num_threads() * workspace + sums
+        (states + workspaces) * size_of::<Lane<T>>() + sums
     }
 
     fn log_base_normalizer(&self, log_scales: (f64, f64)) -> f64 {
@@ -218,15 +215,14 @@ impl<T: Real> Flow<T> {
         &self,
         theta: &[T],
         noise: &[f64],
-        states: &mut [Lane<T>],
-        scratch: &mut [Lane<T>],
+        tile: &mut Tile<'_, T>,
         joint: &mut [f64],
         log_prob: &mut [f64],
     ) {
         let (width, x) = (self.width(), self.system.coordinates());
         let log_scales = self.log_scales(theta);
         let (base, augmented) = (T::of(log_scales.0.exp()), T::of(log_scales.1.exp()));
-        let state = &mut states[..width];
+        let state = &mut tile.states[..width];
         load_rows(noise, width, state);
         self.center(state, x);
         let mut square = [0.0; LANES];
@@ -243,12 +239,12 @@ impl<T: Real> Flow<T> {
                     if k < x { base * value } else { state[from].0[sample] + augmented * value };
             }
         }
-        let log_det = self.pass(Direction::Forward, theta, states, &mut [], scratch);
+        let log_det = self.pass(Direction::Forward, theta, tile);
         let normalizer = self.log_base_normalizer(log_scales);
         for (sample, log_prob) in log_prob.iter_mut().enumerate() {
             *log_prob = normalizer - 0.5 * square[sample] - log_det.0[sample].to_f64();
         }
-        store_rows(&states[states.len() - width..], width, joint);
+        store_rows(&tile.states[tile.states.len() - width..], width, joint);
         // All copies shift together such that x has zero centre of mass.
         let d = self.system.dimension();
         for row in joint.chunks_exact_mut(width) {
@@ -261,21 +257,21 @@ impl<T: Real> Flow<T> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn sample_tile_back(
+    /// Through the draws of a tile, from the cotangents of the joint configurations, of their
+    /// log-densities and of the frame losses.
+    fn sample_tile_vjp(
         &self,
-        batch: usize,
         theta: &[T],
         noise: &[f64],
         states: &[Lane<T>],
-        cotangents: (&[f64], &[f64]),
-        cotangent: &mut [Lane<T>],
+        cotangents: (&[f64], &[f64], &Lane<T>),
         gradient: &mut [T],
-        scratch: &mut [Lane<T>],
+        tile: &mut Tile<'_, T>,
     ) {
         let (width, x, d) = (self.width(), self.system.coordinates(), self.system.dimension());
         let n = self.system.particles();
         let samples = cotangents.1.len();
+        let cotangent = &mut *tile.cotangent;
         for (k, lane) in cotangent.iter_mut().enumerate() {
             *lane = Lane::zero();
             for sample in 0..samples {
@@ -298,16 +294,9 @@ impl<T: Real> Flow<T> {
         }
         let minus: Vec<f64> = cotangents.1.iter().map(|c| -c).collect();
         let log_det_cotangent = load_scalars(&minus);
-        self.pass_back(
-            Direction::Forward,
-            theta,
-            states,
-            cotangent,
-            [&log_det_cotangent, &share_of_losses(samples, batch)],
-            Some(&mut *gradient),
-            &mut [],
-            scratch,
-        );
+        let pass_cotangents = [&log_det_cotangent, cotangents.2];
+        let (direction, into) = (Direction::Forward, Some(&mut *gradient));
+        self.pass_vjp(direction, theta, states, pass_cotangents, into, tile);
         // x₀ = σ ε_x, a₀ = x₀ + s ε_a.
         let log_scales = self.log_scales(theta);
         let augmented_scale = log_scales.1.exp();
@@ -316,7 +305,7 @@ impl<T: Real> Flow<T> {
             (-total * self.system.degrees_of_freedom() as f64, -total * (width - x) as f64);
         for k in 0..width {
             for sample in 0..samples {
-                let c = cotangent[k].0[sample].to_f64();
+                let c = tile.cotangent[k].0[sample].to_f64();
                 to_base += c * states[k % x].0[sample].to_f64();
                 if k >= x {
                     to_augmented += c * augmented_scale * noise[sample * width + k];
@@ -330,15 +319,13 @@ impl<T: Real> Flow<T> {
         &self,
         theta: &[T],
         joint: &[f64],
-        states: &mut [Lane<T>],
-        records: &mut [Lane<T>],
-        scratch: &mut [Lane<T>],
+        tile: &mut Tile<'_, T>,
         log_prob: &mut [f64],
     ) {
         let width = self.width();
-        load_rows(joint, width, &mut states[..width]);
-        let log_det = self.pass(Direction::Inverse, theta, states, records, scratch);
-        let base = &states[states.len() - width..];
+        load_rows(joint, width, &mut tile.states[..width]);
+        let log_det = self.pass(Direction::Inverse, theta, tile);
+        let base = &tile.states[tile.states.len() - width..];
         let log_scales = self.log_scales(theta);
         let normalizer = self.log_base_normalizer(log_scales);
         let (x, augmented) = self.base_squares(base);
@@ -368,18 +355,17 @@ impl<T: Real> Flow<T> {
         (square, augmented)
     }
 
-    /// Back through the log-density of a tile: `cotangent` becomes ∂L/∂joint.
-    #[allow(clippy::too_many_arguments)]
-    fn log_prob_tile_back(
+    /// Through the log-densities of a tile, from their cotangents and those of the frame losses: the
+    /// tile's `cotangent` becomes ∂L/∂joint.
+    fn log_prob_tile_vjp(
         &self,
         theta: &[T],
         states: &[Lane<T>],
-        [log_prob_cotangent, frame_loss_cotangent]: [&Lane<T>; 2],
-        cotangent: &mut [Lane<T>],
+        cotangents: [&Lane<T>; 2],
         mut gradient: Option<&mut [T]>,
-        records: &mut [Lane<T>],
-        scratch: &mut [Lane<T>],
+        tile: &mut Tile<'_, T>,
     ) {
+        let (log_prob_cotangent, cotangent) = (cotangents[0], &mut *tile.cotangent);
         let (width, x, d) = (self.width(), self.system.coordinates(), self.system.dimension());
         let base = &states[states.len() - width..];
         let log_scales = self.log_scales(theta);
@@ -412,17 +398,7 @@ impl<T: Real> Flow<T> {
             }
             self.add_log_scale_gradient(gradient, to_base, to_augmented);
         }
-        let direction = Direction::Inverse;
-        self.pass_back(
-            direction,
-            theta,
-            states,
-            cotangent,
-            [log_prob_cotangent, frame_loss_cotangent],
-            gradient,
-            records,
-            scratch,
-        );
+        self.pass_vjp(Direction::Inverse, theta, states, cotangents, gradient, tile);
     }
 
     /// Mean position per axis of one copy.

@@ -138,26 +138,15 @@ impl<T: Real> Flow<T> {
         (self.couplings.len() + 1) * self.width()
     }
 
-    /// Lanes of scratch for a tile besides its trajectory.
-    pub(super) fn scratch_lanes(&self) -> usize {
-        self.couplings.iter().map(|c| c.scratch()).max().unwrap_or(0)
-    }
-
-    /// Lanes of the records of all couplings.
-    pub(super) fn record_lanes(&self) -> usize {
-        self.couplings.iter().map(|c| c.record_lanes()).sum()
-    }
-
-    /// Calls all couplings of a tile: `states` starts with the input; returns Σ log-determinants.
-    /// `records` gets what couplings leave for the way back; nothing if it is empty.
+    /// Calls all couplings of a tile, whose `states` start with the input; returns Σ log-determinants.
+    /// Couplings leave their records where the tile has room for them.
     pub(super) fn pass(
         &self,
         direction: Direction,
         theta: &[T],
-        states: &mut [Lane<T>],
-        records: &mut [Lane<T>],
-        scratch: &mut [Lane<T>],
+        tile: &mut Tile<'_, T>,
     ) -> Lane<T> {
+        let Tile { records, states, scratch, .. } = tile;
         let keep = !records.is_empty();
         let mut records = Arena::new(records);
         let width = self.width();
@@ -167,45 +156,34 @@ impl<T: Real> Flow<T> {
             let state = &mut rest[..width];
             state.copy_from_slice(&done[call * width..]);
             let index = self.called(direction, call);
-            let (moved, conditioning) = split(index, state);
+            let (moved, given) = split(index, state);
             let coupling = &self.couplings[index];
+            let log_det = &mut log_det;
             if keep {
                 let record = records.take(coupling.record_lanes());
-                let log_det = &mut log_det;
-                coupling.apply_recorded(
-                    direction,
-                    theta,
-                    conditioning,
-                    moved,
-                    log_det,
-                    record,
-                    scratch,
-                );
+                coupling.apply_recorded(direction, theta, given, moved, log_det, record, scratch);
             } else {
-                coupling.apply(direction, theta, conditioning, moved, &mut log_det, scratch);
+                coupling.apply(direction, theta, given, moved, log_det, scratch);
             }
         }
         log_det
     }
 
-    /// Back through [`pass`](Self::pass): `cotangent` is ∂L/∂(last state) on entry and ∂L/∂(first
-    /// state) on return.
-    // One more than the lint's seven; the same words as `Vjp`, which each call makes of them.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn pass_back(
+    /// The vector-Jacobian product of [`pass`](Self::pass): the tile's `cotangent` is ∂L/∂(last state) on
+    /// entry and ∂L/∂(first state) on return. `states` are those that the tile passed through.
+    pub(super) fn pass_vjp(
         &self,
         direction: Direction,
         theta: &[T],
         states: &[Lane<T>],
-        cotangent: &mut [Lane<T>],
         [log_det_cotangent, frame_loss_cotangent]: [&Lane<T>; 2],
         mut gradient: Option<&mut [T]>,
-        records: &mut [Lane<T>],
-        scratch: &mut [Lane<T>],
+        tile: &mut Tile<'_, T>,
     ) {
         let width = self.width();
+        let Tile { records, cotangent, scratch, .. } = tile;
+        let mut records = &mut **records;
         let keep = !records.is_empty();
-        let mut records = records;
         for call in (0..self.couplings.len()).rev() {
             let state = &states[call * width..(call + 1) * width];
             let index = self.called(direction, call);
@@ -258,31 +236,42 @@ impl<T: Real> Flow<T> {
         self.log_augmentation_scale.of_mut(gradient)[0] += T::of(augmented);
     }
 
-    /// [`with_tile`](Self::with_tile) and, first, room for the records.
-    pub(super) fn with_recorded_tile<R>(
-        &self,
-        body: impl FnOnce(&mut [Lane<T>], &mut [Lane<T>], &mut [Lane<T>], &mut [Lane<T>]) -> R,
-    ) -> R {
-        let lanes = [self.record_lanes(), self.trajectory_lanes(), self.width()];
-        T::with_workspace(lanes.iter().sum::<usize>() + self.scratch_lanes(), |space| {
-            let mut arena = Arena::new(space);
-            let [records, states, state] = lanes.map(|lanes| arena.take(lanes));
-            body(records, states, state, arena.rest())
+    /// Memory of one tile in the thread's workspace, with room for records if they are to be kept.
+    pub(super) fn with_tile<R>(&self, keep: bool, body: impl FnOnce(Tile<'_, T>) -> R) -> R {
+        T::with_workspace(self.tile_lanes(keep), |space| {
+            body(self.tile(keep, &mut Arena::new(space)))
         })
     }
 
-    /// Trajectory, scratch and one state of the thread's workspace.
-    pub(super) fn with_tile<R>(
-        &self,
-        body: impl FnOnce(&mut [Lane<T>], &mut [Lane<T>], &mut [Lane<T>]) -> R,
-    ) -> R {
-        let (trajectory, scratch) = (self.trajectory_lanes(), self.scratch_lanes());
-        T::with_workspace(trajectory + scratch + self.width(), |space| {
-            let mut arena = Arena::new(space);
-            let (states, state) = (arena.take(trajectory), arena.take(self.width()));
-            body(states, state, arena.rest())
+    /// Lanes of a tile's memory.
+    pub(super) fn tile_lanes(&self, keep: bool) -> usize {
+        Arena::<T>::measure(|arena| {
+            self.tile(keep, arena);
         })
     }
+
+    fn tile<'a>(&self, keep: bool, arena: &mut Arena<'a, T>) -> Tile<'a, T> {
+        let records = self.couplings.iter().filter(|_| keep).map(|c| c.record_lanes());
+        let scratch = self.couplings.iter().map(|c| c.scratch()).max();
+        Tile {
+            records: arena.take(records.sum()),
+            states: arena.take(self.trajectory_lanes()),
+            cotangent: arena.take(self.width()),
+            scratch: arena.take(scratch.unwrap_or(0)),
+        }
+    }
+}
+
+/// The memory of one tile of samples.
+pub(super) struct Tile<'a, T> {
+    /// What couplings leave for their vector-Jacobian products; empty if they are not to.
+    pub records: &'a mut [Lane<T>],
+    /// The input of every call and the last output.
+    pub states: &'a mut [Lane<T>],
+    /// Of one state.
+    pub cotangent: &'a mut [Lane<T>],
+    /// What couplings work in.
+    pub scratch: &'a mut [Lane<T>],
 }
 
 /// (moved, conditioning) halves of a state for coupling `index`: even ones move the second half.
