@@ -2,7 +2,8 @@
 
 use super::Vector;
 
-/// sin x and cos x for x in [−π, π], to rounding: folded to [0, π/4], where the Taylor series end early.
+/// sin x and cos x for x in [−π, π], to rounding: folded to [0, π/4], where the Taylor series end
+/// early.
 #[inline(always)]
 pub fn sin_cos<V: Vector>(x: V) -> (V, V) {
     use std::f64::consts::{FRAC_PI_2, FRAC_PI_4, PI};
@@ -35,7 +36,8 @@ fn alternating<V: Vector>(square: V, first: u32) -> V {
 #[inline(always)]
 pub fn angle<V: Vector>(x: V, y: V, length: V) -> V {
     let c = V::constant;
-    // The tangent of half the angle to the x-axis is in [0, 1]; two more halvings leave a quick series.
+    // The tangent of half the angle to the x-axis is in [0, 1]; two more halvings leave a quick
+    // series.
     let mut tangent = y.abs() / (length + x.abs());
     for _ in 0..2 {
         tangent = tangent / (tangent.mul_add(tangent, c(1.0)).sqrt() + c(1.0));

@@ -12,10 +12,10 @@ thread_local! {
     static ACTIVE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Floating-point operations that `work` does in f32 kernels on this thread, for one sample of every
-/// tile. Additions, subtractions, products, quotients and roots are one each, a multiply-add is two, an
-/// exponential or a logarithm is its polynomial; comparisons and choices are none. Only the first
-/// sample of a tile is computed: the results of the others mean nothing.
+/// Floating-point operations that `work` does in f32 kernels on this thread, for one sample of
+/// every tile. Additions, subtractions, products, quotients and roots are one each, a multiply-add
+/// is two, an exponential or a logarithm is its polynomial; comparisons and choices are none. Only
+/// the first sample of a tile is computed: the results of the others mean nothing.
 pub fn count_operations(work: impl FnOnce()) -> u64 {
     COUNT.set(0);
     ACTIVE.set(true);

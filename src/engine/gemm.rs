@@ -29,7 +29,8 @@ impl<'a, T> Matrix<'a, T> {
         let row_stride = columns.div_ceil(LANES) * LANES;
         let len = lanes.len() * LANES;
         assert_eq!(len, rows * row_stride, "lanes do not hold {rows} x {columns}");
-        // SAFETY: a lane is its numbers, without padding: [T; LANES] of 64 or 128 bytes, aligned to 64.
+        // SAFETY: a lane is its numbers, without padding: [T; LANES] of 64 or 128 bytes, aligned to
+        // 64.
         let data = unsafe { std::slice::from_raw_parts(lanes.as_ptr().cast::<T>(), len) };
         Self { data, rows, columns, row_stride, column_stride: 1 }
     }
@@ -74,8 +75,8 @@ pub fn matrix_product<V: Vector>(
     V::call(Product { a, b, c, items, accumulate });
 }
 
-/// G += C·Bᵀ summed over items and samples: C is [m, items], B is [k, items] of lanes; entry (i, k) of
-/// the gradient is `gradient[i * row_stride + k]`.
+/// G += C·Bᵀ summed over items and samples: C is [m, items], B is [k, items] of lanes; entry (i, k)
+/// of the gradient is `gradient[i * row_stride + k]`.
 #[inline(always)]
 pub fn outer_product<V: Vector>(
     c: &[Lane<V::Scalar>],
@@ -390,7 +391,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(64)
+        })]
         #[test]
         fn every_path_agrees_with_the_f64_reference(
             m in 1usize..40, k in 1usize..40, items in 1usize..14,

@@ -1,7 +1,7 @@
 //! Elementary functions on vectors, written once over [`Vector`].
 //!
-//! exp and ln of f32 are the polynomials of the Cephes library (S. L. Moshier) evaluated by Horner's
-//! rule; f64 uses the standard library, because it is the reference.
+//! exp and ln of f32 are the polynomials of the Cephes library (S. L. Moshier) evaluated by
+//! Horner's rule; f64 uses the standard library, because it is the reference.
 
 use super::Vector;
 
@@ -156,7 +156,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
         #[test]
         fn every_path_agrees_with_the_f64_reference(
             x in prop_oneof![

@@ -5,8 +5,8 @@
 //! systems fill the machine as well as large ones, each sample's result depends on that sample
 //! alone, and every formula is written once, as if for a single sample.
 //!
-//! Code that uses the engine writes a [`Kernel`]; [`Real::dispatch`] runs it with the widest vectors
-//! of the CPU at hand. `unsafe` lives in this module only.
+//! Code that uses the engine writes a [`Kernel`]; [`Real::dispatch`] runs it with the widest
+//! vectors of the CPU at hand. `unsafe` lives in this module only.
 #![allow(unsafe_code)]
 #![deny(clippy::undocumented_unsafe_blocks)]
 

@@ -1,5 +1,6 @@
 //! The vector abstraction, run-time CPU detection and dispatch.
 
+use std::cell::RefCell;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use super::counting::{self, Counting};
@@ -69,7 +70,8 @@ pub trait Vector:
     type Scalar: Real;
     /// Result of a comparison.
     type Mask: Copy;
-    /// Whether a register file of 32 full-width vectors is there (sets the shape of the GEMM block).
+    /// Whether a register file of 32 full-width vectors is there (sets the shape of the GEMM
+    /// block).
     const WIDE: bool;
 
     /// Calls an inner kernel, compiled for the same instruction set but not inlined.
@@ -175,7 +177,8 @@ impl InstructionSet {
     }
 }
 
-/// The widest instruction set of this CPU, or what `BOLTZFLOW_ISA` (`portable`, `avx2`) limits it to.
+/// The widest instruction set of this CPU, or what `BOLTZFLOW_ISA` (`portable`, `avx2`) limits it
+/// to.
 pub fn instruction_set() -> InstructionSet {
     static FOUND: std::sync::OnceLock<InstructionSet> = std::sync::OnceLock::new();
     *FOUND.get_or_init(|| {
@@ -224,7 +227,7 @@ impl Real for f32 {
         }
     }
     fn with_workspace<R>(lanes: usize, body: impl FnOnce(&mut [Lane<Self>]) -> R) -> R {
-        thread_local!(static SPACE: std::cell::RefCell<Vec<Lane<f32>>> = const { std::cell::RefCell::new(Vec::new()) });
+        thread_local!(static SPACE: RefCell<Vec<Lane<f32>>> = const { RefCell::new(Vec::new()) });
         super::workspace::borrow(&SPACE, lanes, body)
     }
 }
@@ -245,7 +248,7 @@ impl Real for f64 {
         Portable::<f64>::call(kernel)
     }
     fn with_workspace<R>(lanes: usize, body: impl FnOnce(&mut [Lane<Self>]) -> R) -> R {
-        thread_local!(static SPACE: std::cell::RefCell<Vec<Lane<f64>>> = const { std::cell::RefCell::new(Vec::new()) });
+        thread_local!(static SPACE: RefCell<Vec<Lane<f64>>> = const { RefCell::new(Vec::new()) });
         super::workspace::borrow(&SPACE, lanes, body)
     }
 }

@@ -1,8 +1,9 @@
 //! AVX2 and AVX-512 vectors of f32.
 //!
-//! Every method is `inline(always)` and ends up inside [`Vector::call`]'s function, which is compiled
-//! with the features it needs; `call` itself is only reached through `Real::dispatch`, which has
-//! asked the CPU for them. The functions marked `unsafe` below are called from there only.
+//! Every method is `inline(always)` and ends up inside [`Vector::call`]'s function, which is
+//! compiled with the features it needs; `call` itself is only reached through `Real::dispatch`,
+//! which has asked the CPU for them. The functions marked `unsafe` below are called from there
+//! only.
 
 use std::arch::x86_64::*;
 

@@ -1,8 +1,8 @@
 //! Batches: samples, log-densities and their gradients, in parallel over tiles of samples.
 //!
-//! Joint configurations are rows [samples, copies, particles, dimension], copy 0 being x.
-//! Recorded batches are split over ranks: each has the results of all samples and the trajectory of its
-//! own share.
+//! Joint configurations are rows [samples, copies, particles, dimension], copy 0 being x. Recorded
+//! batches are split over ranks: each has the results of all samples and the trajectory of its own
+//! share.
 
 use rayon::prelude::*;
 
@@ -14,8 +14,8 @@ use super::Direction;
 
 const HALF_LOG_TAU: f64 = 0.918_938_533_204_672_8;
 
-/// The states that this rank's [share](Flow::share) of a batch passed through: all that vector-Jacobian
-/// products need.
+/// The states that this rank's [share](Flow::share) of a batch passed through: all that
+/// vector-Jacobian products need.
 pub struct Trajectory<T> {
     lanes: Vec<Lane<T>>,
     /// Of the whole batch.
@@ -45,8 +45,8 @@ impl<T: Real> Flow<T> {
             });
     }
 
-    /// [`sample_and_log_prob`](Self::sample_and_log_prob), keeping the trajectory; of `noise`, only this
-    /// rank's [share](Self::share) is read.
+    /// [`sample_and_log_prob`](Self::sample_and_log_prob), keeping the trajectory; of `noise`, only
+    /// this rank's [share](Self::share) is read.
     pub fn sample_recorded(
         &self,
         theta: &[T],
@@ -76,8 +76,8 @@ impl<T: Real> Flow<T> {
         trajectory
     }
 
-    /// Adds ∂L/∂θ of a recorded batch of draws to `gradient`, from ∂L/∂joint and ∂L/∂log_prob; and that
-    /// of the couplings' frame losses, averaged over the batch, where a coupling has one.
+    /// Adds ∂L/∂θ of a recorded batch of draws to `gradient`, from ∂L/∂joint and ∂L/∂log_prob; and
+    /// that of the couplings' frame losses, averaged over the batch, where a coupling has one.
     pub fn sample_vjp(
         &self,
         theta: &[T],
@@ -140,8 +140,8 @@ impl<T: Real> Flow<T> {
         trajectory
     }
 
-    /// log q(x, a) and its gradient in the joint configuration. The gradient is that of the formula,
-    /// which extends off the zero-centre-of-mass subspace; project it where that matters.
+    /// log q(x, a) and its gradient in the joint configuration. The gradient is that of the
+    /// formula, which extends off the zero-centre-of-mass subspace; project it where that matters.
     pub fn log_prob_and_gradient(
         &self,
         theta: &[T],
@@ -164,8 +164,8 @@ impl<T: Real> Flow<T> {
             });
     }
 
-    /// Adds ∂L/∂θ of a recorded batch to `gradient`, from ∂L/∂log_prob; and that of the couplings' frame
-    /// losses, averaged over the batch, where a coupling has one.
+    /// Adds ∂L/∂θ of a recorded batch to `gradient`, from ∂L/∂log_prob; and that of the couplings'
+    /// frame losses, averaged over the batch, where a coupling has one.
     pub fn log_prob_vjp(
         &self,
         theta: &[T],
@@ -196,8 +196,8 @@ impl<T: Real> Flow<T> {
         &trajectory.lanes[(first - trajectory.first) / LANES * lanes..][..lanes]
     }
 
-    /// Bytes that a batch of `samples` takes at most while it is differentiated: its trajectory, the
-    /// workspaces of all threads, and partial sums of the parameters' gradient.
+    /// Bytes that a batch of `samples` takes at most while it is differentiated: its trajectory,
+    /// the workspaces of all threads, and partial sums of the parameters' gradient.
     pub fn batch_memory(&self, samples: usize) -> usize {
         let states = samples.div_ceil(LANES) * self.trajectory_lanes();
         let workspaces = rayon::current_num_threads() * self.tile_lanes(true);
@@ -355,8 +355,8 @@ impl<T: Real> Flow<T> {
         (square, augmented)
     }
 
-    /// Through the log-densities of a tile, from their cotangents and those of the frame losses: the
-    /// tile's `cotangent` becomes ∂L/∂joint.
+    /// Through the log-densities of a tile, from their cotangents and those of the frame losses:
+    /// the tile's `cotangent` becomes ∂L/∂joint.
     fn log_prob_tile_vjp(
         &self,
         theta: &[T],

@@ -2,8 +2,8 @@
 
 use crate::engine::{Lane, Real};
 
-/// Shape of one half of the state: `copies` configurations of `particles` in `dimension` dimensions.
-/// In lanes it is row-major [copies, particles, dimension].
+/// Shape of one half of the state: `copies` configurations of `particles` in `dimension`
+/// dimensions. In lanes it is row-major [copies, particles, dimension].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HalfShape {
     /// (M + 1)/2 configurations, M being the number of augmented copies.
@@ -56,16 +56,17 @@ pub enum Direction {
 /// [`Kernel`](crate::engine::Kernel)s; add a line to the table of `flow/layers.rs`, and one to that
 /// of `tests/couplings`, which checks everything said here.
 ///
-/// Both directions must be equivariant under joint rotations of both halves, under joint permutations
-/// of the particles of a species, and under joint translations of both halves (the flow never centres between
-/// couplings). They allocate nothing: all memory comes from `scratch`.
+/// Both directions must be equivariant under joint rotations of both halves, under joint
+/// permutations of the particles of a species, and under joint translations of both halves (the
+/// flow never centres between couplings). They allocate nothing: all memory comes from `scratch`.
 pub trait Coupling<T: Real>: Send + Sync {
     /// Lanes of scratch that [`apply`](Self::apply) and [`vjp`](Self::vjp) need.
     fn scratch(&self) -> usize;
 
     /// Moves `moved` in place and adds log |det ∂output/∂input| of this very call to `log_det`.
     ///
-    /// `theta` is the flat parameter vector of the whole flow; `conditioning` and `moved` are halves.
+    /// `theta` is the flat parameter vector of the whole flow; `conditioning` and `moved` are
+    /// halves.
     fn apply(
         &self,
         direction: Direction,
@@ -84,14 +85,14 @@ pub trait Coupling<T: Real>: Send + Sync {
         true
     }
 
-    /// Lanes of a record that [`apply_recorded`](Self::apply_recorded) leaves; 0 where doing it again is
-    /// cheaper than keeping it.
+    /// Lanes of a record that [`apply_recorded`](Self::apply_recorded) leaves; 0 where doing it
+    /// again is cheaper than keeping it.
     fn record_lanes(&self) -> usize {
         0
     }
 
-    /// [`apply`](Self::apply), leaving in `record` what [`vjp_recorded`](Self::vjp_recorded) would else
-    /// compute again.
+    /// [`apply`](Self::apply), leaving in `record` what [`vjp_recorded`](Self::vjp_recorded) would
+    /// else compute again.
     #[allow(clippy::too_many_arguments)]
     fn apply_recorded(
         &self,
@@ -112,8 +113,8 @@ pub trait Coupling<T: Real>: Send + Sync {
     }
 }
 
-/// What a vector-Jacobian product is given and where it goes. The scalar L depends on the outputs of
-/// the call: the moved half and the log-determinant.
+/// What a vector-Jacobian product is given and where it goes. The scalar L depends on the outputs
+/// of the call: the moved half and the log-determinant.
 pub struct Vjp<'a, T> {
     /// The call's direction.
     pub direction: Direction,

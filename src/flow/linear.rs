@@ -119,7 +119,8 @@ impl Linear {
         matrix_product::<V>(weight.transposed(), y_cotangent, x_cotangent, items, accumulate);
     }
 
-    /// Adds ȳ·xᵀ to the gradient of the weights, for the inputs that fill the columns from `from` on.
+    /// Adds ȳ·xᵀ to the gradient of the weights, for the inputs that fill the columns from `from`
+    /// on.
     #[inline(always)]
     pub fn weight_gradient<V: Vector>(
         &self,

@@ -17,7 +17,8 @@ pub(super) struct Mlp {
 }
 
 impl Mlp {
-    /// `inputs` → `hidden`, and → outputs with weights of the given scale where an output is wanted.
+    /// `inputs` → `hidden`, and → outputs with weights of the given scale where an output is
+    /// wanted.
     pub fn new(
         layout: &mut ParameterLayout,
         name: &str,
@@ -102,8 +103,8 @@ impl Mlp {
         V::call(MlpForward { mlp: self, theta, tape, items, memory });
     }
 
-    /// From the outputs' cotangent to the cotangent of the first map's outputs, with the gradients of
-    /// everything but the first map's weights.
+    /// From the outputs' cotangent to the cotangent of the first map's outputs, with the gradients
+    /// of everything but the first map's weights.
     #[inline(always)]
     pub fn vjp<V: Vector>(
         &self,
@@ -165,8 +166,8 @@ pub(super) struct Cotangents<'a, T> {
     pub entry: &'a mut [Lane<T>],
 }
 
-/// Where the results of products are written to, or taken from instead of computing them again: what
-/// is taken has the bytes that were written, so that it makes no difference to the result.
+/// Where the results of products are written to, or taken from instead of computing them again:
+/// what is taken has the bytes that were written, so that it makes no difference to the result.
 pub(super) enum Memory<'a, T> {
     /// Products are computed and not kept.
     None,

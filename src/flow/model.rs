@@ -13,8 +13,8 @@ use super::{
 
 /// An augmented equivariant coupling flow.
 ///
-/// The state is x and M augmented copies a_k, in two halves of (M + 1)/2 copies. The base density is
-/// x ~ N(0, σ² I) on the zero-centre-of-mass subspace, a_k | x ~ N(x, s² I). Couplings are
+/// The state is x and M augmented copies a_k, in two halves of (M + 1)/2 copies. The base density
+/// is x ~ N(0, σ² I) on the zero-centre-of-mass subspace, a_k | x ~ N(x, s² I). Couplings are
 /// equivariant under joint translations, so nothing is centred between them; at the end all copies
 /// are shifted together such that x has zero centre of mass, which has unit Jacobian.
 pub struct Flow<T: Real> {
@@ -133,13 +133,14 @@ impl<T: Real> Flow<T> {
         self.couplings.len()
     }
 
-    /// Lanes of the states that one tile passes through: the input of every call and the last output.
+    /// Lanes of the states that one tile passes through: the input of every call and the last
+    /// output.
     pub(super) fn trajectory_lanes(&self) -> usize {
         (self.couplings.len() + 1) * self.width()
     }
 
-    /// Calls all couplings of a tile, whose `states` start with the input; returns Σ log-determinants.
-    /// Couplings leave their records where the tile has room for them.
+    /// Calls all couplings of a tile, whose `states` start with the input; returns Σ
+    /// log-determinants. Couplings leave their records where the tile has room for them.
     pub(super) fn pass(
         &self,
         direction: Direction,
@@ -169,8 +170,9 @@ impl<T: Real> Flow<T> {
         log_det
     }
 
-    /// The vector-Jacobian product of [`pass`](Self::pass): the tile's `cotangent` is ∂L/∂(last state) on
-    /// entry and ∂L/∂(first state) on return. `states` are those that the tile passed through.
+    /// The vector-Jacobian product of [`pass`](Self::pass): the tile's `cotangent` is ∂L/∂(last
+    /// state) on entry and ∂L/∂(first state) on return. `states` are those that the tile passed
+    /// through.
     pub(super) fn pass_vjp(
         &self,
         direction: Direction,

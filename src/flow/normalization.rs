@@ -37,7 +37,8 @@ pub(super) fn normalize<V: Vector>(
     }
 }
 
-/// x̄ = (n̄ − mean(n̄) − n·mean(n̄·n))/deviation, added to what `x_cotangent` holds or in its place.
+/// x̄ = (n̄ − mean(n̄) − n·mean(n̄·n))/deviation, added to what `x_cotangent` holds or in its
+/// place.
 #[inline(always)]
 pub(super) fn normalize_vjp<V: Vector>(
     normal: &[Lane<V::Scalar>],

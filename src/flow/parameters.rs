@@ -29,8 +29,8 @@ pub struct ParameterTensor {
     pub initial: Initial,
     /// Where it starts in the flat vector.
     pub offset: usize,
-    /// Whether a flow with it, and with the others of its kind, is the flow without them as long as they have their
-    /// initial values: what a trained flow can be given on top.
+    /// Whether a flow with it, and with the others of its kind, is the flow without them as long as
+    /// they have their initial values: what a trained flow can be given on top.
     pub addition: bool,
 }
 

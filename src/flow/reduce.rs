@@ -1,9 +1,9 @@
-//! Sums of parameter gradients over the tiles of a batch, with the same bytes on any number of threads
-//! and ranks.
+//! Sums of parameter gradients over the tiles of a batch, with the same bytes on any number of
+//! threads and ranks.
 //!
 //! The leaves of a binary tree are fixed groups of tiles, and a node is the sum of its two halves;
-//! the tree depends on the batch alone. Each rank has a block of leaves and sums the largest
-//! nodes that lie in it, of which there are about two for each level. Of these, every rank gets its own
+//! the tree depends on the batch alone. Each rank has a block of leaves and sums the largest nodes
+//! that lie in it, of which there are about two for each level. Of these, every rank gets its own
 //! slice of the parameters from all others, climbs the rest of the tree, and hands the sum out: the
 //! bytes that a reduction takes at least, whatever the number of leaves.
 
@@ -18,7 +18,8 @@ use super::Flow;
 
 /// Leaves of a batch, at most.
 const MOST_LEAVES: usize = 1024;
-/// A leaf has a tile more for each of so many parameters, up to four: a partial sum is written and read.
+/// A leaf has a tile more for each of so many parameters, up to four: a partial sum is written and
+/// read.
 const PARAMETERS_PER_TILE: usize = 1 << 20;
 
 impl<T: Real> Flow<T> {
@@ -47,8 +48,8 @@ impl<T: Real> Flow<T> {
         leaves.min(rayon::current_num_threads() * (1 + leaves.ilog2() as usize))
     }
 
-    /// Adds to `gradient` what `body(first sample, last sample, sum)` adds for every tile of a batch, of
-    /// which this rank does its share.
+    /// Adds to `gradient` what `body(first sample, last sample, sum)` adds for every tile of a
+    /// batch, of which this rank does its share.
     pub(super) fn reduce(
         &self,
         samples: usize,

@@ -16,7 +16,8 @@ macro_rules! in_dimension {
 }
 pub(super) use in_dimension;
 
-// Rows are worked on in loops and not in closures, which would not be compiled for the kernel's instruction set.
+// Rows are worked on in loops and not in closures, which would not be compiled for the kernel's
+// instruction set.
 
 /// Row `i` of a `[…, D]` matrix.
 #[inline(always)]
@@ -50,8 +51,8 @@ pub(super) fn store<V: Vector, const D: usize>(row: [V; D], to: &mut [Lane<V::Sc
     }
 }
 
-/// The term of a pair in a sum over pairs: added to particle i's `total`, subtracted from row `j` of
-/// `others`.
+/// The term of a pair in a sum over pairs: added to particle i's `total`, subtracted from row `j`
+/// of `others`.
 #[inline(always)]
 pub(super) fn push<V: Vector, const D: usize>(
     row: [V; D],

@@ -3,8 +3,8 @@
 use super::{Block, Initial, ParameterLayout};
 use crate::engine::{Lane, Vector};
 
-/// A column of features for each species, added to the features of its nodes. This is all that tells
-/// unlike particles apart: a flow stays equivariant under permutations within a species.
+/// A column of features for each species, added to the features of its nodes. This is all that
+/// tells unlike particles apart: a flow stays equivariant under permutations within a species.
 #[derive(Debug, Clone)]
 pub(super) struct SpeciesFeatures {
     /// The column of each particle.
@@ -14,8 +14,8 @@ pub(super) struct SpeciesFeatures {
 }
 
 impl SpeciesFeatures {
-    /// `None`, and no parameters, when all particles are alike. `species` has an entry a particle, or
-    /// none.
+    /// `None`, and no parameters, when all particles are alike. `species` has an entry a particle,
+    /// or none.
     pub fn new(
         layout: &mut ParameterLayout,
         name: &str,

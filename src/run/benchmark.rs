@@ -82,8 +82,8 @@ pub struct Measurement {
 /// distances are those of the system.
 const SYSTEMS: [(&str, usize, usize, f64); 2] = [("dw4", 4, 2, 2.0), ("lj13", 13, 3, 1.0)];
 
-/// Systems that take minutes each, and are measured when their name is asked for: LJ55, and clusters of equal density for
-/// the cost against the number of particles.
+/// Systems that take minutes each, and are measured when their name is asked for: LJ55, and
+/// clusters of equal density for the cost against the number of particles.
 const LARGER: [(&str, usize, usize, f64); 5] = [
     ("lj55", 55, 3, 1.8),
     ("cluster013", 13, 3, 1.0),
@@ -98,8 +98,8 @@ fn pairwise(particles: usize) -> LayerGroup {
     LayerGroup::Pairwise(PairwiseOptions { repeat, basis, cutoff, ..PairwiseOptions::default() })
 }
 
-/// The reference flows, and the recipes' own, whose names contain `filter`; LJ55 and clusters of growing size only if it
-/// names them.
+/// The reference flows, and the recipes' own, whose names contain `filter`; LJ55 and clusters of
+/// growing size only if it names them.
 ///
 /// # Errors
 /// Those of building a flow.
@@ -157,8 +157,8 @@ pub fn case(
         StandardNormal.sample_iter(rng).take(count).collect()
     };
     let mut theta = flow.layout().initialize::<f32>(0);
-    // Off the identity by as much as keeps a pairwise coupling's ‖H‖ about 1 for any number of particles, as it is in
-    // trained flows: its Taylor steps follow from ‖H‖.
+    // Off the identity by as much as keeps a pairwise coupling's ‖H‖ about 1 for any number of
+    // particles, as it is in trained flows: its Taylor steps follow from ‖H‖.
     let push_scale = 0.04 / system.particles() as f32;
     let pushes = normal(1, theta.len());
     for (theta, push) in theta.iter_mut().zip(pushes) {
@@ -214,9 +214,9 @@ impl Case {
         }
     }
 
-    /// Runs `operation` for about `seconds` after one run to warm up. Before and after every run the
-    /// product is timed, because the clock of a shared machine wanders: the share is the median of
-    /// the runs' shares, each of its own neighbours.
+    /// Runs `operation` for about `seconds` after one run to warm up. Before and after every run
+    /// the product is timed, because the clock of a shared machine wanders: the share is the median
+    /// of the runs' shares, each of its own neighbours.
     pub fn measure(&self, operation: Operation, seconds: f64) -> Measurement {
         forget_peak_memory();
         let peak = Peak::new();
@@ -256,8 +256,8 @@ impl Case {
     }
 }
 
-/// A large matrix product in f32 on all threads: 256 x 256 parameters times 256 x 192 numbers on each
-/// thread, which stay in its second-level cache.
+/// A large matrix product in f32 on all threads: 256 x 256 parameters times 256 x 192 numbers on
+/// each thread, which stay in its second-level cache.
 struct Peak {
     left: Vec<f32>,
     right: Vec<Lane<f32>>,

@@ -1,12 +1,12 @@
 //! exp(±H)·z for the pairwise matrix H, by Taylor steps, and its vector-Jacobian product.
 //!
-//! (H z)_i = s_i z_i + Σ_j B_ij (z_i − z_j) with B_ij = α_ij I + b_ij r_ij r_ijᵀ and r_ij = y_i − y_j. H is
-//! symmetric, so the cotangent travels through the same products. The number of Taylor steps follows from a bound
-//! on ‖H‖ that does not depend on the direction, sample by sample, so that a round trip stays at
-//! rounding whatever the parameters are.
+//! (H z)_i = s_i z_i + Σ_j B_ij (z_i − z_j) with B_ij = α_ij I + b_ij r_ij r_ijᵀ and r_ij = y_i −
+//! y_j. H is symmetric, so the cotangent travels through the same products. The number of Taylor
+//! steps follows from a bound on ‖H‖ that does not depend on the direction, sample by sample, so
+//! that a round trip stays at rounding whatever the parameters are.
 //!
-//! A product visits every pair and does little for each, so what counts is what it reads: two numbers of a pair, and r from
-//! the particles' positions, which stay in the first-level cache.
+//! A product visits every pair and does little for each, so what counts is what it reads: two
+//! numbers of a pair, and r from the particles' positions, which stay in the first-level cache.
 
 use crate::engine::{Arena, Lane, Real, Vector};
 use crate::flow::rows::{dot, load, push, scaled, store, subtract};
@@ -14,7 +14,8 @@ use crate::flow::rows::{dot, load, push, scaled, store, subtract};
 /// ‖H‖ that one Taylor step goes at most: longer ones lose digits to terms that cancel.
 const LONGEST_STEP: f64 = 2.0;
 
-/// Terms of a Taylor step are as many as bring its remainder ‖H/m‖^(k + 1)/(k + 1)! below 1/(this + 1)!.
+/// Terms of a Taylor step are as many as bring its remainder ‖H/m‖^(k + 1)/(k + 1)! below 1/(this +
+/// 1)!.
 #[inline(always)]
 fn unit_terms<T: Real>() -> usize {
     if std::mem::size_of::<T>() == 4 {
@@ -289,8 +290,8 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
         }
     }
 
-    /// The vector-Jacobian product of [`exponential`](Self::exponential): `z` is its input, `cotangent`
-    /// ∂L/∂output on entry and ∂L/∂input on return.
+    /// The vector-Jacobian product of [`exponential`](Self::exponential): `z` is its input,
+    /// `cotangent` ∂L/∂output on entry and ∂L/∂input on return.
     #[inline(always)]
     pub fn exponential_vjp<V: Vector<Scalar = T>>(
         &self,
@@ -323,8 +324,8 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
                     (V::load(t) * factor).store(t);
                 }
             }
-            // … and back through them: t̄_k = ō + H t̄_{k+1}·(sign/(m(k+1))), ō being the cotangent of
-            // the step's output and t̄ of the last term.
+            // … and back through them: t̄_k = ō + H t̄_{k+1}·(sign/(m(k+1))), ō being the cotangent
+            // of the step's output and t̄ of the last term.
             term_cotangent.copy_from_slice(cotangent);
             for (k, scaled) in cotangents.chunks_exact_mut(width).enumerate().rev() {
                 let factor = steps.factor(step, k + 1);
@@ -363,8 +364,8 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
             let here = load::<V, D>(self.position, i);
             let mut total = load::<V, D>(to.position, i);
             for j in i + 1..self.particles {
-                // Σ_k (z_i − z_j)(t̄_i − t̄_j)ᵀ and its transpose: the diagonal of the first, the other entries of
-                // the sum of both.
+                // Σ_k (z_i − z_j)(t̄_i − t̄_j)ᵀ and its transpose: the diagonal of the first, the
+                // other entries of the sum of both.
                 let mut moment = [[V::zero(); D]; D];
                 for (z, t) in z.chunks_exact(width).zip(cotangents.chunks_exact(width)) {
                     let dz = subtract(load::<V, D>(z, i), load::<V, D>(z, j));

@@ -20,10 +20,10 @@ const NODE_OUTPUTS: usize = 2;
 
 /// The pairwise matrix-exponential coupling, which carries the whole Jacobian.
 ///
-/// The moved half x is noise around the conditioning half y. A collective displacement v(y) distorts
-/// this noise by its Jacobian, whose off-diagonal blocks are as large as its diagonal ones. A
-/// transform of each particle by itself keeps the diagonal blocks only; this coupling multiplies the
-/// noise with the exponential of a full symmetric matrix of pair terms:
+/// The moved half x is noise around the conditioning half y. A collective displacement v(y)
+/// distorts this noise by its Jacobian, whose off-diagonal blocks are as large as its diagonal
+/// ones. A transform of each particle by itself keeps the diagonal blocks only; this coupling
+/// multiplies the noise with the exponential of a full symmetric matrix of pair terms:
 ///
 /// ```text
 /// x′ = y + v(y) + exp(H(y)) (x − y)
@@ -32,29 +32,29 @@ const NODE_OUTPUTS: usize = 2;
 /// log |det ∂x′/∂x| = tr H
 /// ```
 ///
-/// where u_ij = r_ij/ρ_ij, r_ij = y_i − y_j and ρ_ij = √(‖r_ij‖² + c²). The inverse map has −H in place
-/// of H: x = y + exp(−H(y)) (x′ − y − v(y)). The map is O(d)- and permutation-equivariant, has no
-/// frames and no singularities.
+/// where u_ij = r_ij/ρ_ij, r_ij = y_i − y_j and ρ_ij = √(‖r_ij‖² + c²). The inverse map has −H in
+/// place of H: x = y + exp(−H(y)) (x′ − y − v(y)). The map is O(d)- and permutation-equivariant,
+/// has no frames and no singularities.
 ///
-/// With C copies in each half, y is the mean of the conditioning copies, which are noise around the same
-/// configuration, and every copy of the moved half takes the place of x: log |det| = C tr H.
+/// With C copies in each half, y is the mean of the conditioning copies, which are noise around the
+/// same configuration, and every copy of the moved half takes the place of x: log |det| = C tr H.
 ///
 /// # The conditioner
-/// The scalars of pairs φ, α, β and of particles g, s are invariant functions of y, made from Gaussian
-/// features of distances, e_k(ρ) = exp(−(γ_k (ρ − μ_k))²), with trained centres μ and sharpnesses γ. A
-/// stage is one layer for each unordered pair,
+/// The scalars of pairs φ, α, β and of particles g, s are invariant functions of y, made from
+/// Gaussian features of distances, e_k(ρ) = exp(−(γ_k (ρ − μ_k))²), with trained centres μ and
+/// sharpnesses γ. A stage is one layer for each unordered pair,
 ///
 /// ```text
 /// t_ij = SiLU(A e(ρ_ij) + (U h)_i + (U h)_j + b)
 /// h_i ← h_i + SiLU(M Σ_j t_ij/√(n − 1) + d)         (a message pass)
 /// ```
 ///
-/// and the last stage is read out: (φ, α, β)_ij = P t_ij, and (g, s)_i by one hidden layer of h_i. The
-/// features h start from those of the distance to the centre, e(√(‖y_i − ȳ‖² + c²)), and, where
+/// and the last stage is read out: (φ, α, β)_ij = P t_ij, and (g, s)_i by one hidden layer of h_i.
+/// The features h start from those of the distance to the centre, e(√(‖y_i − ȳ‖² + c²)), and, where
 /// particles are unlike, a column for the species. With C angular channels
 /// ([`PairwiseOptions::angular`]), vectors V_i = Σ_j w_ij r_ij with w_ij = B e(ρ_ij) give each pair
-/// further features q_ij = (V_i − V_j)·r_ij/ρ_ij, which tell a bent triplet from a stretched one at the
-/// cost of pairs.
+/// further features q_ij = (V_i − V_j)·r_ij/ρ_ij, which tell a bent triplet from a stretched one at
+/// the cost of pairs.
 #[derive(Debug, Clone)]
 pub struct PairwiseCoupling {
     /// In each half.
@@ -291,8 +291,8 @@ impl<T: Real> Kernel<T> for PairwiseVjp<'_, T> {
 }
 
 impl PairwiseCoupling {
-    /// From the cotangents of the moved copies to those of the copies as they came in, of y and of what
-    /// the conditioner made.
+    /// From the cotangents of the moved copies to those of the copies as they came in, of y and of
+    /// what the conditioner made.
     #[inline(always)]
     fn copies_vjp<V: Vector, const D: usize>(
         &self,

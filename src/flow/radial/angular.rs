@@ -1,5 +1,5 @@
-//! Angular features of pairs, which tell a bent triplet from a stretched one where distances alone do
-//! not.
+//! Angular features of pairs, which tell a bent triplet from a stretched one where distances alone
+//! do not.
 //!
 //! ```text
 //! V_i = Σ_j w_ij r_ij,   w_ij = (B e(ρ_ij))
@@ -24,8 +24,8 @@ pub(super) struct Angular {
     pub weight: Block,
 }
 
-/// Cotangents that [`Angular::features_vjp`] adds to: of the vectors [channels, particles, D], of y − ȳ
-/// [particles, D], and of ρ of a block's pairs.
+/// Cotangents that [`Angular::features_vjp`] adds to: of the vectors [channels, particles, D], of y
+/// − ȳ [particles, D], and of ρ of a block's pairs.
 pub(super) struct FeatureCotangents<'a, T> {
     pub vectors: &'a mut [Lane<T>],
     pub centered: &'a mut [Lane<T>],
@@ -36,7 +36,8 @@ pub(super) struct FeatureCotangents<'a, T> {
 pub(super) type Geometry<'a, T> = (&'a [Lane<T>], &'a [Lane<T>]);
 
 impl Angular {
-    /// Registers the parameters of `channels` vectors of `particles` particles; none for no channel.
+    /// Registers the parameters of `channels` vectors of `particles` particles; none for no
+    /// channel.
     pub fn new(
         layout: &mut ParameterLayout,
         channels: usize,
@@ -148,7 +149,8 @@ impl Angular {
         }
     }
 
-    /// From ∂L/∂V to what a block's pairs, of these w, add to that of y − ȳ; ∂L/∂w takes the place of w.
+    /// From ∂L/∂V to what a block's pairs, of these w, add to that of y − ȳ; ∂L/∂w takes the place
+    /// of w.
     #[inline(always)]
     pub fn vectors_vjp<V: Vector, const D: usize>(
         &self,

@@ -161,7 +161,8 @@ impl RadialConditioner {
         }
     }
 
-    /// Features of a block's pairs; where they are kept, those of distances have been made with the vectors.
+    /// Features of a block's pairs; where they are kept, those of distances have been made with the
+    /// vectors.
     #[inline(always)]
     fn block_features<V: Vector>(
         &self,
@@ -197,8 +198,9 @@ impl RadialConditioner {
         matrix_product::<V>(stage.node.matrix(theta), h, tape.per_node, n, false);
     }
 
-    /// t and its slope of pair stage number `k` for a block of pairs, after [`node_terms`](Self::node_terms) of
-    /// that stage. Features are taken from the stage before where all pairs are one block.
+    /// t and its slope of pair stage number `k` for a block of pairs, after
+    /// [`node_terms`](Self::node_terms) of that stage. Features are taken from the stage before
+    /// where all pairs are one block.
     #[inline(always)]
     pub(super) fn pair_stage<V: Vector>(
         &self,
@@ -211,8 +213,8 @@ impl RadialConditioner {
         V::call(BlockStage { conditioner: self, theta, stage, k, block, tape });
     }
 
-    /// Adds Σ_j t_ij of a block's pairs to every node: `pairs` is [width, pairs of the block], `nodes`
-    /// [width, particles].
+    /// Adds Σ_j t_ij of a block's pairs to every node: `pairs` is [width, pairs of the block],
+    /// `nodes` [width, particles].
     #[inline(always)]
     pub(super) fn sum_pairs<V: Vector>(
         &self,

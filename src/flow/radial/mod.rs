@@ -1,10 +1,10 @@
 //! The light radial conditioner: invariant outputs of pairs and particles from smooth features of
 //! distances. Its mathematics stand at [`PairwiseCoupling`](super::PairwiseCoupling).
 //!
-//! Products with `width` inputs are done per node, never per pair. A stage takes the pairs in blocks that
-//! go through all of it while they are in the cache. What it leaves of them for the vector-Jacobian
-//! product is kept where all pairs are one block, and is computed again otherwise, which takes less time
-//! than writing and reading it.
+//! Products with `width` inputs are done per node, never per pair. A stage takes the pairs in
+//! blocks that go through all of it while they are in the cache. What it leaves of them for the
+//! vector-Jacobian product is kept where all pairs are one block, and is computed again otherwise,
+//! which takes less time than writing and reading it.
 
 mod angular;
 mod copies;
@@ -29,7 +29,8 @@ use pairs::{Blocks, PairBlock};
 
 /// As many pairs are one block as take no more bytes than this for all that is kept of them, …
 const KEPT_BYTES: usize = 1 << 20;
-/// … and more are taken in blocks of this size, which stay in a second-level cache of 512 KiB with the weights.
+/// … and more are taken in blocks of this size, which stay in a second-level cache of 512 KiB with
+/// the weights.
 const BLOCK_BYTES: usize = 1 << 18;
 
 /// What the conditioner is to make.
@@ -89,8 +90,8 @@ pub(super) struct RadialConditioner {
     last_offset: Option<Block>,
 }
 
-/// What [`forward`](RadialConditioner::forward) leaves for the couplings and for its vector-Jacobian
-/// product.
+/// What [`forward`](RadialConditioner::forward) leaves for the couplings and for its
+/// vector-Jacobian product.
 pub(super) struct RadialTape<'a, T> {
     /// y − ȳ, [particles, dimension].
     pub centered: &'a mut [Lane<T>],

@@ -1,5 +1,6 @@
-//! The radial conditioner as the network of a projection coupling: vectors and parameters of every node,
-//! for a fraction of a graph network's arithmetic, since nothing of `width` × `width` is done per pair.
+//! The radial conditioner as the network of a projection coupling: vectors and parameters of every
+//! node, for a fraction of a graph network's arithmetic, since nothing of `width` × `width` is done
+//! per pair.
 
 use super::copies::mean;
 use super::{
@@ -11,11 +12,13 @@ use crate::flow::rows::in_dimension;
 use crate::flow::vector_network::{NetworkVjp, VectorNetwork};
 use crate::flow::{HalfShape, Initial, ParameterLayout};
 
-/// Standard deviation of the initial vectors' weights, times √width: a frame needs vectors to start with.
+/// Standard deviation of the initial vectors' weights, times √width: a frame needs vectors to start
+/// with.
 const INITIAL_VECTORS: f64 = 0.03;
 
-/// For each vector, v_i = Σ_j φ_ij r_ij/ρ_ij + g_i (y_i − ȳ) with outputs φ of pairs and g of nodes; the
-/// parameters are further outputs of nodes. With several copies in each half, y is their mean.
+/// For each vector, v_i = Σ_j φ_ij r_ij/ρ_ij + g_i (y_i − ȳ) with outputs φ of pairs and g of
+/// nodes; the parameters are further outputs of nodes. With several copies in each half, y is their
+/// mean.
 #[derive(Debug, Clone)]
 pub(in crate::flow) struct RadialNetwork {
     copies: usize,
@@ -135,7 +138,8 @@ impl VectorNetwork for RadialNetwork {
 
     #[inline(always)]
     fn outputs<'a, T: Real>(&self, tape: &'a [Lane<T>], _keep: bool) -> &'a [Lane<T>] {
-        // After y, the centred positions, the outputs of pairs, and the nodes' share in the vectors.
+        // After y, the centred positions, the outputs of pairs, and the nodes' share in the
+        // vectors.
         let (n, p) = (self.conditioner.particles, self.conditioner.pairs);
         &tape[2 * self.width() + self.channels * (p + n)..][..self.output_lanes()]
     }

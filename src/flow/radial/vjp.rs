@@ -65,8 +65,8 @@ impl RadialConditioner {
         VjpBuffers { workspace, node_features: arena.take(f * n), message: arena.take(w * n) }
     }
 
-    /// The vector-Jacobian product of [`forward`](Self::forward): uses up the cotangents of what that
-    /// made, adds ∂L/∂y to `y_cotangent` and ∂L/∂θ to `gradient`.
+    /// The vector-Jacobian product of [`forward`](Self::forward): uses up the cotangents of what
+    /// that made, adds ∂L/∂y to `y_cotangent` and ∂L/∂θ to `gradient`.
     #[inline(always)]
     pub fn vjp<V: Vector>(
         &self,
@@ -218,8 +218,8 @@ impl RadialConditioner {
         }
     }
 
-    /// Through t = SiLU(A e + (U h)_i + (U h)_j + b) of pair stage number k, block by block: adds to the
-    /// cotangents of h and of the distances.
+    /// Through t = SiLU(A e + (U h)_i + (U h)_j + b) of pair stage number k, block by block: adds
+    /// to the cotangents of h and of the distances.
     #[inline(always)]
     fn pair_stage_vjp<V: Vector>(
         &self,
