@@ -39,7 +39,10 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
             .map_err(|e| Error::Run(format!("the table has no JSON form: {e}")))?;
         say!("{text}")?;
     } else {
-        say!("\nThe share is that of a large matrix product on the same threads, timed before and after each run.")?;
+        say!(
+            "\nThe share is that of a large matrix product on the same threads, timed before and \
+             after each run."
+        )?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A particle's coordinates, out of rows [particles, dimension] and back.
+//! Vectors of space: out of rows [particles, dimension] and back, and their arithmetic.
 
 use crate::engine::{Lane, Vector};
 
@@ -82,6 +82,7 @@ pub(super) fn scaled<V: Vector, const D: usize>(factor: V, mut row: [V; D]) -> [
     row
 }
 
+/// a·b, its products added from the first on.
 #[inline(always)]
 pub(super) fn dot<V: Vector, const D: usize>(a: [V; D], b: [V; D]) -> V {
     let mut sum = a[0] * b[0];
@@ -89,4 +90,18 @@ pub(super) fn dot<V: Vector, const D: usize>(a: [V; D], b: [V; D]) -> V {
         sum = a[k].mul_add(b[k], sum);
     }
     sum
+}
+
+/// [`dot`] in three dimensions, its products added from the last on.
+#[inline(always)]
+pub(super) fn dot_from_last<V: Vector>(a: &[V; 3], b: &[V; 3]) -> V {
+    a[0].mul_add(b[0], a[1].mul_add(b[1], a[2] * b[2]))
+}
+
+/// to += factor·v.
+#[inline(always)]
+pub(super) fn add_scaled<V: Vector, const D: usize>(to: &mut [V; D], v: &[V; D], factor: V) {
+    for (to, v) in to.iter_mut().zip(v) {
+        *to = factor.mul_add(*v, *to);
+    }
 }

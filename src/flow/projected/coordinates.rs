@@ -3,10 +3,10 @@
 
 use super::super::spline::{Spline, SplineShape};
 use super::super::Direction;
-use super::dot;
 use super::radial::SQUARE_FLOOR;
 use super::transform::{Given, Outer, Scratch};
 use crate::engine::{angle, exp, ln, sin_cos, Lane, Vector};
+use crate::flow::rows::dot_from_last as dot;
 
 /// A map of coordinates c, which stand in place of the position; those beyond the dimension are zero and
 /// stay so.

@@ -1,12 +1,11 @@
 //! Coordinates of a node about its origin, in a frame of its own that turns with the configuration,
 //! or along the axes of space. The formulas stand at [`Projection`](super::Projection).
 
-use super::super::rows::scaled;
 use super::coordinates::Coordinates;
 use super::radial::SQUARE_FLOOR;
 use super::transform::{Cotangents, Given, Outer, Scratch, Transform};
-use super::{add_scaled, dot, subtract};
 use crate::engine::Vector;
+use crate::flow::rows::{add_scaled, dot_from_last as dot, scaled, subtract};
 
 /// A loss under this is ignored (Midgley et al.).
 const IGNORED_LOSS: f64 = 1e-4;
@@ -122,7 +121,7 @@ impl<C: Coordinates, const TURNED: bool> Transform for Framed<C, TURNED> {
 
     #[inline(always)]
     fn apply<V: Vector>(&self, given: &Given<'_, V>, scratch: &mut Scratch<V>) -> ([V; 3], V) {
-        let offset = subtract(&given.position, &given.origin);
+        let offset = subtract(given.position, given.origin);
         let (mut position, log_det) = if TURNED {
             let frame = Frame::new(given);
             let local = Given { position: frame.project(&offset), ..*given };
@@ -138,10 +137,10 @@ impl<C: Coordinates, const TURNED: bool> Transform for Framed<C, TURNED> {
     #[inline(always)]
     fn vjp<V: Vector>(&self, given: &Given<'_, V>, mut outer: Outer<'_, V>) -> Cotangents<V> {
         let moved = outer.moved;
-        let offset = subtract(&given.position, &given.origin);
+        let offset = subtract(given.position, given.origin);
         if !TURNED {
             let [_, position] = self.0.vjp(&Given { position: offset, ..*given }, outer);
-            let origin = subtract(&moved, &position);
+            let origin = subtract(moved, position);
             return Cotangents { position, origin, axes: [[V::zero(); 3]; 2] };
         }
         let frame = Frame::new(given);
@@ -154,7 +153,7 @@ impl<C: Coordinates, const TURNED: bool> Transform for Framed<C, TURNED> {
             add_scaled(axis, &offset, before[k]);
         }
         let position = frame.assemble(&before);
-        let origin = subtract(&moved, &position);
+        let origin = subtract(moved, position);
         Cotangents { position, origin, axes: frame.vjp(given, axes) }
     }
 

@@ -359,21 +359,3 @@ impl<T: Real> Kernel<T> for ApplyVjp<'_, T> {
         });
     }
 }
-
-#[inline(always)]
-fn dot<V: Vector>(a: &[V; 3], b: &[V; 3]) -> V {
-    a[0].mul_add(b[0], a[1].mul_add(b[1], a[2] * b[2]))
-}
-
-#[inline(always)]
-fn subtract<V: Vector>(a: &[V; 3], b: &[V; 3]) -> [V; 3] {
-    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
-}
-
-/// to += factor·v.
-#[inline(always)]
-fn add_scaled<V: Vector>(to: &mut [V; 3], v: &[V; 3], factor: V) {
-    for (to, v) in to.iter_mut().zip(v) {
-        *to = factor.mul_add(*v, *to);
-    }
-}

@@ -3,8 +3,8 @@
 
 use super::super::spline::{Spline, SplineShape};
 use super::transform::{Cotangents, Given, Outer, Scratch, Transform};
-use super::{dot, subtract};
 use crate::engine::{ln, Vector};
+use crate::flow::rows::{dot_from_last as dot, subtract};
 
 /// Added to squared distances, so that a distance has a derivative at the origin.
 pub(super) const SQUARE_FLOOR: f64 = 1e-20;
@@ -30,7 +30,7 @@ struct At<'a, V: Vector> {
 impl Radial {
     #[inline(always)]
     fn at<'a, V: Vector>(&self, given: &Given<'a, V>, scratch: &'a mut Scratch<V>) -> At<'a, V> {
-        let offset = subtract(&given.position, &given.origin);
+        let offset = subtract(given.position, given.origin);
         let distance = (dot(&offset, &offset) + V::constant(SQUARE_FLOOR)).sqrt();
         let spline = Spline::new(self.spline, given.direction, given.raw, distance, scratch);
         let stretch = spline.value / distance;
@@ -71,6 +71,6 @@ impl Transform for Radial {
         for k in 0..3 {
             position[k] = moved[k].mul_add(stretch, outward * offset[k]);
         }
-        Cotangents { position, origin: subtract(&moved, &position), axes: [[V::zero(); 3]; 2] }
+        Cotangents { position, origin: subtract(moved, position), axes: [[V::zero(); 3]; 2] }
     }
 }

@@ -1,7 +1,7 @@
 //! Equivariant vectors from invariant outputs.
 
 use crate::engine::{Lane, Vector};
-use crate::flow::rows::{dot, load, push, scaled, store, subtract};
+use crate::flow::rows::{add_scaled, dot, load, push, scaled, store, subtract};
 
 /// v_i = Σ_j φ_ij r_ij + g_i (y_i − ȳ); `scalars` are (φ/ρ, g).
 #[inline(always)]
@@ -53,9 +53,7 @@ pub(in crate::flow) fn displacement_vjp<V: Vector, const D: usize>(
         dot(here, there).accumulate(&mut to.g[i]);
         let factor = V::load(&g[i]);
         let mut total = load::<V, D>(to.centered, i);
-        for k in 0..D {
-            total[k] = here[k].mul_add(factor, total[k]);
-        }
+        add_scaled(&mut total, &here, factor);
         for j in i + 1..n {
             let difference = subtract(here, load::<V, D>(v_cotangent, j));
             let r = subtract(there, load::<V, D>(centered, j));

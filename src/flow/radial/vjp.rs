@@ -2,7 +2,7 @@
 //! parameters, stage by stage from the last to the first.
 
 use crate::engine::{matrix_product, outer_product, Arena, Lane, Real, Vector};
-use crate::flow::rows::{self, in_dimension, load, push, scaled, store, subtract};
+use crate::flow::rows::{self, add_scaled, in_dimension, load, push, scaled, store, subtract};
 use crate::flow::Block;
 
 use super::angular::FeatureCotangents;
@@ -418,9 +418,7 @@ impl RadialConditioner {
             let factor = V::load(&distance_cotangent.1[i]) / V::load(&distance[self.pairs + i]);
             let here = load::<V, D>(centered, i);
             let mut total = load::<V, D>(centered_cotangent, i);
-            for k in 0..D {
-                total[k] = here[k].mul_add(factor, total[k]);
-            }
+            add_scaled(&mut total, &here, factor);
             for j in i + 1..n {
                 // dρ = r·dr/ρ.
                 let along = V::load(&distance_cotangent.0[p]) / V::load(&distance[p]);
