@@ -1,4 +1,5 @@
-//! The arithmetic that everything else is bought with; it knows no physics.
+//! The arithmetic below everything else, without physics: vectors of samples, matrix products,
+//! elementary functions, scratch memory.
 //!
 //! Sixteen samples travel together: a [`Lane`] holds one number of each of them, every matrix is
 //! `[rows, items]` of lanes, and one instruction works on the same number of all sixteen. So small

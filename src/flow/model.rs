@@ -14,9 +14,17 @@ use super::{
 /// An augmented equivariant coupling flow.
 ///
 /// The state is x and M augmented copies a_k, in two halves of (M + 1)/2 copies. The base density
-/// is x ~ N(0, σ² I) on the zero-centre-of-mass subspace, a_k | x ~ N(x, s² I). Couplings are
-/// equivariant under joint translations, so nothing is centred between them; at the end all copies
-/// are shifted together such that x has zero centre of mass, which has unit Jacobian.
+/// is x₀ ~ N(0, σ² I) on the zero-centre-of-mass subspace, a₀_k | x₀ ~ N(x₀, s² I). Couplings
+/// F_1, F_2, … move one half given the other, in turns, and
+///
+/// ```text
+/// (x, a) = F_L ∘ … ∘ F_1 (x₀, a₀)
+/// log q(x, a) = log N(x₀; 0, σ²) + Σ_k log N(a₀_k; x₀, s²) − Σ_l log |det ∂F_l|
+/// ```
+///
+/// with lengths in the target's unit. Couplings are equivariant under joint translations, so
+/// nothing is centred between them; at the end all copies are shifted together such that x has zero
+/// centre of mass, which has unit Jacobian.
 pub struct Flow<T: Real> {
     pub(super) system: System,
     species: Vec<usize>,

@@ -1,10 +1,10 @@
-//! What the conditioners know of unlike particles: learned features of a node by its species.
+//! Learned features of a node by its species.
 
 use super::{Block, Initial, ParameterLayout};
 use crate::engine::{Lane, Vector};
 
-/// A column of features for each species, added to the features of its nodes. This is all that
-/// tells unlike particles apart: a flow stays equivariant under permutations within a species.
+/// A column of features for each species, added to the features of its nodes. This alone
+/// distinguishes unlike particles: a flow stays equivariant under permutations within a species.
 #[derive(Debug, Clone)]
 pub(super) struct SpeciesFeatures {
     /// The column of each particle.
@@ -41,7 +41,7 @@ impl SpeciesFeatures {
         }
     }
 
-    /// Adds to the parameters' gradient what ∂L/∂h ([features, particles]) says.
+    /// Adds to the parameters' gradient, given ∂L/∂h ([features, particles]).
     #[inline(always)]
     pub fn add_gradient<V: Vector>(
         &self,

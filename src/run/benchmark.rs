@@ -74,7 +74,8 @@ pub struct Measurement {
     pub share_of_peak: f64,
     /// Threads used.
     pub threads: usize,
-    /// Largest memory of the process during the case, in MB; absent where the system does not tell.
+    /// Largest memory of the process during the case, in MB; absent where the system does not
+    /// report it.
     pub peak_rss_mb: Option<f64>,
 }
 
