@@ -141,7 +141,7 @@ fn halves(subject: &Subject) -> (Lanes<f64>, Lanes<f64>) {
 fn single_precision_agrees_with_double_precision() {
     for shape in SHAPES {
         let subject = Subject::new(shape);
-        // Both see the same numbers; the parameters are such that errors do not grow much on the
+        // Both get the same numbers; the parameters are such that errors do not grow much on the
         // way.
         let low_theta: Vec<f32> = subject.theta_off_by(0.2).iter().map(|&t| t as f32).collect();
         let theta: Vec<f64> = low_theta.iter().map(|&t| f64::from(t)).collect();
