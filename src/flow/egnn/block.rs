@@ -7,7 +7,7 @@ use crate::flow::linear::Linear;
 use crate::flow::mlp::{Memory, Mlp};
 use crate::flow::ParameterLayout;
 
-/// Variance of the last weights of what moves positions, relative to the others'.
+/// Variance of the last weights of φ_x and φ_cross, relative to that of all others.
 const SHIFT_SCALE: f64 = 1e-3;
 
 /// The networks of one block: φ_e, the gate, φ_x, φ_cross and φ_h. φ_e's first map takes the parts
@@ -65,7 +65,7 @@ impl Layers {
         self.message.memory_lanes(1) + self.shift.first.outputs() + self.shift.memory_lanes(1)
     }
 
-    /// The part of a block's memory that belongs to a chunk of edges; nothing of nothing.
+    /// The part of a block's memory that belongs to a chunk of edges; empty where nothing is kept.
     pub fn memory_of(&self, edges: &Edges, lanes: usize) -> std::ops::Range<usize> {
         let per_edge = if lanes == 0 { 0 } else { self.edge_memory() };
         per_edge * edges.first..per_edge * (edges.first + edges.count)

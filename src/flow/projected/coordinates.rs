@@ -8,8 +8,8 @@ use super::transform::{Given, Outer, Scratch};
 use crate::engine::{angle, exp, ln, sin_cos, Lane, Vector};
 use crate::flow::rows::dot_from_last as dot;
 
-/// A map of coordinates c, which stand in place of the position; those beyond the dimension are zero and
-/// stay so.
+/// A map of coordinates c, which stand in place of the position; those beyond the dimension are
+/// zero and stay so.
 pub(super) trait Coordinates: Copy {
     /// Raw parameters.
     fn parameters(&self, dimension: usize) -> usize;

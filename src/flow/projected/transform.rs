@@ -42,7 +42,7 @@ pub(super) trait Transform: Copy {
 pub(super) struct Given<'a, V: Vector> {
     pub direction: Direction,
     pub dimension: usize,
-    /// z_i; for a map of coordinates, these.
+    /// z_i, or its coordinates where a transform works on these.
     pub position: [V; 3],
     /// y_i + v_0.
     pub origin: [V; 3],
@@ -52,7 +52,8 @@ pub(super) struct Given<'a, V: Vector> {
     pub raw: Column<'a, V::Scalar>,
 }
 
-/// Cotangents of what a transform returns, where those of its raw parameters are stored, and scratch.
+/// Cotangents of what a transform returns, where those of its raw parameters are stored, and
+/// scratch.
 pub(super) struct Outer<'a, V: Vector> {
     pub moved: [V; 3],
     pub log_det: V,
