@@ -5,7 +5,8 @@ use toml::{Table, Value};
 use crate::error::Error;
 
 /// Applies `setting` to the recipe in `table`, such as `train.steps=100` or
-/// `flow.layers.0.repeat=4`. A bare word is taken for a text, so that `target=lj13` needs no quotes.
+/// `flow.layers.0.repeat=4`. A bare word is taken for a text, so that `target=lj13` needs no
+/// quotes.
 ///
 /// # Errors
 /// [`Error::Parameter`] that names the key. Whether recipes have such a key shows when the table is

@@ -82,8 +82,8 @@ pub struct Target {
     pub potential: Arc<dyn Potential>,
     /// Ground truth, as far as there is one.
     pub known: Known,
-    /// The text it was read from, from which [`Registry::target_from_text`] makes it again; empty for a
-    /// potential from Rust.
+    /// The text it was read from, from which [`Registry::target_from_text`] makes it again; empty
+    /// for a potential from Rust.
     pub text: String,
 }
 
@@ -153,9 +153,9 @@ impl Registry {
             .with("ipi", |table| Ok(Arc::new(Ipi::new(parameters(table)?)?)))
     }
 
-    /// Adds a kind, or replaces it. `factory` gets the target file's table without the keys that all
-    /// kinds share (`format`, `name`, `description`, `kind`, `known`); [`parameters`] turns it into a
-    /// struct.
+    /// Adds a kind, or replaces it. `factory` gets the target file's table without the keys that
+    /// all kinds share (`format`, `name`, `description`, `kind`, `known`); [`parameters`] turns it
+    /// into a struct.
     pub fn with(
         mut self,
         kind: &str,
