@@ -4,7 +4,7 @@
 use boltzflow::engine::{count_operations, Lane, Real, LANES};
 use boltzflow::error::Error;
 use boltzflow::flow::{
-    Coupling, CouplingContext, Direction, HalfShape, ParameterLayout, ProjectedCoupling,
+    Apply, Coupling, CouplingContext, Direction, HalfShape, ParameterLayout, ProjectedCoupling,
     ProjectedOptions, Projection, Vjp,
 };
 use boltzflow::random::{stream, Purpose};
@@ -79,7 +79,9 @@ impl Subject {
     ) -> Lane<T> {
         let mut log_det = Lane::zero();
         let mut scratch = self.scratch();
-        self.coupling.apply(direction, theta, conditioning, moved, &mut log_det, &mut scratch);
+        let (log_det_sum, record) = (&mut log_det, &mut [][..]);
+        let call = Apply { direction, theta, conditioning, moved, log_det: log_det_sum, record };
+        self.coupling.apply(call, &mut scratch);
         log_det
     }
 
@@ -104,6 +106,7 @@ impl Subject {
             log_det_cotangent: &log_det[0],
             frame_loss_cotangent: &Lane::zero(),
             gradient: Some(&mut gradient),
+            record: &mut [],
         };
         self.coupling.vjp(call, &mut self.scratch());
         (moved_cotangent, conditioning_cotangent, gradient)
@@ -192,7 +195,15 @@ fn operations(particles: usize) -> [f64; 3] {
     let mut scratch = vec![Lane::zero(); Coupling::<f32>::scratch(&coupling)];
     let (direction, mut log_det) = (Direction::Inverse, Lane::zero());
     let apply = count_operations(|| {
-        coupling.apply(direction, &theta, &conditioning, &mut moved, &mut log_det, &mut scratch);
+        let call = Apply {
+            direction,
+            theta: &theta,
+            conditioning: &conditioning,
+            moved: &mut moved,
+            log_det: &mut log_det,
+            record: &mut [],
+        };
+        coupling.apply(call, &mut scratch);
     });
     let mut gradient = vec![0.0; theta.len()];
     let [without, with] = [None, Some(&mut *gradient)].map(|gradient| {
@@ -206,6 +217,7 @@ fn operations(particles: usize) -> [f64; 3] {
             log_det_cotangent: &Lane::splat(1.0),
             frame_loss_cotangent: &Lane::zero(),
             gradient,
+            record: &mut [],
         };
         count_operations(|| coupling.vjp(call, &mut scratch))
     });
@@ -249,7 +261,15 @@ fn the_smallest_and_a_large_system_fit_their_scratch_and_come_back() {
         let mut out = moved.clone();
         let mut log_det = Lane::zero();
         for direction in DIRECTIONS {
-            coupling.apply(direction, &theta, &conditioning, &mut out, &mut log_det, &mut scratch);
+            let call = Apply {
+                direction,
+                theta: &theta,
+                conditioning: &conditioning,
+                moved: &mut out,
+                log_det: &mut log_det,
+                record: &mut [],
+            };
+            coupling.apply(call, &mut scratch);
         }
         for (out, moved) in out.iter().zip(&moved) {
             for l in 0..LANES {
@@ -269,6 +289,7 @@ fn the_smallest_and_a_large_system_fit_their_scratch_and_come_back() {
             log_det_cotangent: &Lane::splat(1.0),
             frame_loss_cotangent: &Lane::zero(),
             gradient: Some(&mut gradient),
+            record: &mut [],
         };
         coupling.vjp(call, &mut scratch);
         let halves = moved_cotangent.iter().chain(&conditioning_cotangent);

@@ -1,6 +1,6 @@
 //! The coupling trait: one half of the copies moves, given the other half.
 
-use crate::engine::{Lane, Real};
+use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 
 /// Shape of one half of the state: `copies` configurations of `particles` in `dimension`
 /// dimensions. In lanes it is row-major [copies, particles, dimension].
@@ -52,8 +52,8 @@ pub enum Direction {
 ///
 /// To write a new coupling: put it in a file of its own with its options, which are a section of
 /// recipes; register its parameters with the [`ParameterLayout`](super::ParameterLayout) in its
-/// constructor such that the initial map is the identity; implement this trait by
-/// [`Kernel`](crate::engine::Kernel)s; add a line to the table of `flow/layers.rs`, and one to that
+/// constructor such that the initial map is the identity; implement
+/// `VectorCoupling` beside this trait, which makes it a coupling; add a line to the table of `flow/layers.rs`, and one to that
 /// of `tests/couplings`, which checks everything said here.
 ///
 /// Both directions must be equivariant under joint rotations of both halves, under joint
@@ -63,54 +63,105 @@ pub trait Coupling<T: Real>: Send + Sync {
     /// Lanes of scratch that [`apply`](Self::apply) and [`vjp`](Self::vjp) need.
     fn scratch(&self) -> usize;
 
-    /// Moves `moved` in place and adds log |det ∂output/∂input| of this very call to `log_det`.
-    ///
-    /// `theta` is the flat parameter vector of the whole flow; `conditioning` and `moved` are
-    /// halves.
-    fn apply(
-        &self,
-        direction: Direction,
-        theta: &[T],
-        conditioning: &[Lane<T>],
-        moved: &mut [Lane<T>],
-        log_det: &mut Lane<T>,
-        scratch: &mut [Lane<T>],
-    );
+    /// Lanes of a [record](Apply::record); 0 where doing it again is cheaper than keeping it.
+    fn record_lanes(&self) -> usize;
+
+    /// Whether it commutes with joint rotations of both halves, whatever its parameters are.
+    fn is_rotation_equivariant(&self) -> bool;
+
+    /// Moves one half in place.
+    fn apply(&self, call: Apply<'_, T>, scratch: &mut [Lane<T>]);
 
     /// The vector-Jacobian product of [`apply`](Self::apply).
     fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]);
+}
 
-    /// Whether it commutes with joint rotations of both halves, whatever its parameters are.
+/// A [`Coupling`] as it is written: once, for vectors of any kind. The methods are those of the
+/// coupling.
+pub(super) trait VectorCoupling: Send + Sync {
+    fn scratch<T: Real>(&self) -> usize;
+
+    fn record_lanes<T: Real>(&self) -> usize {
+        0
+    }
+
     fn is_rotation_equivariant(&self) -> bool {
         true
     }
 
-    /// Lanes of a record that [`apply_recorded`](Self::apply_recorded) leaves; 0 where doing it
-    /// again is cheaper than keeping it.
+    /// Must be `#[inline(always)]`, as [`vjp`](Self::vjp) must be.
+    fn apply<V: Vector>(&self, call: Apply<'_, V::Scalar>, arena: Arena<'_, V::Scalar>);
+
+    fn vjp<V: Vector>(&self, call: Vjp<'_, V::Scalar>, arena: Arena<'_, V::Scalar>);
+}
+
+impl<T: Real, C: VectorCoupling> Coupling<T> for C {
+    fn scratch(&self) -> usize {
+        VectorCoupling::scratch::<T>(self)
+    }
+
     fn record_lanes(&self) -> usize {
-        0
+        VectorCoupling::record_lanes::<T>(self)
     }
 
-    /// [`apply`](Self::apply), leaving in `record` what [`vjp_recorded`](Self::vjp_recorded) would
-    /// else compute again.
-    #[allow(clippy::too_many_arguments)]
-    fn apply_recorded(
-        &self,
-        direction: Direction,
-        theta: &[T],
-        conditioning: &[Lane<T>],
-        moved: &mut [Lane<T>],
-        log_det: &mut Lane<T>,
-        _record: &mut [Lane<T>],
-        scratch: &mut [Lane<T>],
-    ) {
-        self.apply(direction, theta, conditioning, moved, log_det, scratch);
+    fn is_rotation_equivariant(&self) -> bool {
+        VectorCoupling::is_rotation_equivariant(self)
     }
 
-    /// [`vjp`](Self::vjp) of a recorded call; the record is used up.
-    fn vjp_recorded(&self, call: Vjp<'_, T>, _record: &mut [Lane<T>], scratch: &mut [Lane<T>]) {
-        self.vjp(call, scratch);
+    fn apply(&self, call: Apply<'_, T>, scratch: &mut [Lane<T>]) {
+        T::dispatch(ApplyKernel { coupling: self, call, scratch });
     }
+
+    fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]) {
+        T::dispatch(VjpKernel { coupling: self, call, scratch });
+    }
+}
+
+struct ApplyKernel<'a, C, T> {
+    coupling: &'a C,
+    call: Apply<'a, T>,
+    scratch: &'a mut [Lane<T>],
+}
+
+impl<T: Real, C: VectorCoupling> Kernel<T> for ApplyKernel<'_, C, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(self) {
+        VectorCoupling::apply::<V>(self.coupling, self.call, Arena::new(self.scratch));
+    }
+}
+
+struct VjpKernel<'a, C, T> {
+    coupling: &'a C,
+    call: Vjp<'a, T>,
+    scratch: &'a mut [Lane<T>],
+}
+
+impl<T: Real, C: VectorCoupling> Kernel<T> for VjpKernel<'_, C, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(self) {
+        VectorCoupling::vjp::<V>(self.coupling, self.call, Arena::new(self.scratch));
+    }
+}
+
+/// What a coupling is given, and what it changes.
+pub struct Apply<'a, T> {
+    /// Which of the two maps this is.
+    pub direction: Direction,
+    /// The flat parameter vector of the whole flow.
+    pub theta: &'a [T],
+    /// The conditioning half.
+    pub conditioning: &'a [Lane<T>],
+    /// The half that moves.
+    pub moved: &'a mut [Lane<T>],
+    /// log |det ∂(moved output)/∂(moved input)| of this very call is added here.
+    pub log_det: &'a mut Lane<T>,
+    /// Gets what [`Coupling::vjp`] would compute again: [`Coupling::record_lanes`] lanes, or none
+    /// to keep nothing.
+    pub record: &'a mut [Lane<T>],
 }
 
 /// What a vector-Jacobian product is given and where it goes. The scalar L depends on the outputs
@@ -134,4 +185,6 @@ pub struct Vjp<'a, T> {
     pub frame_loss_cotangent: &'a Lane<T>,
     /// ∂L/∂θ, summed over the samples of the tile, is added here; `None` skips that work.
     pub gradient: Option<&'a mut [T]>,
+    /// What the call left in its record, which is used up; empty if it kept nothing.
+    pub record: &'a mut [Lane<T>],
 }

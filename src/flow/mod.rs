@@ -25,7 +25,7 @@ mod vector_network;
 
 pub use attention::NonequivariantOptions;
 pub use batch::Trajectory;
-pub use coupling::{Coupling, CouplingContext, Direction, HalfShape, Vjp};
+pub use coupling::{Apply, Coupling, CouplingContext, Direction, HalfShape, Vjp};
 pub use layers::LayerGroup;
 pub use model::Flow;
 pub use options::FlowOptions;

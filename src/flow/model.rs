@@ -7,8 +7,8 @@ use crate::system::System;
 use super::options::layer_key;
 use super::species::renumbered;
 use super::{
-    Block, Coupling, CouplingContext, Direction, FlowOptions, HalfShape, Initial, ParameterLayout,
-    Vjp,
+    Apply, Block, Coupling, CouplingContext, Direction, FlowOptions, HalfShape, Initial,
+    ParameterLayout, Vjp,
 };
 
 /// An augmented equivariant coupling flow.
@@ -165,15 +165,12 @@ impl<T: Real> Flow<T> {
             let state = &mut rest[..width];
             state.copy_from_slice(&done[call * width..]);
             let index = self.called(direction, call);
-            let (moved, given) = split(index, state);
+            let (moved, conditioning) = split(index, state);
             let coupling = &self.couplings[index];
+            let record = records.take(if keep { coupling.record_lanes() } else { 0 });
             let log_det = &mut log_det;
-            if keep {
-                let record = records.take(coupling.record_lanes());
-                coupling.apply_recorded(direction, theta, given, moved, log_det, record, scratch);
-            } else {
-                coupling.apply(direction, theta, given, moved, log_det, scratch);
-            }
+            let call = Apply { direction, theta, conditioning, moved, log_det, record };
+            coupling.apply(call, scratch);
         }
         log_det
     }
@@ -201,6 +198,10 @@ impl<T: Real> Flow<T> {
             let (moved, conditioning) =
                 if index.is_multiple_of(2) { (second, first) } else { (first, second) };
             let (moved_cotangent, conditioning_cotangent) = split(index, cotangent);
+            let coupling = &self.couplings[index];
+            let own = if keep { coupling.record_lanes() } else { 0 };
+            let (earlier, record) = records.split_at_mut(records.len() - own);
+            records = earlier;
             let call = Vjp {
                 direction,
                 theta,
@@ -211,16 +212,9 @@ impl<T: Real> Flow<T> {
                 log_det_cotangent,
                 frame_loss_cotangent,
                 gradient: gradient.as_deref_mut(),
+                record,
             };
-            let coupling = &self.couplings[index];
-            if keep {
-                let end = records.len() - coupling.record_lanes();
-                let (earlier, record) = records.split_at_mut(end);
-                coupling.vjp_recorded(call, record, scratch);
-                records = earlier;
-            } else {
-                coupling.vjp(call, scratch);
-            }
+            coupling.vjp(call, scratch);
         }
     }
 

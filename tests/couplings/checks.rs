@@ -1,7 +1,7 @@
 //! What is measured of a case.
 
 use boltzflow::engine::{Lane, LANES};
-use boltzflow::flow::{Direction, HalfShape, Vjp};
+use boltzflow::flow::{Apply, Direction, HalfShape, Vjp};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
 use rand::Rng;
@@ -22,7 +22,15 @@ impl Case {
         let mut log_det = Lane::zero();
         // Scratch starts with garbage: nothing may rely on zeros in it.
         let mut scratch = vec![Lane::splat(f64::NAN); self.coupling.scratch()];
-        self.coupling.apply(direction, theta, conditioning, &mut out, &mut log_det, &mut scratch);
+        let call = Apply {
+            direction,
+            theta,
+            conditioning,
+            moved: &mut out,
+            log_det: &mut log_det,
+            record: &mut [],
+        };
+        self.coupling.apply(call, &mut scratch);
         let HalfShape { particles, dimension, .. } = self.shape;
         for (k, lane) in out.iter_mut().enumerate().step_by(dimension) {
             let particle = k / dimension % particles;
@@ -169,7 +177,7 @@ impl Case {
             let vjp = |with: Option<&mut [f64]>,
                        moved_cotangent: &mut [Lane<f64>],
                        conditioning_cotangent: &mut [Lane<f64>],
-                       record: Option<&mut [Lane<f64>]>,
+                       record: &mut [Lane<f64>],
                        scratch: &mut [Lane<f64>]| {
                 let call = Vjp {
                     direction,
@@ -181,41 +189,39 @@ impl Case {
                     log_det_cotangent: &log_det_weight,
                     frame_loss_cotangent: &Lane::zero(),
                     gradient: with,
+                    record,
                 };
-                match record {
-                    Some(record) => self.coupling.vjp_recorded(call, record, scratch),
-                    None => self.coupling.vjp(call, scratch),
-                }
+                self.coupling.vjp(call, scratch);
             };
             vjp(
                 Some(&mut gradient),
                 &mut moved_cotangent,
                 &mut conditioning_cotangent,
-                None,
+                &mut [],
                 &mut scratch,
             );
             // Without parameter gradients the input gradients are the same.
             let (mut alone, mut alone_conditioning) = (weights.clone(), vec![Lane::zero(); width]);
-            vjp(None, &mut alone, &mut alone_conditioning, None, &mut scratch);
+            vjp(None, &mut alone, &mut alone_conditioning, &mut [], &mut scratch);
             assert!(alone == moved_cotangent && alone_conditioning == conditioning_cotangent);
             // A recorded call gives the same bytes, both ways.
             let mut record = vec![Lane::zero(); self.coupling.record_lanes()];
-            let (mut plain, mut recorded) = (self.moved.clone(), self.moved.clone());
-            let (mut log_det, mut recorded_log_det) = (Lane::zero(), Lane::zero());
-            let (theta, y) = (&self.theta, &self.conditioning);
-            self.coupling.apply(direction, theta, y, &mut plain, &mut log_det, &mut scratch);
-            self.coupling.apply_recorded(
-                direction,
-                theta,
-                y,
-                &mut recorded,
-                &mut recorded_log_det,
-                &mut record,
-                &mut scratch,
-            );
-            assert!(plain == recorded && log_det == recorded_log_det);
+            let mut apply = |record: &mut [Lane<f64>]| {
+                let (mut moved, mut log_det) = (self.moved.clone(), Lane::zero());
+                let call = Apply {
+                    direction,
+                    theta: &self.theta,
+                    conditioning: &self.conditioning,
+                    moved: &mut moved,
+                    log_det: &mut log_det,
+                    record,
+                };
+                self.coupling.apply(call, &mut scratch);
+                (moved, log_det)
+            };
+            assert!(apply(&mut []) == apply(&mut record));
             let (mut again, mut again_conditioning) = (weights.clone(), vec![Lane::zero(); width]);
-            vjp(None, &mut again, &mut again_conditioning, Some(&mut record), &mut scratch);
+            vjp(None, &mut again, &mut again_conditioning, &mut record, &mut scratch);
             assert!(again == moved_cotangent && again_conditioning == conditioning_cotangent);
 
             for trial in 0..4 {

@@ -5,7 +5,7 @@ mod cases;
 mod checks;
 
 use boltzflow::engine::{Lane, LANES};
-use boltzflow::flow::{Direction, HalfShape, ParameterLayout};
+use boltzflow::flow::{Apply, Direction, HalfShape, ParameterLayout};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
 use rayon::prelude::*;
@@ -109,8 +109,15 @@ fn couplings_start_as_the_identity() {
             let volume = Lane::splat(shape.lanes() as f64 * factor.ln());
             let mut error = |theta: &[f64]| {
                 let (mut out, mut log_det) = (x.clone(), Lane::zero());
-                let direction = Direction::Forward;
-                coupling.apply(direction, theta, &y, &mut out, &mut log_det, &mut scratch);
+                let call = Apply {
+                    direction: Direction::Forward,
+                    theta,
+                    conditioning: &y,
+                    moved: &mut out,
+                    log_det: &mut log_det,
+                    record: &mut [],
+                };
+                coupling.apply(call, &mut scratch);
                 let scaled = |x: f64, y: f64| y + factor * (x - y);
                 let want = x.iter().zip(&y);
                 let want = want.map(|(x, y)| Lane(std::array::from_fn(|l| scaled(x.0[l], y.0[l]))));

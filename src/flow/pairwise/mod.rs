@@ -2,15 +2,16 @@
 
 mod exponential;
 
-use crate::engine::{Arena, Kernel, Lane, Real, Vector};
+use crate::engine::{Arena, Lane, Real, Vector};
 use crate::error::Error;
 
+use super::coupling::VectorCoupling;
 use super::radial::{
     displacement, displacement_vjp, mean, total, DisplacementCotangents, Outputs, PairwiseOptions,
     RadialConditioner, RadialCotangents, RadialTape,
 };
 use super::rows::in_dimension;
-use super::{Coupling, CouplingContext, Direction, HalfShape, Initial, ParameterLayout, Vjp};
+use super::{Apply, CouplingContext, Direction, HalfShape, Initial, ParameterLayout, Vjp};
 use exponential::{PairMatrix, PairMatrixCotangent, Scratch, Series};
 
 /// Outputs per pair, φ/ρ, α and β/ρ²: the powers of ρ that they are divided by.
@@ -101,7 +102,7 @@ fn sign(direction: Direction) -> f64 {
     }
 }
 
-/// What [`Apply`] works in.
+/// What [`apply`](VectorCoupling::apply) works in.
 struct ApplyBuffers<'a, T> {
     /// The mean of the conditioning copies, [particles, dimension].
     y: &'a mut [Lane<T>],
@@ -110,7 +111,7 @@ struct ApplyBuffers<'a, T> {
     shift: &'a mut [Lane<T>],
 }
 
-/// What [`PairwiseVjp`] works in; shapes are those of [`ApplyBuffers`].
+/// What [`vjp`](VectorCoupling::vjp) works in; shapes are those of [`ApplyBuffers`].
 struct VjpBuffers<'a, T> {
     y: &'a mut [Lane<T>],
     y_cotangent: &'a mut [Lane<T>],
@@ -159,8 +160,8 @@ impl PairwiseCoupling {
     }
 }
 
-impl<T: Real> Coupling<T> for PairwiseCoupling {
-    fn scratch(&self) -> usize {
+impl VectorCoupling for PairwiseCoupling {
+    fn scratch<T: Real>(&self) -> usize {
         let width = self.width();
         Arena::<T>::measure(|arena| {
             let mut inner = arena.inner();
@@ -174,62 +175,57 @@ impl<T: Real> Coupling<T> for PairwiseCoupling {
         })
     }
 
-    fn apply(
-        &self,
-        direction: Direction,
-        theta: &[T],
-        conditioning: &[Lane<T>],
-        moved: &mut [Lane<T>],
-        log_det: &mut Lane<T>,
-        scratch: &mut [Lane<T>],
-    ) {
-        let coupling = self;
-        T::dispatch(Apply { coupling, direction, theta, conditioning, moved, log_det, scratch });
+    #[inline(always)]
+    fn apply<V: Vector>(&self, call: Apply<'_, V::Scalar>, mut arena: Arena<'_, V::Scalar>) {
+        let mut buffers = self.apply_buffers(&mut arena);
+        mean::<V>(call.conditioning, buffers.y);
+        self.conditioner.forward::<V>(call.theta, buffers.y, &mut buffers.tape);
+        in_dimension!(self.conditioner.dimension, D => self.copies::<V, D>(call, buffers, arena));
     }
-
-    fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]) {
-        T::dispatch(PairwiseVjp { coupling: self, call, scratch });
-    }
-}
-
-struct Apply<'a, T> {
-    coupling: &'a PairwiseCoupling,
-    direction: Direction,
-    theta: &'a [T],
-    conditioning: &'a [Lane<T>],
-    moved: &'a mut [Lane<T>],
-    log_det: &'a mut Lane<T>,
-    scratch: &'a mut [Lane<T>],
-}
-
-impl<T: Real> Kernel<T> for Apply<'_, T> {
-    type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector<Scalar = T>>(mut self) {
-        let coupling = self.coupling;
-        let mut arena = Arena::new(std::mem::take(&mut self.scratch));
-        let mut buffers = coupling.apply_buffers(&mut arena);
-        mean::<V>(self.conditioning, buffers.y);
-        coupling.conditioner.forward::<V>(self.theta, buffers.y, &mut buffers.tape);
-        in_dimension!(coupling.conditioner.dimension, D => self.copies::<V, D>(buffers, arena));
+    fn vjp<V: Vector>(&self, mut call: Vjp<'_, V::Scalar>, mut arena: Arena<'_, V::Scalar>) {
+        let conditioner = &self.conditioner;
+        let mut buffers = self.vjp_buffers(&mut arena);
+        mean::<V>(call.conditioning, buffers.y);
+        conditioner.forward::<V>(call.theta, buffers.y, &mut buffers.tape);
+        let inner = arena.inner();
+        in_dimension!(conditioner.dimension, D => {
+            self.copies_vjp::<V, D>(&mut call, &mut buffers, inner);
+        });
+        let VjpBuffers { y_cotangent, mut tape, cotangents, .. } = buffers;
+        conditioner.vjp::<V>(
+            call.theta,
+            &mut tape,
+            cotangents,
+            y_cotangent,
+            call.gradient,
+            &mut arena,
+        );
+        let share = V::constant(1.0 / self.copies as f64);
+        for copy in call.conditioning_cotangent.chunks_exact_mut(self.width()) {
+            for (to, y) in copy.iter_mut().zip(&*y_cotangent) {
+                (V::load(y) * share).accumulate(to);
+            }
+        }
     }
 }
 
-impl<T: Real> Apply<'_, T> {
+impl PairwiseCoupling {
     /// Moves every copy.
     #[inline(always)]
-    fn copies<V: Vector<Scalar = T>, const D: usize>(
-        self,
-        buffers: ApplyBuffers<'_, T>,
-        mut arena: Arena<'_, T>,
+    fn copies<V: Vector, const D: usize>(
+        &self,
+        call: Apply<'_, V::Scalar>,
+        buffers: ApplyBuffers<'_, V::Scalar>,
+        mut arena: Arena<'_, V::Scalar>,
     ) {
-        let Self { coupling, direction, moved, log_det, .. } = self;
+        let Apply { direction, moved, log_det, .. } = call;
         let ApplyBuffers { y, tape, shift } = buffers;
-        displacement::<V, D>(coupling.conditioner.scalars(&tape, 0), tape.centered, shift);
-        let matrix = coupling.matrix::<T, D>(&tape);
+        displacement::<V, D>(self.conditioner.scalars(&tape, 0), tape.centered, shift);
+        let matrix = self.matrix::<V::Scalar, D>(&tape);
         let sign = sign(direction);
-        for moved in moved.chunks_exact_mut(coupling.width()) {
+        for moved in moved.chunks_exact_mut(self.width()) {
             for ((z, y), v) in moved.iter_mut().zip(&*y).zip(shift.iter()) {
                 let difference = V::load(z) - V::load(y);
                 match direction {
@@ -246,51 +242,10 @@ impl<T: Real> Apply<'_, T> {
                 }
             }
         }
-        let copies = V::constant(coupling.copies as f64 * sign);
+        let copies = V::constant(self.copies as f64 * sign);
         (matrix.trace::<V>() * copies).accumulate(log_det);
     }
-}
 
-struct PairwiseVjp<'a, T> {
-    coupling: &'a PairwiseCoupling,
-    call: Vjp<'a, T>,
-    scratch: &'a mut [Lane<T>],
-}
-
-impl<T: Real> Kernel<T> for PairwiseVjp<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector<Scalar = T>>(self) {
-        let Self { coupling, mut call, scratch } = self;
-        let conditioner = &coupling.conditioner;
-        let mut arena = Arena::new(scratch);
-        let mut buffers = coupling.vjp_buffers(&mut arena);
-        mean::<V>(call.conditioning, buffers.y);
-        conditioner.forward::<V>(call.theta, buffers.y, &mut buffers.tape);
-        let inner = arena.inner();
-        in_dimension!(conditioner.dimension, D => {
-            coupling.copies_vjp::<V, D>(&mut call, &mut buffers, inner);
-        });
-        let VjpBuffers { y_cotangent, mut tape, cotangents, .. } = buffers;
-        conditioner.vjp::<V>(
-            call.theta,
-            &mut tape,
-            cotangents,
-            y_cotangent,
-            call.gradient,
-            &mut arena,
-        );
-        let share = V::constant(1.0 / coupling.copies as f64);
-        for copy in call.conditioning_cotangent.chunks_exact_mut(coupling.width()) {
-            for (to, y) in copy.iter_mut().zip(&*y_cotangent) {
-                (V::load(y) * share).accumulate(to);
-            }
-        }
-    }
-}
-
-impl PairwiseCoupling {
     /// From the cotangents of the moved copies to those of the copies as they came in, of y and of
     /// what the conditioner made.
     #[inline(always)]

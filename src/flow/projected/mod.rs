@@ -13,12 +13,13 @@ mod transform;
 use std::f64::consts::PI;
 
 use super::attention::{NonequivariantOptions, Transformer};
+use super::coupling::VectorCoupling;
 use super::egnn::{self, Egnn};
 use super::radial::{PairwiseOptions, RadialNetwork};
 use super::spline::{Ends, SplineShape};
 use super::vector_network::{NetworkVjp, VectorNetwork};
-use super::{Coupling, CouplingContext, Direction, HalfShape, ParameterLayout, Vjp};
-use crate::engine::{Arena, Kernel, Lane, Real, Vector};
+use super::{Apply, CouplingContext, HalfShape, ParameterLayout, Vjp};
+use crate::engine::{Arena, Lane, Real, Vector};
 use crate::error::Error;
 use coordinates::{Affine, Coordinates, Spherical, Windows};
 use frame::Framed;
@@ -202,12 +203,12 @@ impl ProjectedCoupling {
     }
 }
 
-impl<T: Real> Coupling<T> for ProjectedCoupling {
+impl VectorCoupling for ProjectedCoupling {
     fn is_rotation_equivariant(&self) -> bool {
         !matches!(self.conditioner, Conditioner::Attention(_))
     }
 
-    fn scratch(&self) -> usize {
+    fn scratch<T: Real>(&self) -> usize {
         with_network!(&self.conditioner, network => Arena::<T>::measure(|arena| {
             take_record(network, arena, true);
             arena.take(network.output_lanes());
@@ -215,119 +216,42 @@ impl<T: Real> Coupling<T> for ProjectedCoupling {
         }))
     }
 
-    fn apply(
-        &self,
-        direction: Direction,
-        theta: &[T],
-        conditioning: &[Lane<T>],
-        moved: &mut [Lane<T>],
-        log_det: &mut Lane<T>,
-        scratch: &mut [Lane<T>],
-    ) {
-        let record = &mut [];
-        self.apply_recorded(direction, theta, conditioning, moved, log_det, record, scratch);
-    }
-
-    fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]) {
-        self.vjp_recorded(call, &mut [], scratch);
-    }
-
-    fn record_lanes(&self) -> usize {
+    fn record_lanes<T: Real>(&self) -> usize {
         with_network!(&self.conditioner, network => {
             Arena::<T>::measure(|arena| drop(take_record(network, arena, true)))
         })
     }
 
-    fn apply_recorded(
-        &self,
-        direction: Direction,
-        theta: &[T],
-        conditioning: &[Lane<T>],
-        moved: &mut [Lane<T>],
-        log_det: &mut Lane<T>,
-        record: &mut [Lane<T>],
-        scratch: &mut [Lane<T>],
-    ) {
-        let coupling = self;
-        let call =
-            Apply { coupling, direction, theta, conditioning, moved, log_det, record, scratch };
-        T::dispatch(call);
-    }
-
-    fn vjp_recorded(&self, call: Vjp<'_, T>, record: &mut [Lane<T>], scratch: &mut [Lane<T>]) {
-        T::dispatch(ApplyVjp { coupling: self, call, record, scratch });
-    }
-}
-
-/// The vectors that a network makes, and its tape.
-#[inline(always)]
-fn take_record<'a, T: Real>(
-    network: &impl VectorNetwork,
-    arena: &mut Arena<'a, T>,
-    keep: bool,
-) -> [&'a mut [Lane<T>]; 2] {
-    [arena.take(network.vector_lanes()), arena.take(network.tape_lanes(keep))]
-}
-
-struct Apply<'a, T> {
-    coupling: &'a ProjectedCoupling,
-    direction: Direction,
-    theta: &'a [T],
-    conditioning: &'a [Lane<T>],
-    moved: &'a mut [Lane<T>],
-    log_det: &'a mut Lane<T>,
-    /// Vectors and tape of the conditioner; empty if they are not to be kept.
-    record: &'a mut [Lane<T>],
-    scratch: &'a mut [Lane<T>],
-}
-
-impl<T: Real> Kernel<T> for Apply<'_, T> {
-    type Output = ();
-
     #[inline(always)]
-    fn run<V: Vector<Scalar = T>>(self) {
-        let Self { coupling, direction, theta, conditioning, moved, log_det, .. } = self;
-        let keep = !self.record.is_empty();
-        let (mut arena, mut record) = (Arena::new(self.scratch), Arena::new(self.record));
+    fn apply<V: Vector>(&self, call: Apply<'_, V::Scalar>, arena: Arena<'_, V::Scalar>) {
+        let Apply { direction, theta, conditioning, moved, log_det, record } = call;
+        let keep = !record.is_empty();
+        let (mut arena, mut record) = (arena, Arena::new(record));
         let place = if keep { &mut record } else { &mut arena };
-        with_network!(&coupling.conditioner, network => {
+        with_network!(&self.conditioner, network => {
             let [vectors, tape] = take_record(network, place, keep);
             network.forward::<V>(theta, conditioning, vectors, tape, arena.rest(), keep);
-            let (plan, outputs) = (&coupling.plan, network.outputs(tape, keep));
-            with_transform!(coupling.inner, transform => {
+            let (plan, outputs) = (&self.plan, network.outputs(tape, keep));
+            with_transform!(self.inner, transform => {
                 let given = Conditioned { plan, transform, direction, conditioning, outputs };
                 V::call(Move { given, vectors, moved, log_det });
             });
         });
     }
-}
-
-struct ApplyVjp<'a, T> {
-    coupling: &'a ProjectedCoupling,
-    call: Vjp<'a, T>,
-    /// As [`Apply`] left it; empty if it did not.
-    record: &'a mut [Lane<T>],
-    scratch: &'a mut [Lane<T>],
-}
-
-impl<T: Real> Kernel<T> for ApplyVjp<'_, T> {
-    type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector<Scalar = T>>(self) {
-        let Self { coupling, call, .. } = self;
-        let recorded = !self.record.is_empty();
+    fn vjp<V: Vector>(&self, call: Vjp<'_, V::Scalar>, arena: Arena<'_, V::Scalar>) {
+        let recorded = !call.record.is_empty();
         // A term of the loss of training: it has no part in gradients of the inputs alone.
-        let trained = coupling.frame_loss > 0.0 && call.gradient.is_some();
+        let trained = self.frame_loss > 0.0 && call.gradient.is_some();
         let frame_loss = trained.then(|| {
             let mut weight = Lane::zero();
-            (V::load(call.frame_loss_cotangent) * V::constant(coupling.frame_loss))
-                .store(&mut weight);
+            (V::load(call.frame_loss_cotangent) * V::constant(self.frame_loss)).store(&mut weight);
             weight
         });
-        let (mut arena, mut record) = (Arena::new(self.scratch), Arena::new(self.record));
+        let (mut arena, mut record) = (arena, Arena::new(call.record));
         let place = if recorded { &mut record } else { &mut arena };
-        with_network!(&coupling.conditioner, network => {
+        with_network!(&self.conditioner, network => {
             let [vectors, tape] = take_record(network, place, true);
             if !recorded {
                 let scratch = arena.rest();
@@ -335,9 +259,9 @@ impl<T: Real> Kernel<T> for ApplyVjp<'_, T> {
             }
             // Each node overwrites its own vectors and outputs' cotangents, which it reads first.
             let outputs_cotangent = arena.take(network.output_lanes());
-            let (plan, outputs) = (&coupling.plan, network.outputs(tape, true));
+            let (plan, outputs) = (&self.plan, network.outputs(tape, true));
             let Vjp { direction, conditioning, .. } = call;
-            with_transform!(coupling.inner, transform => V::call(MoveVjp {
+            with_transform!(self.inner, transform => V::call(MoveVjp {
                 given: Conditioned { plan, transform, direction, conditioning, outputs },
                 moved: call.moved,
                 log_det_cotangent: call.log_det_cotangent,
@@ -358,4 +282,14 @@ impl<T: Real> Kernel<T> for ApplyVjp<'_, T> {
             network.vjp::<V>(call, arena.rest());
         });
     }
+}
+
+/// The vectors that a network makes, and its tape.
+#[inline(always)]
+fn take_record<'a, T: Real>(
+    network: &impl VectorNetwork,
+    arena: &mut Arena<'a, T>,
+    keep: bool,
+) -> [&'a mut [Lane<T>]; 2] {
+    [arena.take(network.vector_lanes()), arena.take(network.tape_lanes(keep))]
 }

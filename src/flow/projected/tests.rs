@@ -1,7 +1,8 @@
 //! The loss that keeps frames from degenerating acts on vectors that are private to the coupling.
 
 use super::*;
-use crate::engine::LANES;
+use crate::engine::{Kernel, LANES};
+use crate::flow::{Coupling, Direction};
 use crate::random::{stream, Purpose};
 use rand_distr::{Distribution, StandardNormal};
 
@@ -82,9 +83,10 @@ fn added(
             log_det_cotangent: &Lane::splat(0.3),
             frame_loss_cotangent: share,
             gradient: with_gradient.then_some(&mut gradient[..]),
+            record: &mut [],
         };
         let mut scratch = vec![Lane::zero(); Coupling::<f64>::scratch(coupling)];
-        coupling.vjp(call, &mut scratch);
+        Coupling::vjp(coupling, call, &mut scratch);
         (moved_cotangent, conditioning_cotangent, gradient)
     };
     let (with, without) = (run(share), run(&Lane::zero()));
