@@ -1,5 +1,5 @@
-//! A potential of one's own: Morse particles in a harmonic trap. Without arguments it trains three of
-//! them for a few steps; with arguments it is the whole command line, for target files with
+//! A potential of one's own: Morse particles in a harmonic trap. Without arguments it trains three
+//! of them for a few steps; with arguments it is the whole command line, for target files with
 //! `kind = "morse"`: `cargo run --release --example custom_potential -- check my_target.toml`.
 use std::{process::ExitCode, sync::Arc};
 

@@ -1,9 +1,9 @@
 //! boltzflow trains samplers of Boltzmann distributions from an energy function alone.
 //!
-//! A person brings a [`Potential`] U(x)/kT and no data; the library trains an augmented coupling flow on
-//! it, equivariant under rotations, reflections and the exchange of equal particles, and hands back
-//! independent configurations with weights, free energies, and the effective sample sizes that say
-//! whether to trust them.
+//! A person brings a [`Potential`] U(x)/kT and no data; the library trains an augmented coupling
+//! flow on it, equivariant under rotations, reflections and the exchange of equal particles, and
+//! hands back independent configurations with weights, free energies, and the effective sample
+//! sizes that say whether to trust them.
 //!
 //! From a closure to samples in memory:
 //! ```
@@ -32,8 +32,8 @@
 //! assert_eq!((samples.positions.len(), samples.log_weights.len()), (1000 * 6, 1000));
 //! # Ok::<(), Error>(())
 //! ```
-//! A type with the trait [`Potential`] takes the closure's place, and so does a target by its name or
-//! file:
+//! A type with the trait [`Potential`] takes the closure's place, and so does a target by its name
+//! or file:
 //! ```
 //! use boltzflow::{EvaluationError, Potential, Recipe, Registry, System, Training};
 //!
@@ -55,8 +55,9 @@
 //! let of_a_name = Training::new(Recipe::default(), Registry::builtin().load("dw4")?)?;
 //! # Ok::<(), boltzflow::Error>(())
 //! ```
-//! [`Training`] can write into a folder and resume there; [`Trained`] opens what it leaves, also what
-//! the program `boltzflow train` left. [`run_command_line`] gives that program to a binary of one's own.
+//! [`Training`] can write into a folder and resume there; [`Trained`] opens what it leaves, also
+//! what the program `boltzflow train` left. [`run_command_line`] gives that program to a binary of
+//! one's own.
 //!
 //! Modules import only those above them in the source of this file (see CONTRIBUTING.md).
 

@@ -18,8 +18,8 @@ use boltzflow::train::TrainingState;
 use recipes::{recipe, small_evaluations, Mortal, OBJECTIVES};
 use traces::traces;
 
-/// One rank's training in `folder` until `stop_after`, from a checkpoint if there is one; its potential
-/// lives for `life` configurations.
+/// One rank's training in `folder` until `stop_after`, from a checkpoint if there is one; its
+/// potential lives for `life` configurations.
 fn rank(
     folder: &Path,
     text: &str,

@@ -19,7 +19,7 @@ pub(super) struct Cli {
     /// Threads to use; results do not depend on it [default: all cores]
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
-    /// Say more on standard error
+    /// Write more on standard error
     #[arg(long, short, global = true)]
     pub verbose: bool,
 }
@@ -134,8 +134,8 @@ pub(super) struct TrainArgs {
     /// Seed, instead of the recipe's; below 2⁶³, since a recipe must be able to hold it
     #[arg(long, value_parser = clap::value_parser!(u64).range(..1 << 63))]
     pub seed: Option<u64>,
-    /// Seeds one after the other, 0..3 for 0, 1, 2 and 0..=3 for one more, in folders NAME_seed0, …;
-    /// finished ones are passed over, so that the same command goes on
+    /// Seeds one after the other, 0..3 for 0, 1, 2 and 0..=3 for one more, in folders NAME_seed0,
+    /// …; finished ones are skipped, so that the same command continues
     #[arg(long, value_name = "RANGE", conflicts_with_all = ["seed", "resume", "force"])]
     pub seeds: Option<Seeds>,
     /// Change a key of the recipe, such as train.steps=100 or flow.layers.0.repeat=4; may be given
@@ -148,11 +148,12 @@ pub(super) struct TrainArgs {
     /// Insist on resuming; an unfinished run of the same recipe resumes by itself
     #[arg(long)]
     pub resume: bool,
-    /// With --resume: go on although the recipe has changed in what a run can take: steps, learning rate, evaluation
+    /// With --resume: continue although the recipe has changed in keys that may change during a run:
+    /// steps, learning rate, evaluation
     #[arg(long, requires = "resume")]
     pub force: bool,
-    /// Show a page that updates while it trains, at this address, such as --serve=127.0.0.1:8000; a free
-    /// port of this machine if not said
+    /// Show a page that updates while it trains, at this address, such as --serve=127.0.0.1:8000; a
+    /// free port of this machine if none is given
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true,
           default_missing_value = "127.0.0.1:0")]
     pub serve: Option<std::net::SocketAddr>,
@@ -178,8 +179,8 @@ pub(super) struct EvaluateArgs {
     /// Your own unbiased reference samples: .npz, .npy, .csv or extended .xyz
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,
-    /// Also Wasserstein-2 and total variation distances of N samples from N reference samples, beside the
-    /// floor that 2 N reference samples give; N is 1000 if not said
+    /// Also Wasserstein-2 and total variation distances of N samples from N reference samples,
+    /// beside the floor that 2 N reference samples give; N is 1000 if none is given
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000",
           value_parser = clap::value_parser!(u64).range(2..=5000))]
     pub distances: Option<u64>,
@@ -211,7 +212,7 @@ pub(super) struct CompareArgs {
 pub(super) struct SampleArgs {
     /// Folder of the run
     pub run: PathBuf,
-    /// Weighted samples to draw; any number, they never are all in memory
+    /// Weighted samples to draw; any number, since they are never all in memory
     #[arg(short = 'n', long, value_name = "N")]
     pub samples: NonZeroUsize,
     /// File to write: .xyz or .extxyz (a frame each, with energy and log_weight), .npz (positions,
@@ -220,8 +221,8 @@ pub(super) struct SampleArgs {
     pub output: PathBuf,
     /// Write N configurations of equal weight instead, chosen from the weighted ones by systematic
     /// resampling: one of weight w comes N·w/Σw times, rounded up or down, its copies one after the
-    /// other. The weighted samples wait in a temporary file until their total weight is known. N well
-    /// below the effective sample size has few copies
+    /// other. The weighted samples wait in a temporary file until their total weight is known. N
+    /// well below the effective sample size has few copies
     #[arg(long, value_name = "N")]
     pub resample: Option<NonZeroUsize>,
     /// Refine by annealed importance sampling from the flow to the target: a higher effective
@@ -240,17 +241,17 @@ pub(super) struct EstimateArgs {
     /// What to average; may be given several times [default: energy and heat_capacity]: energy
     /// (U/kT), heat_capacity (variance of U/kT, the configurational part in units of k),
     /// radius_of_gyration, pair_distances (a histogram), "pair: FORMULA" (sum over pairs, in the
-    /// distance r) or "external: FORMULA" (sum over particles, in x, y, z and r_com from the centre of
-    /// mass), both written as in target files
+    /// distance r) or "external: FORMULA" (sum over particles, in x, y, z and r_com from the centre
+    /// of mass), both written as in target files
     #[arg(long, value_name = "WHAT")]
     pub observable: Vec<String>,
     /// Weighted samples to draw
     #[arg(short = 'n', long, value_name = "N", default_value = "100000")]
     pub samples: NonZeroUsize,
-    /// Reweight to this target of the same particles, and tell the free-energy difference
+    /// Reweight to this target of the same particles, and print the free-energy difference
     #[arg(long, value_name = "TARGET", conflicts_with = "temperature")]
     pub target: Option<String>,
-    /// Reweight to so many times the temperature, and tell the free-energy difference
+    /// Reweight to this multiple of the temperature, and print the free-energy difference
     #[arg(long, value_name = "RATIO")]
     pub temperature: Option<f64>,
     /// Refine by annealed importance sampling first
@@ -290,8 +291,8 @@ pub(super) struct PlotArgs {
     /// Folders of the runs; of several, their ESS curves are drawn in one figure, too
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
-    /// Folder of the figures; of several runs, a folder for each in it [default: plots/NAME beside runs/, else
-    /// the run's own folder]
+    /// Folder of the figures; of several runs, a folder for each in it [default: plots/NAME beside
+    /// runs/, else the run's own folder]
     #[arg(long, short)]
     pub output: Option<PathBuf>,
 }
@@ -312,8 +313,8 @@ pub(super) struct ReferenceArgs {
     /// File to write: .npz, .npy or .csv; without it only the figures are printed
     #[arg(short, long)]
     pub output: Option<PathBuf>,
-    /// Chains; errors fall with the square root of their number [default: 32768, fewer for more than
-    /// 13 particles, and at least as many as samples]
+    /// Chains; errors fall with the square root of their number [default: 32768, fewer for more
+    /// than 13 particles, and at least as many as samples]
     #[arg(long)]
     pub chains: Option<NonZeroUsize>,
     /// Seed

@@ -8,7 +8,7 @@ use crate::run::{Checkpoint, RunFolder};
 
 use super::args::TrainArgs;
 
-/// What may change while a run goes on: nothing that its state depends on in size or meaning.
+/// Keys that may change before a run is resumed: its state does not depend on them.
 const SAFE: [&str; 6] = [
     "evaluate.",
     "checkpoint.",
@@ -18,8 +18,8 @@ const SAFE: [&str; 6] = [
     "train.gradient_clip.",
 ];
 
-/// The folder of this training, and whether it resumes there. A run that was cut short goes on if its
-/// recipe is the same; a finished one is never touched: the next free number is taken.
+/// The folder of this training, and whether it resumes there. An unfinished run of the same recipe
+/// is resumed; a finished one is never changed: the next free number is taken.
 pub(super) fn choose(
     args: &TrainArgs,
     file: &Path,
@@ -64,7 +64,7 @@ pub(super) fn choose(
     Err(Error::parameter("--output", "is needed: every numbered folder is taken"))
 }
 
-/// Whether the run in `path` is this very one, and at its end.
+/// Whether the run in `path` is of this recipe and finished.
 pub(super) fn is_finished(path: &Path, recipe: &Recipe) -> bool {
     Checkpoint::peek(path).is_some_and(|latest| {
         latest.is_finished(recipe.train.descent.steps) && is(&latest.recipe, recipe)
@@ -122,8 +122,8 @@ fn check_changes(
     Ok(())
 }
 
-/// Whether this very run was stopped before its first checkpoint, of step 0: nothing is lost when
-/// it starts again.
+/// Whether a run of this recipe was stopped before its first checkpoint, that of step 0: nothing is
+/// lost when it starts again.
 fn has_not_begun(path: &Path, recipe: &Recipe) -> bool {
     let Ok(folder) = RunFolder::read_only(path) else { return false };
     !folder.model().exists()
@@ -131,7 +131,7 @@ fn has_not_begun(path: &Path, recipe: &Recipe) -> bool {
         && folder.read_config().is_ok_and(|text| is(&text, recipe))
 }
 
-/// Empty, but for the lock of a process that was stopped before it wrote anything.
+/// Whether there is nothing but perhaps the lock of a process that was stopped before it wrote.
 fn is_free(path: &Path) -> bool {
     match path.read_dir() {
         Ok(mut entries) => entries.all(|entry| entry.is_ok_and(|e| e.file_name() == "lock")),

@@ -69,8 +69,8 @@ fn report(error: &Error) -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
-/// The end of a rank with an error. Mostly all ranks have it: rank 0 writes it and ends the others. A rank
-/// that is alone with it ends those that wait for it.
+/// The end of a rank with an error. Mostly all ranks have it: rank 0 writes it and ends the others.
+/// A rank that is alone with it ends those that wait for it.
 fn fail(error: &Error) -> ExitCode {
     let team = parallel::team();
     if !team.leads() {

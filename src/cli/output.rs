@@ -26,7 +26,7 @@ pub(super) fn line(text: Arguments<'_>) -> Result<(), Error> {
     }
 }
 
-/// Writes a warning on standard error, where nobody may be listening.
+/// Writes a warning on standard error, which may be closed.
 pub(super) fn warn(text: &str) {
     let _ = writeln!(stderr(), "warning: {text}");
 }

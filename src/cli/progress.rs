@@ -69,7 +69,7 @@ impl ProgressLine {
             }
             None if progress.evaluation.is_some() || self.last.elapsed() > PLAIN_EVERY => {
                 self.last = Instant::now();
-                // A training does not end because nobody watches.
+                // A training does not stop when its output cannot be written.
                 let _ = say!("step {step}/{}  {message}", self.steps);
             }
             None => {}

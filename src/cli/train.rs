@@ -91,8 +91,8 @@ fn run_one(args: &TrainArgs, registry: &Registry, runs: u64) -> Result<(), Error
             Err(error)
         }
         Err(error @ Error::Write { .. }) if has_checkpoint(&training) => Err(Error::Run(format!(
-            "{error}. The last checkpoint is kept: once this can be written again, the same command \
-             goes on from there"
+            "{error}. The last checkpoint is kept: once this can be written again, the same \
+             command goes on from there"
         ))),
         result => result,
     }
@@ -123,8 +123,8 @@ fn train_in(training: &mut Training, folder: RunFolder, resumes: bool) -> Result
     line.finish();
     if ending == Ending::Stopped {
         return Err(Error::Run(format!(
-            "stopped by a signal after step {} of {steps}, with a checkpoint: the same command goes \
-             on from there",
+            "stopped by a signal after step {} of {steps}, with a checkpoint: the same command \
+             goes on from there",
             training.state().step
         )));
     }

@@ -22,7 +22,8 @@ impl RunFolder {
     /// Makes the folder of a new run and locks it.
     ///
     /// # Errors
-    /// [`Error::Parameter`] when it already holds a run or another process writes it; [`Error::Write`].
+    /// [`Error::Parameter`] when it already holds a run or another process writes it;
+    /// [`Error::Write`].
     pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         if path.exists() && !path.is_dir() {
@@ -35,8 +36,8 @@ impl RunFolder {
         for file in [folder.config(), folder.metrics(), folder.model()] {
             if file.exists() {
                 let problem = format!(
-                    "is {}, which already holds a run ({} is there): choose another name, or remove \
-                     the folder",
+                    "is {}, which already holds a run ({} is there): choose another name, or \
+                     remove the folder",
                     path.display(),
                     file.file_name().unwrap_or_default().to_string_lossy()
                 );
@@ -49,7 +50,8 @@ impl RunFolder {
     /// Opens the folder of an existing run for writing and locks it.
     ///
     /// # Errors
-    /// [`Error::Read`] when there is no such run, [`Error::Parameter`] when another process writes it.
+    /// [`Error::Read`] when there is no such run, [`Error::Parameter`] when another process writes
+    /// it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::read_only(&path)?;
         Self::locked(path.as_ref())

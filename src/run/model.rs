@@ -166,8 +166,10 @@ fn load(
     Ok((theta, header.metadata))
 }
 
-/// [`load_model`] by rank 0, which may be the only one that sees the file, for all ranks. With `initial` parameters
-/// given, the flow may have [additions](crate::flow::ParameterTensor::addition) which the model's has not: they stay initial.
+/// [`load_model`] by rank 0, which may be the only one that sees the file, for all ranks. With
+/// `initial` parameters given, the flow may have
+/// [additions](crate::flow::ParameterTensor::addition) which the model's has not: they stay
+/// initial.
 ///
 /// # Errors
 /// Those of [`load_model`], on every rank.

@@ -15,8 +15,8 @@ use super::reference::Announce;
 use super::trained::Trained;
 
 impl Trained {
-    /// Draws the figures of the run in the folder `output`, each as SVG and PNG: of samples of the flow,
-    /// and the curves of the training where its metrics are in a folder.
+    /// Draws the figures of the run into the folder `output`, each as SVG and PNG: of samples of
+    /// the flow, and curves of the training if its metrics are in a folder.
     ///
     /// # Errors
     /// Those of drawing samples and of writing.

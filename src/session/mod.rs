@@ -1,14 +1,16 @@
-//! A training from its first step to its last, and the trained flow that it leaves: what a program and
-//! the command line do alike.
+//! A training from its first step to its last, and the trained flow that it leaves: for programs
+//! and for the command line.
 
 mod figures;
 mod memory;
+mod progress;
 mod record;
 mod reference;
 mod trained;
 mod training;
 
+pub use progress::{Ending, Progress};
 pub use trained::Trained;
-pub use training::{Ending, Progress, Training};
+pub use training::Training;
 
 pub(crate) use memory::{check_evaluation, of_training};

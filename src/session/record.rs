@@ -11,7 +11,7 @@ use crate::train::{Problem, StepReport, TrainingState};
 /// A folder that a training writes to, on rank 0.
 pub(super) struct Record {
     pub folder: RunFolder,
-    /// On rank 0 alone.
+    /// On rank 0, once it is [started](Self::start).
     metrics: Option<MetricsWriter>,
     since_row: SinceRow,
     /// When the last checkpoint was written.
@@ -19,17 +19,38 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Starts the metrics, or goes on with them after `step`. A collective operation.
+    pub fn new(folder: RunFolder) -> Self {
+        Self { folder, metrics: None, since_row: SinceRow::new(0), saved: Instant::now() }
+    }
+
+    /// Writes recipe and target; a potential from Rust has no text. A collective operation.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write_input(&self, recipe: &str, target: &str) -> Result<(), Error> {
+        let written = on_leader(|| match target {
+            "" => self.folder.write_config(recipe),
+            _ => self.folder.write_config(recipe).and_then(|()| self.folder.write_target(target)),
+        });
+        team().agree(written).map(drop)
+    }
+
+    /// Whether rank 0 has a model in the folder. A collective operation.
+    pub fn has_model(&self) -> bool {
+        team().allgather(self.folder.model().exists().into())[0] == 1
+    }
+
+    /// Starts the metrics, or continues them after `step`. A collective operation.
     ///
     /// # Errors
     /// Those of [`MetricsWriter`].
-    pub fn new(folder: RunFolder, step: u64) -> Result<Self, Error> {
-        let metrics = on_leader(|| match step {
-            0 => MetricsWriter::create(folder.metrics()),
-            step => MetricsWriter::resume(folder.metrics(), step),
-        });
-        let metrics = team().agree(metrics)?;
-        Ok(Self { folder, metrics, since_row: SinceRow::new(step), saved: Instant::now() })
+    pub fn start(&mut self, step: u64) -> Result<(), Error> {
+        self.metrics = team().agree(on_leader(|| match step {
+            0 => MetricsWriter::create(self.folder.metrics()),
+            step => MetricsWriter::resume(self.folder.metrics(), step),
+        }))?;
+        self.since_row = SinceRow::new(step);
+        Ok(())
     }
 
     /// Appends a row of what the last steps did.
@@ -74,7 +95,7 @@ impl Record {
 }
 
 /// What `work` makes on rank 0; nothing elsewhere.
-pub(super) fn on_leader<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<Option<T>, Error> {
+fn on_leader<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<Option<T>, Error> {
     team().leads().then(work).transpose()
 }
 

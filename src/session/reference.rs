@@ -38,11 +38,11 @@ fn test_data(recipe: &Recipe) -> Option<&std::path::Path> {
     }
 }
 
-/// The reference samples of this recipe: its test data, else those in the run's folder, else new ones,
-/// which are written there; none where the recipe wants none. A collective operation.
+/// The reference samples of this recipe: its test data, else those in the run's folder, else new
+/// ones, which are written there; none if the recipe asks for none. A collective operation.
 ///
 /// # Errors
-/// Those of reading and of drawing; that the folder cannot be written is only a warning.
+/// Those of reading and of drawing; if they cannot be written, that is only a warning.
 pub(super) fn samples(
     folder: Option<&RunFolder>,
     target: &Target,

@@ -15,8 +15,8 @@ use crate::train::{Objective, Problem};
 
 use super::reference::{self, Announce};
 
-/// Samples in memory at a time. Not more for more ranks: what is drawn and estimated does not depend on
-/// their number.
+/// Samples in memory at a time; the same on any number of ranks, so that what is drawn and
+/// estimated does not depend on it.
 const BATCH: usize = 16_384;
 
 /// A trained flow: from a folder by [`open`](Self::open), or from a
@@ -48,7 +48,8 @@ impl Trained {
         })
     }
 
-    /// Opens the run in the folder `path`, which was trained on `target`: a [`Target`] or a potential.
+    /// Opens the run in the folder `path`, which was trained on `target`: a [`Target`] or a
+    /// potential.
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
@@ -79,7 +80,7 @@ impl Trained {
         Ok(Self { folder: Some(folder), recipe, target, problem, theta, metadata })
     }
 
-    /// `count` independent samples with their log weights and energies; other ones for another seed of
+    /// `count` independent samples with their log weights and energies; others with another seed of
     /// the [`problem`](Self::problem).
     ///
     /// # Errors
@@ -89,7 +90,7 @@ impl Trained {
         draw_weighted(&self.problem, &self.theta, streams, 0, count)
     }
 
-    /// The samples of [`sample`](Self::sample), batch after batch; or, `annealed`, samples that annealed
+    /// The samples of [`sample`](Self::sample) in batches; with `annealed`, samples that annealed
     /// importance sampling has moved from the flow to the target, with better weights.
     ///
     /// # Errors
@@ -118,9 +119,9 @@ impl Trained {
         }))
     }
 
-    /// log q(x) in nats of each configuration of `x` ([samples, particles, dimension]): the mean of
-    /// q(x, a)/π(a|x) over `draws` draws a ~ π(a|x) of the augmented copies. Too low on average, less so
-    /// for more draws (Jensen's inequality).
+    /// log q(x) in nats of each configuration of `x` ([samples, particles, dimension]): the
+    /// logarithm of the mean of q(x, a)/π(a|x) over `draws` draws a ~ π(a|x) of the augmented
+    /// copies. It is too low on average, less so for more draws (Jensen's inequality).
     pub fn log_prob(&self, x: &[f64], draws: usize) -> Vec<f64> {
         log_prob(&self.problem, &self.theta, x, draws)
     }
@@ -151,15 +152,15 @@ impl Trained {
     /// Averages over the target with their errors, from `count` samples.
     ///
     /// # Errors
-    /// [`Error::Evaluation`] if the potential fails for good; [`Error::Parameter`] for an observable that
-    /// does not go with the target.
+    /// [`Error::Evaluation`] if the potential fails for good; [`Error::Parameter`] for an
+    /// observable that does not fit the target.
     pub fn estimate(&self, observables: &[Observable], count: usize) -> Result<Estimates, Error> {
         let batches = self.batches(count, false)?;
         estimate(self.problem.flow.system(), observables, 60, None, batches)
     }
 
-    /// Unbiased samples of the target by the recipe: its test data, those in the folder, or new ones,
-    /// which are written there. `announce` is called with their number before they are drawn.
+    /// Unbiased samples of the target by the recipe: its test data, those in the folder, or new
+    /// ones, which are written there. `announce` is called with their number before they are drawn.
     ///
     /// # Errors
     /// Those of reading and of drawing.

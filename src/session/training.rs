@@ -1,7 +1,7 @@
 //! A training that counts its steps, watches its health, and evaluates, writes and resumes itself.
 //!
-//! All ranks go through the same steps; rank 0 writes. After each step they agree on what only one of
-//! them knows: a signal, the time for a checkpoint, a file that could not be written.
+//! All ranks go through the same steps; rank 0 writes. After each step they agree on what only one
+//! of them knows: a signal, the time for a checkpoint, a file that could not be written.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use crate::samples::Samples;
 use crate::train::{Problem, StepReport, Trainer, TrainingState, Verdict};
 
 use super::memory;
-use super::record::{on_leader, row, Record};
+use super::progress::{Ending, Progress};
+use super::record::{row, Record};
 use super::reference::{self, Announce};
 use super::trained::{evaluation_options, Trained};
 
@@ -39,8 +40,7 @@ pub struct Training {
     trainer: Box<dyn Trainer>,
     /// All that continues.
     now: Checkpoint,
-    /// Whether the state is that before the first step or after one; before, it can still become that
-    /// of another run.
+    /// Before, the state can still become that of another run.
     has_begun: bool,
     record: Option<Record>,
     /// What was asked for once; none if the recipe wants none.
@@ -59,37 +59,11 @@ struct Best {
     evaluation: Evaluation,
 }
 
-/// What one step did.
-#[derive(Debug, Clone)]
-pub struct Progress {
-    /// Steps done.
-    pub step: u64,
-    /// Steps in all.
-    pub steps: u64,
-    /// The step's report.
-    pub report: StepReport,
-    /// Seconds of training so far.
-    pub train_seconds: f64,
-    /// The evaluation, after a step that has one.
-    pub evaluation: Option<Evaluation>,
-    /// What was done about a divergence, after a step that was taken for one.
-    pub rollback: Option<String>,
-}
-
-/// How [`Training::run`] ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// All steps are done.
-    Finished,
-    /// Its [stop flag](Training::stop_flag) was set; a checkpoint in the folder holds the rest.
-    Stopped,
-}
-
 impl Training {
     /// The training of this recipe on `target`, a [`Target`] or a potential; nothing is written.
     ///
     /// # Errors
-    /// [`Error::Parameter`] with the key of the recipe that is wrong, does not go with the target, or
+    /// [`Error::Parameter`] with the key of the recipe that is wrong, does not fit the target, or
     /// needs more memory than there is; those of reading data.
     pub fn new(recipe: Recipe, target: impl Into<Target>) -> Result<Self, Error> {
         Self::with_trainer(recipe, target, |recipe, problem| recipe.trainer(problem))
@@ -106,34 +80,24 @@ impl Training {
     ) -> Result<Self, Error> {
         recipe.validate()?;
         let target = target.into();
-        let problem = recipe.problem(target.potential.clone())?;
-        memory::check_training(&recipe, &problem)?;
-        let trainer = trainer(&recipe, &problem)?;
-        let text = recipe.to_toml()?;
-        same_on_all_ranks(&[&text, &target.text])?;
-        Ok(Self::assemble(recipe, target, problem, trainer, text))
+        memory::check_training(&recipe, &recipe.problem(target.potential.clone())?)?;
+        same_on_all_ranks(&[&recipe.to_toml()?, &target.text])?;
+        Self::unchecked(recipe, target, trainer)
     }
 
-    /// The training of a recipe that is only tried for its speed.
-    pub(crate) fn trial(recipe: Recipe, target: Target) -> Result<Self, Error> {
-        let problem = recipe.problem(target.potential.clone())?;
-        let trainer = recipe.trainer(&problem)?;
-        Ok(Self::assemble(recipe, target, problem, trainer, String::new()))
-    }
-
-    fn assemble(
+    fn unchecked(
         recipe: Recipe,
         target: Target,
-        problem: Problem,
-        trainer: Box<dyn Trainer>,
-        text: String,
-    ) -> Self {
+        trainer: impl FnOnce(&Recipe, &Problem) -> Result<Box<dyn Trainer>, Error>,
+    ) -> Result<Self, Error> {
+        let problem = recipe.problem(target.potential.clone())?;
+        let trainer = trainer(&recipe, &problem)?;
         let now = Checkpoint {
             state: trainer.start(&problem),
             totals: SessionTotals::default(),
-            recipe: text,
+            recipe: recipe.to_toml()?,
         };
-        Self {
+        Ok(Self {
             recipe,
             target,
             problem,
@@ -146,33 +110,41 @@ impl Training {
             best: None,
             has_model: false,
             stop: Arc::default(),
-        }
+        })
     }
 
-    /// Calls `announce` with the number of reference samples before they are drawn, which takes time.
+    /// A training that is only tried for its speed.
+    pub(crate) fn trial(recipe: Recipe, target: Target) -> Result<Self, Error> {
+        Self::unchecked(recipe, target, |recipe, problem| recipe.trainer(problem))
+    }
+
+    /// Calls `announce` with the number of reference samples before they are drawn.
     pub fn announce_reference(&mut self, announce: fn(usize) -> Result<(), Error>) {
         self.announce = announce;
     }
 
-    /// Writes into `folder` from here on: recipe and target, metrics as it goes, the model and its
-    /// evaluation (where there are validation data, those that are the best so far), and checkpoints.
+    /// Writes into `folder` from here on: recipe and target, metrics, checkpoints, and after each
+    /// evaluation the model with its evaluation; where there are validation data, only the best
+    /// one.
     ///
     /// # Errors
-    /// Those of writing, of reading the model that the recipe starts from, or of reading the reference
-    /// samples that are there.
+    /// Those of writing, of reading the model that the recipe starts from, or of reading the
+    /// reference samples that are there.
     pub fn create_in(&mut self, folder: RunFolder) -> Result<(), Error> {
+        self.record = Some(Record::new(folder));
         self.begin()?;
-        self.write_to(folder)
+        self.start_record()
     }
 
-    /// Goes on from the last good checkpoint in `folder`, and writes there as [`create_in`](Self::create_in)
-    /// does. Returns a sentence for each damaged checkpoint.
+    /// Continues from the last good checkpoint in `folder`, and writes there as by
+    /// [`create_in`](Self::create_in). Returns a sentence for each damaged checkpoint.
     ///
     /// # Errors
     /// [`Error::Data`] when there are checkpoints and none is good; those of
     /// [`create_in`](Self::create_in).
     pub fn resume_in(&mut self, folder: RunFolder) -> Result<Vec<String>, Error> {
         let (found, damaged) = Checkpoint::load(folder.path(), &self.now.state)?;
+        self.record = Some(Record::new(folder));
         match found {
             Some(found) => {
                 let recipe = std::mem::take(&mut self.now.recipe);
@@ -181,27 +153,21 @@ impl Training {
             }
             None => self.begin()?,
         }
-        self.write_to(folder)?;
+        self.start_record()?;
         Ok(damaged)
     }
 
-    fn write_to(&mut self, folder: RunFolder) -> Result<(), Error> {
-        let team = team();
-        team.agree(on_leader(|| {
-            folder.write_config(&self.now.recipe)?;
-            // A potential from Rust has no text.
-            if !self.target.text.is_empty() {
-                folder.write_target(&self.target.text)?;
-            }
-            Ok(())
-        }))?;
-        self.has_model = team.allgather(folder.model().exists().into())[0] == 1;
+    fn start_record(&mut self) -> Result<(), Error> {
+        let Some(record) = &mut self.record else { return Ok(()) };
+        record.write_input(&self.now.recipe, &self.target.text)?;
+        self.has_model = record.has_model();
         // What is there is read and refused at once; drawing waits for the first evaluation.
-        if reference::is_at_hand(Some(&folder), &self.recipe) {
-            self.reference =
-                Some(reference::samples(Some(&folder), &self.target, &self.recipe, self.announce)?);
+        if reference::is_at_hand(Some(&record.folder), &self.recipe) {
+            let folder = Some(&record.folder);
+            let found = reference::samples(folder, &self.target, &self.recipe, self.announce)?;
+            self.reference = Some(found);
         }
-        self.record = Some(Record::new(folder, self.now.state.step)?);
+        record.start(self.now.state.step)?;
         if self.now.state.step == 0 {
             // A folder without a checkpoint is one where nothing was done yet.
             self.save()?;
@@ -263,8 +229,8 @@ impl Training {
         self.recipe.train.descent.steps as u64
     }
 
-    /// Does all steps that are left, and calls `observe` after each on rank 0. In a folder it writes
-    /// checkpoints at intervals of time, at the end and where it stops.
+    /// Does all steps that are left, and calls `observe` after each on rank 0. In a folder it
+    /// writes checkpoints at intervals of time, at the end and where it stops.
     ///
     /// # Errors
     /// Those of [`step`](Self::step), and of writing.
@@ -280,7 +246,7 @@ impl Training {
             let due = team.leads() && self.record.as_ref().is_some_and(is_due);
             let stop = self.stop.load(Ordering::Relaxed);
             let words = team.allgather(u64::from(stop) * STOP + u64::from(due) * SAVE);
-            let any = |word| words.iter().any(|said| said & word != 0);
+            let any = |word| words.iter().any(|words| words & word != 0);
             if any(STOP) || any(SAVE) || self.is_finished() {
                 self.now.totals.is_open = self.is_finished();
                 self.save()?;
@@ -292,18 +258,19 @@ impl Training {
         Ok(Ending::Finished)
     }
 
-    /// Does one training step, and what comes with it: an evaluation at intervals of steps and at the
-    /// last one, a row of metrics, the model.
+    /// Does one training step, and at intervals what follows it: an evaluation, a row of metrics,
+    /// the model.
     ///
     /// # Errors
-    /// When the potential fails for good: the state is then that before the step, and in a folder there
-    /// is a checkpoint of it. When the folder cannot be written, or the training diverges for good.
+    /// When the potential fails for good: the state is then that before the step, and in a folder
+    /// there is a checkpoint of it. When the folder cannot be written, or the training diverges for
+    /// good.
     pub fn step(&mut self) -> Result<Progress, Error> {
         self.begin()?;
         let (next, every) = (self.now.state.step + 1, self.recipe.evaluate.every_steps as u64);
         let evaluates = next >= self.steps() || next.is_multiple_of(every);
-        // A step that fails leaves the state alone, but for the first one, which fills the buffer; an
-        // evaluation comes after its step.
+        // A step that fails does not change the state, except for the first one, which fills the
+        // buffer; an evaluation comes after its step.
         let before =
             (evaluates || next == 1).then(|| (self.now.state.clone(), self.now.totals.clone()));
         let progress = match self.advance_and_evaluate(evaluates) {
@@ -448,8 +415,8 @@ impl Training {
         Ok(())
     }
 
-    /// Says in the last checkpoint that nothing is left to do. Until then the same `boltzflow train`
-    /// goes on with what comes after the last step, the figures.
+    /// Marks the run as finished in the last checkpoint. Until then, the same `boltzflow train`
+    /// draws the figures that come after the last step.
     ///
     /// # Errors
     /// [`Error::Write`].
