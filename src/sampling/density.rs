@@ -12,6 +12,51 @@ use crate::potential::Potential;
 use crate::system::System;
 
 /// A density over joint configurations, known up to a constant.
+///
+/// # Examples
+/// The mass of exp(−2‖x‖²) for three particles in the plane, by annealing from a Gaussian:
+/// ```
+/// use boltzflow::diagnostics::log_z_and_error;
+/// use boltzflow::sampling::{
+///     AnnealedImportanceSampling, Annealing, Gaussian, LogDensity, StepSizes, Streams, Subspace,
+/// };
+/// use boltzflow::{random::Purpose, EvaluationError, System};
+///
+/// struct Narrow(Subspace);
+///
+/// impl LogDensity for Narrow {
+///     fn width(&self) -> usize {
+///         self.0.width()
+///     }
+///     fn log_density_and_gradient(
+///         &self,
+///         z: &[f64],
+///         log_density: &mut [f64],
+///         gradient: &mut [f64],
+///     ) -> Result<usize, EvaluationError> {
+///         for (row, out) in z.chunks_exact(self.width()).zip(log_density) {
+///             *out = -2.0 * row.iter().map(|z| z * z).sum::<f64>();
+///         }
+///         z.iter().zip(gradient).for_each(|(z, out)| *out = -4.0 * z);
+///         Ok(0)
+///     }
+/// }
+///
+/// let subspace = Subspace::new(System::new(3, 2)?, 1)?;
+/// let sampling = AnnealedImportanceSampling {
+///     proposal: &Gaussian::new(subspace, 1.0, 1.0)?,
+///     target: &Narrow(subspace),
+///     subspace,
+///     annealing: Annealing { intermediate: 4, leapfrog_steps: 5, alpha: 1.0 },
+/// };
+/// let streams = Streams { seed: 0, purpose: Purpose::Sampling, step: 0 };
+/// let drawn = sampling.run(1000, streams, &mut StepSizes::new(4, 0.1))?;
+/// let (log_z, error) = log_z_and_error(&drawn.log_weights);
+/// // √(π/2) for each of four degrees of freedom.
+/// let exact = 2.0 * (std::f64::consts::PI / 2.0).ln();
+/// assert!((log_z - exact).abs() < 5.0 * error && error < 0.1);
+/// # Ok::<(), boltzflow::Error>(())
+/// ```
 pub trait LogDensity: Send + Sync {
     /// Numbers per configuration: copies · particles · dimension.
     fn width(&self) -> usize;
@@ -33,7 +78,52 @@ pub trait LogDensity: Send + Sync {
     ) -> Result<usize, EvaluationError>;
 }
 
-/// A normalised density that can be drawn from: a flow, or a Gaussian.
+/// A normalised density that can be drawn from: a flow, or a [`Gaussian`](super::Gaussian).
+///
+/// # Examples
+/// An exponential distribution of each coordinate, a density that needs no subspace:
+/// ```
+/// use boltzflow::random::{stream, Purpose};
+/// use boltzflow::sampling::{LogDensity, Proposal};
+/// use boltzflow::EvaluationError;
+/// use rand::Rng;
+/// use rand_chacha::ChaCha8Rng;
+///
+/// struct Exponential(usize);
+///
+/// impl LogDensity for Exponential {
+///     fn width(&self) -> usize {
+///         self.0
+///     }
+///     fn log_density_and_gradient(
+///         &self,
+///         z: &[f64],
+///         log_density: &mut [f64],
+///         gradient: &mut [f64],
+///     ) -> Result<usize, EvaluationError> {
+///         for (row, out) in z.chunks_exact(self.0).zip(log_density) {
+///             *out = -row.iter().sum::<f64>();
+///         }
+///         gradient.fill(-1.0);
+///         Ok(0)
+///     }
+/// }
+///
+/// impl Proposal for Exponential {
+///     fn draw(&self, rngs: &mut [ChaCha8Rng], z: &mut [f64], log_density: &mut [f64]) {
+///         let rows = z.chunks_exact_mut(self.0);
+///         for ((rng, row), out) in rngs.iter_mut().zip(rows).zip(log_density) {
+///             row.fill_with(|| -(1.0 - rng.gen::<f64>()).ln());
+///             *out = -row.iter().sum::<f64>();
+///         }
+///     }
+/// }
+///
+/// let mut rngs = [stream(0, Purpose::Sampling, 0, 0), stream(0, Purpose::Sampling, 0, 1)];
+/// let (mut z, mut log_density) = ([0.0; 6], [0.0; 2]);
+/// Exponential(3).draw(&mut rngs, &mut z, &mut log_density);
+/// assert!(z.iter().all(|z| *z >= 0.0) && z[..3] != z[3..]);
+/// ```
 pub trait Proposal: LogDensity {
     /// Draws one configuration from each stream, on the calling thread: `z` is [streams, width],
     /// `log_density` is `[streams]`. A configuration depends on its own stream alone.

@@ -11,6 +11,50 @@ use crate::error::Error;
 /// Everything that continues from step to step lives in [`TrainingState`], every random number
 /// comes from a stream of (seed, purpose, step, sample): so a run resumes exactly and gives the
 /// same result on any number of threads.
+///
+/// # Examples
+/// Maximum likelihood on configurations in memory, in the place of a recipe's objective:
+/// ```
+/// use boltzflow::random::{stream, Purpose};
+/// use boltzflow::train::{DescentOptions, StepReport, TrainingState};
+/// use boltzflow::{flow::op, Error, Problem, Recipe, Registry, Trainer, Training};
+/// use dfdx::prelude::*;
+///
+/// struct OnData(DescentOptions, Vec<f64>);
+///
+/// impl Trainer for OnData {
+///     fn objective(&self) -> &'static str {
+///         "on_data"
+///     }
+///     fn start(&self, problem: &Problem) -> TrainingState {
+///         TrainingState::new(problem, self.0.optimizer, ())
+///     }
+///     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
+///         let samples = self.1.len() / problem.flow.system().coordinates();
+///         let rng = |sample| stream(problem.seed, Purpose::Data, state.step, sample);
+///         let mut rngs: Vec<_> = (0..samples as u64).map(rng).collect();
+///         let mut joint = vec![0.0; samples * problem.flow.width()];
+///         problem.target.augment(&self.1, &mut rngs, &mut joint);
+///         let found = state.descend(&self.0, |theta| {
+///             Ok(-op::log_prob(&problem.flow, theta, &joint).mean())
+///         })?;
+///         let (loss, gradient_norm) = (found.loss, found.gradient_norm);
+///         Ok(StepReport { loss, gradient_norm, ..StepReport::default() })
+///     }
+/// }
+///
+/// let mut recipe = Recipe::default();
+/// recipe.train.descent.steps = 3;
+/// recipe.evaluate.samples = 100;
+/// let target = Registry::builtin().load("dw4")?;
+/// let square = vec![1.0, 1.0, 1.0, -1.0, -1.0, 1.0, -1.0, -1.0];
+/// let mut training = Training::with_trainer(recipe, target, |recipe, _| {
+///     Ok(Box::new(OnData(recipe.train.descent.clone(), square)))
+/// })?;
+/// training.run(|_| {})?;
+/// assert_eq!(training.state().step, 3);
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Trainer: Send + Sync {
     /// The name that recipes use.
     fn objective(&self) -> &'static str;
