@@ -96,6 +96,11 @@ impl Error {
     }
 }
 
+/// Refuses the value of `field`: an [`Error::Parameter`] as the result of whatever was asked for.
+pub(crate) fn refuse<T>(field: impl Into<String>, problem: impl Into<String>) -> Result<T, Error> {
+    Err(Error::parameter(field, problem))
+}
+
 /// Why a potential has no energy for a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EvaluationError {

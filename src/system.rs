@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::error::Error;
+use crate::error::{refuse, Error};
 
 /// A set of n particles in d dimensions. Configurations are row-major [particles, dimension].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +19,13 @@ impl System {
     /// [`Error::Parameter`] on `particles` or `dimension`.
     pub fn new(particles: usize, dimension: usize) -> Result<Self, Error> {
         if particles < 2 {
-            return Err(Error::parameter(
+            return refuse(
                 "particles",
                 format!("is {particles}: a system needs at least 2 particles"),
-            ));
+            );
         }
         if !(2..=3).contains(&dimension) {
-            return Err(Error::parameter("dimension", format!("is {dimension}: use 2 or 3")));
+            return refuse("dimension", format!("is {dimension}: use 2 or 3"));
         }
         Ok(Self { particles, dimension })
     }

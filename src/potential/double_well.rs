@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{sum_over_pairs, EvaluationError, Potential};
-use crate::error::Error;
+use crate::error::{refuse, Error};
 use crate::system::System;
 
 /// What defines a [`DoubleWell`], unchecked; the keys of a target file.
@@ -98,7 +98,7 @@ impl DoubleWell {
         let system = System::new(particles, dimension)?;
         for (field, value) in [("a", a), ("b", b)] {
             if !value.is_finite() {
-                return Err(Error::parameter(field, format!("is {value}: use a finite number")));
+                return refuse(field, format!("is {value}: use a finite number"));
             }
         }
         for (field, value) in [("c", c), ("temperature", temperature)] {

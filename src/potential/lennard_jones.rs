@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{sum_over_pairs, EvaluationError, LinearCore, Potential};
-use crate::error::Error;
+use crate::error::{refuse, Error};
 use crate::system::System;
 
 /// What defines a [`LennardJones`], unchecked; the keys of a target file.
@@ -99,10 +99,10 @@ impl LennardJones {
     pub fn with_linear_core(mut self, radius: f64) -> Result<Self, Error> {
         let r_m = self.r_m_squared.sqrt();
         if !(0.0..r_m).contains(&radius) {
-            return Err(Error::parameter(
+            return refuse(
                 "core_radius",
                 format!("is {radius}: use a length from 0 to below r_m = {r_m}"),
-            ));
+            );
         }
         self.core = LinearCore::of(|squared| self.pair(squared), radius);
         Ok(self)

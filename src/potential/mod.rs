@@ -12,8 +12,8 @@ pub mod units;
 
 use std::sync::Arc;
 
-use crate::error::Error;
 pub use crate::error::EvaluationError;
+use crate::error::{refuse, Error};
 use crate::system::System;
 
 pub use check::{check, Finding, Severity};
@@ -178,7 +178,7 @@ fn require_not_negative(field: &str, value: f64) -> Result<(), Error> {
     if value.is_finite() && value >= 0.0 {
         Ok(())
     } else {
-        Err(Error::parameter(field, format!("is {value}: use a number of 0 or more")))
+        refuse(field, format!("is {value}: use a number of 0 or more"))
     }
 }
 
@@ -187,6 +187,6 @@ fn require_positive(field: &str, value: f64) -> Result<(), Error> {
     if value.is_finite() && value > 0.0 {
         Ok(())
     } else {
-        Err(Error::parameter(field, format!("is {value}: use a number over 0")))
+        refuse(field, format!("is {value}: use a number over 0"))
     }
 }

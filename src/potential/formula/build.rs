@@ -7,7 +7,7 @@ use super::graph::{Graph, Operation};
 use super::parameters::{FormulaParameters, OverAtoms, Particles, PerSpecies};
 use super::program::Program;
 use super::syntax::{is_name, is_reserved, parse, Meaning};
-use crate::error::{suggest, Error};
+use crate::error::{refuse, suggest, Error};
 use crate::system::System;
 
 /// Limits that only a typing error exceeds.
@@ -26,8 +26,7 @@ pub(super) fn build(parameters: &FormulaParameters) -> Result<(System, Terms), E
         Particles::Named(names) => names.clone(),
     };
     if labels.len() > MOST_PARTICLES {
-        let problem = format!("are {}: use at most {MOST_PARTICLES}", labels.len());
-        return Err(Error::parameter("particles", problem));
+        return refuse("particles", format!("are {}: use at most {MOST_PARTICLES}", labels.len()));
     }
     let system = System::new(labels.len(), parameters.dimension)?;
     crate::potential::require_positive("temperature", parameters.temperature)?;
@@ -42,15 +41,15 @@ pub(super) fn build(parameters: &FormulaParameters) -> Result<(System, Terms), E
     let inside = ["theta", "r_ab", "r_bc", "r_ac"];
     terms.angles = builder.listed("angles", particles, &parameters.angles, &inside)?;
     if parameters.dimension == 2 && !parameters.dihedrals.is_empty() {
-        return Err(Error::parameter("dihedrals", "need dimension = 3"));
+        return refuse("dihedrals", "need dimension = 3");
     }
     terms.dihedrals = builder.listed("dihedrals", particles, &parameters.dihedrals, &["phi"])?;
     let lists = terms.bonds.len() + terms.angles.len() + terms.dihedrals.len();
     if terms.pairs.is_empty() && terms.external.is_empty() && lists == 0 {
-        return Err(Error::parameter(
+        return refuse(
             "pair",
             "is missing, and so are `external`, `bonds`, `angles` and `dihedrals`: give a formula",
-        ));
+        );
     }
     Ok((system, terms))
 }
@@ -71,10 +70,10 @@ impl Builder<'_> {
         for label in labels {
             let allowed = |c: char| c.is_alphanumeric() || "_+'*".contains(c);
             if named && (label.is_empty() || !label.chars().all(allowed)) {
-                return Err(Error::parameter(
+                return refuse(
                     "particles",
                     format!("has the species \"{label}\": name it with letters and digits"),
-                ));
+                );
             }
             let known = self.kinds.iter().position(|kind| kind == label);
             numbers.push(known.unwrap_or_else(|| {
@@ -82,22 +81,21 @@ impl Builder<'_> {
                 self.kinds.len() - 1
             }));
             if self.kinds.len() > MOST_SPECIES {
-                let problem = format!("have more than {MOST_SPECIES} species");
-                return Err(Error::parameter("particles", problem));
+                return refuse("particles", format!("have more than {MOST_SPECIES} species"));
             }
         }
         let kinds: Vec<&str> = self.kinds.iter().map(String::as_str).collect();
         for (name, values) in &self.parameters.species {
             if !named {
                 let problem = "needs the species of each particle: particles = [\"A\", \"A\", …]";
-                return Err(Error::parameter("species", problem));
+                return refuse("species", problem);
             }
             if !kinds.contains(&name.as_str()) {
                 let hint = suggest(name, &kinds);
-                return Err(Error::parameter(
+                return refuse(
                     format!("species.{name}"),
                     format!("is the species of no particle: {hint}"),
-                ));
+                );
             }
             for (key, value) in values {
                 check_name(&format!("species.{name}.{key}"), key, *value)?;
@@ -110,10 +108,10 @@ impl Builder<'_> {
                 let missing =
                     values.keys().find(|key| all(name).is_none_or(|own| !own.contains_key(*key)));
                 if let Some(key) = missing {
-                    return Err(Error::parameter(
+                    return refuse(
                         format!("species.{name}.{key}"),
                         format!("is missing: species.{other} has it"),
-                    ));
+                    );
                 }
             }
         }
@@ -123,8 +121,10 @@ impl Builder<'_> {
     fn shared_names(&mut self) -> Result<(), Error> {
         let own = self.parameters.species.values().map(BTreeMap::len).max().unwrap_or(0);
         if self.parameters.parameters.len() + own > MOST_NAMES {
-            let problem = format!("and `species` have more than {MOST_NAMES} names");
-            return Err(Error::parameter("parameters", problem));
+            return refuse(
+                "parameters",
+                format!("and `species` have more than {MOST_NAMES} names"),
+            );
         }
         for (name, value) in &self.parameters.parameters {
             check_name(&format!("parameters.{name}"), name, *value)?;
@@ -154,7 +154,7 @@ impl Builder<'_> {
         for (name, meaning) in &self.shared {
             if names.insert(name.clone(), *meaning).is_some() {
                 let problem = format!("has another meaning in `{key}`: choose another name");
-                return Err(Error::parameter(format!("parameters.{name}"), problem));
+                return refuse(format!("parameters.{name}"), problem);
             }
         }
         Ok(names)
@@ -213,14 +213,14 @@ impl Builder<'_> {
                         let (ab, ba) = (name(a, b), name(b, a));
                         if a != b && each.contains_key(&ab) && each.contains_key(&ba) {
                             let problem = format!("is the same pair as `{ab}`: give one of them");
-                            return Err(Error::parameter(format!("pair.{ba}"), problem));
+                            return refuse(format!("pair.{ba}"), problem);
                         }
                         match each.get_key_value(&ab).or_else(|| each.get_key_value(&ba)) {
                             Some((key, text)) => (format!("pair.{key}"), text),
                             None if a == b && alone => continue,
                             None => {
                                 let problem = "is missing: give its formula, \"0\" for none";
-                                return Err(Error::parameter(format!("pair.{ab}"), problem));
+                                return refuse(format!("pair.{ab}"), problem);
                             }
                         }
                     }
@@ -252,7 +252,7 @@ impl Builder<'_> {
                     Some(text) => (format!("external.{kind}"), text.as_str()),
                     None => {
                         let problem = "is missing: give its formula, \"0\" for none";
-                        return Err(Error::parameter(format!("external.{kind}"), problem));
+                        return refuse(format!("external.{kind}"), problem);
                     }
                 },
             };
@@ -274,10 +274,7 @@ impl Builder<'_> {
             Particles::Named(_) => suggest(wrong, &known),
             Particles::Alike(_) => format!("the particles have no names: write {section} = \"…\""),
         };
-        Err(Error::parameter(
-            format!("{section}.{wrong}"),
-            format!("is not made of species that occur: {hint}"),
-        ))
+        refuse(format!("{section}.{wrong}"), format!("is not made of species that occur: {hint}"))
     }
 
     fn listed<const ATOMS: usize>(
@@ -291,8 +288,7 @@ impl Builder<'_> {
         [usize; ATOMS]: serde::de::DeserializeOwned,
     {
         if particles > MOST_LISTED_PARTICLES && !terms.is_empty() {
-            let problem = format!("are for at most {MOST_LISTED_PARTICLES} particles");
-            return Err(Error::parameter(section, problem));
+            return refuse(section, format!("are for at most {MOST_LISTED_PARTICLES} particles"));
         }
         let mut compiled = Vec::new();
         let mut count = 0;
@@ -302,17 +298,16 @@ impl Builder<'_> {
                 if let Some(atom) = atoms.iter().find(|&&atom| atom >= particles) {
                     let problem =
                         format!("names atom {atom}: they are counted from 0 to {}", particles - 1);
-                    return Err(Error::parameter(key("atoms"), problem));
+                    return refuse(key("atoms"), problem);
                 }
                 if (0..ATOMS).any(|k| atoms[..k].contains(&atoms[k])) {
-                    let problem = format!("has an atom twice in {atoms:?}");
-                    return Err(Error::parameter(key("atoms"), problem));
+                    return refuse(key("atoms"), format!("has an atom twice in {atoms:?}"));
                 }
             }
             count += term.atoms.len();
             if count > MOST_TERMS || number >= MOST_TERMS {
                 let problem = format!("are more than {MOST_TERMS}: write the potential in Rust");
-                return Err(Error::parameter(section, problem));
+                return refuse(section, problem);
             }
             let program = self.compile(&key("energy"), &term.energy, variables, &[])?;
             let reversible = self.is_reversible(&key("energy"), &term.energy, variables)?;
@@ -325,16 +320,13 @@ impl Builder<'_> {
 fn check_name(key: &str, name: &str, value: f64) -> Result<(), Error> {
     if !is_name(name) {
         let problem = "cannot be a name in a formula: use letters, digits and _, a letter first";
-        return Err(Error::parameter(key, problem));
+        return refuse(key, problem);
     }
     if is_reserved(name) {
-        return Err(Error::parameter(
-            key,
-            "has a meaning of its own in formulas: choose another name",
-        ));
+        return refuse(key, "has a meaning of its own in formulas: choose another name");
     }
     if !value.is_finite() {
-        return Err(Error::parameter(key, format!("is {value}: use a finite number")));
+        return refuse(key, format!("is {value}: use a finite number"));
     }
     Ok(())
 }

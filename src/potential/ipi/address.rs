@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use crate::error::{refuse, Error};
 
 /// A socket that clients connect to.
 pub(super) enum Listener {
@@ -53,7 +53,7 @@ impl Listener {
                 "is \"{address}\": write host and port, such as \"localhost:31415\", or \
                  \"unix:NAME\" for the socket /tmp/ipi_NAME"
             );
-            return Err(Error::parameter("address", problem));
+            return refuse("address", problem);
         }
         let mut addresses: Vec<_> =
             address.to_socket_addrs().map_err(|e| refused(address, e))?.collect();
@@ -70,7 +70,7 @@ impl Listener {
                 "is \"{address}\": write \"unix:NAME\" for the socket /tmp/ipi_NAME; a name has up \
                  to 80 bytes and no `/`"
             );
-            return Err(Error::parameter("address", problem));
+            return refuse("address", problem);
         }
         let path = PathBuf::from(format!("/tmp/ipi_{name}"));
         let listener = match UnixListener::bind(&path) {
@@ -89,7 +89,7 @@ impl Listener {
             "is \"{address}\": this system has no UNIX sockets, write host and port, such as \
              \"localhost:31415\""
         );
-        Err(Error::parameter("address", problem))
+        refuse("address", problem)
     }
 
     /// The next waiting client; [`ErrorKind::WouldBlock`] when there is none.

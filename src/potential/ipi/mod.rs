@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pairs::{all_finite, check_lengths};
 use super::{require_not_negative, require_positive, units, EvaluationError, Potential};
-use crate::error::Error;
+use crate::error::{refuse, Error};
 use crate::parallel::team;
 use crate::system::System;
 use address::Listener;
@@ -116,10 +116,10 @@ impl Ipi {
         let wrong = |field: &'static str| move |problem: String| Error::parameter(field, problem);
         if species.len() < 2 {
             let problem = format!("has {} entries: name at least 2 particles", species.len());
-            return Err(Error::parameter("species", problem));
+            return refuse("species", problem);
         }
         if species.iter().any(|symbol| symbol.trim().is_empty()) {
-            return Err(Error::parameter("species", "has an empty symbol: name the particle"));
+            return refuse("species", "has an empty symbol: name the particle");
         }
         let system = System::new(species.len(), 3)?;
         let mut symbols: Vec<&String> = Vec::new();
@@ -138,7 +138,7 @@ impl Ipi {
         require_not_negative("trap", trap)?;
         let seconds = |field: &str, value: f64| match value {
             value if value > 0.0 && value <= 1e7 => Ok(Duration::from_secs_f64(value)),
-            _ => Err(Error::parameter(field, format!("is {value}: use seconds over 0, up to 1e7"))),
+            _ => refuse(field, format!("is {value}: use seconds over 0, up to 1e7")),
         };
         let answer_limit = seconds("answer_seconds", parameters.answer_seconds)?;
         let wait_limit = seconds("wait_seconds", parameters.wait_seconds)?;
