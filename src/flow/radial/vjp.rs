@@ -17,6 +17,15 @@ enum Source<'a, T> {
     Messages(&'a [Lane<T>]),
 }
 
+/// A vector-Jacobian product on its way through the conditioner.
+struct RadialVjp<'a, 't, T> {
+    conditioner: &'a RadialConditioner,
+    theta: &'a [T],
+    tape: &'a mut RadialTape<'t, T>,
+    space: Workspace<'a, T>,
+    gradient: Option<&'a mut [T]>,
+}
+
 /// What the stages work in, and where they collect.
 struct Workspace<'a, T> {
     /// ∂L/∂h of the stage at hand, [width, particles].
@@ -74,120 +83,29 @@ impl RadialConditioner {
         tape: &mut RadialTape<'_, V::Scalar>,
         cotangents: RadialCotangents<'_, V::Scalar>,
         y_cotangent: &mut [Lane<V::Scalar>],
-        mut gradient: Option<&mut [V::Scalar]>,
+        gradient: Option<&mut [V::Scalar]>,
         arena: &mut Arena<'_, V::Scalar>,
     ) {
         let RadialCotangents { pairs, nodes, centered } = cotangents;
         let mut arena = arena.inner();
-        let buffers = self.vjp_buffers(centered, &mut arena);
-        let VjpBuffers { workspace: mut space, node_features, message } = buffers;
+        let VjpBuffers { workspace: space, node_features, message } =
+            self.vjp_buffers(centered, &mut arena);
         self.outputs_vjp::<V>(tape, pairs, space.distance);
-        self.node_outputs_vjp::<V>(theta, tape, nodes, &mut space, gradient.as_deref_mut());
-        self.pair_stage_vjp::<V>(
-            theta,
-            (&self.readout, self.passes.len()),
-            tape,
-            Source::Outputs(pairs),
-            &mut space,
-            gradient.as_deref_mut(),
-        );
-        for (k, pass) in self.passes.iter().enumerate().rev() {
-            self.update_vjp::<V>(
-                theta,
-                (pass, k),
-                tape,
-                &mut space,
-                message,
-                gradient.as_deref_mut(),
-            );
-            self.pair_stage_vjp::<V>(
-                theta,
-                (&pass.pair, k),
-                tape,
-                Source::Messages(message),
-                &mut space,
-                gradient.as_deref_mut(),
-            );
+        let mut pass = RadialVjp { conditioner: self, theta, tape, space, gradient };
+        pass.node_outputs::<V>(nodes);
+        pass.pair_stage::<V>(&self.readout, self.passes.len(), Source::Outputs(pairs));
+        for (k, message_pass) in self.passes.iter().enumerate().rev() {
+            pass.update::<V>(message_pass, k, message);
+            pass.pair_stage::<V>(&message_pass.pair, k, Source::Messages(message));
         }
-        in_dimension!(self.dimension, D => {
-            self.vectors_vjp::<V, D>(theta, tape, &mut space, gradient.as_deref_mut());
-        });
-
-        let (n, h) = (self.particles, &*space.h);
-        matrix_product::<V>(self.embed.matrix(theta).transposed(), h, node_features, n, false);
-        if let Some(gradient) = gradient.as_deref_mut() {
-            add_outer::<V>(self.embed, h, tape.node_features, gradient, n);
-            add_sums::<V>(self.embed_bias, h, gradient, n);
-            if let Some(species) = &self.species {
-                species.add_gradient::<V>(gradient, h);
-            }
-        }
-        // The cotangents of the nodes' distances take the place of U h.
-        let node_distance = &mut tape.per_node[..n];
-        node_distance.fill(Lane::zero());
-        self.features_vjp::<V>(
-            theta,
-            node_features,
-            tape.node_features,
-            &tape.distance[self.pairs..],
-            node_distance,
-            gradient,
-        );
+        in_dimension!(self.dimension, D => pass.vectors::<V, D>());
+        pass.node_features::<V>(node_features);
+        let RadialVjp { tape, space, .. } = pass;
         let at = (&*tape.centered, &*tape.distance);
-        let distance = (&*space.distance, &*node_distance);
+        let distance = (&*space.distance, &tape.per_node[..self.particles]);
         in_dimension!(self.dimension, D => {
             self.geometry_vjp::<V, D>(at, distance, space.centered, y_cotangent);
         });
-    }
-
-    /// Through the outputs of nodes; sets ∂L/∂h of the last stage.
-    #[inline(always)]
-    fn node_outputs_vjp<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        tape: &RadialTape<'_, V::Scalar>,
-        cotangent: &[Lane<V::Scalar>],
-        space: &mut Workspace<'_, V::Scalar>,
-        gradient: Option<&mut [V::Scalar]>,
-    ) {
-        let (n, w, last) = (self.particles, self.width, self.passes.len());
-        let out = self.node_out.matrix(theta).transposed();
-        let node = &mut *space.per_node;
-        matrix_product::<V>(out, cotangent, node, n, false);
-        multiply::<V>(node, tape.node_slope);
-        if let Some(gradient) = gradient {
-            let input = &tape.h[last * w * n..(last + 1) * w * n];
-            add_outer::<V>(self.node_out, cotangent, tape.node_activation, gradient, n);
-            if let Some(block) = self.last_offset {
-                add_sums::<V>(block, &cotangent[(self.outputs - 1) * n..], gradient, n);
-            }
-            add_outer::<V>(self.node_hidden, node, input, gradient, n);
-            add_sums::<V>(self.node_hidden_bias, node, gradient, n);
-        }
-        matrix_product::<V>(self.node_hidden.matrix(theta).transposed(), node, space.h, n, false);
-    }
-
-    /// Through h' = h + SiLU(M m + d) of a pass: sets ∂L/∂m; that of h goes on unchanged.
-    #[inline(always)]
-    fn update_vjp<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        (pass, k): (&MessagePass, usize),
-        tape: &RadialTape<'_, V::Scalar>,
-        space: &mut Workspace<'_, V::Scalar>,
-        message: &mut [Lane<V::Scalar>],
-        gradient: Option<&mut [V::Scalar]>,
-    ) {
-        let n = self.particles;
-        let rows = k * self.width * n..(k + 1) * self.width * n;
-        let node = &mut *space.per_node;
-        node.copy_from_slice(space.h);
-        multiply::<V>(node, &tape.update_slope[rows.clone()]);
-        if let Some(gradient) = gradient {
-            add_outer::<V>(pass.update, node, &tape.message[rows], gradient, n);
-            add_sums::<V>(pass.update_bias, node, gradient, n);
-        }
-        matrix_product::<V>(pass.update.matrix(theta).transposed(), node, message, n, false);
     }
 
     /// From the cotangents of outputs that were divided by powers of ρ to those of what was not, in
@@ -215,136 +133,6 @@ impl RadialConditioner {
                 to.store(&mut pair_cotangent[at]);
             }
             (-(slope * inverse)).store(distance);
-        }
-    }
-
-    /// Through t = SiLU(A e + (U h)_i + (U h)_j + b) of pair stage number k, block by block: adds
-    /// to the cotangents of h and of the distances.
-    #[inline(always)]
-    fn pair_stage_vjp<V: Vector>(
-        &self,
-        theta: &[V::Scalar],
-        (stage, k): (&PairStage, usize),
-        tape: &mut RadialTape<'_, V::Scalar>,
-        source: Source<'_, V::Scalar>,
-        space: &mut Workspace<'_, V::Scalar>,
-        mut gradient: Option<&mut [V::Scalar]>,
-    ) {
-        let (n, p, w, f) = (self.particles, self.pairs, self.width, self.pair_features());
-        let keeps = self.keeps::<V::Scalar>();
-        if !keeps {
-            self.node_terms::<V>(theta, stage, k, tape);
-        }
-        space.per_node.fill(Lane::zero());
-        for block in self.blocks::<V::Scalar>() {
-            if !keeps {
-                self.pair_stage::<V>(theta, stage, k, &block, tape);
-            }
-            let count = block.count;
-            let rows = k * w * count..(k + 1) * w * count;
-            let per_pair = &mut space.per_pair[..w * count];
-            match source {
-                Source::Outputs(cotangent) => {
-                    let outputs = &mut tape.block_outputs[..self.powers.len() * count];
-                    let from = cotangent.chunks_exact(p);
-                    for (row, from) in outputs.chunks_exact_mut(count).zip(from) {
-                        row.copy_from_slice(&from[block.range()]);
-                    }
-                    let out = self.pair_out.matrix(theta).transposed();
-                    matrix_product::<V>(out, outputs, per_pair, count, false);
-                    if let Some(gradient) = gradient.as_deref_mut() {
-                        let t = &tape.activation[rows.clone()];
-                        add_outer::<V>(self.pair_out, outputs, t, gradient, count);
-                    }
-                }
-                Source::Messages(cotangent) => self.spread::<V>(&block, cotangent, per_pair),
-            }
-            multiply::<V>(per_pair, &tape.slope[rows]);
-            self.sum_pairs::<V>(&block, per_pair, space.per_node);
-            let features = &tape.pair_features[..f * count];
-            if let Some(gradient) = gradient.as_deref_mut() {
-                let (radial, angular) = features.split_at(self.basis * count);
-                add_outer::<V>(stage.feature, per_pair, radial, gradient, count);
-                if let Some(weights) = stage.angular {
-                    add_outer::<V>(weights, per_pair, angular, gradient, count);
-                }
-                add_sums::<V>(stage.bias, per_pair, gradient, count);
-            }
-            // Where features are kept, their cotangents are collected over the stages.
-            let to = &mut space.features[..f * count];
-            let add = keeps && k < self.passes.len();
-            let weights = stage.feature.matrix(theta).transposed();
-            let (radial, angular) = to.split_at_mut(self.basis * count);
-            matrix_product::<V>(weights, per_pair, radial, count, add);
-            if let Some(block) = stage.angular {
-                let weights = block.matrix(theta).transposed();
-                matrix_product::<V>(weights, per_pair, angular, count, add);
-            }
-            if !keeps || k == 0 {
-                let distance = &tape.distance[block.range()];
-                let to_distance = &mut space.distance[block.range()];
-                self.features_vjp::<V>(
-                    theta,
-                    to,
-                    features,
-                    distance,
-                    to_distance,
-                    gradient.as_deref_mut(),
-                );
-                if let Some(angular) = &self.angular {
-                    let at = (&*tape.centered, distance);
-                    let first = self.basis * count;
-                    let q = (&features[first..], &to[first..]);
-                    let to = FeatureCotangents {
-                        vectors: &mut *space.vectors,
-                        centered: &mut *space.centered,
-                        distance: to_distance,
-                    };
-                    in_dimension!(self.dimension, D => {
-                        angular.features_vjp::<V, D>(&block, at, tape.vectors, q, to);
-                    });
-                }
-            }
-        }
-        if let Some(gradient) = gradient {
-            let input = &tape.h[k * w * n..(k + 1) * w * n];
-            add_outer::<V>(stage.node, space.per_node, input, gradient, n);
-        }
-        let weights = stage.node.matrix(theta).transposed();
-        matrix_product::<V>(weights, space.per_node, space.h, n, true);
-    }
-
-    /// Through the vectors, whose cotangents all stages have collected.
-    #[inline(always)]
-    fn vectors_vjp<V: Vector, const D: usize>(
-        &self,
-        theta: &[V::Scalar],
-        tape: &mut RadialTape<'_, V::Scalar>,
-        space: &mut Workspace<'_, V::Scalar>,
-        mut gradient: Option<&mut [V::Scalar]>,
-    ) {
-        let Some(angular) = &self.angular else { return };
-        for block in self.blocks::<V::Scalar>() {
-            let count = block.count;
-            let features = &mut tape.pair_features[..self.basis * count];
-            if !self.keeps::<V::Scalar>() {
-                self.features::<V>(theta, &tape.distance[block.range()], features);
-            }
-            let weights = &mut tape.weights[..angular.channels * count];
-            angular.weights::<V>(theta, features, weights);
-            let (at, to) = (&*tape.centered, &mut *space.centered);
-            angular.vectors_vjp::<V, D>(&block, at, space.vectors, weights, to);
-            let to = &mut space.features[..self.basis * count];
-            let own = gradient.as_deref_mut();
-            angular.weights_vjp::<V>(theta, (features, weights), to, own);
-            self.features_vjp::<V>(
-                theta,
-                to,
-                features,
-                &tape.distance[block.range()],
-                &mut space.distance[block.range()],
-                gradient.as_deref_mut(),
-            );
         }
     }
 
@@ -378,7 +166,7 @@ impl RadialConditioner {
         features: &[Lane<V::Scalar>],
         distance: &[Lane<V::Scalar>],
         to: &mut [Lane<V::Scalar>],
-        mut gradient: Option<&mut [V::Scalar]>,
+        gradient: &mut Option<&mut [V::Scalar]>,
     ) {
         let count = distance.len();
         let minus_two = V::constant(-2.0);
@@ -396,7 +184,7 @@ impl RadialConditioner {
                 to_sharpness = slope.mul_add(offset, to_sharpness);
                 to_rho.accumulate(&mut to[i]);
             }
-            if let Some(gradient) = gradient.as_deref_mut() {
+            if let Some(gradient) = gradient {
                 self.centers.of_mut(gradient)[k] += to_center.sum();
                 self.sharpness.of_mut(gradient)[k] += to_sharpness.sum();
             }
@@ -435,6 +223,180 @@ impl RadialConditioner {
                 c.accumulate(&mut y_cotangent[i * D + axis]);
             }
         }
+    }
+}
+
+impl<T: Real> RadialVjp<'_, '_, T> {
+    /// Through the outputs of nodes; sets ∂L/∂h of the last stage.
+    #[inline(always)]
+    fn node_outputs<V: Vector<Scalar = T>>(&mut self, cotangent: &[Lane<T>]) {
+        let Self { conditioner: net, theta, tape, space, gradient } = self;
+        let (n, w, last) = (net.particles, net.width, net.passes.len());
+        let node = &mut *space.per_node;
+        matrix_product::<V>(net.node_out.matrix(theta).transposed(), cotangent, node, n, false);
+        multiply::<V>(node, tape.node_slope);
+        if let Some(gradient) = gradient {
+            let input = &tape.h[last * w * n..(last + 1) * w * n];
+            add_outer::<V>(net.node_out, cotangent, tape.node_activation, gradient, n);
+            if let Some(block) = net.last_offset {
+                add_sums::<V>(block, &cotangent[(net.outputs - 1) * n..], gradient, n);
+            }
+            add_outer::<V>(net.node_hidden, node, input, gradient, n);
+            add_sums::<V>(net.node_hidden_bias, node, gradient, n);
+        }
+        matrix_product::<V>(net.node_hidden.matrix(theta).transposed(), node, space.h, n, false);
+    }
+
+    /// Through h' = h + SiLU(M m + d) of pass number k: sets ∂L/∂m; that of h goes on unchanged.
+    #[inline(always)]
+    fn update<V: Vector<Scalar = T>>(
+        &mut self,
+        pass: &MessagePass,
+        k: usize,
+        message: &mut [Lane<T>],
+    ) {
+        let Self { conditioner: net, theta, tape, space, gradient } = self;
+        let n = net.particles;
+        let rows = k * net.width * n..(k + 1) * net.width * n;
+        let node = &mut *space.per_node;
+        node.copy_from_slice(space.h);
+        multiply::<V>(node, &tape.update_slope[rows.clone()]);
+        if let Some(gradient) = gradient {
+            add_outer::<V>(pass.update, node, &tape.message[rows], gradient, n);
+            add_sums::<V>(pass.update_bias, node, gradient, n);
+        }
+        matrix_product::<V>(pass.update.matrix(theta).transposed(), node, message, n, false);
+    }
+
+    /// Through t = SiLU(A e + (U h)_i + (U h)_j + b) of pair stage number k, block by block: adds
+    /// to the cotangents of h and of the distances.
+    #[inline(always)]
+    fn pair_stage<V: Vector<Scalar = T>>(
+        &mut self,
+        stage: &PairStage,
+        k: usize,
+        source: Source<'_, T>,
+    ) {
+        let Self { conditioner: net, theta, tape, space, gradient } = self;
+        let (n, p, w, f) = (net.particles, net.pairs, net.width, net.pair_features());
+        let keeps = net.keeps::<T>();
+        if !keeps {
+            net.node_terms::<V>(theta, stage, k, tape);
+        }
+        space.per_node.fill(Lane::zero());
+        for block in net.blocks::<T>() {
+            if !keeps {
+                net.pair_stage::<V>(theta, stage, k, &block, tape);
+            }
+            let count = block.count;
+            let rows = k * w * count..(k + 1) * w * count;
+            let per_pair = &mut space.per_pair[..w * count];
+            match source {
+                Source::Outputs(cotangent) => {
+                    let outputs = &mut tape.block_outputs[..net.powers.len() * count];
+                    let from = cotangent.chunks_exact(p);
+                    for (row, from) in outputs.chunks_exact_mut(count).zip(from) {
+                        row.copy_from_slice(&from[block.range()]);
+                    }
+                    let out = net.pair_out.matrix(theta).transposed();
+                    matrix_product::<V>(out, outputs, per_pair, count, false);
+                    if let Some(gradient) = gradient {
+                        let t = &tape.activation[rows.clone()];
+                        add_outer::<V>(net.pair_out, outputs, t, gradient, count);
+                    }
+                }
+                Source::Messages(cotangent) => net.spread::<V>(&block, cotangent, per_pair),
+            }
+            multiply::<V>(per_pair, &tape.slope[rows]);
+            net.sum_pairs::<V>(&block, per_pair, space.per_node);
+            let features = &tape.pair_features[..f * count];
+            if let Some(gradient) = gradient {
+                let (radial, angular) = features.split_at(net.basis * count);
+                add_outer::<V>(stage.feature, per_pair, radial, gradient, count);
+                if let Some(weights) = stage.angular {
+                    add_outer::<V>(weights, per_pair, angular, gradient, count);
+                }
+                add_sums::<V>(stage.bias, per_pair, gradient, count);
+            }
+            // Where features are kept, their cotangents are collected over the stages.
+            let to = &mut space.features[..f * count];
+            let add = keeps && k < net.passes.len();
+            let weights = stage.feature.matrix(theta).transposed();
+            let (radial, angular) = to.split_at_mut(net.basis * count);
+            matrix_product::<V>(weights, per_pair, radial, count, add);
+            if let Some(block) = stage.angular {
+                let weights = block.matrix(theta).transposed();
+                matrix_product::<V>(weights, per_pair, angular, count, add);
+            }
+            if keeps && k > 0 {
+                continue;
+            }
+            let distance = &tape.distance[block.range()];
+            let to_distance = &mut space.distance[block.range()];
+            net.features_vjp::<V>(theta, to, features, distance, to_distance, gradient);
+            if let Some(angular) = &net.angular {
+                let at = (&*tape.centered, distance);
+                let first = net.basis * count;
+                let q = (&features[first..], &to[first..]);
+                let to = FeatureCotangents {
+                    vectors: &mut *space.vectors,
+                    centered: &mut *space.centered,
+                    distance: to_distance,
+                };
+                in_dimension!(net.dimension, D => {
+                    angular.features_vjp::<V, D>(&block, at, tape.vectors, q, to);
+                });
+            }
+        }
+        if let Some(gradient) = gradient {
+            let input = &tape.h[k * w * n..(k + 1) * w * n];
+            add_outer::<V>(stage.node, space.per_node, input, gradient, n);
+        }
+        let weights = stage.node.matrix(theta).transposed();
+        matrix_product::<V>(weights, space.per_node, space.h, n, true);
+    }
+
+    /// Through the vectors, whose cotangents all stages have collected.
+    #[inline(always)]
+    fn vectors<V: Vector<Scalar = T>, const D: usize>(&mut self) {
+        let Self { conditioner: net, theta, tape, space, gradient } = self;
+        let Some(angular) = &net.angular else { return };
+        for block in net.blocks::<T>() {
+            let count = block.count;
+            let distance = &tape.distance[block.range()];
+            let features = &mut tape.pair_features[..net.basis * count];
+            if !net.keeps::<T>() {
+                net.features::<V>(theta, distance, features);
+            }
+            let weights = &mut tape.weights[..angular.channels * count];
+            angular.weights::<V>(theta, features, weights);
+            let (at, to) = (&*tape.centered, &mut *space.centered);
+            angular.vectors_vjp::<V, D>(&block, at, space.vectors, weights, to);
+            let to = &mut space.features[..net.basis * count];
+            let own = gradient.as_deref_mut();
+            angular.weights_vjp::<V>(theta, (features, weights), to, own);
+            let to_distance = &mut space.distance[block.range()];
+            net.features_vjp::<V>(theta, to, features, distance, to_distance, gradient);
+        }
+    }
+
+    /// Through the features that h starts from, with `features` for their cotangents; those of the
+    /// nodes' distances take the place of U h on the tape.
+    #[inline(always)]
+    fn node_features<V: Vector<Scalar = T>>(&mut self, features: &mut [Lane<T>]) {
+        let Self { conditioner: net, theta, tape, space, gradient } = self;
+        let (n, h) = (net.particles, &*space.h);
+        matrix_product::<V>(net.embed.matrix(theta).transposed(), h, features, n, false);
+        if let Some(gradient) = gradient {
+            add_outer::<V>(net.embed, h, tape.node_features, gradient, n);
+            add_sums::<V>(net.embed_bias, h, gradient, n);
+            if let Some(species) = &net.species {
+                species.add_gradient::<V>(gradient, h);
+            }
+        }
+        let (distance, to) = (&tape.distance[net.pairs..], &mut tape.per_node[..n]);
+        to.fill(Lane::zero());
+        net.features_vjp::<V>(theta, features, tape.node_features, distance, to, gradient);
     }
 }
 
