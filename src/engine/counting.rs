@@ -129,16 +129,18 @@ impl Float32 for Counting {
     #[inline(always)]
     fn scale_by_power_of_two(self, n: Self) -> Self {
         count(1);
-        let mut lane = Lane::zero();
-        Portable::splat(self.0).scale_by_power_of_two(Portable::splat(n.0)).store(&mut lane);
-        Self(lane.0[0])
+        first(Portable::splat(self.0).scale_by_power_of_two(Portable::splat(n.0)))
     }
     #[inline(always)]
     fn mantissa_and_exponent(self) -> (Self, Self) {
-        let (mut mantissa, mut exponent) = (Lane::zero(), Lane::zero());
-        let (m, e) = Portable::splat(self.0).mantissa_and_exponent();
-        m.store(&mut mantissa);
-        e.store(&mut exponent);
-        (Self(mantissa.0[0]), Self(exponent.0[0]))
+        let (mantissa, exponent) = Portable::splat(self.0).mantissa_and_exponent();
+        (first(mantissa), first(exponent))
     }
+}
+
+#[inline(always)]
+fn first(vector: Portable<f32>) -> Counting {
+    let mut lane = Lane::zero();
+    vector.store(&mut lane);
+    Counting(lane.0[0])
 }

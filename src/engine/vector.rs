@@ -202,55 +202,51 @@ pub fn instruction_set() -> InstructionSet {
     })
 }
 
-impl Real for f32 {
-    const ZERO: Self = 0.0;
-    const ONE: Self = 1.0;
-    const EPSILON: Self = f32::EPSILON;
-    #[inline(always)]
-    fn of(value: f64) -> Self {
-        value as f32
-    }
-    #[inline(always)]
-    fn to_f64(self) -> f64 {
-        f64::from(self)
-    }
-    fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output {
-        if counting::is_active() {
-            return Counting::call(kernel);
+macro_rules! real {
+    ($real:ty, $dispatch:ident) => {
+        impl Real for $real {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const EPSILON: Self = <$real>::EPSILON;
+            #[inline(always)]
+            fn of(value: f64) -> Self {
+                value as $real
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self.into()
+            }
+            fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output {
+                $dispatch(kernel)
+            }
+            fn with_workspace<R>(lanes: usize, body: impl FnOnce(&mut [Lane<Self>]) -> R) -> R {
+                thread_local! {
+                    static SPACE: RefCell<Vec<Lane<$real>>> = const { RefCell::new(Vec::new()) };
+                }
+                super::workspace::borrow(&SPACE, lanes, body)
+            }
         }
-        match instruction_set() {
-            #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => super::x86::Avx512::call(kernel),
-            #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => super::x86::Avx2::call(kernel),
-            _ => Portable::<f32>::call(kernel),
-        }
+    };
+}
+
+real!(f32, dispatch_single);
+real!(f64, dispatch_double);
+
+fn dispatch_single<K: Kernel<f32>>(kernel: K) -> K::Output {
+    if counting::is_active() {
+        return Counting::call(kernel);
     }
-    fn with_workspace<R>(lanes: usize, body: impl FnOnce(&mut [Lane<Self>]) -> R) -> R {
-        thread_local!(static SPACE: RefCell<Vec<Lane<f32>>> = const { RefCell::new(Vec::new()) });
-        super::workspace::borrow(&SPACE, lanes, body)
+    match instruction_set() {
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => super::x86::Avx512::call(kernel),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => super::x86::Avx2::call(kernel),
+        _ => Portable::<f32>::call(kernel),
     }
 }
 
-impl Real for f64 {
-    const ZERO: Self = 0.0;
-    const ONE: Self = 1.0;
-    const EPSILON: Self = f64::EPSILON;
-    #[inline(always)]
-    fn of(value: f64) -> Self {
-        value
-    }
-    #[inline(always)]
-    fn to_f64(self) -> f64 {
-        self
-    }
-    fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output {
-        Portable::<f64>::call(kernel)
-    }
-    fn with_workspace<R>(lanes: usize, body: impl FnOnce(&mut [Lane<Self>]) -> R) -> R {
-        thread_local!(static SPACE: RefCell<Vec<Lane<f64>>> = const { RefCell::new(Vec::new()) });
-        super::workspace::borrow(&SPACE, lanes, body)
-    }
+fn dispatch_double<K: Kernel<f64>>(kernel: K) -> K::Output {
+    Portable::<f64>::call(kernel)
 }
 
 /// What a kernel makes on every instruction set that this CPU has.

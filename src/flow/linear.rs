@@ -1,7 +1,7 @@
 //! Affine maps on lanes, with the products of their vector-Jacobian products.
 
 use super::{Block, Initial, ParameterLayout};
-use crate::engine::{matrix_product, outer_product, Lane, Vector};
+use crate::engine::{matrix_product, Lane, Vector};
 
 /// An affine map of features.
 #[derive(Debug, Clone, Copy)]
@@ -133,8 +133,7 @@ impl Linear {
         if x.is_empty() {
             return;
         }
-        let gradient = &mut self.weight.of_mut(gradient)[from..];
-        outer_product::<V>(y_cotangent, x, gradient, self.inputs(), items);
+        self.weight.add_outer::<V>(from, y_cotangent, x, gradient, items);
     }
 
     /// Adds ȳ, summed over the items, to the gradient of the bias.
@@ -145,13 +144,6 @@ impl Linear {
         y_cotangent: &[Lane<V::Scalar>],
         items: usize,
     ) {
-        let gradient = self.bias.of_mut(gradient);
-        for (row, gradient) in y_cotangent.chunks_exact(items).zip(gradient) {
-            let mut sum = V::zero();
-            for lane in row {
-                sum += V::load(lane);
-            }
-            *gradient += sum.sum();
-        }
+        self.bias.add_sums::<V>(y_cotangent, gradient, items);
     }
 }

@@ -2,7 +2,7 @@
 
 use rand_distr::{Distribution, StandardNormal, Uniform};
 
-use crate::engine::{Matrix, Real};
+use crate::engine::{outer_product, Lane, Matrix, Real, Vector};
 use crate::random::{stream, Purpose};
 
 /// How a parameter tensor starts.
@@ -71,6 +71,37 @@ impl Block {
     #[inline(always)]
     pub fn matrix<'a, T>(&self, theta: &'a [T]) -> Matrix<'a, T> {
         Matrix::new(self.of(theta), self.rows, self.columns)
+    }
+
+    /// Adds y·xᵀ, summed over items and samples, to the gradient of the columns from `from` on, as
+    /// many as `x` has rows.
+    #[inline(always)]
+    pub(super) fn add_outer<V: Vector>(
+        &self,
+        from: usize,
+        y: &[Lane<V::Scalar>],
+        x: &[Lane<V::Scalar>],
+        gradient: &mut [V::Scalar],
+        items: usize,
+    ) {
+        outer_product::<V>(y, x, &mut self.of_mut(gradient)[from..], self.columns, items);
+    }
+
+    /// Adds y, summed over items and samples, to the gradient of a vector.
+    #[inline(always)]
+    pub(super) fn add_sums<V: Vector>(
+        &self,
+        y: &[Lane<V::Scalar>],
+        gradient: &mut [V::Scalar],
+        items: usize,
+    ) {
+        for (row, gradient) in y.chunks_exact(items).zip(self.of_mut(gradient)) {
+            let mut sum = V::zero();
+            for lane in row {
+                sum += V::load(lane);
+            }
+            *gradient += sum.sum();
+        }
     }
 
     /// Number of outputs (rows).

@@ -9,7 +9,7 @@
 //! The features e(ρ_ij) are joined by one q_ij a channel, which all pair stages read:
 //! q_ij = Σ_k w_ik r_ik cos θ_jik + …, a sum over third particles at the cost of pairs.
 
-use crate::engine::{matrix_product, outer_product, Lane, Vector};
+use crate::engine::{matrix_product, Lane, Vector};
 use crate::flow::rows::{dot, load, push, scaled, store, subtract};
 use crate::flow::{Block, Initial, ParameterLayout};
 
@@ -188,7 +188,7 @@ impl Angular {
     ) {
         let (count, block) = (cotangent.len() / self.channels, self.weight);
         if let Some(gradient) = gradient {
-            outer_product::<V>(cotangent, features, block.of_mut(gradient), block.columns(), count);
+            block.add_outer::<V>(0, cotangent, features, gradient, count);
         }
         let weights = block.matrix(theta).transposed();
         matrix_product::<V>(weights, cotangent, to_features, count, false);

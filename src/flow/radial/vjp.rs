@@ -1,9 +1,8 @@
 //! The vector-Jacobian product: from the outputs' cotangents to those of the positions and of the
 //! parameters, stage by stage from the last to the first.
 
-use crate::engine::{matrix_product, outer_product, Arena, Lane, Real, Vector};
+use crate::engine::{matrix_product, Arena, Lane, Real, Vector};
 use crate::flow::rows::{self, add_scaled, in_dimension, load, push, scaled, store, subtract};
-use crate::flow::Block;
 
 use super::angular::FeatureCotangents;
 use super::pairs::PairBlock;
@@ -237,12 +236,12 @@ impl<T: Real> RadialVjp<'_, '_, T> {
         multiply::<V>(node, tape.node_slope);
         if let Some(gradient) = gradient {
             let input = &tape.h[last * w * n..(last + 1) * w * n];
-            add_outer::<V>(net.node_out, cotangent, tape.node_activation, gradient, n);
+            net.node_out.add_outer::<V>(0, cotangent, tape.node_activation, gradient, n);
             if let Some(block) = net.last_offset {
-                add_sums::<V>(block, &cotangent[(net.outputs - 1) * n..], gradient, n);
+                block.add_sums::<V>(&cotangent[(net.outputs - 1) * n..], gradient, n);
             }
-            add_outer::<V>(net.node_hidden, node, input, gradient, n);
-            add_sums::<V>(net.node_hidden_bias, node, gradient, n);
+            net.node_hidden.add_outer::<V>(0, node, input, gradient, n);
+            net.node_hidden_bias.add_sums::<V>(node, gradient, n);
         }
         matrix_product::<V>(net.node_hidden.matrix(theta).transposed(), node, space.h, n, false);
     }
@@ -262,8 +261,8 @@ impl<T: Real> RadialVjp<'_, '_, T> {
         node.copy_from_slice(space.h);
         multiply::<V>(node, &tape.update_slope[rows.clone()]);
         if let Some(gradient) = gradient {
-            add_outer::<V>(pass.update, node, &tape.message[rows], gradient, n);
-            add_sums::<V>(pass.update_bias, node, gradient, n);
+            pass.update.add_outer::<V>(0, node, &tape.message[rows], gradient, n);
+            pass.update_bias.add_sums::<V>(node, gradient, n);
         }
         matrix_product::<V>(pass.update.matrix(theta).transposed(), node, message, n, false);
     }
@@ -302,7 +301,7 @@ impl<T: Real> RadialVjp<'_, '_, T> {
                     matrix_product::<V>(out, outputs, per_pair, count, false);
                     if let Some(gradient) = gradient {
                         let t = &tape.activation[rows.clone()];
-                        add_outer::<V>(net.pair_out, outputs, t, gradient, count);
+                        net.pair_out.add_outer::<V>(0, outputs, t, gradient, count);
                     }
                 }
                 Source::Messages(cotangent) => net.spread::<V>(&block, cotangent, per_pair),
@@ -312,11 +311,11 @@ impl<T: Real> RadialVjp<'_, '_, T> {
             let features = &tape.pair_features[..f * count];
             if let Some(gradient) = gradient {
                 let (radial, angular) = features.split_at(net.basis * count);
-                add_outer::<V>(stage.feature, per_pair, radial, gradient, count);
+                stage.feature.add_outer::<V>(0, per_pair, radial, gradient, count);
                 if let Some(weights) = stage.angular {
-                    add_outer::<V>(weights, per_pair, angular, gradient, count);
+                    weights.add_outer::<V>(0, per_pair, angular, gradient, count);
                 }
-                add_sums::<V>(stage.bias, per_pair, gradient, count);
+                stage.bias.add_sums::<V>(per_pair, gradient, count);
             }
             // Where features are kept, their cotangents are collected over the stages.
             let to = &mut space.features[..f * count];
@@ -350,7 +349,7 @@ impl<T: Real> RadialVjp<'_, '_, T> {
         }
         if let Some(gradient) = gradient {
             let input = &tape.h[k * w * n..(k + 1) * w * n];
-            add_outer::<V>(stage.node, space.per_node, input, gradient, n);
+            stage.node.add_outer::<V>(0, space.per_node, input, gradient, n);
         }
         let weights = stage.node.matrix(theta).transposed();
         matrix_product::<V>(weights, space.per_node, space.h, n, true);
@@ -388,8 +387,8 @@ impl<T: Real> RadialVjp<'_, '_, T> {
         let (n, h) = (net.particles, &*space.h);
         matrix_product::<V>(net.embed.matrix(theta).transposed(), h, features, n, false);
         if let Some(gradient) = gradient {
-            add_outer::<V>(net.embed, h, tape.node_features, gradient, n);
-            add_sums::<V>(net.embed_bias, h, gradient, n);
+            net.embed.add_outer::<V>(0, h, tape.node_features, gradient, n);
+            net.embed_bias.add_sums::<V>(h, gradient, n);
             if let Some(species) = &net.species {
                 species.add_gradient::<V>(gradient, h);
             }
@@ -405,32 +404,5 @@ impl<T: Real> RadialVjp<'_, '_, T> {
 fn multiply<V: Vector>(a: &mut [Lane<V::Scalar>], b: &[Lane<V::Scalar>]) {
     for (a, b) in a.iter_mut().zip(b) {
         (V::load(a) * V::load(b)).store(a);
-    }
-}
-
-#[inline(always)]
-fn add_outer<V: Vector>(
-    block: Block,
-    outputs: &[Lane<V::Scalar>],
-    inputs: &[Lane<V::Scalar>],
-    gradient: &mut [V::Scalar],
-    items: usize,
-) {
-    outer_product::<V>(outputs, inputs, block.of_mut(gradient), block.columns(), items);
-}
-
-#[inline(always)]
-fn add_sums<V: Vector>(
-    block: Block,
-    outputs: &[Lane<V::Scalar>],
-    gradient: &mut [V::Scalar],
-    items: usize,
-) {
-    for (row, gradient) in outputs.chunks_exact(items).zip(block.of_mut(gradient)) {
-        let mut sum = V::zero();
-        for value in row {
-            sum += V::load(value);
-        }
-        *gradient += sum.sum();
     }
 }
