@@ -53,12 +53,55 @@ pub enum Direction {
 /// To write a new coupling: put it in a file of its own with its options, which are a section of
 /// recipes; register its parameters with the [`ParameterLayout`](super::ParameterLayout) in its
 /// constructor such that the initial map is the identity; implement
-/// `VectorCoupling` beside this trait, which makes it a coupling; add a line to the table of `flow/layers.rs`, and one to that
-/// of `tests/couplings`, which checks everything said here.
+/// `VectorCoupling` beside this trait, which makes it a coupling; add a line to the table of
+/// `flow/layers.rs`, and one to that of `tests/couplings`, which checks everything said here.
 ///
 /// Both directions must be equivariant under joint rotations of both halves, under joint
 /// permutations of the particles of a species, and under joint translations of both halves (the
 /// flow never centres between couplings). They allocate nothing: all memory comes from `scratch`.
+///
+/// # Examples
+/// A shear without parameters, moved′ = moved ± conditioning/2, whose determinant is 1:
+/// ```
+/// use boltzflow::engine::Lane;
+/// use boltzflow::flow::{Apply, Coupling, Direction, Vjp};
+///
+/// /// to += sign · from/2
+/// fn add(direction: Direction, from: &[Lane<f64>], to: &mut [Lane<f64>]) {
+///     let factor = if direction == Direction::Forward { 0.5 } else { -0.5 };
+///     for (to, from) in to.iter_mut().zip(from) {
+///         to.0.iter_mut().zip(from.0).for_each(|(to, from)| *to += factor * from);
+///     }
+/// }
+///
+/// struct Shear;
+///
+/// impl Coupling<f64> for Shear {
+///     fn scratch(&self) -> usize {
+///         0
+///     }
+///     fn record_lanes(&self) -> usize {
+///         0
+///     }
+///     fn is_rotation_equivariant(&self) -> bool {
+///         true
+///     }
+///     fn apply(&self, call: Apply<'_, f64>, _: &mut [Lane<f64>]) {
+///         add(call.direction, call.conditioning, call.moved);
+///     }
+///     fn vjp(&self, call: Vjp<'_, f64>, _: &mut [Lane<f64>]) {
+///         add(call.direction, call.moved_cotangent, call.conditioning_cotangent);
+///     }
+/// }
+///
+/// let (mut moved, mut log_det) = ([Lane([1.0; 16])], Lane([0.0; 16]));
+/// for (direction, expected) in [(Direction::Forward, 3.0), (Direction::Inverse, 1.0)] {
+///     let (conditioning, record) = (&[Lane([4.0; 16])][..], &mut [][..]);
+///     let (moved, log_det) = (&mut moved[..], &mut log_det);
+///     Shear.apply(Apply { direction, theta: &[], conditioning, moved, log_det, record }, &mut []);
+///     assert_eq!(moved[0].0, [expected; 16]);
+/// }
+/// ```
 pub trait Coupling<T: Real>: Send + Sync {
     /// Lanes of scratch that [`apply`](Self::apply) and [`vjp`](Self::vjp) need.
     fn scratch(&self) -> usize;
