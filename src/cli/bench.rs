@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::run::benchmark::{cases, Measurement, Operation};
 
 use super::args::BenchArgs;
-use super::output::say;
+use super::output::{json, say};
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
     let (flows, operations) = args.filter.split_once(": ").unwrap_or((&args.filter, ""));
@@ -35,16 +35,12 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
         }
     }
     if args.json {
-        let text = serde_json::to_string_pretty(&measured)
-            .map_err(|e| Error::Run(format!("the table has no JSON form: {e}")))?;
-        say!("{text}")?;
-    } else {
-        say!(
-            "\nThe share is that of a large matrix product on the same threads, timed before and \
-             after each run."
-        )?;
+        return json(&measured);
     }
-    Ok(())
+    say!(
+        "\nThe share is that of a large matrix product on the same threads, timed before and after \
+         each run."
+    )
 }
 
 fn header() -> Result<(), Error> {

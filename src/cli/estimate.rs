@@ -11,7 +11,7 @@ use crate::samples::Samples;
 use crate::session::Trained;
 
 use super::args::EstimateArgs;
-use super::output::say;
+use super::output::{json, say};
 
 pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error> {
     let mut observables =
@@ -66,9 +66,7 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
         })?;
     }
     if args.json {
-        let text = serde_json::to_string_pretty(&found)
-            .map_err(|e| Error::Run(format!("the estimates have no JSON form: {e}")))?;
-        return say!("{text}");
+        return json(&found);
     }
     let where_ = match (&other, args.temperature) {
         (Some(other), _) => format!("{}, reweighted from {}", other.name, trained.target.name),

@@ -7,7 +7,7 @@ use crate::run::RunFolder;
 use crate::session::{check_evaluation, Trained};
 
 use super::args::EvaluateArgs;
-use super::output::{announce_reference, say};
+use super::output::{announce_reference, json};
 use super::print::print_evaluation;
 
 pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error> {
@@ -51,9 +51,7 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
         RunFolder::open(&args.run)?.write_evaluation(&evaluation)?;
     }
     if args.json {
-        let text = serde_json::to_string_pretty(&evaluation)
-            .map_err(|e| Error::Run(format!("the evaluation has no JSON form: {e}")))?;
-        return say!("{text}");
+        return json(&evaluation);
     }
     print_evaluation(&evaluation, &trained.target)
 }

@@ -6,6 +6,8 @@
 use std::fmt::Arguments;
 use std::io::{stderr, stdout, ErrorKind, Write};
 
+use serde::Serialize;
+
 use crate::error::Error;
 use crate::parallel::team;
 
@@ -34,6 +36,16 @@ pub(super) fn warn(text: &str) {
 /// Says that reference samples are about to be drawn.
 pub(super) fn announce_reference(samples: usize) -> Result<(), Error> {
     line(format_args!("drawing {samples} reference samples, for the forward figures only"))
+}
+
+/// Writes `value` as one JSON object.
+///
+/// # Errors
+/// Those of [`line`].
+pub(super) fn json(value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Error::Run(format!("the result has no JSON form: {e}")))?;
+    line(format_args!("{text}"))
 }
 
 /// [`line`] with a format string, as `println!`; the result is a `Result`.

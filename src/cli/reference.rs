@@ -7,7 +7,7 @@ use crate::samples::{check_destination, write_samples};
 use crate::sampling::{sample_reference, ReferenceOptions};
 
 use super::args::ReferenceArgs;
-use super::output::say;
+use super::output::{json, say};
 
 pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error> {
     let target = registry.load(&args.target)?;
@@ -27,10 +27,7 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
         write_samples(output, target.potential.system(), samples, [Ok(reference.samples)])?;
     }
     if args.json {
-        let text = serde_json::to_string_pretty(report)
-            .map_err(|e| Error::Run(format!("the report has no JSON form: {e}")))?;
-        say!("{text}")?;
-        return Ok(());
+        return json(report);
     }
     let known = |value: Option<f64>| value.map_or(String::new(), |v| format!("  (known: {v:.3})"));
     let z = known(target.known.log_z);

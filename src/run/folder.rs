@@ -155,11 +155,6 @@ impl RunFolder {
         self.path.join("evaluation.json")
     }
 
-    /// `samples.npz`, samples of the trained flow.
-    pub fn samples(&self) -> PathBuf {
-        self.path.join("samples.npz")
-    }
-
     /// Writes the resolved recipe.
     ///
     /// # Errors
