@@ -36,23 +36,12 @@ pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
 
 /// One training, of `runs` in all.
 fn run_one(args: &TrainArgs, registry: &Registry, runs: u64) -> Result<(), Error> {
-    let load = |path: &Path, text: &str| Recipe::from_text_with(text, path, &args.set);
-    let read = |path: &Path| {
-        std::fs::read_to_string(path)
-            .map_err(|source| Error::Read { path: path.to_path_buf(), source })
+    let path = args.recipe.clone().unwrap_or_else(|| DEFAULT_RECIPE.0.into());
+    let text = match std::fs::read_to_string(&path) {
+        Err(_) if args.recipe.is_none() && !path.exists() => DEFAULT_RECIPE.1.to_string(),
+        read => read.map_err(|source| Error::Read { path: path.clone(), source })?,
     };
-    let (path, mut recipe) = match &args.recipe {
-        Some(path) => (path.clone(), load(path, &read(path)?)?),
-        None => {
-            let path = PathBuf::from(DEFAULT_RECIPE.0);
-            let recipe = if path.exists() {
-                load(&path, &read(&path)?)?
-            } else {
-                load(&path, DEFAULT_RECIPE.1)?
-            };
-            (path, recipe)
-        }
-    };
+    let mut recipe = Recipe::from_text_with(&text, &path, &args.set)?;
     if let Some(seed) = args.seed {
         recipe.seed = seed;
     }
