@@ -65,7 +65,7 @@ impl Streams {
 }
 
 /// What a pass returns.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Annealed {
     /// Final joint configurations of the samples that this rank annealed, [samples, copies,
     /// particles, dimension]; of all, if it is alone.
@@ -163,14 +163,8 @@ impl AnnealedImportanceSampling<'_> {
                     (tiles.start * LANES).min(samples)..(tiles.end * LANES).min(samples)
                 })
                 .collect(),
-            log_weights: Vec::with_capacity(samples),
-            log_q: Vec::with_capacity(samples),
-            log_p: Vec::with_capacity(samples),
-            initial_log_q: Vec::with_capacity(samples),
-            initial_log_p: Vec::with_capacity(samples),
             acceptance: vec![0.0; levels],
-            zero_weights: 0,
-            effort: [Effort::default(); 2],
+            ..Annealed::default()
         };
         let mut alive = vec![0.0; levels];
         for tile in done {

@@ -65,60 +65,43 @@ impl Checkpoint {
         folder: &Path,
         start: &TrainingState,
     ) -> Result<(Option<Self>, Vec<String>), Error> {
-        let team = team();
-        let mut damaged = Vec::new();
-        let steps = if team.leads() { steps_in(folder, "json") } else { Vec::new() };
-        let mut found = None;
-        for step in steps {
-            match read(folder, step).and_then(|(head, bytes)| {
-                // Each rank keeps its part of the buffer, so that this looks at everything at once.
-                let head_text = serde_json::to_vec(&head).unwrap_or_default();
-                Ok((
-                    decode(head, &bytes, &path(folder, step, "safetensors"), start)?,
-                    head_text,
-                    bytes,
-                ))
-            }) {
-                Ok(good) => {
-                    found = Some(good);
-                    break;
+        let (mut damaged, mut checkpoint) = (Vec::new(), None);
+        let (head, bytes) = team().broadcast(|| {
+            for step in steps_in(folder, "json") {
+                let found = read(folder, step).and_then(|(head, bytes)| {
+                    let text = serde_json::to_vec(&head).unwrap_or_default();
+                    let arrays_path = path(folder, step, "safetensors");
+                    checkpoint = Some(decode(head, &bytes, &arrays_path, start)?);
+                    Ok((text, bytes))
+                });
+                match found {
+                    Ok(found) => return Ok(found),
+                    Err(error) => damaged.push(error.to_string()),
                 }
-                Err(error) => damaged.push(error.to_string()),
             }
-        }
-        team.agree(match (&found, damaged.last()) {
-            (None, Some(last)) => Err(Error::Data {
-                file: folder.to_path_buf(),
-                problem: format!(
-                    "has no good checkpoint ({last}): start again in another folder, or remove \
-                     this one"
-                ),
-            }),
-            _ => Ok(()),
+            let Some(last) = damaged.last() else { return Ok((Vec::new(), Vec::new())) };
+            let problem = format!(
+                "has no good checkpoint ({last}): start again in another folder, or remove this one"
+            );
+            Err(Error::Data { file: folder.to_path_buf(), problem })
         })?;
-        let (checkpoint, head, bytes) = match found {
-            Some((checkpoint, head, bytes)) => (Some(checkpoint), head, bytes),
-            None => (None, Vec::new(), Vec::new()),
-        };
-        if team.is_alone() {
-            return Ok((checkpoint, damaged));
+        // Other ranks get what rank 0 has read; each keeps its part of the buffer.
+        let mut received = Ok(());
+        if checkpoint.is_none() && !head.is_empty() {
+            let wrong = |e: serde_json::Error| Error::Data {
+                file: folder.to_path_buf(),
+                problem: format!("its checkpoint did not arrive: {e}"),
+            };
+            received = serde_json::from_slice(&head)
+                .map_err(wrong)
+                .and_then(|head| decode(head, &bytes, folder, start))
+                .map(|decoded| checkpoint = Some(decoded));
         }
-        let (head, bytes) = team.broadcast(|| Ok::<_, Error>((head, bytes)))?;
-        let checkpoint = match checkpoint {
-            None if !head.is_empty() => {
-                let wrong = |e: serde_json::Error| Error::Data {
-                    file: folder.to_path_buf(),
-                    problem: format!("its checkpoint did not arrive: {e}"),
-                };
-                let head = serde_json::from_slice(&head).map_err(wrong);
-                Some(head.and_then(|head| decode(head, &bytes, folder, start)))
-            }
-            checkpoint => checkpoint.map(Ok),
-        };
-        Ok((team.agree(checkpoint.transpose())?, damaged))
+        team().agree(received)?;
+        Ok((checkpoint, damaged))
     }
 
-    /// What the latest checkpoint in `folder` says, without its arrays.
+    /// What the head of the latest checkpoint in `folder` holds, without reading its arrays.
     pub fn peek(folder: &Path) -> Option<Latest> {
         steps_in(folder, "json").into_iter().find_map(|step| {
             let [_, head] = paths(folder, step);
