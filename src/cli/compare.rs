@@ -126,7 +126,10 @@ fn draw(groups: &[Vec<&Run>], path: &Path) -> Result<(), Error> {
 fn figure_path(path: &Path) -> Result<PathBuf, Error> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("svg" | "png") => Ok(path.with_extension("")),
-        _ => Err(Error::parameter("--output", "names no figure: let it end in .svg or .png")),
+        _ => Err(Error::parameter(
+            "--output",
+            "is not the name of a figure: let it end in .svg or .png",
+        )),
     }
 }
 

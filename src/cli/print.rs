@@ -39,7 +39,7 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
         evaluation.samples_per_second
     )?;
     if evaluation.zero_weights > 0 {
-        say!("{} samples had no finite energy and weigh nothing", evaluation.zero_weights)?;
+        say!("{} samples had no finite energy and have weight zero", evaluation.zero_weights)?;
     }
     if !evaluation.resting_on_few_samples.is_empty() {
         say!("(!) rests on few samples with large weights: do not rely on it")?;

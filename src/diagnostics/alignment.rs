@@ -1,5 +1,5 @@
-//! How far two configurations are apart when turning them and renaming alike particles costs
-//! nothing.
+//! The distance of two configurations after the best rotation, reflection and exchange of particles
+//! of one species.
 
 use super::assignment::Assignment;
 use crate::random::{stream, Purpose};
@@ -161,7 +161,7 @@ impl Aligner {
             .sum()
     }
 
-    /// The rotation that brings the paired y closest to x.
+    /// The rotation that makes the paired y closest to x.
     fn rotation(&self, x: &[f64], y: &[f64]) -> Matrix {
         let d = self.system.dimension();
         let mut s = [[0.0; 3]; 3];

@@ -68,7 +68,7 @@ impl WeightedHistogram {
         (self.range[1] - self.range[0]) / self.sums.len() as f64
     }
 
-    /// Counts the `values` of a sample in; those out of the range count in the total only.
+    /// Adds the `values` of a sample; those outside the range count in the total only.
     pub fn add(&mut self, log_weight: f64, values: &[f64]) {
         if !log_weight.is_finite() || values.is_empty() {
             return;

@@ -5,7 +5,7 @@ use super::weights::largest_weight_share;
 /// Pareto k̂ of the largest min(N/5, 3√N) weights.
 ///
 /// Under about 0.7 the weights have moments enough for importance sampling to converge; over 1 they
-/// have no mean. ∞ if the tail is too short to tell. Generalised Pareto fit by Zhang & Stephens,
+/// have no mean. ∞ if the tail is too short for a fit. Generalised Pareto fit by Zhang & Stephens,
 /// Technometrics 51 (2009), with the weak prior and the tail length of Vehtari, Simpson, Gelman,
 /// Yao & Gabry, arXiv:1507.02646.
 pub fn pareto_k(log_weights: &[f64]) -> f64 {

@@ -1,4 +1,4 @@
-//! What log weights say: effective sample sizes, normalising constants, likelihoods.
+//! Effective sample sizes, normalising constants and likelihoods from log weights.
 //!
 //! Everywhere a weight whose logarithm is −∞ or not a number counts as zero.
 
@@ -47,8 +47,8 @@ pub fn effective_sample_size(log_weights: &[f64]) -> EffectiveSampleSize {
 /// 1 / (mean(w) · mean(1/w)) over samples of the target, w = p/q: the forward effective sample
 /// size.
 ///
-/// It falls when q misses parts of p, which the reverse one cannot see; 0 if some sample of p has
-/// no density under q or the other way round.
+/// It falls when q misses parts of p, which the reverse one does not show; 0 if some sample of p
+/// has no density under q or the other way round.
 pub fn forward_effective_sample_size(log_weights: &[f64]) -> EffectiveSampleSize {
     if log_weights.iter().any(|w| !w.is_finite()) {
         return EffectiveSampleSize::new(0.0, log_weights.len());

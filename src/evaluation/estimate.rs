@@ -69,8 +69,8 @@ pub struct Estimates {
 pub type OtherEnergies<'a> = &'a mut dyn FnMut(&Samples) -> Result<Vec<f64>, Error>;
 
 /// Estimates `observables` over exp(−U) from weighted `batches` of samples of it, or over
-/// exp(−U_other) where `other` gives that energy for a batch. What is kept of a sample are its weight
-/// and a number for each observable.
+/// exp(−U_other) where `other` gives that energy for a batch. What is kept of a sample are its
+/// weight and a number for each observable.
 ///
 /// # Errors
 /// The first error of a batch; [`Error::Parameter`] for a formula that cannot be evaluated;

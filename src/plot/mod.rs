@@ -2,8 +2,8 @@
 //!
 //! Each function takes the path without its extension and writes `PATH.svg` and `PATH.png`. The
 //! font comes with the binary, so figures are the same on a machine without any; an SVG names
-//! wide-spread fonts of the same width, ending in the generic sans-serif. Empty or non-finite input
-//! draws a figure that says so.
+//! wide-spread fonts of the same width, ending in the generic sans-serif. For empty or non-finite
+//! input the figure states that.
 
 mod bitmap;
 mod curves;

@@ -16,7 +16,7 @@ pub(super) struct Panel {
     pub y: Axis,
     /// In drawing order; those without points are left out of the legend.
     pub curves: Vec<Curve>,
-    /// Said in place of curves when none has points.
+    /// Shown in place of curves when none has points.
     pub empty: &'static str,
 }
 

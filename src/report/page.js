@@ -43,7 +43,7 @@
     const good = v => v !== null && (!log || v > 0);
     const all = shown.flatMap(s => s.points.filter(p => good(p[1])));
     if (!all.length) { figure.append(make("p", { class: "note", text: "Nothing to show yet." })); return figure; }
-    // One unit is one pixel, so that the text is as large as all other.
+    // One unit is one pixel, so that its text is as large as all other text.
     const room = document.getElementById("main").clientWidth - 34;
     const W = Math.max(280, wide || room < 800 ? room : (room - 16) / 2), H = wide ? 340 : 280, L = 68, R = 12, T = 10, B = 42;
     let x0 = Infinity, x1 = -Infinity, y0 = Infinity, y1 = -Infinity;
@@ -123,7 +123,7 @@
   }));
   const zip = (xs, ys) => xs.map((v, i) => [v, ys[i]]).filter(p => p[1] !== null);
 
-  // What the buttons say, kept when news arrive.
+  // The state of the buttons, kept when new data arrive.
   const state = { x: "step", log: false, spin: !matchMedia("(prefers-reduced-motion: reduce)").matches, sample: 0, angle: [0.6, 0.4] };
   const axes = { step: ["training steps", c => c.step], time: ["training time / min", c => c.seconds.map(s => s / 60)],
     energy: ["energy evaluations", c => c.evaluations] };
@@ -148,7 +148,7 @@
           toggle("logarithmic", state.log, () => { state.log = !state.log; draw(); })),
         chart({ title: "effective sample size", x: label, y: "effective sample size", series, log: state.log, form: percent, top: 1, wide: true }),
         legend(series),
-        make("p", { class: "note", text: "Reverse: of samples of the flow. Forward: of reference samples, which also sees what the flow misses. Point at a curve, or use the arrow keys on it, for values." }),
+        make("p", { class: "note", text: "Reverse: of samples of the flow. Forward: of reference samples, which also shows what the flow misses. Point at a curve, or use the arrow keys on it, for values." }),
         make("div", { class: "grid" }, extra("Loss", "loss", "loss"), extra("Acceptance of Hamiltonian moves", "acceptance", "acceptance", percent),
           extra("Leapfrog step size", "step_size", "step size (length)"), ...levels(runs)),
         shares(runs));

@@ -7,8 +7,8 @@ const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The whole page as one text. What users named comes to it as JSON alone, and the script writes it
-/// as text, never as HTML.
+/// The whole page as one text. Names that users chose are in it as JSON only, and the script
+/// inserts them as text, never as HTML.
 ///
 /// # Errors
 /// [`Error::Run`] if the report has no JSON form.

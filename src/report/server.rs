@@ -1,7 +1,8 @@
 //! The page over HTTP while a training goes on: `/` is the page, `/data.json` its numbers.
 //!
 //! One thread answers one request at a time, GET and HEAD alone; nothing that a client sends
-//! changes anything. A client that is slow or sends too much is cut off, and the training never waits.
+//! changes anything. A client that is slow or sends too much is cut off, and the training never
+//! waits.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -23,7 +24,7 @@ pub struct Serving {
     pub address: SocketAddr,
 }
 
-/// Listens on `address` and answers with what `report` says at that moment.
+/// Listens on `address` and answers with what `report` returns at that moment.
 ///
 /// # Errors
 /// [`Error::Parameter`] when the address cannot be listened on.
@@ -83,8 +84,7 @@ fn respond(
     if !["GET", "HEAD"].contains(&method) {
         return text("405 Method Not Allowed", "only GET and HEAD");
     }
-    // A page elsewhere whose name is made to point at this machine must not read what is served to
-    // it alone.
+    // A foreign page whose name resolves to this machine (DNS rebinding) must not read this.
     let host = lines
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("host"))
@@ -145,7 +145,8 @@ fn send(
     write!(
         stream,
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
-         Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'; \
+         Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+         Content-Security-Policy: default-src 'none'; \
          style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
          frame-ancestors 'none'\r\nConnection: close\r\n\r\n"
     )?;

@@ -156,7 +156,7 @@ fn sentences(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
     }
     if evaluation.zero_weights > 0 {
         let zero = evaluation.zero_weights;
-        say.push(format!("{zero} samples had no finite energy and weigh nothing."));
+        say.push(format!("{zero} samples had no finite energy and have weight zero."));
     }
     say
 }

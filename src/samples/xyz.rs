@@ -240,7 +240,8 @@ fn read_frames(
     Ok(Samples { positions, log_weights, ..Samples::default() })
 }
 
-/// Checks that `symbol` of `atom` is that of the atoms of its species in the target, and of no others.
+/// Checks that `symbol` of `atom` is that of the atoms of its species in the target, and of no
+/// others.
 fn check_species(
     atom: usize,
     symbol: &str,

@@ -15,7 +15,7 @@ pub struct Resampled {
     _spool: Spool,
     numbers: Numbers,
     systematic: Systematic,
-    /// Weighted samples not yet looked at.
+    /// Weighted samples not yet read.
     left: usize,
     /// How many of them came out at least once so far.
     distinct: usize,
