@@ -324,7 +324,7 @@ impl<T: Real> Outer<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::vector::on_every_set;
+    use crate::engine::dispatch::on_every_set;
     use proptest::prelude::*;
 
     /// A product and an outer product with some columns of a matrix of parameters.

@@ -106,7 +106,7 @@ pub(super) fn ln_polynomial<V: Float32>(x: V) -> V {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::vector::on_every_set;
+    use crate::engine::dispatch::on_every_set;
     use crate::engine::{Kernel, Lane, Real, LANES};
     use proptest::prelude::*;
 

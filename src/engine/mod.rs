@@ -13,6 +13,7 @@
 
 mod circle;
 mod counting;
+mod dispatch;
 mod gemm;
 mod math;
 mod portable;
@@ -23,29 +24,10 @@ mod x86;
 
 pub use circle::{angle, sin_cos};
 pub use counting::count_operations;
+pub use dispatch::{instruction_set, InstructionSet};
 pub use gemm::{matrix_product, outer_product, Matrix};
 pub use math::{exp, ln, sigmoid, silu, silu_and_derivative, tanh};
 pub use portable::Portable;
-pub use vector::{instruction_set, InstructionSet, Kernel, Real, Vector};
+pub use vector::{Kernel, Lane, Real, Vector, LANES};
 pub(crate) use workspace::buffers;
 pub use workspace::{with_workspace, Arena};
-
-/// Samples that travel together.
-pub const LANES: usize = 16;
-
-/// One number of each of [`LANES`] samples.
-#[repr(C, align(64))]
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Lane<T>(pub [T; LANES]);
-
-impl<T: Real> Lane<T> {
-    /// The same number for every sample.
-    pub fn splat(value: T) -> Self {
-        Self([value; LANES])
-    }
-
-    /// Zero for every sample.
-    pub fn zero() -> Self {
-        Self::splat(T::ZERO)
-    }
-}
