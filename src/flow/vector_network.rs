@@ -18,16 +18,12 @@ pub(in crate::flow) trait VectorNetwork {
     /// Lanes that [`forward`](Self::forward) and [`vjp`](Self::vjp) work in beside the tape.
     fn scratch_lanes(&self) -> usize;
 
-    /// From positions [copies, n, d] to vectors [channels · d, n], which are written, and outputs
-    /// [outputs, n], which are on the tape ([`outputs`](Self::outputs)).
+    /// From positions to vectors, and to outputs [outputs, n], which are on the tape
+    /// ([`outputs`](Self::outputs)).
     fn forward<V: Vector>(
         &self,
-        theta: &[V::Scalar],
-        positions: &[Lane<V::Scalar>],
-        vectors: &mut [Lane<V::Scalar>],
-        tape: &mut [Lane<V::Scalar>],
+        call: NetworkForward<'_, V::Scalar>,
         scratch: &mut [Lane<V::Scalar>],
-        keep: bool,
     );
 
     /// The outputs [outputs, n] on a tape: its end, unless the network puts them elsewhere.
@@ -39,6 +35,18 @@ pub(in crate::flow) trait VectorNetwork {
 
     /// The vector-Jacobian product of [`forward`](Self::forward).
     fn vjp<V: Vector>(&self, call: NetworkVjp<'_, V::Scalar>, scratch: &mut [Lane<V::Scalar>]);
+}
+
+/// What a network is given and where its results go.
+pub(in crate::flow) struct NetworkForward<'a, T> {
+    pub theta: &'a [T],
+    /// [copies, n, d].
+    pub positions: &'a [Lane<T>],
+    /// [channels · d, n].
+    pub vectors: &'a mut [Lane<T>],
+    pub tape: &'a mut [Lane<T>],
+    /// Whether the tape is for a [`vjp`](VectorNetwork::vjp).
+    pub keep: bool,
 }
 
 /// What the vector-Jacobian product of a network is given and where it goes.

@@ -7,7 +7,7 @@ use super::linear::Linear;
 use super::mlp::Mlp;
 use super::normalization::{normalize, normalize_vjp};
 use super::species::SpeciesFeatures;
-use super::vector_network::{NetworkVjp, VectorNetwork};
+use super::vector_network::{NetworkForward, NetworkVjp, VectorNetwork};
 use super::{rows, HalfShape, Initial, ParameterLayout};
 use crate::engine::{buffers, exp, Arena, Lane, Vector};
 pub use options::NonequivariantOptions;
@@ -232,13 +232,10 @@ impl VectorNetwork for Transformer {
     #[inline(always)]
     fn forward<V: Vector>(
         &self,
-        theta: &[V::Scalar],
-        positions: &[Lane<V::Scalar>],
-        vectors: &mut [Lane<V::Scalar>],
-        tape: &mut [Lane<V::Scalar>],
+        call: NetworkForward<'_, V::Scalar>,
         _scratch: &mut [Lane<V::Scalar>],
-        _keep: bool,
     ) {
+        let NetworkForward { theta, positions, vectors, tape, .. } = call;
         let HalfShape { copies, particles: n, dimension: d } = self.half;
         let Tape { input, h, blocks, head } = Tape::take(&mut Arena::new(tape), self);
         for axis in 0..d {

@@ -13,7 +13,7 @@ use vjp::{BlockVjp, StateCotangents};
 use super::linear::Linear;
 use super::mlp::Mlp;
 use super::species::SpeciesFeatures;
-use super::vector_network::{NetworkVjp, VectorNetwork};
+use super::vector_network::{NetworkForward, NetworkVjp, VectorNetwork};
 use super::{rows, Initial, ParameterLayout};
 use crate::engine::{buffers, exp, Arena, Lane, Real, Vector};
 
@@ -254,13 +254,10 @@ impl VectorNetwork for Egnn {
     #[inline(always)]
     fn forward<V: Vector>(
         &self,
-        theta: &[V::Scalar],
-        positions: &[Lane<V::Scalar>],
-        vectors: &mut [Lane<V::Scalar>],
-        tape: &mut [Lane<V::Scalar>],
+        call: NetworkForward<'_, V::Scalar>,
         scratch: &mut [Lane<V::Scalar>],
-        keep: bool,
     ) {
+        let NetworkForward { theta, positions, vectors, tape, keep } = call;
         let (n, lanes) = (self.shape.particles, self.state_lanes());
         let tape = Tape::take(&mut Arena::new(tape), self, keep);
         let state = self.state(tape.states, 0);

@@ -59,7 +59,14 @@ impl Kernel<f32> for MapAndVjp<'_> {
         let mut vectors = space(network.vector_lanes());
         let mut tape = space(network.tape_lanes(true));
         let mut scratch = space(network.scratch_lanes());
-        network.forward::<V>(theta, &positions, &mut vectors, &mut tape, &mut scratch, true);
+        let call = NetworkForward {
+            theta,
+            positions: &positions,
+            vectors: &mut vectors,
+            tape: &mut tape,
+            keep: true,
+        };
+        network.forward::<V>(call, &mut scratch);
         let mut left = vectors.clone();
         left.extend_from_slice(network.outputs(&tape, true));
         if spoil {

@@ -17,7 +17,7 @@ use super::coupling::VectorCoupling;
 use super::egnn::{self, Egnn};
 use super::radial::{PairwiseOptions, RadialNetwork};
 use super::spline::{Ends, SplineShape};
-use super::vector_network::{NetworkVjp, VectorNetwork};
+use super::vector_network::{NetworkForward, NetworkVjp, VectorNetwork};
 use super::{Apply, CouplingContext, HalfShape, ParameterLayout, Vjp};
 use crate::engine::{Arena, Lane, Real, Vector};
 use crate::error::Error;
@@ -230,7 +230,9 @@ impl VectorCoupling for ProjectedCoupling {
         let place = if keep { &mut record } else { &mut arena };
         with_network!(&self.conditioner, network => {
             let [vectors, tape] = take_record(network, place, keep);
-            network.forward::<V>(theta, conditioning, vectors, tape, arena.rest(), keep);
+            let positions = conditioning;
+            let call = NetworkForward { theta, positions, vectors, tape, keep };
+            network.forward::<V>(call, arena.rest());
             let (plan, outputs) = (&self.plan, network.outputs(tape, keep));
             with_transform!(self.inner, transform => {
                 let given = Conditioned { plan, transform, direction, conditioning, outputs };
@@ -254,8 +256,9 @@ impl VectorCoupling for ProjectedCoupling {
         with_network!(&self.conditioner, network => {
             let [vectors, tape] = take_record(network, place, true);
             if !recorded {
-                let scratch = arena.rest();
-                network.forward::<V>(call.theta, call.conditioning, vectors, tape, scratch, true);
+                let (theta, positions) = (call.theta, call.conditioning);
+                let call = NetworkForward { theta, positions, vectors, tape, keep: true };
+                network.forward::<V>(call, arena.rest());
             }
             // Each node overwrites its own vectors and outputs' cotangents, which it reads first.
             let outputs_cotangent = arena.take(network.output_lanes());

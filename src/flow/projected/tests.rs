@@ -34,7 +34,9 @@ impl Kernel<f64> for Vectors<'_> {
         let mut vectors = vec![Lane::zero(); network.vector_lanes()];
         let mut tape = vec![Lane::zero(); network.tape_lanes(false)];
         let mut scratch = vec![Lane::zero(); network.scratch_lanes()];
-        network.forward::<V>(theta, conditioning, &mut vectors, &mut tape, &mut scratch, false);
+        let (positions, tape) = (conditioning, &mut tape[..]);
+        let call = NetworkForward { theta, positions, vectors: &mut vectors, tape, keep: false };
+        network.forward::<V>(call, &mut scratch);
         vectors
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::engine::{Arena, Lane, Real, Vector};
 use crate::flow::rows::in_dimension;
-use crate::flow::vector_network::{NetworkVjp, VectorNetwork};
+use crate::flow::vector_network::{NetworkForward, NetworkVjp, VectorNetwork};
 use crate::flow::{HalfShape, Initial, ParameterLayout};
 
 /// Standard deviation of the initial vectors' weights, times √width: a frame needs vectors to start
@@ -110,13 +110,10 @@ impl VectorNetwork for RadialNetwork {
     #[inline(always)]
     fn forward<V: Vector>(
         &self,
-        theta: &[V::Scalar],
-        positions: &[Lane<V::Scalar>],
-        vectors: &mut [Lane<V::Scalar>],
-        tape: &mut [Lane<V::Scalar>],
+        call: NetworkForward<'_, V::Scalar>,
         scratch: &mut [Lane<V::Scalar>],
-        _keep: bool,
     ) {
+        let NetworkForward { theta, positions, vectors, tape, .. } = call;
         let conditioner = &self.conditioner;
         let (n, d) = (conditioner.particles, conditioner.dimension);
         let mut arena = Arena::new(tape);
