@@ -16,9 +16,9 @@ use crate::parallel::team;
 /// Version of the file's own layout; a file of another version is refused.
 const FORMAT: u32 = 1;
 /// Key of the safetensors metadata that holds everything below as JSON. One key, since the crate
-/// writes keys in random order and the same model shall give the same bytes.
+/// writes keys in random order and the same model must give the same bytes.
 const KEY: &str = "boltzflow";
-/// A header longer than this is no model.
+/// No model has a longer header.
 const LONGEST_HEADER: u64 = 100_000_000;
 
 /// Where a model comes from; stored in its file.
@@ -110,7 +110,7 @@ fn checksum(metadata: &ModelMetadata) -> Result<u32, serde_json::Error> {
 /// Reads where a model comes from, without its parameters: its recipe says which flow to build.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Data`] when it is no model of boltzflow, or of another format version.
+/// [`Error::Read`]; [`Error::Data`] when boltzflow did not write it, or in another format version.
 pub fn read_model_metadata(path: impl AsRef<Path>) -> Result<ModelMetadata, Error> {
     let path = path.as_ref();
     Ok(read_header(&mut open(path)?, path)?.metadata)
@@ -161,7 +161,7 @@ fn load(
         }
     }
     if header.parameters_crc32.is_some_and(|crc| crc != hasher.finalize()) {
-        return Err(wrong("is damaged: the checksum of its parameters does not fit".to_string()));
+        return Err(wrong("is damaged: the checksum of its parameters does not match".to_string()));
     }
     Ok((theta, header.metadata))
 }
@@ -207,21 +207,21 @@ fn read_header(file: &mut File, path: &Path) -> Result<Header, Error> {
 
     let length = file.metadata().map_err(unreadable)?.len();
     if length < 8 {
-        return Err(wrong(format!("has {length} bytes: this is no safetensors file")));
+        return Err(wrong(format!("has {length} bytes: this is not a safetensors file")));
     }
     let mut size = [0; 8];
     file.read_exact(&mut size).map_err(unreadable)?;
     let size = u64::from_le_bytes(size);
     if size > (length - 8).min(LONGEST_HEADER) {
         return Err(wrong(format!(
-            "claims a header of {size} bytes and has {length} in all: this is no safetensors file, \
-             or it was cut off"
+            "claims a header of {size} bytes and has {length} in all: this is not a safetensors \
+             file, or it was cut off"
         )));
     }
     let mut header = vec![0; size as usize];
     file.read_exact(&mut header).map_err(unreadable)?;
     let tensors: Metadata = serde_json::from_slice(&header)
-        .map_err(|e| wrong(format!("its header is no safetensors header: {e}")))?;
+        .map_err(|e| wrong(format!("its header is not a safetensors header: {e}")))?;
 
     let text = tensors.metadata().as_ref().and_then(|map| map.get(KEY)).ok_or_else(|| {
         wrong(format!("has no metadata `{KEY}`: boltzflow did not write this model"))
@@ -241,7 +241,7 @@ fn read_header(file: &mut File, path: &Path) -> Result<Header, Error> {
     let Stored { metadata, metadata_crc32, parameters_crc32, .. } =
         serde_json::from_str(text).map_err(damaged)?;
     if metadata_crc32.is_some_and(|crc| checksum(&metadata).is_ok_and(|found| found != crc)) {
-        return Err(wrong(format!("its metadata `{KEY}` is damaged: the checksum does not fit")));
+        return Err(wrong(format!("its metadata `{KEY}` is damaged: the checksum does not match")));
     }
     Ok(Header { tensors, metadata, parameters_crc32, data: 8 + size, data_len: length - 8 - size })
 }
@@ -281,11 +281,11 @@ fn check_tensors(header: &Header, layout: &ParameterLayout, may_grow: bool) -> R
     }
     if let Some(name) = infos.keys().find(|&n| layout.tensors().iter().all(|t| t.name != *n)) {
         return Err(format!(
-            "has a tensor `{name}`, which the flow has not: the model belongs to another \
+            "has a tensor `{name}`, which the flow does not have: the model belongs to another \
              architecture"
         ));
     }
-    // Each of the known sizes is right; now the pieces must tile the data exactly.
+    // Each size is right; together the tensors must also cover the data exactly.
     let mut places: Vec<_> = infos.iter().map(|(name, info)| (info.data_offsets, name)).collect();
     places.sort();
     let mut end = 0;
