@@ -26,9 +26,11 @@ pub(super) fn from_file(
     Ok(samples)
 }
 
-/// Whether samples are there already: in a file that the recipe names, or in the run's folder.
-pub(super) fn is_at_hand(folder: Option<&RunFolder>, recipe: &Recipe) -> bool {
-    test_data(recipe).is_some() || folder.is_some_and(|folder| folder.reference().exists())
+/// Whether there are samples already: in a file that the recipe names, or in rank 0's folder. A
+/// collective operation.
+pub(super) fn exist(folder: &RunFolder, recipe: &Recipe) -> bool {
+    let in_folder = team().allgather(folder.reference().exists().into())[0] == 1;
+    in_folder || test_data(recipe).is_some()
 }
 
 fn test_data(recipe: &Recipe) -> Option<&std::path::Path> {

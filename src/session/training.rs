@@ -161,8 +161,8 @@ impl Training {
         let Some(record) = &mut self.record else { return Ok(()) };
         record.write_input(&self.now.recipe, &self.target.text)?;
         self.has_model = record.has_model();
-        // What is there is read and refused at once; drawing waits for the first evaluation.
-        if reference::is_at_hand(Some(&record.folder), &self.recipe) {
+        // Files are read, and refused, at once; drawing waits for the first evaluation.
+        if reference::exist(&record.folder, &self.recipe) {
             let folder = Some(&record.folder);
             let found = reference::samples(folder, &self.target, &self.recipe, self.announce)?;
             self.reference = Some(found);
