@@ -1,7 +1,7 @@
 //! One round of message passing: edges, shifts of the channels, and the update of the features.
 
 use super::edges::{falloff_of, Edges, EDGES};
-use super::{Shape, Sizes};
+use super::shape::{Shape, Sizes};
 use crate::engine::{buffers, sigmoid, Arena, Lane, Real, Vector};
 use crate::flow::linear::Linear;
 use crate::flow::mlp::{Memory, Mlp};

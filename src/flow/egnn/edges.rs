@@ -2,7 +2,7 @@
 
 use crate::engine::{Lane, Vector};
 
-use super::Shape;
+use super::shape::Shape;
 
 /// Edges handled together. The activations of a message network of width 64 for twelve edges are
 /// 48 KiB each, so that all of them with their cotangents stay in the second-level cache.

@@ -3,11 +3,14 @@
 
 mod block;
 mod edges;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod vjp;
 
 use block::{Block, Layers, State};
+use shape::Shape;
+pub(super) use shape::Sizes;
 use vjp::{BlockVjp, StateCotangents};
 
 use super::linear::Linear;
@@ -20,87 +23,6 @@ use crate::engine::{buffers, exp, Arena, Lane, Real, Vector};
 /// Products on edges are kept for the vector-Jacobian product where all of a network's come to no
 /// more lanes than this, 8 MiB in f32: reading more would take longer than computing them again.
 const MOST_MEMORY: usize = 1 << 17;
-
-/// Sizes of the networks.
-pub(super) struct Sizes<'a> {
-    pub blocks: usize,
-    pub features: usize,
-    /// Copies of the positions, each of which starts as many channels.
-    pub copies: usize,
-    /// All position channels.
-    pub channels: usize,
-    pub edge_hidden: &'a [usize],
-    pub node_hidden: &'a [usize],
-    pub head_hidden: &'a [usize],
-    pub outputs: usize,
-}
-
-/// Shape of what travels through the blocks.
-#[derive(Debug, Clone)]
-struct Shape {
-    particles: usize,
-    dimension: usize,
-    features: usize,
-    /// Copies of the positions; channel v starts as copy ⌊v·copies/channels⌋.
-    copies: usize,
-    channels: usize,
-    /// Unordered pairs of channels.
-    channel_pairs: Vec<(usize, usize)>,
-    /// Ordered pairs of channels.
-    channel_crosses: Vec<(usize, usize)>,
-}
-
-impl Shape {
-    fn new(particles: usize, dimension: usize, sizes: &Sizes<'_>) -> Self {
-        let &Sizes { features, copies, channels, .. } = sizes;
-        let all = (0..channels).flat_map(|v| (0..channels).map(move |w| (v, w)));
-        Self {
-            particles,
-            dimension,
-            features,
-            copies,
-            channels,
-            channel_pairs: all.clone().filter(|(v, w)| v < w).collect(),
-            channel_crosses: all.filter(|(v, w)| v != w).collect(),
-        }
-    }
-
-    /// Rows of all channels' positions.
-    #[inline(always)]
-    fn axes(&self) -> usize {
-        self.channels * self.dimension
-    }
-
-    /// Rows of one channel's positions.
-    #[inline(always)]
-    fn axes_of(&self, channel: usize) -> std::ops::Range<usize> {
-        channel * self.dimension..(channel + 1) * self.dimension
-    }
-
-    /// Lane of a coordinate of the copy [copies, n, d] that a channel starts as.
-    #[inline(always)]
-    fn input(&self, channel: usize, particle: usize, axis: usize) -> usize {
-        let copy = channel * self.copies / self.channels;
-        (copy * self.particles + particle) * self.dimension + axis
-    }
-
-    /// Number of unordered pairs of channels.
-    #[inline(always)]
-    fn pairs(&self) -> usize {
-        self.channel_pairs.len()
-    }
-
-    /// Inputs of φ_e that belong to a node, not to an edge.
-    #[inline(always)]
-    fn node_inputs(&self) -> usize {
-        2 * (self.features + self.pairs())
-    }
-
-    /// n − 1.
-    fn neighbours(&self) -> f64 {
-        (self.particles - 1) as f64
-    }
-}
 
 /// The network: invariant outputs and equivariant vectors per node, from positions.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@
 
 use super::block::{cross_vector, scale, Block, Chunk, Layers, NodeTerms, State};
 use super::edges::{falloff_of, Edges, EDGES};
-use super::Shape;
+use super::shape::Shape;
 use crate::engine::{buffers, Arena, Lane, Real, Vector};
 use crate::flow::mlp::{Cotangents, Memory, Mlp};
 
