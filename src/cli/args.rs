@@ -148,8 +148,8 @@ pub(super) struct TrainArgs {
     /// Insist on resuming; an unfinished run of the same recipe resumes by itself
     #[arg(long)]
     pub resume: bool,
-    /// With --resume: continue although the recipe has changed in keys that may change during a run:
-    /// steps, learning rate, evaluation
+    /// With --resume: continue although the recipe has changed in keys that may change during a
+    /// run: steps, learning rate, evaluation
     #[arg(long, requires = "resume")]
     pub force: bool,
     /// Show a page that updates while it trains, at this address, such as --serve=127.0.0.1:8000; a

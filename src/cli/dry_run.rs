@@ -49,8 +49,8 @@ pub(super) fn run(recipe: &Recipe, target: Target, runs: u64) -> Result<(), Erro
     )
 }
 
-/// Where walkers start with the training, leaves only as many as a step needs; returns the factor by
-/// which that shortens their start.
+/// Where walkers start with the training, leaves only as many as a step needs; returns the factor
+/// by which that shortens their start.
 fn fewer_walkers(trial: &mut Recipe) -> Option<f64> {
     let batch = trial.train.descent.batch_size;
     let Objective::Fab(fab) = &mut trial.train.objective else { return None };

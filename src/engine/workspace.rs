@@ -81,8 +81,8 @@ impl<'a, T: Real> Arena<'a, T> {
     }
 }
 
-/// A struct of named buffers, `name: lanes` for each, and its function `take`, which takes them of an
-/// arena, one after the other, given the arguments that stand after the struct's name.
+/// A struct of named buffers, `name: lanes` for each, and its function `take`, which takes them of
+/// an arena, one after the other, given the arguments that stand after the struct's name.
 macro_rules! buffers {
     ($(#[$doc:meta])* $vis:vis struct $name:ident($($argument:ident: $type:ty),* $(,)?) {
         $($(#[$field_doc:meta])* $field:ident: $lanes:expr),* $(,)?

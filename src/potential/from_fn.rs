@@ -10,8 +10,8 @@ pub struct FnPotential<F> {
     energy_and_gradient: F,
 }
 
-/// The potential whose [`energy_and_gradient`](Potential::energy_and_gradient) is the closure: from a
-/// configuration `x` ([particles, dimension]) it returns U(x)/kT and overwrites the gradient. All
+/// The potential whose [`energy_and_gradient`](Potential::energy_and_gradient) is the closure: from
+/// a configuration `x` ([particles, dimension]) it returns U(x)/kT and overwrites the gradient. All
 /// particles are alike.
 ///
 /// # Examples

@@ -80,8 +80,8 @@ fn vector() -> LayerGroup {
     LayerGroup::Vector(graph())
 }
 
-/// With layers that change their width, in 2D one channel to spare, and some of the distances beyond
-/// the splines' range.
+/// With layers that change their width, in 2D one channel to spare, and some of the distances
+/// beyond the splines' range.
 fn uneven_vector() -> LayerGroup {
     LayerGroup::Vector(ProjectedOptions {
         bins: 5,

@@ -226,32 +226,20 @@ impl Case {
 
             for trial in 0..4 {
                 let along = lanes(2 * width, 30 + trial, 1.0);
-                let shift = |half: &[Lane<f64>], by: f64, along: &[Lane<f64>]| -> Vec<Lane<f64>> {
-                    half.iter()
-                        .zip(along)
-                        .map(|(h, a)| Lane(std::array::from_fn(|l| h.0[l] + by * a.0[l])))
-                        .collect()
-                };
                 for (half, cotangent) in
                     [&moved_cotangent, &conditioning_cotangent].into_iter().enumerate()
                 {
                     let along = &along[half * width..(half + 1) * width];
                     let at = |by: f64| {
                         if half == 0 {
-                            let x = shift(&self.moved, by, along);
+                            let x = shifted(&self.moved, by, along);
                             value(&self.theta, &self.conditioning, &x)
                         } else {
-                            let y = shift(&self.conditioning, by, along);
+                            let y = shifted(&self.conditioning, by, along);
                             value(&self.theta, &y, &self.moved)
                         }
                     };
-                    let values = STEPS.map(|step| (at(step), at(-step)));
-                    for l in 0..LANES {
-                        let got: f64 =
-                            cotangent.iter().zip(along).map(|(c, a)| c.0[l] * a.0[l]).sum();
-                        let values = values.iter().map(|(up, down)| (up[l], down[l]));
-                        error = error.max(distance_from_differences(got, values));
-                    }
+                    error = error.max(cotangent_error(cotangent, along, at));
                 }
             }
             for (k, got) in gradient.iter().enumerate() {
@@ -269,6 +257,27 @@ impl Case {
         }
         error
     }
+}
+
+/// `half` + `by`·`along`.
+fn shifted(half: &[Lane<f64>], by: f64, along: &[Lane<f64>]) -> Vec<Lane<f64>> {
+    let shift =
+        |(h, a): (&Lane<f64>, &Lane<f64>)| Lane(std::array::from_fn(|l| h.0[l] + by * a.0[l]));
+    half.iter().zip(along).map(shift).collect()
+}
+
+/// Largest error over the samples of `cotangent`·`along`, the slope of `at` at 0.
+fn cotangent_error(
+    cotangent: &[Lane<f64>],
+    along: &[Lane<f64>],
+    at: impl Fn(f64) -> [f64; LANES],
+) -> f64 {
+    let values = STEPS.map(|step| (at(step), at(-step)));
+    let error_of = |l: usize| {
+        let got: f64 = cotangent.iter().zip(along).map(|(c, a)| c.0[l] * a.0[l]).sum();
+        distance_from_differences(got, values.iter().map(|(up, down)| (up[l], down[l])))
+    };
+    (0..LANES).map(error_of).fold(0.0, f64::max)
 }
 
 /// Steps of the central differences, each a fifth of the one before. A spline is only piecewise
