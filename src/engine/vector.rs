@@ -147,26 +147,25 @@ pub trait Vector:
 
 /// The operators that follow from the four of arithmetic. Negation is 0 − self, so that −0 is 0.
 macro_rules! derived_operators {
-    ($vector:ty) => {
-        impl std::ops::Neg for $vector {
+    ([$($generics:tt)*] $vector:ty) => {
+        impl<$($generics)*> std::ops::Neg for $vector {
             type Output = Self;
             #[inline(always)]
             fn neg(self) -> Self {
                 <Self as crate::engine::Vector>::zero() - self
             }
         }
-        derived_operators!($vector: AddAssign add_assign +, SubAssign sub_assign -,
-            MulAssign mul_assign *);
+        derived_operators!([$($generics)*] $vector: AddAssign add_assign +);
+        derived_operators!([$($generics)*] $vector: SubAssign sub_assign -);
+        derived_operators!([$($generics)*] $vector: MulAssign mul_assign *);
     };
-    ($vector:ty: $($assign:ident $method:ident $operator:tt),*) => {
-        $(
-            impl std::ops::$assign for $vector {
-                #[inline(always)]
-                fn $method(&mut self, other: Self) {
-                    *self = *self $operator other;
-                }
+    ([$($generics:tt)*] $vector:ty: $assign:ident $method:ident $operator:tt) => {
+        impl<$($generics)*> std::ops::$assign for $vector {
+            #[inline(always)]
+            fn $method(&mut self, other: Self) {
+                *self = *self $operator other;
             }
-        )*
+        }
     };
 }
 pub(super) use derived_operators;
