@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Finds circles of source files: A uses an item of B, and B, directly or around, one of A.
+"""Finds circles of source files: A uses an item of B, and B, directly or around, one of A; and
+uses of a module that stands further down in lib.rs than its user.
 
 A name that a module re-exports counts as an item of the file that defines it, so a folder's `mod.rs`
 that only declares and re-exports its children is in no circle with them. A method is an item of the
@@ -245,6 +246,17 @@ def circles(edges):
     return sorted(found.values(), key=lambda circle: (len(circle), circle))
 
 
+def against_the_order(edges, folder):
+    """The steps to a module that lib.rs declares after that of the user."""
+    declared = re.findall(r"^(?:pub )?mod (\w+);", (folder / "lib.rs").read_text(), re.MULTILINE)
+    place = {name: number for number, name in enumerate(declared)}
+    for user in sorted(edges):
+        for used in sorted(edges[user]):
+            modules = [Path(file.relative_to(folder).parts[0]).stem for file in (user, used)]
+            if place.get(modules[0], len(place)) < place.get(modules[1], len(place)):
+                yield user, used
+
+
 def main():
     names = "--names" in sys.argv
     folder = Path(([a for a in sys.argv[1:] if not a.startswith("-")] or ["src"])[0])
@@ -255,7 +267,11 @@ def main():
         for user, used in zip(circle, [*circle[1:], circle[0]]) if names else ():
             items = ", ".join(sorted(edges[user][used]))
             print(f"    {user.relative_to(folder)} uses {items} of {used.relative_to(folder)}")
-    sys.exit(bool(found))
+    against = list(against_the_order(edges, folder))
+    for user, used in against:
+        items = ", ".join(sorted(edges[user][used]))
+        print(f"{user.relative_to(folder)} uses {items} of {used.relative_to(folder)}, further down")
+    sys.exit(bool(found or against))
 
 
 main()
