@@ -1,8 +1,8 @@
 //! boltzflow trains samplers of Boltzmann distributions from an energy function alone.
 //!
-//! A person brings a [`Potential`] U(x)/kT and no data; the library trains an augmented coupling
+//! You bring a [`Potential`] U(x)/kT and no data; the library trains an augmented coupling
 //! flow on it, equivariant under rotations, reflections and the exchange of equal particles, and
-//! hands back independent configurations with weights, free energies, and the effective sample
+//! returns independent configurations with weights, free energies, and the effective sample
 //! sizes that say whether to trust them.
 //!
 //! From a closure to samples in memory:
@@ -83,7 +83,7 @@ pub mod samples;
 #[forbid(unsafe_code)]
 pub mod potential;
 
-// The only `unsafe`; every block says why it is sound.
+// The only `unsafe`; a comment at every block explains why it is sound.
 pub mod engine;
 
 #[forbid(unsafe_code)]

@@ -41,7 +41,7 @@ pub fn stream(seed: u64, purpose: Purpose, step: u64, sample: u64) -> ChaCha8Rng
     ChaCha8Rng::from_seed(key)
 }
 
-/// The step of what is drawn once in a run, beside the steps 0, 1, … of the same purpose.
+/// The step of what is drawn once in a run, besides the steps 0, 1, … of the same purpose.
 pub const ONCE: u64 = u64::MAX;
 
 /// The sample of what concerns all samples 0, 1, … of a step.

@@ -145,7 +145,7 @@ pub(super) struct TrainArgs {
     /// Only print the resolved recipe, and how much memory and time the training will take
     #[arg(long)]
     pub dry_run: bool,
-    /// Insist on resuming; an unfinished run of the same recipe resumes by itself
+    /// Insist on resuming; an unfinished run of the same recipe resumes anyway
     #[arg(long)]
     pub resume: bool,
     /// With --resume: continue although the recipe has changed in keys that may change during a

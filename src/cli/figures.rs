@@ -31,7 +31,7 @@ pub(super) fn run(args: &PlotArgs, registry: &Registry) -> Result<(), Error> {
     Ok(())
 }
 
-/// `plots/NAME` beside a folder `runs/NAME`, else the run's own folder.
+/// `plots/NAME` for a folder `runs/NAME`, else the run's own folder.
 pub(super) fn folder_for(path: &Path, output: Option<&Path>) -> PathBuf {
     if let Some(output) = output {
         return output.to_path_buf();

@@ -76,7 +76,7 @@ fn is(text: &str, recipe: &Recipe) -> bool {
     Recipe::from_text(text, Path::new("")).is_ok_and(|other| other == *recipe)
 }
 
-/// Whether the unfinished run in `path`, by the recipe `old`, may go on by `recipe` on `target`.
+/// Whether the unfinished run in `path`, by the recipe `old`, may continue by `recipe` on `target`.
 fn check_changes(
     args: &TrainArgs,
     path: &Path,

@@ -1,7 +1,7 @@
 //! Lines on standard output.
 //!
-//! `println!` panics when the reader has gone (`boltzflow … | head`); here that is no error, since
-//! nobody is left to read the rest. A full disk behind a redirection is one.
+//! `println!` panics when the pipe is closed (`boltzflow … | head`); here that is not an error,
+//! since nothing reads the rest. A full disk behind a redirection is one.
 
 use std::fmt::Arguments;
 use std::io::{stderr, stdout, ErrorKind, Write};

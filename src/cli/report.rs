@@ -1,4 +1,4 @@
-//! `boltzflow report`, and the page of a training that goes on.
+//! `boltzflow report`, and the page of a running training.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -32,7 +32,7 @@ pub(super) fn parse_table(text: &str) -> Result<toml::Table, String> {
     }
 }
 
-/// `table` as a `T`; `elsewhere` are keys that the file may have beside those of `T`.
+/// `table` as a `T`; `elsewhere` are keys that the file may have besides those of `T`.
 pub(super) fn from_table<T: DeserializeOwned>(
     table: toml::Table,
     elsewhere: &[&str],

@@ -1,5 +1,5 @@
-//! How far the samples of a flow are from those of the target, beside how far two sets of the
-//! target's own samples are apart.
+//! How far the samples of a flow are from those of the target, compared with how far two sets of
+//! the target's own samples are apart.
 
 use serde::{Deserialize, Serialize};
 

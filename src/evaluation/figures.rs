@@ -142,7 +142,7 @@ pub struct Facts {
     value: fn(&Evaluation) -> Option<f64>,
 }
 
-/// What holds for a figure unless its declaration says otherwise.
+/// The defaults of a figure's declaration.
 const PLAIN: Facts = Facts {
     name: "",
     meaning: "",

@@ -1,4 +1,4 @@
-//! Files that appear complete or not at all: written beside their place, synced, then renamed.
+//! Files that appear complete or not at all: written to a temporary file, synced, then renamed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -109,7 +109,7 @@ impl Drop for AtomicFile {
 /// Writes a whole file with `write`; it replaces what is at `path` only when `write` succeeds.
 ///
 /// # Errors
-/// [`Error::Write`] naming `path`, with what `write` or the system said.
+/// [`Error::Write`] naming `path`, with the error of `write` or of the system.
 pub fn write_atomically(
     path: impl AsRef<Path>,
     write: impl FnOnce(&mut AtomicFile) -> io::Result<()>,

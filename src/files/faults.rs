@@ -1,4 +1,4 @@
-//! Files on a disk that fails when a test says so, in the place of `std::fs` in unit tests.
+//! Files on a disk that fails where a test wants it, in place of `std::fs` in unit tests.
 //!
 //! Everything that [`AtomicFile`](super::AtomicFile) does to the disk is counted; from the chosen
 //! operation on, every one fails, as on a disk that is full and stays so. Files can still be
@@ -22,8 +22,8 @@ thread_local! {
     static PLAN: Cell<Option<(u64, Fault)>> = const { Cell::new(None) };
 }
 
-/// Runs `body` on a disk that fails from operation `after` on (counted from 0); also says whether
-/// it came to that.
+/// Runs `body` on a disk that fails from operation `after` on (counted from 0); also returns
+/// whether it came to that.
 pub fn with_fault<R>(after: u64, fault: Fault, body: impl FnOnce() -> R) -> (R, bool) {
     PLAN.set(Some((after, fault)));
     let result = body();

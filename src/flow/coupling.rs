@@ -54,7 +54,7 @@ pub enum Direction {
 /// recipes; register its parameters with the [`ParameterLayout`](super::ParameterLayout) in its
 /// constructor such that the initial map is the identity; implement
 /// `VectorCoupling` beside this trait, which makes it a coupling; add a line to the table of
-/// `flow/layers.rs`, and one to that of `tests/couplings`, which checks everything said here.
+/// `flow/layers.rs`, and one to that of `tests/couplings`, which checks all of this.
 ///
 /// Both directions must be equivariant under joint rotations of both halves, under joint
 /// permutations of the particles of a species, and under joint translations of both halves (the

@@ -1,6 +1,6 @@
 //! The whole flow as one operation on a dfdx tape.
 //!
-//! dfdx sees the flat parameter vector go in and log-densities (or samples) come out; forward and
+//! For dfdx the flat parameter vector goes in and log densities (or samples) come out; forward and
 //! backward run on the fused, sample-local engine.
 
 use std::sync::Arc;

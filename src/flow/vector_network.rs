@@ -15,7 +15,7 @@ pub(in crate::flow) trait VectorNetwork {
     /// what that needs, or works in when it is not.
     fn tape_lanes(&self, keep: bool) -> usize;
 
-    /// Lanes that [`forward`](Self::forward) and [`vjp`](Self::vjp) work in beside the tape.
+    /// Lanes that [`forward`](Self::forward) and [`vjp`](Self::vjp) work in besides the tape.
     fn scratch_lanes(&self) -> usize;
 
     /// From positions to vectors, and to outputs [outputs, n], which are on the tape

@@ -7,12 +7,12 @@ use crate::error::Error;
 /// others' mpiexec, SLURM's srun.
 const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
-/// Ranks that the launcher says it has started, and the variable that says so.
+/// The number of ranks by the launcher's environment, and the variable that has it.
 fn announced(variable: impl Fn(&str) -> Option<String>) -> Option<(usize, &'static str)> {
     SIZES.into_iter().find_map(|name| Some((variable(name)?.trim().parse().ok()?, name)))
 }
 
-/// The team of this process, as its launcher says. Once in the life of a process.
+/// The team of this process, by its launcher's environment. Once in the life of a process.
 ///
 /// # Errors
 /// [`Error::Parameter`] when a launcher has started several processes that cannot talk to each
@@ -90,7 +90,7 @@ mod tests {
         };
         assert_eq!(found("OMPI_COMM_WORLD_SIZE", "4"), Some((4, "OMPI_COMM_WORLD_SIZE")));
         assert_eq!(found("PMI_SIZE", " 2"), Some((2, "PMI_SIZE")));
-        // What sbatch sets for the one process of a batch script is no rank.
+        // What sbatch sets for the one process of a batch script does not count.
         assert_eq!(found("SLURM_NTASKS", "64"), None);
         assert_eq!(found("PMI_SIZE", "many"), None);
     }

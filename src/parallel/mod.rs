@@ -6,10 +6,10 @@
 //! order of the items. So results do not depend on the number of ranks, and whatever is not
 //! split needs no thought: all ranks compute the same.
 //!
-//! The [`team`] of a rank belongs to its main thread, as rayon's pool belongs to whoever calls it:
+//! The [`team`] of a rank belongs to its main thread, as rayon's pool belongs to its caller:
 //! work inside of rayon's threads is alone and never communicates with other ranks. All ranks must
 //! reach the same collective operations in the same order; [`Team::map`], [`Team::agree`] and
-//! [`Team::broadcast`] make an error of one rank that of all, so that nobody waits for a rank that
+//! [`Team::broadcast`] make an error of one rank that of all, so that no rank waits for one that
 //! has given up.
 
 mod environment;
@@ -135,7 +135,7 @@ impl Team {
         self.block_of(self.rank(), items)
     }
 
-    /// Ends all ranks at once; returns where there are no others.
+    /// Ends all ranks at once; returns if there are no others.
     pub fn abort(&self, code: u8) {
         if let Some(link) = self.others() {
             link.abort(code);

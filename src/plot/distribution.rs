@@ -23,7 +23,7 @@ pub struct Distribution<'a> {
 /// over the same samples reweighted, and over reference samples.
 ///
 /// `label` names the observable with its unit at the axis. The axis spans the reweighted and the
-/// reference values; the legend says how much of the flow's is beyond.
+/// reference values; the legend has the share of the flow's that lies beyond.
 ///
 /// # Errors
 /// [`Error::Parameter`] when values are not a multiple of weights, [`Error::Write`]; [`Error::Run`]

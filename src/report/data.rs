@@ -132,7 +132,7 @@ impl Curves {
 }
 
 impl Pictures {
-    /// Distributions of the flow's weighted samples `drawn` beside reference samples, and the first
+    /// Distributions of the flow's weighted samples `drawn` and of reference samples, and the first
     /// few configurations of both; `chosen` are numbers of flow samples that were drawn by weight.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! One self-contained HTML page about runs: what was trained, whether to trust it, and figures that
 //! respond to the pointer. It needs no network: style, script and data are in the page.
 //!
-//! The numbers come as JSON ([`Report`]); the page draws them. [`serve`] hands out the same page
-//! while a training goes on.
+//! The numbers come as JSON ([`Report`]); the page draws them. [`serve`] gives out the same page
+//! during a training.
 
 mod data;
 mod facts;

@@ -1,4 +1,4 @@
-//! The page over HTTP while a training goes on: `/` is the page, `/data.json` its numbers.
+//! The page over HTTP during a training: `/` is the page, `/data.json` its numbers.
 //!
 //! One thread answers one request at a time, GET and HEAD alone; nothing that a client sends
 //! changes anything. A client that is slow or sends too much is cut off, and the training never

@@ -14,7 +14,7 @@ pub struct Verdict {
     few: bool,
     /// What a person should know, the most important first.
     sentences: Vec<String>,
-    /// What is said of the weights, and whether it is a warning.
+    /// The verdict on the weights, and whether it is a warning.
     weights: Option<(String, bool)>,
 }
 

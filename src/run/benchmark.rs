@@ -1,4 +1,4 @@
-//! How fast this machine runs the flow, beside how fast it multiplies matrices.
+//! How fast this machine runs the flow, compared with how fast it multiplies matrices.
 //!
 //! Every case is a flow of given size and one operation on a batch. Its arithmetic is counted by
 //! running it ([`count_operations`]); the peak is a large product by the same kernels on the same

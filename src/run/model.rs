@@ -26,7 +26,7 @@ const LONGEST_HEADER: u64 = 100_000_000;
 pub struct ModelMetadata {
     /// Version of boltzflow that trained it.
     pub boltzflow_version: String,
-    /// The resolved recipe, which says how to build the flow.
+    /// The resolved recipe, by which the flow is built.
     pub recipe: String,
     /// Seed of the run.
     pub seed: u64,
@@ -107,7 +107,7 @@ fn checksum(metadata: &ModelMetadata) -> Result<u32, serde_json::Error> {
     Ok(crc32fast::hash(serde_json::to_string(metadata)?.as_bytes()))
 }
 
-/// Reads where a model comes from, without its parameters: its recipe says which flow to build.
+/// Reads where a model comes from, without its parameters: its recipe tells which flow to build.
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Data`] when boltzflow did not write it, or in another format version.
@@ -166,7 +166,7 @@ fn load(
     Ok((theta, header.metadata))
 }
 
-/// [`load_model`] by rank 0, which may be the only one that sees the file, for all ranks. With
+/// [`load_model`] by rank 0, which may be the only one with access to the file, for all ranks. With
 /// `initial` parameters given, the flow may have
 /// [additions](crate::flow::ParameterTensor::addition) which the model's has not: they stay
 /// initial.
@@ -199,7 +199,7 @@ fn open(path: &Path) -> Result<File, Error> {
     File::open(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })
 }
 
-/// Reads the header by itself, since the crate's reader wants the whole file in memory and trusts
+/// Reads the header alone, since the crate's reader wants the whole file in memory and trusts
 /// the sums of the sizes that the file claims.
 fn read_header(file: &mut File, path: &Path) -> Result<Header, Error> {
     let unreadable = |source| Error::Read { path: path.to_path_buf(), source };

@@ -46,7 +46,7 @@ impl Samples {
     }
 }
 
-/// A kind of sample file. A new one is a file beside this one and a line in
+/// A kind of sample file. A new one is a file in this folder and a line in
 /// [`FORMATS`](super::files::FORMATS).
 pub(super) trait Format: Sync {
     /// What the names of its files end with, without the dot.

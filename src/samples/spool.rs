@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::files::AtomicFile;
 
-/// Rows of numbers in a temporary file beside the file that they are for; gone when dropped.
+/// Rows of numbers in a temporary file in the folder of the file that they are for; gone when
+/// dropped.
 pub(crate) struct Spool {
     path: PathBuf,
     file: AtomicFile,

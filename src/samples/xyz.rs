@@ -68,7 +68,7 @@ struct Frames {
     system: System,
     /// The column `species` of each particle, which ASE wants to be an element.
     species: Vec<String>,
-    /// The column `label` with their own names, where those are no elements.
+    /// The column `label` with their own names, where those are not elements.
     labels: Option<Vec<String>>,
     text: String,
 }

@@ -4,7 +4,7 @@
 //! (Del Moral, Doucet & Jasra, J. R. Stat. Soc. B 68 (2006)): reweight, resample when the weights
 //! have become uneven, move by Hamiltonian Monte Carlo. Every next temperature is chosen such that
 //! the conditional effective sample size keeps a set fraction (Zhou, Johansen & Aston, JCGS 25
-//! (2016)). At the end each population goes on by Hamiltonian Monte Carlo alone. Errors are those
+//! (2016)). At the end each population continues by Hamiltonian Monte Carlo alone. Errors are those
 //! of the mean over populations.
 
 use std::sync::Arc;

@@ -24,8 +24,8 @@ pub struct Resampled {
 /// Chooses `places` of the weighted `batches` by systematic resampling: a sample of weight w comes
 /// places · w/Σw times, rounded up or down by chance, and its copies follow each other.
 ///
-/// The weighted samples wait in a temporary file beside `destination` until their total weight is
-/// known, and memory holds one batch. `offset` is uniform on [0, 1).
+/// The weighted samples wait in a temporary file in the folder of `destination` until their total
+/// weight is known, and memory holds one batch. `offset` is uniform on [0, 1).
 ///
 /// # Errors
 /// The first error of a batch; [`Error::Write`]; [`Error::Run`] when no sample has a weight.

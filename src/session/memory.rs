@@ -107,7 +107,7 @@ fn training(recipe: &Recipe, problem: &Problem) -> Vec<Need> {
 }
 
 /// Bytes that this process may still take: the least of what the machine has free and what its
-/// control groups and its own limit allow. `None` where nothing says.
+/// control groups and its own limit allow. `None` where that is unknown.
 fn available() -> Option<u64> {
     let text = |path: &Path| fs::read_to_string(path).ok();
     let after = |text: &str, label: &str, unit: u64| {

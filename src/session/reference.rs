@@ -60,7 +60,7 @@ pub(super) fn samples(
         return Ok(None);
     }
     let file = folder.map(RunFolder::reference);
-    // Rank 0 may be the only one that sees the folder.
+    // Only rank 0 may have access to the folder.
     let (positions, energies) = team().broadcast(|| {
         let Some(file) = file.as_ref().filter(|file| file.exists()) else {
             return Ok(Default::default());

@@ -57,7 +57,7 @@ impl Trained {
         Self::open_for(path, |_, _| Ok(target.into()))
     }
 
-    /// The model says which flow to build.
+    /// The model has the recipe of the flow to build.
     fn open_for(
         path: impl AsRef<Path>,
         target: impl FnOnce(&RunFolder, &Recipe) -> Result<Target, Error>,

@@ -31,7 +31,7 @@ const SAVE: u64 = 2;
 /// A training: in memory, or in a folder from which it can be resumed.
 ///
 /// It alone counts steps, watches the loss and returns to earlier parameters when that diverges.
-/// A step is the same whoever asks for it: [`step`](Self::step) does one, [`run`](Self::run) all
+/// A step is the same however it is called: [`step`](Self::step) does one, [`run`](Self::run) all
 /// that are left. Under MPI every method is a collective operation.
 pub struct Training {
     recipe: Recipe,
@@ -175,7 +175,8 @@ impl Training {
         Ok(())
     }
 
-    /// Before the first step: becomes the flow that another run ended with, if the recipe says so.
+    /// Before the first step: becomes the flow that another run ended with, if the recipe names
+    /// one.
     fn begin(&mut self) -> Result<(), Error> {
         let from = self.recipe.flow.start_from.as_ref().filter(|_| !self.has_begun);
         self.has_begun = true;
@@ -303,7 +304,7 @@ impl Training {
         })
     }
 
-    /// The step itself, and what its loss says about the training's health.
+    /// The step itself, and the verdict of its loss on the training's health.
     pub(crate) fn advance(&mut self) -> Result<(StepReport, Option<String>), Error> {
         let Checkpoint { state, totals, .. } = &mut self.now;
         let start = Instant::now();
@@ -470,7 +471,7 @@ impl Training {
     }
 }
 
-/// Refuses to go on where ranks read different files.
+/// Refuses to continue where ranks read different files.
 fn same_on_all_ranks(texts: &[&str]) -> Result<(), Error> {
     let mine = crc32fast::hash(texts.concat().as_bytes());
     let all = team().allgather(mine.into());

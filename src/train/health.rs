@@ -77,7 +77,7 @@ impl Health {
         })
     }
 
-    /// Losses from now on are of another kind, so that earlier ones are no measure for them.
+    /// Losses from now on are of another kind, so earlier ones cannot be compared with them.
     pub(super) fn forget(&mut self) {
         self.losses.clear();
         self.good_losses.iter_mut().for_each(VecDeque::clear);

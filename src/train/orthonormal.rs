@@ -23,7 +23,7 @@ pub(super) fn orthonormalize(matrix: &Dense, basis: &mut Dense) {
     *basis = Dense::from_rows(&done, n).transposed();
 }
 
-/// What is left of a vector beside orthonormal ones, of length 1; none if that is hardly anything.
+/// The part of a vector orthogonal to orthonormal ones, of length 1; `None` if it almost vanishes.
 fn independent(mut v: Vec<f64>, others: &[f64]) -> Option<Vec<f64>> {
     let start = dot(&v, &v).sqrt();
     // Again where rounding has left much of the others: "twice is enough" (Kahan).

@@ -81,7 +81,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// An array of any length, which whoever loads it must check.
+    /// An array of any length, which the loading code must check.
     pub fn double(&mut self, name: &str, values: &mut Vec<f64>) -> Result<(), String> {
         match self {
             Self::Save(saved) => {
@@ -115,7 +115,7 @@ impl Walk<'_> {
     }
 
     /// Something saved earlier, whose names get a prefix in place of the part that they belong to;
-    /// on loading, `inner` says which names there are.
+    /// on loading, `inner` has the names.
     pub fn nested(&mut self, prefix: &str, inner: &mut Saved) -> Result<(), String> {
         let name = |key: &str| format!("{prefix}.{}", key.rsplit('.').next().unwrap_or(key));
         for (key, array) in &mut inner.arrays {

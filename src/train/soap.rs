@@ -389,8 +389,8 @@ mod tests {
         assert!(comes_back(&rotations.matrices[0], &noise(len - 5, 2)));
     }
 
-    /// f(W) = ½ ‖A W B‖² with badly conditioned A and B in general position: Adam sees no scale in
-    /// it, SOAP does.
+    /// f(W) = ½ ‖A W B‖² with badly conditioned A and B in general position: for Adam there is no
+    /// scale in it, SOAP does.
     #[test]
     fn a_rotated_valley_is_no_obstacle() {
         let n = 8;

@@ -212,7 +212,7 @@ impl TrainingState {
 
     /// Goes back to the older good state, after [`Verdict::Diverged`]: parameters, moments, step
     /// sizes. The objective discards what is spoiled, and the learning rate is halved; steps and
-    /// counters go on.
+    /// counters continue.
     ///
     /// # Errors
     /// [`Error::Run`] if something cannot be restored.
@@ -230,7 +230,7 @@ impl TrainingState {
         (self.own.as_ref() as &dyn Any).downcast_ref()
     }
 
-    /// Does `work` on this state and, beside it, the objective's own.
+    /// Does `work` on this state and on the objective's own.
     ///
     /// # Errors
     /// Those of `work`; [`Error::Run`] if the state is another objective's.

@@ -68,7 +68,7 @@ pub trait Trainer: Send + Sync {
     /// The state before the first step.
     fn start(&self, problem: &Problem) -> TrainingState;
 
-    /// Does training step number `state.step`; whoever calls it counts the step afterwards.
+    /// Does training step number `state.step`; its caller counts the step afterwards.
     ///
     /// # Errors
     /// When the potential fails for good. From the second step on, `state` is then as it was

@@ -72,7 +72,7 @@ impl<'a, T: Real> Scratch<'a, T> {
     }
 }
 
-/// What [`PairMatrix::exponential_vjp`] works in beside [`Scratch`].
+/// What [`PairMatrix::exponential_vjp`] works in besides [`Scratch`].
 pub(super) struct Series<'a, T> {
     /// The terms of a Taylor step and their scaled cotangents, [terms, particles, D].
     terms: &'a mut [Lane<T>],

@@ -23,7 +23,7 @@ const NODE_OUTPUTS: usize = 2;
 ///
 /// The moved half x is noise around the conditioning half y. A collective displacement v(y)
 /// distorts this noise by its Jacobian, whose off-diagonal blocks are as large as its diagonal
-/// ones. A transform of each particle by itself keeps the diagonal blocks only; this coupling
+/// ones. A transform of each particle alone keeps the diagonal blocks only; this coupling
 /// multiplies the noise with the exponential of a full symmetric matrix of pair terms:
 ///
 /// ```text
@@ -263,8 +263,8 @@ impl PairwiseCoupling {
             displacement::<V, D>(self.conditioner.scalars(tape, 0), tape.centered, shift);
         }
 
-        // The mean of one copy is that copy: sums then go on from its cotangent, in the order that
-        // trainings of that kind have always had.
+        // The mean of one copy is that copy: sums then continue from its cotangent, in the order
+        // that trainings of that kind have always had.
         if self.copies == 1 {
             y_cotangent.copy_from_slice(call.conditioning_cotangent);
             call.conditioning_cotangent.fill(Lane::zero());

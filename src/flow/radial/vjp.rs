@@ -246,7 +246,8 @@ impl<T: Real> RadialVjp<'_, '_, T> {
         matrix_product::<V>(net.node_hidden.matrix(theta).transposed(), node, space.h, n, false);
     }
 
-    /// Through h' = h + SiLU(M m + d) of pass number k: sets ∂L/∂m; that of h goes on unchanged.
+    /// Through h' = h + SiLU(M m + d) of pass number k: sets ∂L/∂m; that of h is passed on
+    /// unchanged.
     #[inline(always)]
     fn update<V: Vector<Scalar = T>>(
         &mut self,

@@ -38,7 +38,7 @@ pub struct SessionTotals {
     pub is_open: bool,
 }
 
-/// A training that can go on.
+/// A training that can continue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     /// The training state.

@@ -56,7 +56,7 @@ impl Checkpoint {
     }
 
     /// The latest good checkpoint in `folder` for a training that starts as `start`, and a sentence
-    /// for every damaged one that was passed over; `None` where there is no checkpoint. A
+    /// for every damaged one that was skipped; `None` where there is no checkpoint. A
     /// collective operation: rank 0 reads.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Checkpoint {
     }
 }
 
-/// What the latest checkpoint of a run says.
+/// What the latest checkpoint of a run contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Latest {
     /// The resolved recipe, as TOML.
@@ -133,7 +133,7 @@ impl Latest {
 fn remove(folder: &Path, kept: usize) {
     let mut stay = steps_in(folder, "json");
     stay.truncate(kept);
-    // Heads first: arrays without a head are no checkpoint. A leftover does no harm.
+    // Heads first: arrays without a head are not a checkpoint. A leftover does no harm.
     for end in ["json", "safetensors"] {
         for step in steps_in(folder, end).into_iter().filter(|step| !stay.contains(step)) {
             let _ = fs::remove_file(path(folder, step, end));
