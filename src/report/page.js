@@ -1,305 +1,447 @@
-"use strict";
-(() => {
-  const SVG = "http://www.w3.org/2000/svg";
-  const color = i => `var(--c${i % 6})`;
-  const make = (tag, props = {}, ...children) => {
-    const node = document.createElement(tag);
-    for (const [key, value] of Object.entries(props)) {
-      if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
-      else if (key === "text") node.textContent = value;
-      else node.setAttribute(key, value);
-    }
-    node.append(...children.filter(Boolean));
-    return node;
-  };
-  const shape = (tag, props, text) => {
-    const node = document.createElementNS(SVG, tag);
-    for (const [key, value] of Object.entries(props)) node.setAttribute(key, value);
-    if (text !== undefined) node.textContent = text;
-    return node;
-  };
-  const percent = v => v === null || v === undefined ? "–" : `${(100 * v).toFixed(1)} %`;
-  const short = v => {
-    if (v === 0) return "0";
-    const a = Math.abs(v);
-    if (a >= 1e6) return `${+(v / 1e6).toPrecision(3)}M`;
-    if (a >= 1e4) return `${+(v / 1e3).toPrecision(3)}k`;
-    return a < 1e-3 ? v.toExponential(0) : String(+v.toPrecision(4));
-  };
-  const time = s => s < 180 ? `${s.toFixed(0)} s` : s < 10800 ? `${(s / 60).toFixed(1)} min` : `${(s / 3600).toFixed(1)} h`;
-  const ticks = (low, high, count) => {
-    const raw = (high - low) / count, power = 10 ** Math.floor(Math.log10(raw));
-    const step = power * [1, 2, 5, 10].find(m => m * power >= raw * 0.999);
-    const found = [];
-    for (let t = Math.ceil(low / step - 1e-9) * step; t <= high + step * 1e-9; t += step) found.push(Math.abs(t) < step * 1e-9 ? 0 : t);
-    return found;
-  };
-  const toggle = (label, pressed, act) => make("button", { type: "button", "aria-pressed": pressed, text: label, onclick: act });
+// The page, from the report's numbers.
+// The state of the buttons, kept when new data arrive.
+const state = {
+  x: "step",
+  log: false,
+  spin: !matchMedia("(prefers-reduced-motion: reduce)").matches,
+  sample: 0,
+  angle: [0.6, 0.4],
+};
+const axes = {
+  step: ["training steps", c => c.step],
+  time: ["training time / min", c => c.seconds.map(s => s / 60)],
+  energy: ["energy evaluations", c => c.evaluations],
+};
 
-  // A chart: series of [x, y] points over common axes; the pointer or the arrow keys show the values.
-  function chart({ title, x, y, series, log = false, form = short, fill = null, top = null, wide = false }) {
-    const figure = make("figure", { tabindex: 0, role: "img", "aria-label": `${title}: ${y} against ${x}` });
-    const shown = series.filter(s => s.points.length);
-    const good = v => v !== null && (!log || v > 0);
-    const all = shown.flatMap(s => s.points.filter(p => good(p[1])));
-    if (!all.length) { figure.append(make("p", { class: "note", text: "Nothing to show yet." })); return figure; }
-    // One unit is one pixel, so that its text is as large as all other text.
-    const room = document.getElementById("main").clientWidth - 34;
-    const W = Math.max(280, wide || room < 800 ? room : (room - 16) / 2), H = wide ? 340 : 280, L = 68, R = 12, T = 10, B = 42;
-    let x0 = Infinity, x1 = -Infinity, y0 = Infinity, y1 = -Infinity;
-    for (const [a, b] of all) { x0 = Math.min(x0, a); x1 = Math.max(x1, a); y0 = Math.min(y0, b); y1 = Math.max(y1, b); }
-    if (fill === null && !log && y0 > 0 && y0 < y1 / 2) y0 = 0;
-    if (top !== null && !log) { y0 = 0; y1 = Math.max(top, y1); }
-    if (x0 === x1) x1 = x0 + 1;
-    if (y0 === y1) { y0 -= Math.abs(y0) / 2 || 1; y1 += Math.abs(y1) / 2 || 1; }
-    if (log) { y0 = 10 ** Math.floor(Math.log10(y0)); y1 = 10 ** Math.ceil(Math.log10(y1) - 1e-9); if (y0 === y1) y1 *= 10; }
-    const px = v => L + (v - x0) / (x1 - x0) * (W - L - R);
-    const f = log ? Math.log10 : v => v;
-    const py = v => H - B - (f(v) - f(y0)) / (f(y1) - f(y0)) * (H - T - B);
-    const svg = shape("svg", { viewBox: `0 0 ${W} ${H}`, "aria-hidden": true });
-    for (const t of ticks(x0, x1, W > 420 ? 5 : 3)) {
-      svg.append(shape("line", { class: "axis", x1: px(t), x2: px(t), y1: T, y2: H - B }));
-      svg.append(shape("text", { x: px(t), y: H - B + 16, "text-anchor": "middle" }, short(t)));
-    }
-    const marks = log ? ticks(f(y0), f(y1), 4).filter(Number.isInteger).map(t => 10 ** t) : ticks(y0, y1, 5);
-    for (const t of marks) {
-      svg.append(shape("line", { class: "axis", x1: L, x2: W - R, y1: py(t), y2: py(t) }));
-      svg.append(shape("text", { x: L - 6, y: py(t) + 4, "text-anchor": "end" }, form === percent ? `${short(100 * t)} %` : form(t)));
-    }
-    svg.append(shape("text", { x: (L + W - R) / 2, y: H - 6, "text-anchor": "middle" }, x));
-    svg.append(shape("text", { x: 12, y: (T + H - B) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(T + H - B) / 2})` }, y));
-    shown.forEach(s => {
-      const points = s.points.filter(p => good(p[1]));
-      const path = points.map((p, i) => `${i ? "L" : "M"}${px(p[0]).toFixed(1)} ${py(p[1]).toFixed(1)}`).join("");
-      if (s.area && points.length) {
-        const base = (H - B).toFixed(1), ends = [points[points.length - 1][0], points[0][0]].map(v => px(v).toFixed(1));
-        svg.append(shape("path", { d: `${path}L${ends[0]} ${base}L${ends[1]} ${base}Z`, fill: s.color, opacity: 0.18 }));
-      }
-      svg.append(shape("path", { d: path, fill: "none", stroke: s.color, "stroke-width": 1.8, "stroke-dasharray": s.dash || "none", "stroke-linejoin": "round" }));
-      if (points.length <= 40 && !s.bars) for (const p of points) svg.append(shape("circle", { cx: px(p[0]), cy: py(p[1]), r: 2.5, fill: s.color }));
-    });
-    const cursor = shape("line", { x1: 0, x2: 0, y1: T, y2: H - B, stroke: "currentColor", opacity: 0 });
-    svg.append(cursor);
-    const tip = make("div", { class: "tip", hidden: "", role: "status" });
-    const xs = [...new Set(all.map(p => p[0]))].sort((a, b) => a - b);
-    let at = -1;
-    const show = index => {
-      at = Math.max(0, Math.min(xs.length - 1, index));
-      const v = xs[at];
-      tip.replaceChildren(make("div", { text: `${x}: ${short(v)}` }), ...shown.map(s => {
-        let best = null;
-        for (const p of s.points) if (good(p[1]) && (!best || Math.abs(p[0] - v) < Math.abs(best[0] - v))) best = p;
-        return best && make("div", { text: `${s.name}: ${form(best[1])}`, style: `color:${s.color}` });
-      }).filter(Boolean));
-      cursor.setAttribute("x1", px(v)); cursor.setAttribute("x2", px(v)); cursor.setAttribute("opacity", 0.4);
-      tip.hidden = false;
-      const share = px(v) / W;
-      tip.style.top = "0.5rem";
-      tip.style.left = share < 0.5 ? `${100 * share + 3}%` : "auto";
-      tip.style.right = share < 0.5 ? "auto" : `${100 * (1 - share) + 3}%`;
+function curves(runs) {
+  const section = make("section", { id: "curves" });
+  const draw = () => {
+    const [label, of] = axes[state.x];
+    const several = runs.length > 1;
+    const series = runs.flatMap((run, i) =>
+      [
+        ["reverse", "reverse", 0, "none"],
+        ["forward", "forward", 1, "6 3"],
+        ["after annealing", "annealed", 2, "2 3"],
+      ].map(([name, key, k, dash]) => ({
+        name: several ? `${run.facts.name}, ${name}` : name,
+        color: color(several ? i : k),
+        dash,
+        points: zip(of(run.curves), run.curves[key]),
+      })),
+    );
+    const extra = (title, key, y, form) => {
+      const lines = runs.map((run, i) => ({
+        name: several ? run.facts.name : y,
+        color: color(i),
+        points: zip(of(run.curves), run.curves[key]),
+      }));
+      return make(
+        "div",
+        {},
+        make("h3", { text: title }),
+        chart({ title, x: label, y, series: lines, form }),
+      );
     };
-    const hide = () => { tip.hidden = true; cursor.setAttribute("opacity", 0); };
-    svg.addEventListener("pointermove", event => {
-      const box = svg.getBoundingClientRect();
-      const v = x0 + ((event.clientX - box.left) / box.width * W - L) / (W - L - R) * (x1 - x0);
-      let best = 0;
-      xs.forEach((c, i) => { if (Math.abs(c - v) < Math.abs(xs[best] - v)) best = i; });
-      show(best);
-    });
-    svg.addEventListener("pointerleave", hide);
-    figure.addEventListener("keydown", event => {
-      if (event.key === "ArrowRight") { show(at + 1); event.preventDefault(); }
-      if (event.key === "ArrowLeft") { show(at < 0 ? xs.length - 1 : at - 1); event.preventDefault(); }
-      if (event.key === "Escape") hide();
-    });
-    figure.addEventListener("blur", hide);
-    figure.append(svg, tip);
-    return figure;
-  }
-  const legend = series => make("ul", { class: "legend" }, ...series.filter(s => s.points.length).map(s => {
-    const key = shape("svg", { viewBox: "0 0 28 10", "aria-hidden": true });
-    key.append(shape("line", { x1: 0, x2: 28, y1: 5, y2: 5, stroke: s.color, "stroke-width": 3, "stroke-dasharray": s.dash || "none" }));
-    return make("li", {}, key, s.name);
-  }));
-  const zip = (xs, ys) => xs.map((v, i) => [v, ys[i]]).filter(p => p[1] !== null);
-
-  // The state of the buttons, kept when new data arrive.
-  const state = { x: "step", log: false, spin: !matchMedia("(prefers-reduced-motion: reduce)").matches, sample: 0, angle: [0.6, 0.4] };
-  const axes = { step: ["training steps", c => c.step], time: ["training time / min", c => c.seconds.map(s => s / 60)],
-    energy: ["energy evaluations", c => c.evaluations] };
-
-  function curves(runs) {
-    const section = make("section", { id: "curves" });
-    const draw = () => {
-      const [label, of] = axes[state.x];
-      const several = runs.length > 1;
-      const series = runs.flatMap((run, i) => [["reverse", "reverse", 0, "none"], ["forward", "forward", 1, "6 3"], ["after annealing", "annealed", 2, "2 3"]]
-        .map(([name, key, k, dash]) => ({ name: several ? `${run.facts.name}, ${name}` : name, color: color(several ? i : k), dash,
-          points: zip(of(run.curves), run.curves[key]) })));
-      const extra = (title, key, y, form) => {
-        const lines = runs.map((run, i) => ({ name: several ? run.facts.name : y, color: color(i), points: zip(of(run.curves), run.curves[key]) }));
-        return make("div", {}, make("h3", { text: title }), chart({ title, x: label, y, series: lines, form }));
+    section.replaceChildren(
+      make("h2", { text: "How the training went" }),
+      make(
+        "div",
+        { class: "controls", role: "group", "aria-label": "axes" },
+        ...Object.entries({ step: "steps", time: "time", energy: "energy evaluations" }).map(
+          ([key, text]) =>
+            toggle(text, state.x === key, () => {
+              state.x = key;
+              draw();
+            }),
+        ),
+        toggle("logarithmic", state.log, () => {
+          state.log = !state.log;
+          draw();
+        }),
+      ),
+      chart({
+        title: "effective sample size",
+        x: label,
+        y: "effective sample size",
+        series,
+        log: state.log,
+        form: percent,
+        top: 1,
+        wide: true,
+      }),
+      legend(series),
+      make("p", {
+        class: "note",
+        text:
+          "Reverse: of samples of the flow. Forward: of reference samples, which also shows what " +
+          "the flow misses. Point at a curve, or use the arrow keys on it, for values.",
+      }),
+      make(
+        "div",
+        { class: "grid" },
+        extra("Loss", "loss", "loss"),
+        extra("Acceptance of Hamiltonian moves", "acceptance", "acceptance", percent),
+        extra("Leapfrog step size", "step_size", "step size (length)"),
+        ...levels(runs),
+      ),
+      shares(runs),
+    );
+  };
+  draw();
+  return section;
+}
+// Hamiltonian transitions from the flow to the target, in the last evaluation.
+function levels(runs) {
+  const found = runs.filter(run => run.evaluation && (run.evaluation.annealing || []).length);
+  const plot = (title, key, y, form) => {
+    const series = found.map(run => ({
+      name: runs.length > 1 ? run.facts.name : y,
+      color: color(runs.indexOf(run)),
+      points: run.evaluation.annealing.map((level, i) => [
+        (i + 1) / (run.evaluation.annealing.length + 1),
+        level[key],
+      ]),
+    }));
+    return make(
+      "div",
+      {},
+      make("h3", { text: title }),
+      chart({ title, x: "way from the flow (0) to the target (1)", y, series, form }),
+    );
+  };
+  return found.length
+    ? [
+        plot("Acceptance along the annealing path", "acceptance", "acceptance", percent),
+        plot("Step sizes along the annealing path", "step_size", "step size (length)"),
+      ]
+    : [];
+}
+function shares(runs) {
+  const rows = runs
+    .map(run => {
+      const last = key => {
+        const c = run.curves[key];
+        return c.length ? c[c.length - 1] || 0 : 0;
       };
-      section.replaceChildren(
-        make("h2", { text: "How the training went" }),
-        make("div", { class: "controls", role: "group", "aria-label": "axes" },
-          ...Object.entries({ step: "steps", time: "time", energy: "energy evaluations" }).map(([key, text]) =>
-            toggle(text, state.x === key, () => { state.x = key; draw(); })),
-          toggle("logarithmic", state.log, () => { state.log = !state.log; draw(); })),
-        chart({ title: "effective sample size", x: label, y: "effective sample size", series, log: state.log, form: percent, top: 1, wide: true }),
-        legend(series),
-        make("p", { class: "note", text: "Reverse: of samples of the flow. Forward: of reference samples, which also shows what the flow misses. Point at a curve, or use the arrow keys on it, for values." }),
-        make("div", { class: "grid" }, extra("Loss", "loss", "loss"), extra("Acceptance of Hamiltonian moves", "acceptance", "acceptance", percent),
-          extra("Leapfrog step size", "step_size", "step size (length)"), ...levels(runs)),
-        shares(runs));
-    };
-    draw();
-    return section;
-  }
-  // Hamiltonian transitions from the flow to the target, in the last evaluation.
-  function levels(runs) {
-    const found = runs.filter(run => run.evaluation && (run.evaluation.annealing || []).length);
-    const plot = (title, key, y, form) => {
-      const series = found.map(run => ({ name: runs.length > 1 ? run.facts.name : y, color: color(runs.indexOf(run)),
-        points: run.evaluation.annealing.map((level, i) => [(i + 1) / (run.evaluation.annealing.length + 1), level[key]]) }));
-      return make("div", {}, make("h3", { text: title }), chart({ title, x: "way from the flow (0) to the target (1)", y, series, form }));
-    };
-    return found.length ? [plot("Acceptance along the annealing path", "acceptance", "acceptance", percent),
-      plot("Step sizes along the annealing path", "step_size", "step size (length)")] : [];
-  }
-  function shares(runs) {
-    const rows = runs.map(run => {
-      const last = key => { const c = run.curves[key]; return c.length ? c[c.length - 1] || 0 : 0; };
-      const parts = ["flow", "potential", "overhead"].map(last), sum = parts.reduce((a, b) => a + b, 0);
-      return sum > 0 && make("tr", {}, make("th", { scope: "row", text: run.facts.name }), ...parts.map((p, i) => make("td", { text: i === 2 && p === 0 ? "not recorded" : percent(p / sum) })));
-    }).filter(Boolean);
-    return rows.length && make("div", { class: "scroll" }, make("h3", { text: "Where the time went" }), make("table", {},
-      make("tr", {}, ...["run", "flow and gradients", "potential", "all else"].map(t => make("th", { scope: "col", text: t }))), ...rows));
-  }
+      const parts = ["flow", "potential", "overhead"].map(last),
+        sum = parts.reduce((a, b) => a + b, 0);
+      return (
+        sum > 0 &&
+        make(
+          "tr",
+          {},
+          make("th", { scope: "row", text: run.facts.name }),
+          ...parts.map((p, i) =>
+            make("td", { text: i === 2 && p === 0 ? "not recorded" : percent(p / sum) }),
+          ),
+        )
+      );
+    })
+    .filter(Boolean);
+  return (
+    rows.length &&
+    make(
+      "div",
+      { class: "scroll" },
+      make("h3", { text: "Where the time went" }),
+      make(
+        "table",
+        {},
+        make(
+          "tr",
+          {},
+          ...["run", "flow and gradients", "potential", "all else"].map(t =>
+            make("th", { scope: "col", text: t }),
+          ),
+        ),
+        ...rows,
+      ),
+    )
+  );
+}
 
-  function summary(run) {
-    const { facts, verdict } = run, last = a => a.length ? a[a.length - 1] : 0;
-    const figure = (text, value) => make("div", {}, make("span", { text }), make("b", { text: value }));
-    return make("section", {},
-      make("h2", { text: facts.name }),
-      make("p", { class: "note", text: `${facts.target}: ${facts.particles} particles in ${facts.dimension} dimensions. ${facts.description}` }),
-      verdict.figures.length ? make("div", { class: "big" }, ...verdict.figures.map(f => figure(f.label, f.value)))
-        : make("p", { text: "Not evaluated yet." }),
-      verdict.few && make("p", { class: "warn", text: "(!) Some figures rest on few samples with large weights." }),
-      make("ul", { class: "verdict" }, ...verdict.sentences.map(text => make("li", { text }))),
-      make("div", { class: "scroll" }, make("table", {}, ...[
-        ["trained by", `${facts.objective}, ${last(run.curves.step)} of ${facts.steps} steps in ${time(last(run.curves.seconds))}, ${short(last(run.curves.evaluations))} energy evaluations`],
-        ["flow", `${facts.couplings} couplings, ${facts.parameters} parameters`],
-        ["seed", facts.seed], ["version", facts.trained_by]].map(([k, v]) => make("tr", {}, make("th", { scope: "row", text: k }), make("td", { text: v }))))),
-      make("details", {}, make("summary", { text: "The recipe with every default" }), make("pre", { text: facts.recipe })));
-  }
+function summary(run) {
+  const { facts, verdict } = run,
+    last = a => (a.length ? a[a.length - 1] : 0);
+  const figure = (text, value) =>
+    make("div", {}, make("span", { text }), make("b", { text: value }));
+  return make(
+    "section",
+    {},
+    make("h2", { text: facts.name }),
+    make("p", {
+      class: "note",
+      text:
+        `${facts.target}: ${facts.particles} particles in ${facts.dimension} dimensions. ` +
+        facts.description,
+    }),
+    verdict.figures.length
+      ? make("div", { class: "big" }, ...verdict.figures.map(f => figure(f.label, f.value)))
+      : make("p", { text: "Not evaluated yet." }),
+    verdict.few &&
+      make("p", {
+        class: "warn",
+        text: "(!) Some figures rest on few samples with large weights.",
+      }),
+    make("ul", { class: "verdict" }, ...verdict.sentences.map(text => make("li", { text }))),
+    make(
+      "div",
+      { class: "scroll" },
+      make(
+        "table",
+        {},
+        ...[
+          [
+            "trained by",
+            `${facts.objective}, ${last(run.curves.step)} of ${facts.steps} steps in ` +
+              `${time(last(run.curves.seconds))}, ${short(last(run.curves.evaluations))} ` +
+              "energy evaluations",
+          ],
+          ["flow", `${facts.couplings} couplings, ${facts.parameters} parameters`],
+          ["seed", facts.seed],
+          ["version", facts.trained_by],
+        ].map(([k, v]) =>
+          make("tr", {}, make("th", { scope: "row", text: k }), make("td", { text: v })),
+        ),
+      ),
+    ),
+    make(
+      "details",
+      {},
+      make("summary", { text: "The recipe with every default" }),
+      make("pre", { text: facts.recipe }),
+    ),
+  );
+}
 
-  function pictures(run) {
-    const p = run.pictures;
-    if (!p) return null;
-    const kinds = [["reference", 4, true], ["flow", 3, false], ["reweighted", 0, false]];
-    const distribution = (title, picture, x) => {
-      const series = kinds.map(([name, c, area]) => ({ name, color: color(c), area, bars: true, points: picture[name] }));
-      return make("div", {}, make("h3", { text: title }), chart({ title, x, y: "probability density", series, fill: true }), legend(series));
-    };
-    const weights = [{ name: "flow samples", color: color(0), area: true, bars: true, points: p.log_weight }];
-    const [said, heavy] = run.verdict.weights || [];
-    return make("section", {}, make("h2", { text: `${run.facts.name}: ${p.samples} samples` }),
-      make("div", { class: "grid" },
-        distribution("Energies", p.energy, "energy U / kT"), distribution("Pair distances", p.distance, "pair distance r"),
-        make("div", {}, make("h3", { text: "Log weights" }), chart({ title: "log weights", x: "log weight", y: "probability density", series: weights, fill: true }),
-          said && make("p", { class: heavy ? "warn" : "note", text: said })),
-        p.drawn.length ? view(run) : null));
-  }
+function pictures(run) {
+  const p = run.pictures;
+  if (!p) return null;
+  const kinds = [
+    ["reference", 4, true],
+    ["flow", 3, false],
+    ["reweighted", 0, false],
+  ];
+  const distribution = (title, picture, x) => {
+    const series = kinds.map(([name, c, area]) => ({
+      name,
+      color: color(c),
+      area,
+      bars: true,
+      points: picture[name],
+    }));
+    return make(
+      "div",
+      {},
+      make("h3", { text: title }),
+      chart({ title, x, y: "probability density", series, fill: true }),
+      legend(series),
+    );
+  };
+  const weights = [
+    { name: "flow samples", color: color(0), area: true, bars: true, points: p.log_weight },
+  ];
+  const [said, heavy] = run.verdict.weights || [];
+  return make(
+    "section",
+    {},
+    make("h2", { text: `${run.facts.name}: ${p.samples} samples` }),
+    make(
+      "div",
+      { class: "grid" },
+      distribution("Energies", p.energy, "energy U / kT"),
+      distribution("Pair distances", p.distance, "pair distance r"),
+      make(
+        "div",
+        {},
+        make("h3", { text: "Log weights" }),
+        chart({
+          title: "log weights",
+          x: "log weight",
+          y: "probability density",
+          series: weights,
+          fill: true,
+        }),
+        said && make("p", { class: heavy ? "warn" : "note", text: said }),
+      ),
+      p.drawn.length ? view(run) : null,
+    ),
+  );
+}
 
-  // Some configurations of the flow beside reference ones, turned by the pointer.
-  let stopSpinning = [];
-  function view(run) {
-    const { drawn, reference } = run.pictures, d = run.facts.dimension, flat = d === 2;
-    const canvas = make("canvas", { width: 560, height: 300, role: "img", "aria-label": "configurations of the flow, left, and of the reference, right" });
-    const points = row => Array.from({ length: row.length / d }, (_, i) => [row[i * d], row[i * d + 1], flat ? 0 : row[i * d + 2]]);
-    let reach = 1e-9;
-    for (const row of [...drawn, ...reference]) for (const q of points(row)) reach = Math.max(reach, Math.hypot(...q));
-    const paint = () => {
-      const style = getComputedStyle(document.documentElement), ink = name => style.getPropertyValue(name).trim();
-      const g = canvas.getContext("2d"), [a, b] = flat ? [0, 0] : state.angle;
-      g.clearRect(0, 0, 560, 300);
-      [[drawn, 140, "--c0", "flow, by weight"], [reference, 420, "--c4", "reference"]].forEach(([rows, cx, name, label]) => {
-        g.fillStyle = ink("--soft"); g.font = "13px system-ui, sans-serif"; g.textAlign = "center";
-        g.fillText(rows.length ? label : "no reference", cx, 292);
-        if (!rows.length) return;
-        const scale = 125 / reach, turned = points(rows[state.sample % rows.length]).map(([x, y, z]) => {
-          const u = x * Math.cos(a) + z * Math.sin(a), w = z * Math.cos(a) - x * Math.sin(a);
-          return [u, y * Math.cos(b) - w * Math.sin(b), w * Math.cos(b) + y * Math.sin(b)];
-        }).sort((p, q) => p[2] - q[2]);
-        for (const [x, y, z] of turned) {
-          const near = 0.5 + 0.5 * z / reach;
-          g.globalAlpha = flat ? 0.9 : 0.45 + 0.55 * near;
-          g.fillStyle = ink(name);
-          g.beginPath(); g.arc(cx + scale * x, 138 - scale * y, flat ? 7 : 5 + 5 * near, 0, 7); g.fill();
-          g.globalAlpha = 1; g.strokeStyle = ink("--card"); g.stroke();
-        }
-      });
-    };
-    let last = null, alive = true;
-    const turn = now => {
-      if (!alive) return;
-      if (state.spin && !flat && last !== null) { state.angle[0] += (now - last) * 4e-4; paint(); }
-      last = now;
-      requestAnimationFrame(turn);
-    };
-    stopSpinning.push(() => { alive = false; });
-    if (!flat) requestAnimationFrame(turn);
-    canvas.addEventListener("pointermove", event => {
-      if (!event.buttons || flat) return;
-      state.angle = [state.angle[0] + event.movementX * 0.01, state.angle[1] + event.movementY * 0.01];
-      paint();
+// Some configurations of the flow beside reference ones, turned by the pointer.
+let stopSpinning = [];
+function view(run) {
+  const { drawn, reference } = run.pictures,
+    d = run.facts.dimension,
+    flat = d === 2;
+  const canvas = make("canvas", {
+    width: 560,
+    height: 300,
+    role: "img",
+    "aria-label": "configurations of the flow, left, and of the reference, right",
+  });
+  const points = row =>
+    Array.from({ length: row.length / d }, (_, i) => [
+      row[i * d],
+      row[i * d + 1],
+      flat ? 0 : row[i * d + 2],
+    ]);
+  let reach = 1e-9;
+  for (const row of [...drawn, ...reference])
+    for (const q of points(row)) reach = Math.max(reach, Math.hypot(...q));
+  const paint = () => {
+    const style = getComputedStyle(document.documentElement),
+      ink = name => style.getPropertyValue(name).trim();
+    const g = canvas.getContext("2d"),
+      [a, b] = flat ? [0, 0] : state.angle;
+    g.clearRect(0, 0, 560, 300);
+    [
+      [drawn, 140, "--c0", "flow, by weight"],
+      [reference, 420, "--c4", "reference"],
+    ].forEach(([rows, cx, name, label]) => {
+      g.fillStyle = ink("--soft");
+      g.font = "13px system-ui, sans-serif";
+      g.textAlign = "center";
+      g.fillText(rows.length ? label : "no reference", cx, 292);
+      if (!rows.length) return;
+      const scale = 125 / reach,
+        turned = points(rows[state.sample % rows.length])
+          .map(([x, y, z]) => {
+            const u = x * Math.cos(a) + z * Math.sin(a),
+              w = z * Math.cos(a) - x * Math.sin(a);
+            return [u, y * Math.cos(b) - w * Math.sin(b), w * Math.cos(b) + y * Math.sin(b)];
+          })
+          .sort((p, q) => p[2] - q[2]);
+      for (const [x, y, z] of turned) {
+        const near = 0.5 + (0.5 * z) / reach;
+        g.globalAlpha = flat ? 0.9 : 0.45 + 0.55 * near;
+        g.fillStyle = ink(name);
+        g.beginPath();
+        g.arc(cx + scale * x, 138 - scale * y, flat ? 7 : 5 + 5 * near, 0, 7);
+        g.fill();
+        g.globalAlpha = 1;
+        g.strokeStyle = ink("--card");
+        g.stroke();
+      }
     });
-    const number = make("span", { class: "note" });
-    const step = by => { state.sample = (state.sample + by + drawn.length) % drawn.length; number.textContent = `${state.sample + 1} of ${drawn.length}`; paint(); };
-    const spin = toggle("turning", state.spin, () => { state.spin = !state.spin; spin.setAttribute("aria-pressed", state.spin); });
-    const box = make("div", {}, make("h3", { text: "Configurations" }), make("figure", {}, canvas),
-      make("div", { class: "controls" }, make("button", { type: "button", text: "previous", onclick: () => step(-1) }),
-        make("button", { type: "button", text: "next", onclick: () => step(1) }), number, flat ? null : spin,
-        make("span", { class: "note", text: flat ? "" : "Drag to turn." })));
-    repaint.push(paint);
-    step(0);
-    return box;
-  }
-  let repaint = [];
+  };
+  let last = null,
+    alive = true;
+  const turn = now => {
+    if (!alive) return;
+    if (state.spin && !flat && last !== null) {
+      state.angle[0] += (now - last) * 4e-4;
+      paint();
+    }
+    last = now;
+    requestAnimationFrame(turn);
+  };
+  stopSpinning.push(() => {
+    alive = false;
+  });
+  if (!flat) requestAnimationFrame(turn);
+  canvas.addEventListener("pointermove", event => {
+    if (!event.buttons || flat) return;
+    state.angle = [
+      state.angle[0] + event.movementX * 0.01,
+      state.angle[1] + event.movementY * 0.01,
+    ];
+    paint();
+  });
+  const number = make("span", { class: "note" });
+  const step = by => {
+    state.sample = (state.sample + by + drawn.length) % drawn.length;
+    number.textContent = `${state.sample + 1} of ${drawn.length}`;
+    paint();
+  };
+  const spin = toggle("turning", state.spin, () => {
+    state.spin = !state.spin;
+    spin.setAttribute("aria-pressed", state.spin);
+  });
+  const box = make(
+    "div",
+    {},
+    make("h3", { text: "Configurations" }),
+    make("figure", {}, canvas),
+    make(
+      "div",
+      { class: "controls" },
+      make("button", { type: "button", text: "previous", onclick: () => step(-1) }),
+      make("button", { type: "button", text: "next", onclick: () => step(1) }),
+      number,
+      flat ? null : spin,
+      make("span", { class: "note", text: flat ? "" : "Drag to turn." }),
+    ),
+  );
+  repaint.push(paint);
+  step(0);
+  return box;
+}
+let repaint = [];
 
-  function render(report) {
-    stopSpinning.forEach(stop => stop());
-    stopSpinning = []; repaint = [];
-    const runs = report.runs;
-    const title = runs.length === 1 ? runs[0].facts.name : `${runs.length} runs`;
-    document.title = `${title} – boltzflow`;
-    document.getElementById("title").textContent = `boltzflow: ${title}`;
-    document.getElementById("main").replaceChildren(...runs.map(summary), curves(runs), ...runs.map(pictures).filter(Boolean));
-    document.getElementById("footer").textContent = report.live
-      ? "Updated while it trains. Distributions and configurations come with boltzflow report when it is done."
-      : `Made by boltzflow ${report.version}. Energies in kT, lengths in the target's unit, logarithms natural.`;
-  }
+function render(report) {
+  stopSpinning.forEach(stop => stop());
+  stopSpinning = [];
+  repaint = [];
+  const runs = report.runs;
+  const title = runs.length === 1 ? runs[0].facts.name : `${runs.length} runs`;
+  document.title = `${title} – boltzflow`;
+  document.getElementById("title").textContent = `boltzflow: ${title}`;
+  document
+    .getElementById("main")
+    .replaceChildren(...runs.map(summary), curves(runs), ...runs.map(pictures).filter(Boolean));
+  document.getElementById("footer").textContent = report.live
+    ? "Updated while it trains. Distributions and configurations come with boltzflow report when " +
+      "it is done."
+    : `Made by boltzflow ${report.version}. Energies in kT, lengths in the target's unit, ` +
+      "logarithms natural.";
+}
 
-  const theme = document.getElementById("theme"), root = document.documentElement;
-  const dark = () => root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  const mark = () => { theme.setAttribute("aria-pressed", dark()); repaint.forEach(paint => paint()); };
-  theme.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; mark(); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", mark);
-
-  const report = JSON.parse(document.getElementById("data").textContent);
-  let shown = report, width = innerWidth;
-  const draw = news => { shown = news; render(news); };
-  draw(report);
+const theme = document.getElementById("theme"),
+  root = document.documentElement;
+const dark = () =>
+  root.dataset.theme
+    ? root.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
+const mark = () => {
+  theme.setAttribute("aria-pressed", dark());
+  repaint.forEach(paint => paint());
+};
+theme.addEventListener("click", () => {
+  root.dataset.theme = dark() ? "light" : "dark";
   mark();
-  addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; draw(shown); } });
-  if (report.live) {
-    let known = JSON.stringify(report);
-    setInterval(async () => {
-      try {
-        const text = await (await fetch("data.json")).text();
-        if (text !== known) { known = text; draw(JSON.parse(text)); }
-      } catch { document.getElementById("footer").textContent = "The training does not answer any more; what is shown is its last state."; }
-    }, 3000);
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", mark);
+
+const report = JSON.parse(document.getElementById("data").textContent);
+let shown = report,
+  width = innerWidth;
+const draw = news => {
+  shown = news;
+  render(news);
+};
+draw(report);
+mark();
+addEventListener("resize", () => {
+  if (innerWidth !== width) {
+    width = innerWidth;
+    draw(shown);
   }
-})();
+});
+if (report.live) {
+  let known = JSON.stringify(report);
+  setInterval(async () => {
+    try {
+      const text = await (await fetch("data.json")).text();
+      if (text !== known) {
+        known = text;
+        draw(JSON.parse(text));
+      }
+    } catch {
+      document.getElementById("footer").textContent =
+        "The training does not answer any more; what is shown is its last state.";
+    }
+  }, 3000);
+}
