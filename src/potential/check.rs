@@ -47,7 +47,7 @@ const ROUNDING: f64 = 1e-6;
 /// # Errors
 /// Only [`EvaluationError::Fatal`].
 pub fn check(potential: &dyn Potential) -> Result<Vec<Finding>, EvaluationError> {
-    let mut probe = Probe { potential, evaluations: 0, failures: 0, last_failure: String::new() };
+    let mut probe = Probe { potential, evaluations: 0, last_failure: String::new() };
     let Some(typical) = typical(&mut probe)? else {
         return Ok(vec![Finding {
             what: "energy",
@@ -71,7 +71,6 @@ pub fn check(potential: &dyn Potential) -> Result<Vec<Finding>, EvaluationError>
 struct Probe<'a> {
     potential: &'a dyn Potential,
     evaluations: usize,
-    failures: usize,
     last_failure: String,
 }
 
@@ -85,7 +84,6 @@ impl Probe<'_> {
         match self.potential.energy_and_gradient(x, &mut gradient) {
             Ok(energy) => Ok(Some((energy, gradient))),
             Err(EvaluationError::Recoverable(why)) => {
-                self.failures += 1;
                 self.last_failure = why;
                 Ok(None)
             }
@@ -290,7 +288,7 @@ fn overlap(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding, Evaluati
     }
     if steepest >= d as f64 {
         let text =
-            "U falls without end as two particles meet, so exp(−U) has no norm: add a repulsion";
+            "U falls without end as two particles meet, so exp(−U) cannot be normalised: add a repulsion";
         return Ok(Finding { what: "overlap", severity: Severity::Wrong, text: text.into() });
     }
     let text = format!(
@@ -302,7 +300,7 @@ fn overlap(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding, Evaluati
     Ok(Finding { what: "overlap", severity: Severity::Fine, text })
 }
 
-/// Parts of the system pulled apart: exp(−U) has a norm when U grows faster than d·ln r.
+/// Parts of the system pulled apart: exp(−U) can be normalised when U grows faster than d·ln r.
 fn infinity(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding, EvaluationError> {
     let system = probe.potential.system();
     let (n, d) = (system.particles(), system.dimension());
@@ -352,7 +350,7 @@ fn infinity(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding, Evaluat
     let severity = if growth > d as f64 { Severity::Fine } else { Severity::Wrong };
     let text = match severity {
         Severity::Wrong => format!(
-            "exp(−U) has no norm: U grows by {growth:.1} kT for each factor e of the distance when \
+            "exp(−U) cannot be normalised: U grows by {growth:.1} kT for each factor e of the distance when \
              particles {part:?} leave, and must by more than {d}; add a trap or bonds"
         ),
         _ => "U grows fast enough as parts of the system leave each other".to_string(),
