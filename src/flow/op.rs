@@ -1,7 +1,7 @@
 //! The whole flow as one operation on a dfdx tape.
 //!
-//! For dfdx the flat parameter vector goes in and log densities (or samples) come out; forward and
-//! backward run on the fused, sample-local engine.
+//! dfdx gets log-densities (or samples) from the flat parameter vector; they and their
+//! vector-Jacobian products are computed by the fused, sample-local engine.
 
 use std::sync::Arc;
 
@@ -31,49 +31,53 @@ pub fn log_prob(
     })
 }
 
-/// Joint configurations x_θ(ε) with their log-densities: [samples, width + 1] on θ's tape, the last
-/// column being log q_θ. `noise` is standard normal [samples, width].
+/// Joint configurations x_θ(ε), [samples, width], which hold θ's tape, and log q_θ at them,
+/// `[samples]`. `noise` is standard normal [samples, width].
 pub fn sample_and_log_prob(
     flow: &Arc<Flow<f32>>,
     theta: Vector<OwnedTape<f32, Cpu>>,
     noise: Vec<f64>,
-) -> Rows<OwnedTape<f32, Cpu>> {
+) -> (Rows<OwnedTape<f32, Cpu>>, Vector) {
     let width = flow.width();
     let samples = noise.len() / width;
     let values = theta.as_vec();
     let (mut joint, mut log_prob) = (vec![0.0; samples * width], vec![0.0; samples]);
     let trajectory = flow.sample_recorded(&values, &noise, &mut joint, &mut log_prob);
-    let rows: Vec<f64> = joint
-        .chunks_exact(width)
-        .zip(&log_prob)
-        .flat_map(|(row, log_prob)| row.iter().chain([log_prob]).copied())
-        .collect();
-    let out = theta.device().tensor_from_vec(single(&rows), (samples, width + 1));
+    let device = theta.device().clone();
+    let log_prob = device.tensor_from_vec(single(&log_prob), (samples,));
+    let joint = device.tensor_from_vec(single(&joint), (samples, width));
     let flow = Arc::clone(flow);
-    on_tape(theta, out, move |cotangent, gradient| {
-        let rows = cotangent.chunks_exact(width + 1);
-        let to_joint: Vec<f64> = rows.clone().flat_map(|row| &row[..width]).copied().collect();
-        let to_log_prob: Vec<f64> = rows.map(|row| row[width]).collect();
+    let (theta, mut tape) = theta.split_tape();
+    let (theta, to_joint, to_log_prob) = (theta.ghost(), joint.ghost(), log_prob.ghost());
+    tape.add_backward_op(move |gradients| {
+        let to_joint = double(gradients.get_or_alloc_mut(&to_joint)?);
+        let to_log_prob = double(gradients.get_or_alloc_mut(&to_log_prob)?);
+        let gradient = gradients.get_or_alloc_mut(&theta)?;
         flow.sample_vjp(&values, &noise, &trajectory, &to_joint, &to_log_prob, gradient);
-    })
+        Ok(())
+    });
+    (joint.put_tape(tape), log_prob)
+}
+
+fn double(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&v| f64::from(v)).collect()
 }
 
 fn single(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&v| v as f32).collect()
 }
 
-/// Puts `out` on θ's tape; `backward` is given ∂L/∂out and adds to ∂L/∂θ.
-fn on_tape<S: Shape>(
-    theta: Vector<OwnedTape<f32, Cpu>>,
+/// Puts `out` on the tape of `input`; `vjp` is given ∂L/∂out and adds to ∂L/∂input.
+pub(crate) fn on_tape<I: Shape, S: Shape>(
+    input: Tensor<I, f32, Cpu, OwnedTape<f32, Cpu>>,
     out: Tensor<S, f32, Cpu>,
-    backward: impl FnOnce(Vec<f64>, &mut [f32]) + 'static,
+    vjp: impl FnOnce(Vec<f64>, &mut [f32]) + 'static,
 ) -> Tensor<S, f32, Cpu, OwnedTape<f32, Cpu>> {
-    let (theta, mut tape) = theta.split_tape();
-    let (theta_ghost, out_ghost) = (theta.ghost(), out.ghost());
+    let (input, mut tape) = input.split_tape();
+    let (input, to_out) = (input.ghost(), out.ghost());
     tape.add_backward_op(move |gradients| {
-        let cotangent: Vec<f64> =
-            gradients.get_or_alloc_mut(&out_ghost)?.iter().map(|&c| f64::from(c)).collect();
-        backward(cotangent, gradients.get_or_alloc_mut(&theta_ghost)?);
+        let cotangent = double(gradients.get_or_alloc_mut(&to_out)?);
+        vjp(cotangent, gradients.get_or_alloc_mut(&input)?);
         Ok(())
     });
     out.put_tape(tape)
@@ -115,9 +119,14 @@ mod tests {
         let device = Cpu::default();
         let start = || device.tensor_from_vec(single(&theta), (theta.len(),));
         let leaf = start();
-        let rows = sample_and_log_prob(&flow, leaf.leaky_trace(), noise.clone());
-        let weight = device.tensor_from_vec(single(&weights), (samples, width + 1));
-        let to_theta = (rows * weight).sum().backward().get(&leaf).as_vec();
+        let (joint_on_tape, log_prob_there) =
+            sample_and_log_prob(&flow, leaf.leaky_trace(), noise.clone());
+        let (to_joint, to_log_prob) = weights.split_at(samples * width);
+        let weight = device.tensor_from_vec(single(to_joint), (samples, width));
+        let sum = (joint_on_tape * weight).sum();
+        let weight = device.tensor_from_vec(single(to_log_prob), (samples,));
+        let sum = sum + (log_prob_there.retaped::<OwnedTape<f32, Cpu>>() * weight).sum();
+        let to_theta = sum.backward().get(&leaf).as_vec();
         let leaf_two = start();
         let values = log_prob_of(&flow, leaf_two.leaky_trace(), &joint);
         let weight = device.tensor_from_vec(single(&weights[..samples]), (samples,));
@@ -125,12 +134,7 @@ mod tests {
 
         let mut value = |theta: &[f64]| -> [f64; 2] {
             exact.sample_and_log_prob(theta, &noise, &mut joint, &mut log_prob);
-            let rows = joint.chunks(width).zip(&log_prob);
-            let first = rows
-                .flat_map(|(row, l)| row.iter().chain([l]))
-                .zip(&weights)
-                .map(|(v, w)| v * w)
-                .sum();
+            let first = joint.iter().chain(&log_prob).zip(&weights).map(|(v, w)| v * w).sum();
             exact.log_prob(theta, &joint_fixed, &mut log_prob);
             [first, log_prob.iter().zip(&weights).map(|(v, w)| v * w).sum()]
         };

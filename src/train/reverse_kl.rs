@@ -2,19 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use dfdx::prelude::*;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::LANES;
 use crate::error::Error;
-use crate::flow::{op, Flow};
+use crate::flow::op;
 use crate::limits::{count, number, positive};
 use crate::parallel::team;
 use crate::potential::Potential;
 use crate::random::{stream, Purpose};
-use crate::sampling::{AugmentedTarget, LogDensity};
+use crate::sampling::{log_density, AugmentedTarget, FlowDensity};
 
 use super::problem::{Problem, StepReport};
 use super::state::{DescentOptions, TrainingState};
@@ -145,50 +145,27 @@ impl Trainer for ReverseKl {
                 .for_each(|(to, number)| *to = number);
         }
 
-        let path = self.options.estimator == Estimator::Path;
-        let weights = state.theta.clone();
+        let limit = self.options.energy_clip.map_or(f32::INFINITY, |clip| clip as f32);
+        let frozen = state.theta.clone();
         let (mut failures, mut potential_seconds) = (0, 0.0);
         let descent = state.descend(&self.descent, |theta| {
-            let rows = op::sample_and_log_prob(flow, theta, noise);
-            let values: Vec<f64> = rows.as_vec().iter().map(|&v| f64::from(v)).collect();
-            let joint: Vec<f64> =
-                values.chunks_exact(width + 1).flat_map(|row| &row[..width]).copied().collect();
-            let began = std::time::Instant::now();
-            let (log_p, to_joint, failed) = log_densities(&target, &joint)?;
-            potential_seconds = began.elapsed().as_secs_f64();
-            failures = failed;
-            let slope = if path { slopes(flow, &weights, &joint)? } else { vec![0.0; joint.len()] };
-            // The surrogate Σ c · row has the estimator's gradient; its value is the loss itself.
-            let mut coefficients = vec![0.0f32; batch * (width + 1)];
-            let (mut offset, mut used) = (0.0, 0.0);
-            for sample in 0..batch {
-                let row = &values[sample * (width + 1)..(sample + 1) * (width + 1)];
-                let place = sample * width..(sample + 1) * width;
-                let out = &mut coefficients[sample * (width + 1)..(sample + 1) * (width + 1)];
-                let to_row = to_joint[place.clone()].iter().zip(&slope[place]);
-                for (c, (p, q)) in out.iter_mut().zip(to_row) {
-                    *c = (if path { q - p } else { -p }) as f32;
+            let (z, log_q) = op::sample_and_log_prob(flow, theta, noise);
+            let log_q = match self.options.estimator {
+                // A density that does not depend on the parameters leaves the paths of z alone.
+                Estimator::Path => {
+                    let density = FlowDensity { flow, theta: &frozen };
+                    log_density(&density, z.retaped())?.0
                 }
-                out[width] = if path { 0.0 } else { 1.0 };
-                let limit = self.options.energy_clip.unwrap_or(f64::INFINITY);
-                let usable = log_p[sample].is_finite()
-                    && -log_p[sample] < limit
-                    && row.iter().all(|v| v.is_finite())
-                    && out.iter().all(|c| c.is_finite());
-                if !usable {
-                    out.fill(0.0);
-                    continue;
-                }
-                used += 1.0;
-                let surrogate: f64 = row.iter().zip(&*out).map(|(v, c)| v * f64::from(*c)).sum();
-                offset += row[width] - log_p[sample] - surrogate;
-            }
-            if used == 0.0 {
-                used = 1.0;
-            }
-            let device = rows.device().clone();
-            let coefficients = device.tensor_from_vec(coefficients, (batch, width + 1));
-            Ok(((rows * coefficients).sum() + offset as f32) / used as f32)
+                Estimator::Total => log_q.retaped(),
+            };
+            let began = Instant::now();
+            let (log_p, failed) = log_density(&target, z)?;
+            (failures, potential_seconds) = (failed, began.elapsed().as_secs_f64());
+            let values = log_p.as_vec().into_iter().zip(log_q.as_vec());
+            let usable: Vec<bool> = values
+                .map(|(log_p, log_q)| (log_q - log_p).is_finite() && -log_p < limit)
+                .collect();
+            Ok(mean_where(usable, log_q - log_p))
         })?;
         let threads = team().threads() as f64;
         report.flow_seconds = (descent.seconds - potential_seconds) * threads;
@@ -201,37 +178,14 @@ impl Trainer for ReverseKl {
     }
 }
 
-/// log p and its gradient for a batch, in parallel; also how many had no finite energy.
-fn log_densities(
-    target: &AugmentedTarget,
-    joint: &[f64],
-) -> Result<(Vec<f64>, Vec<f64>, u64), Error> {
-    let width = target.width();
-    let tiles: Vec<&[f64]> = joint.chunks(LANES * width).collect();
-    let done = team().map(tiles.len(), |tile| {
-        let mut log_p = vec![0.0; tiles[tile].len() / width];
-        let mut gradient = vec![0.0; tiles[tile].len()];
-        let failures = target.log_density_and_gradient(tiles[tile], &mut log_p, &mut gradient)?;
-        Ok::<_, Error>(((log_p, gradient), failures as u64))
-    })?;
-    let (mut log_p, mut gradient, mut failures) = (Vec::new(), Vec::new(), 0);
-    for ((densities, to_joint), failed) in done {
-        gradient.extend(to_joint);
-        log_p.extend(densities);
-        failures += failed;
-    }
-    Ok((log_p, gradient, failures))
-}
-
-/// ∂ log q/∂(x, a) of a batch.
-fn slopes(flow: &Flow<f32>, theta: &[f32], joint: &[f64]) -> Result<Vec<f64>, Error> {
-    let width = flow.width();
-    let tiles: Vec<&[f64]> = joint.chunks(LANES * width).collect();
-    let slopes = team().map(tiles.len(), |tile| {
-        let mut log_q = vec![0.0; tiles[tile].len() / width];
-        let mut slope = vec![0.0; tiles[tile].len()];
-        flow.log_prob_and_gradient(theta, tiles[tile], &mut log_q, &mut slope);
-        Ok::<_, Error>(slope)
-    })?;
-    Ok(slopes.concat())
+/// Mean of the values that are `usable`; 0 if none is.
+fn mean_where(
+    usable: Vec<bool>,
+    values: op::Vector<OwnedTape<f32, Cpu>>,
+) -> Tensor<(), f32, Cpu, OwnedTape<f32, Cpu>> {
+    let device = values.device().clone();
+    let shape = (usable.len(),);
+    let count = usable.iter().filter(|&&usable| usable).count().max(1);
+    let zeros = device.tensor_from_vec(vec![0.0; usable.len()], shape);
+    device.tensor_from_vec(usable, shape).choose(values, zeros).sum() / count as f32
 }

@@ -1,5 +1,7 @@
 //! Gradients without bias: FAB's estimator in one dimension, and both of reverse KL's.
 
+use boltzflow::sampling::LogDensity;
+
 use super::*;
 
 // ------------------------------------------------------- the gradient of ∫ p²/q, in one dimension
@@ -177,4 +179,64 @@ fn the_gradient_in_the_base_scale_is_the_exact_one_and_path_has_no_variance_at_t
     assert!(at_optimum.iter().flatten().all(|g| g.abs() < 1e-4));
     let total = first_gradients(Estimator::Total, || harmonic(BASE_SCALE), 0.0, 0..2);
     assert!(total.iter().flatten().any(|g| g.abs() > 1e-2));
+}
+
+/// ∂/∂θ Σ c · (x, log q) of reverse KL's first step, with c from the gradients of log p and log q,
+/// without a tape.
+fn by_coefficients(
+    problem: &Problem,
+    theta: &[f32],
+    batch: usize,
+    estimator: Estimator,
+) -> Vec<f32> {
+    let (flow, width) = (&problem.flow, problem.flow.width());
+    let noise: Vec<f64> = (0..batch as u64)
+        .flat_map(|sample| {
+            let rng = stream(problem.seed, Purpose::Training, 0, sample);
+            StandardNormal.sample_iter(rng).take(width).collect::<Vec<f64>>()
+        })
+        .collect();
+    let (mut joint, mut log_density) = (noise.clone(), vec![0.0; batch]);
+    let trajectory = flow.sample_recorded(theta, &noise, &mut joint, &mut log_density);
+    joint.iter_mut().for_each(|x| *x = f64::from(*x as f32));
+    let (mut to_p, mut to_q) = (joint.clone(), joint.clone());
+    problem.target.log_density_and_gradient(&joint, &mut log_density, &mut to_p).unwrap();
+    flow.log_prob_and_gradient(theta, &joint, &mut log_density, &mut to_q);
+    let path = estimator == Estimator::Path;
+    let slope = |(p, q): (&f64, &f64)| (if path { q - p } else { -p }) / batch as f64;
+    let to_joint: Vec<f64> = to_p.iter().zip(&to_q).map(slope).collect();
+    let to_log_q = vec![if path { 0.0 } else { 1.0 / batch as f64 }; batch];
+    let mut gradient = vec![0.0; theta.len()];
+    flow.sample_vjp(theta, &noise, &trajectory, &to_joint, &to_log_q, &mut gradient);
+    gradient
+}
+
+#[test]
+fn the_gradient_of_reverse_kl_on_the_tape_is_that_of_its_coefficients() {
+    let (batch, problem) = (37, problem(wells(), 3));
+    let pushes = StandardNormal.sample_iter(stream(2, Purpose::Evaluation, 1, 0));
+    let mut theta = problem.flow.layout().initialize::<f32>(1);
+    theta.iter_mut().zip(pushes).for_each(|(t, z): (_, f32)| *t += 0.1 * z);
+    for (estimator, other) in
+        [(Estimator::Path, Estimator::Total), (Estimator::Total, Estimator::Path)]
+    {
+        let trainer = reverse_kl(estimator, batch, 0.0);
+        let mut state = trainer.start(&problem);
+        state.theta.clone_from(&theta);
+        trainer.step(&problem, &mut state).unwrap();
+        // Adam's first moment after one step is a tenth of the gradient, as f32 rounds a tenth.
+        let tenth = f64::from(1.0 - 0.9f32);
+        let found = || state.optimizer.mean.iter().map(|m| f64::from(*m) / tenth);
+        let distance = |estimator| {
+            let wanted = by_coefficients(&problem, &theta, batch, estimator);
+            let wanted = || wanted.iter().map(|g| f64::from(*g));
+            let off: f64 = found().zip(wanted()).map(|(a, b)| (a - b).powi(2)).sum();
+            (off / wanted().map(|g| g * g).sum::<f64>()).sqrt()
+        };
+        let right = distance(estimator);
+        assert!(right < 1e-6, "{estimator:?}: {right}");
+        // Planted: the other estimator.
+        let wrong = distance(other);
+        assert!(wrong > 1e-2, "{estimator:?}: {wrong}");
+    }
 }
