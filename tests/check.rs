@@ -125,7 +125,7 @@ fn every_planted_mistake_is_found_and_nothing_else() {
         (Mistake::Chiral, &["forces", "reflection", "exchange"], "mirror"),
         (Mistake::UnlikeParticle, &["exchange"], "different species"),
         (Mistake::NanAtOverlap, &["overlap"], "not a number"),
-        (Mistake::Attraction, &["overlap"], "no norm"),
+        (Mistake::Attraction, &["overlap"], "cannot be normalised"),
         (Mistake::NoTrap, &["infinity"], "add a trap"),
         (Mistake::NanFarAway, &["infinity"], "not a number"),
         (Mistake::AlwaysFails, &["energy"], "the server is not running"),
