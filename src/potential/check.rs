@@ -289,7 +289,7 @@ fn overlap(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding, Evaluati
     if steepest >= d as f64 {
         let text =
             "U falls without end as two particles meet, so exp(−U) cannot be normalised: add a \
-                    repulsion";
+             repulsion";
         return Ok(Finding { what: "overlap", severity: Severity::Wrong, text: text.into() });
     }
     let text = format!(
@@ -351,8 +351,8 @@ fn infinity(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding, Evaluat
     let severity = if growth > d as f64 { Severity::Fine } else { Severity::Wrong };
     let text = match severity {
         Severity::Wrong => format!(
-            "exp(−U) cannot be normalised: U grows by {growth:.1} kT for each factor e of the distance \
-             when particles {part:?} leave, and must by more than {d}; add a trap or bonds"
+            "exp(−U) cannot be normalised: U grows by {growth:.1} kT for each factor e of the \
+             distance when particles {part:?} leave, and must by more than {d}; add a trap or bonds"
         ),
         _ => "U grows fast enough as parts of the system leave each other".to_string(),
     };
