@@ -8,9 +8,9 @@ use crate::error::Error;
 use crate::flow::op::{on_tape, Rows, Vector};
 use crate::parallel::team;
 
-/// log p of joint configurations `z` ([samples, width]) on their tape, `[samples]`; also how many had
-/// recoverable failures. A row without a finite log density and gradient has the value −∞ and no
-/// gradient.
+/// log p of joint configurations `z` ([samples, width]) on their tape, `[samples]`; also how many
+/// had recoverable failures. A row without a finite log density and gradient has the value −∞ and
+/// no gradient.
 ///
 /// # Errors
 /// [`Error::Evaluation`], only if it is fatal.
