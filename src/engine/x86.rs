@@ -66,7 +66,7 @@ macro_rules! binary_512 {
     ($name:ident, $intrinsic:ident) => {
         #[inline(always)]
         fn $name(self, other: Self) -> Self {
-            // SAFETY: registers only; the features are there (see the module's head).
+            // SAFETY: registers only; the features are there (see the top of the file).
             Self(unsafe { $intrinsic(self.0, other.0) })
         }
     };
@@ -76,7 +76,7 @@ macro_rules! binary_256 {
     ($name:ident, $intrinsic:ident) => {
         #[inline(always)]
         fn $name(self, other: Self) -> Self {
-            // SAFETY: registers only; the features are there (see the module's head).
+            // SAFETY: registers only; the features are there (see the top of the file).
             unsafe { Self($intrinsic(self.0, other.0), $intrinsic(self.1, other.1)) }
         }
     };
@@ -106,7 +106,7 @@ impl Vector for Avx512 {
 
     #[inline(always)]
     fn call<K: Kernel<f32>>(kernel: K) -> K::Output {
-        // SAFETY: reached through `Real::dispatch` after detection (see the module's head).
+        // SAFETY: reached through `Real::dispatch` after detection (see the top of the file).
         unsafe { run_avx512(kernel) }
     }
     #[inline(always)]
@@ -121,29 +121,29 @@ impl Vector for Avx512 {
     }
     #[inline(always)]
     fn splat(value: f32) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         Self(unsafe { _mm512_set1_ps(value) })
     }
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
     }
     #[inline(always)]
     fn sqrt(self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         Self(unsafe { _mm512_sqrt_ps(self.0) })
     }
     binary_512!(min, _mm512_min_ps);
     binary_512!(max, _mm512_max_ps);
     #[inline(always)]
     fn lt(self, other: Self) -> Self::Mask {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, other.0) }
     }
     #[inline(always)]
     fn select(mask: Self::Mask, a: Self, b: Self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         Self(unsafe { _mm512_mask_blend_ps(mask, b.0, a.0) })
     }
     #[inline(always)]
@@ -173,19 +173,19 @@ impl Vector for Avx512 {
 impl Float32 for Avx512 {
     #[inline(always)]
     fn round(self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         Self(unsafe {
             _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)
         })
     }
     #[inline(always)]
     fn scale_by_power_of_two(self, n: Self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         Self(unsafe { _mm512_scalef_ps(self.0, n.0) })
     }
     #[inline(always)]
     fn mantissa_and_exponent(self) -> (Self, Self) {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         unsafe {
             let m = _mm512_getmant_ps::<_MM_MANT_NORM_P5_1, _MM_MANT_SIGN_SRC>(self.0);
             let e = _mm512_add_ps(_mm512_getexp_ps(self.0), _mm512_set1_ps(1.0));
@@ -218,7 +218,7 @@ impl Vector for Avx2 {
 
     #[inline(always)]
     fn call<K: Kernel<f32>>(kernel: K) -> K::Output {
-        // SAFETY: reached through `Real::dispatch` after detection (see the module's head).
+        // SAFETY: reached through `Real::dispatch` after detection (see the top of the file).
         unsafe { run_avx2(kernel) }
     }
     #[inline(always)]
@@ -236,24 +236,24 @@ impl Vector for Avx2 {
     }
     #[inline(always)]
     fn splat(value: f32) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         unsafe { Self(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
     }
     binary_256!(min, _mm256_min_ps);
     binary_256!(max, _mm256_max_ps);
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         unsafe { Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1)) }
     }
     #[inline(always)]
     fn sqrt(self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         unsafe { Self(_mm256_sqrt_ps(self.0), _mm256_sqrt_ps(self.1)) }
     }
     #[inline(always)]
     fn lt(self, other: Self) -> Self::Mask {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         unsafe {
             (
                 _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0),
@@ -263,7 +263,7 @@ impl Vector for Avx2 {
     }
     #[inline(always)]
     fn select(mask: Self::Mask, a: Self, b: Self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         unsafe { Self(_mm256_blendv_ps(b.0, a.0, mask.0), _mm256_blendv_ps(b.1, a.1, mask.1)) }
     }
     #[inline(always)]
@@ -304,12 +304,12 @@ impl Float32 for Avx2 {
     #[inline(always)]
     fn round(self) -> Self {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         unsafe { Self(_mm256_round_ps::<NEAREST>(self.0), _mm256_round_ps::<NEAREST>(self.1)) }
     }
     #[inline(always)]
     fn scale_by_power_of_two(self, n: Self) -> Self {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         unsafe {
             Self(
                 _mm256_mul_ps(self.0, power_of_two_256(n.0)),
@@ -319,7 +319,7 @@ impl Float32 for Avx2 {
     }
     #[inline(always)]
     fn mantissa_and_exponent(self) -> (Self, Self) {
-        // SAFETY: registers only; the features are there (see the module's head).
+        // SAFETY: registers only; the features are there (see the top of the file).
         unsafe {
             (
                 Self(mantissa_256(self.0), mantissa_256(self.1)),
