@@ -62,7 +62,7 @@ fn run_one(args: &TrainArgs, registry: &Registry, runs: u64) -> Result<(), Error
         team().allgather(chosen.1.into());
         chosen
     } else {
-        team().agree(Ok::<_, Error>(()))?;
+        team().agree(Ok(()))?;
         (RunFolder::elsewhere(&path), team().allgather(0).contains(&1))
     };
     if let Some(address) = args.serve.filter(|_| team().leads()) {
@@ -128,7 +128,7 @@ fn train_in(training: &mut Training, folder: RunFolder, resumes: bool) -> Result
 /// Two lines about what is trained and where.
 fn introduce(training: &Training) -> Result<(), Error> {
     let flow = &training.problem().flow;
-    let (_, target) = training.recipe();
+    let (recipe, target) = training.recipe();
     say!(
         "target {}: {} particles in {} dimensions; flow: {} couplings, {} parameters; {} on {} \
          threads ({}){}",
@@ -137,7 +137,7 @@ fn introduce(training: &Training) -> Result<(), Error> {
         flow.system().dimension(),
         flow.couplings(),
         flow.layout().total(),
-        training.trainer().objective(),
+        recipe.train.objective.name(),
         rayon::current_num_threads(),
         crate::engine::instruction_set().name(),
         match team().size() {

@@ -88,6 +88,6 @@ impl<'a> AnnealedDraws<'a> {
         let intermediate = self.step_sizes.0.len();
         let annealing = Annealing { intermediate, leapfrog_steps: 5, alpha: 1.0 };
         let streams = (self.purpose, step);
-        Ok(self.problem.anneal(self.theta, annealing, count, streams, sizes)?)
+        self.problem.anneal(self.theta, annealing, count, streams, sizes)
     }
 }

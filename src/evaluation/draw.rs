@@ -60,7 +60,7 @@ pub fn draw_weighted(
                 }
             })
             .collect();
-        Ok::<_, Error>(Samples { positions, log_weights, energies })
+        Ok(Samples { positions, log_weights, energies })
     })?;
     let mut drawn = Samples {
         positions: Vec::with_capacity(count * coordinates),
@@ -87,7 +87,7 @@ pub fn energies(potential: &dyn Potential, positions: &[f64]) -> Result<Vec<f64>
         let mut energies = vec![0.0; parts[part].len() / coordinates];
         let mut gradients = vec![0.0; parts[part].len()];
         potential.energies_and_gradients(parts[part], &mut energies, &mut gradients)?;
-        Ok::<_, Error>(energies)
+        Ok(energies)
     })?;
     Ok(energies.concat())
 }

@@ -229,10 +229,10 @@ impl Team {
     ///
     /// # Errors
     /// That of `work`.
-    pub fn broadcast<T: Message, E: Shared>(
+    pub fn broadcast<T: Message>(
         &self,
-        work: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, E> {
+        work: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let found = self.agree(self.leads().then(work).transpose())?;
         let mut bytes = Vec::new();
         if !self.is_alone() {
@@ -250,15 +250,15 @@ impl Team {
     ///
     /// # Errors
     /// The error that any rank has.
-    pub fn agree<T, E: Shared>(&self, result: Result<T, E>) -> Result<T, E> {
-        let kinds =
-            self.allgather(result.as_ref().err().map_or(0, |error| 1 + u64::from(error.kind())));
+    pub fn agree<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        let own = result.as_ref().err().map(parts_of);
+        let kinds = self.allgather(own.as_ref().map_or(0, |(kind, _)| 1 + u64::from(*kind)));
         let Some(first) = kinds.iter().position(|&kind| kind != 0) else { return result };
-        let words = result.as_ref().err().map_or(String::new(), Shared::words);
-        let words = self.broadcast_bytes(first, words.into_bytes());
+        let message = own.map_or(String::new(), |(_, message)| message);
+        let message = self.broadcast_bytes(first, message.into_bytes());
         result.and_then(|_| {
-            let words = String::from_utf8_lossy(&words);
-            Err(E::elsewhere((kinds[first] - 1) as u8, format!("on rank {first}: {words}")))
+            let message = format!("on rank {first}: {}", String::from_utf8_lossy(&message));
+            Err(from_parts((kinds[first] - 1) as u8, message))
         })
     }
 
@@ -267,11 +267,11 @@ impl Team {
     ///
     /// # Errors
     /// The error of a rank is that of all, as by [`agree`](Self::agree).
-    pub fn map<T: Message, E: Shared>(
+    pub fn map<T: Message>(
         &self,
         items: usize,
-        work: impl Fn(usize) -> Result<T, E> + Sync,
-    ) -> Result<Vec<T>, E> {
+        work: impl Fn(usize) -> Result<T, Error> + Sync,
+    ) -> Result<Vec<T>, Error> {
         Ok(self.map_and_keep(items, |item| Ok((work(item)?, ())))?.0)
     }
 
@@ -280,12 +280,12 @@ impl Team {
     ///
     /// # Errors
     /// As for [`map`](Self::map).
-    pub fn map_and_keep<T: Message, K: Send, E: Shared>(
+    pub fn map_and_keep<T: Message, K: Send>(
         &self,
         items: usize,
-        work: impl Fn(usize) -> Result<(T, K), E> + Sync,
-    ) -> Result<(Vec<T>, Vec<K>), E> {
-        let done = self.block(items).into_par_iter().map(&work).collect::<Result<Vec<_>, E>>();
+        work: impl Fn(usize) -> Result<(T, K), Error> + Sync,
+    ) -> Result<(Vec<T>, Vec<K>), Error> {
+        let done = self.block(items).into_par_iter().map(&work).collect::<Result<Vec<_>, Error>>();
         if self.is_alone() {
             return done.map(|done| done.into_iter().unzip());
         }
@@ -306,66 +306,33 @@ impl Team {
         self.allgather_in_place(&mut bytes, part);
         let mut rest = bytes.as_slice();
         let all = (0..items).map(|_| T::read(&mut rest).ok_or_else(unreadable));
-        Ok((all.collect::<Result<_, E>>()?, kept))
+        Ok((all.collect::<Result<_, Error>>()?, kept))
     }
 }
 
 /// The error of a rank that cannot read what another one has sent.
-fn unreadable<E: Shared>() -> E {
-    E::elsewhere(3, "a message of another rank cannot be read: do all run the same program?".into())
+fn unreadable() -> Error {
+    let problem = "a message of another rank cannot be read: do all run the same program?";
+    Error::Run(problem.into())
 }
 
-/// An error that can be sent to other ranks.
-pub trait Shared: Send {
-    /// Which kind, below 255.
-    fn kind(&self) -> u8;
-    /// Its message.
-    fn words(&self) -> String;
-    /// The same error on a rank that did not have it.
-    fn elsewhere(kind: u8, words: String) -> Self;
-}
+/// What stands for an [`Error::Evaluation`] among exit codes when an error is sent.
+const EVALUATION: u8 = 100;
 
-impl Shared for EvaluationError {
-    fn kind(&self) -> u8 {
-        u8::from(matches!(self, Self::Recoverable(_)))
-    }
-
-    fn words(&self) -> String {
-        let (Self::Recoverable(words) | Self::Fatal(words)) = self;
-        words.clone()
-    }
-
-    fn elsewhere(kind: u8, words: String) -> Self {
-        if kind == 1 {
-            Self::Recoverable(words)
-        } else {
-            Self::Fatal(words)
+/// A number for the kind of an error, and its message.
+fn parts_of(error: &Error) -> (u8, String) {
+    match error {
+        Error::Evaluation(EvaluationError::Recoverable(m) | EvaluationError::Fatal(m)) => {
+            (EVALUATION, m.clone())
         }
+        other => (other.exit_code(), other.to_string()),
     }
 }
 
-/// The kind of an [`Error::Evaluation`]; of others, their exit code is sent.
-const FATAL: u8 = 100;
-
-impl Shared for Error {
-    fn kind(&self) -> u8 {
-        match self {
-            Self::Evaluation(_) => FATAL,
-            other => other.exit_code(),
-        }
-    }
-
-    fn words(&self) -> String {
-        match self {
-            Self::Evaluation(error) => error.words(),
-            other => other.to_string(),
-        }
-    }
-
-    fn elsewhere(kind: u8, message: String) -> Self {
-        match kind {
-            FATAL => Self::Evaluation(EvaluationError::Fatal(message)),
-            exit_code => Self::Elsewhere { exit_code, message },
-        }
+/// The same error on a rank that did not have it.
+fn from_parts(kind: u8, message: String) -> Error {
+    match kind {
+        EVALUATION => EvaluationError::Fatal(message).into(),
+        exit_code => Error::Elsewhere { exit_code, message },
     }
 }

@@ -181,7 +181,7 @@ pub fn load_model_on_all_ranks(
     let wrong = |e: serde_json::Error| Error::Run(format!("metadata cannot be passed on: {e}"));
     let (theta, metadata) = team().broadcast(|| {
         let (theta, metadata) = load(path.as_ref(), layout, initial)?;
-        Ok::<_, Error>((theta, serde_json::to_vec(&metadata).map_err(wrong)?))
+        Ok((theta, serde_json::to_vec(&metadata).map_err(wrong)?))
     })?;
     Ok((theta, serde_json::from_slice(&metadata).map_err(wrong)?))
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::hmc::{transition, Chains, Effort, GeometricPath, Leapfrog, StepSize, Workspace};
 use super::{LogDensity, Proposal, Subspace};
 use crate::engine::LANES;
-use crate::error::EvaluationError;
+use crate::error::Error;
 use crate::parallel::{message, team};
 use crate::random::{stream, Purpose};
 
@@ -135,7 +135,7 @@ impl AnnealedImportanceSampling<'_> {
     /// threads.
     ///
     /// # Errors
-    /// Only [`EvaluationError::Fatal`].
+    /// Only [`Error::Evaluation`], if the potential fails for good.
     ///
     /// # Panics
     /// If `step_sizes` has fewer entries than there are intermediate densities.
@@ -144,7 +144,7 @@ impl AnnealedImportanceSampling<'_> {
         samples: usize,
         streams: Streams,
         step_sizes: &mut StepSizes,
-    ) -> Result<Annealed, EvaluationError> {
+    ) -> Result<Annealed, Error> {
         let levels = self.annealing.intermediate;
         let steps: Vec<f64> = step_sizes.0[..levels].iter().map(StepSize::get).collect();
         let tile = |tile: usize| tile * LANES..((tile + 1) * LANES).min(samples);
@@ -198,7 +198,7 @@ impl AnnealedImportanceSampling<'_> {
         &self,
         mut rngs: Vec<ChaCha8Rng>,
         step_sizes: &[f64],
-    ) -> Result<(Tile, Vec<f64>), EvaluationError> {
+    ) -> Result<(Tile, Vec<f64>), Error> {
         let rows = rngs.len();
         let path =
             GeometricPath { densities: [self.proposal, self.target], subspace: self.subspace };

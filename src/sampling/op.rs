@@ -26,7 +26,7 @@ pub fn log_density(
         let mut gradient = vec![0.0; tiles[tile].len()];
         let failures =
             density.log_density_and_gradient(tiles[tile], &mut log_p, &mut gradient)? as u64;
-        Ok::<_, Error>(((log_p, gradient), failures))
+        Ok(((log_p, gradient), failures))
     })?;
     let (mut values, mut slopes, mut failures) = (Vec::new(), Vec::new(), 0);
     for ((log_p, gradient), failed) in done {

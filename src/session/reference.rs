@@ -66,7 +66,7 @@ pub(super) fn samples(
             return Ok(Default::default());
         };
         let found = read_samples(file, system, species)?;
-        Ok::<_, Error>((found.positions, found.energies))
+        Ok((found.positions, found.energies))
     })?;
     if !positions.is_empty() {
         return Ok(Some(Samples { positions, log_weights: Vec::new(), energies }));

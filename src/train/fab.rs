@@ -403,10 +403,6 @@ impl Means {
 }
 
 impl Trainer for Fab {
-    fn objective(&self) -> &'static str {
-        "fab"
-    }
-
     fn start(&self, problem: &Problem) -> TrainingState {
         let (levels, step) =
             (self.options.intermediate_distributions, self.options.initial_step_size);

@@ -129,15 +129,11 @@ impl MaxLikelihood {
                         .copied()
                         .collect()
                 };
-                if count > 0 {
-                    let (held, kept) = order.split_at_mut(count);
-                    kept.sort_unstable();
-                    let held = rows(held);
-                    data = rows(kept);
-                    held
-                } else {
-                    Vec::new()
-                }
+                let (held, kept) = order.split_at_mut(count);
+                kept.sort_unstable();
+                let held = rows(held);
+                data = rows(kept);
+                held
             }
         };
         if data.len() < width {
@@ -151,10 +147,6 @@ impl MaxLikelihood {
 }
 
 impl Trainer for MaxLikelihood {
-    fn objective(&self) -> &'static str {
-        "max_likelihood"
-    }
-
     fn validation(&self) -> &[f64] {
         &self.validation
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::EvaluationError;
+use crate::error::Error;
 use crate::flow::Flow;
 use crate::random::{stream, Purpose};
 use crate::sampling::{
@@ -39,7 +39,7 @@ impl Problem {
     /// are those of a purpose and a step; `step_sizes`, one for each intermediate density, adapt.
     ///
     /// # Errors
-    /// Only [`EvaluationError::Fatal`].
+    /// Only [`Error::Evaluation`], if the potential fails for good.
     pub fn anneal(
         &self,
         theta: &[f32],
@@ -47,7 +47,7 @@ impl Problem {
         samples: usize,
         (purpose, step): (Purpose, u64),
         step_sizes: &mut StepSizes,
-    ) -> Result<Annealed, EvaluationError> {
+    ) -> Result<Annealed, Error> {
         AnnealedImportanceSampling {
             proposal: &FlowDensity { flow: &self.flow, theta },
             target: &self.target,

@@ -119,10 +119,6 @@ impl ReverseKl {
 }
 
 impl Trainer for ReverseKl {
-    fn objective(&self) -> &'static str {
-        "reverse_kl"
-    }
-
     fn start(&self, problem: &Problem) -> TrainingState {
         TrainingState::new(problem, self.descent.optimizer, ())
     }

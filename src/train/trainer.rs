@@ -23,9 +23,6 @@ use crate::error::Error;
 /// struct OnData(DescentOptions, Vec<f64>);
 ///
 /// impl Trainer for OnData {
-///     fn objective(&self) -> &'static str {
-///         "on_data"
-///     }
 ///     fn start(&self, problem: &Problem) -> TrainingState {
 ///         TrainingState::new(problem, self.0.optimizer, ())
 ///     }
@@ -56,9 +53,6 @@ use crate::error::Error;
 /// # Ok::<(), Error>(())
 /// ```
 pub trait Trainer: Send + Sync {
-    /// The name that recipes use.
-    fn objective(&self) -> &'static str;
-
     /// Configurations, [samples, particles, dimension], on which the model with the least negative
     /// log-likelihood is kept; none, the default, to keep the last model.
     fn validation(&self) -> &[f64] {

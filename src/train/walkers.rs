@@ -139,7 +139,7 @@ impl Walkers {
     /// Starts `count` walkers: annealed importance sampling from the flow to exp(−U), resampled.
     ///
     /// # Errors
-    /// [`EvaluationError::Fatal`]; [`Error::Run`] if no sample has a finite weight.
+    /// [`Error::Evaluation`]; [`Error::Run`] if no sample has a finite weight.
     pub fn start(
         &mut self,
         problem: &Problem,
@@ -185,7 +185,7 @@ impl Walkers {
     /// is first offered a draw of the flow. `step` is the training step.
     ///
     /// # Errors
-    /// [`EvaluationError::Fatal`].
+    /// [`Error::Evaluation`].
     pub fn visit(
         &mut self,
         problem: &Problem,
@@ -253,7 +253,7 @@ impl Walkers {
                 taken +=
                     propose(&flow, target, rows, &mut rngs, &mut joint, &mut log_p, &mut effort)?;
             }
-            Ok::<_, Error>(Tile {
+            Ok(Tile {
                 joint,
                 log_p,
                 acceptance,
