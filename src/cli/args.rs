@@ -77,21 +77,10 @@ pub(super) enum Command {
 impl Command {
     /// Whether all ranks share its work; the others are done by rank 0 alone.
     pub fn is_collective(&self) -> bool {
-        match self {
-            Self::Train(_)
-            | Self::Evaluate(_)
-            | Self::Sample(_)
-            | Self::Compare(_)
-            | Self::Report(_)
-            | Self::Estimate(_)
-            | Self::Plot(_)
-            | Self::Reference(_) => true,
-            Self::New(_)
-            | Self::Completions(_)
-            | Self::Bench(_)
-            | Self::Check(_)
-            | Self::Targets => false,
-        }
+        !matches!(
+            self,
+            Self::New(_) | Self::Completions(_) | Self::Bench(_) | Self::Check(_) | Self::Targets
+        )
     }
 }
 
