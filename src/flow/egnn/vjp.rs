@@ -62,9 +62,8 @@ buffers! {
     /// What a network on the nodes takes.
     struct NodeSpace(mlp: &Mlp, n: usize) {
         tape: mlp.tape_lanes(n),
-        /// Cotangents of its outputs, [outputs, n], and of its first map, [entry, n].
+        /// Cotangents of its outputs, [outputs, n].
         outputs: mlp.outputs() * n,
-        entry: mlp.first.outputs() * n,
     }
 }
 
@@ -76,7 +75,7 @@ impl Layers {
         for node in [&self.cross, &self.update] {
             let mut arena = arena.inner();
             NodeSpace::take(&mut arena, node, shape.particles);
-            arena.take(node.scratch_lanes(shape.particles));
+            node.take_apply_vjp_scratch(arena, shape.particles);
         }
         Chunk::take(&mut arena, self, shape, EDGES);
         ChunkCotangents::take(&mut arena, self, shape, EDGES);
@@ -125,7 +124,8 @@ impl<T: Real> BlockVjp<'_, '_, T> {
     fn update<V: Vector<Scalar = T>>(&mut self, gated: &mut [Lane<T>], mut arena: Arena<'_, T>) {
         let Block { layers: Layers { message, update, .. }, shape, theta } = self.block;
         let (n, width) = (shape.particles, message.outputs());
-        let NodeSpace { tape, entry, .. } = NodeSpace::take(&mut arena, update, n);
+        let NodeSpace { tape, .. } = NodeSpace::take(&mut arena, update, n);
+        let entry = arena.take(update.first.outputs() * n);
         self.block.update::<V>(&self.state, tape);
         let cotangents = Cotangents { value: self.cotangents.features, entry: &mut *entry };
         let gradient = self.gradient.as_deref_mut();
