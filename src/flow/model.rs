@@ -33,6 +33,9 @@ pub struct Flow<T: Real> {
     log_base_scale: Block,
     log_augmentation_scale: Block,
     couplings: Vec<Box<dyn Coupling<T>>>,
+    /// Lanes of the records of all couplings, and of the largest scratch among them.
+    record_lanes: usize,
+    scratch_lanes: usize,
 }
 
 impl<T: Real> Flow<T> {
@@ -82,7 +85,7 @@ impl<T: Real> Flow<T> {
         );
         let context =
             CouplingContext { half, species: &species, noise_factor: options.noise_factor() };
-        let mut couplings = Vec::new();
+        let mut couplings: Vec<Box<dyn Coupling<T>>> = Vec::new();
         for (index, group) in options.layers.iter().enumerate() {
             for _ in 0..group.repeat() {
                 let layer = couplings.len() / 2;
@@ -101,6 +104,8 @@ impl<T: Real> Flow<T> {
             layout,
             log_base_scale,
             log_augmentation_scale,
+            record_lanes: couplings.iter().map(|c| c.record_lanes()).sum(),
+            scratch_lanes: couplings.iter().map(|c| c.scratch()).max().unwrap_or(0),
             couplings,
         })
     }
@@ -255,13 +260,11 @@ impl<T: Real> Flow<T> {
     }
 
     fn tile<'a>(&self, keep: bool, arena: &mut Arena<'a, T>) -> Tile<'a, T> {
-        let records = self.couplings.iter().filter(|_| keep).map(|c| c.record_lanes());
-        let scratch = self.couplings.iter().map(|c| c.scratch()).max();
         Tile {
-            records: arena.take(records.sum()),
+            records: arena.take(if keep { self.record_lanes } else { 0 }),
             states: arena.take(self.trajectory_lanes()),
             cotangent: arena.take(self.width()),
-            scratch: arena.take(scratch.unwrap_or(0)),
+            scratch: arena.take(self.scratch_lanes),
         }
     }
 }
