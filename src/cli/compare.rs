@@ -31,12 +31,15 @@ struct Value {
     error: Option<f64>,
 }
 
+/// A run's value of a column, and its own standard error.
+type ValueAndError = (Option<f64>, Option<f64>);
+
 /// A column: its name in the CSV, its head in the table, a run's value with its own error, and the
 /// text of a value.
 struct Column {
     name: &'static str,
     head: String,
-    of: Box<dyn Fn(&Run) -> (Option<f64>, Option<f64>)>,
+    of: Box<dyn Fn(&Run) -> ValueAndError>,
     text: Box<dyn Fn(f64) -> String>,
 }
 

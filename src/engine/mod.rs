@@ -28,6 +28,6 @@ pub use dispatch::{instruction_set, InstructionSet};
 pub use gemm::{matrix_product, outer_product, Matrix};
 pub use math::{exp, ln, sigmoid, silu, silu_and_derivative, tanh};
 pub use portable::Portable;
-pub use vector::{Kernel, Lane, Real, Vector, LANES};
+pub use vector::{Kernel, Lane, Lanes, Real, Vector, LANES};
 pub(crate) use workspace::buffers;
 pub use workspace::{with_workspace, Arena};

@@ -10,6 +10,9 @@ pub const LANES: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lane<T>(pub [T; LANES]);
 
+/// A matrix or vector of lanes, of the precision of the vectors `V` that work on it.
+pub type Lanes<'a, V> = &'a [Lane<<V as Vector>::Scalar>];
+
 impl<T: Real> Lane<T> {
     /// The same number for every sample.
     pub fn splat(value: T) -> Self {

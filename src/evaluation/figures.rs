@@ -119,6 +119,9 @@ impl Unit {
     }
 }
 
+/// A number of samples of an evaluation.
+pub type Count = fn(&Evaluation) -> usize;
+
 /// What is known of a figure besides its value.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
@@ -138,7 +141,7 @@ pub struct Facts {
     /// Decimals in tables and reports; `None` for figures that do not appear there.
     pub decimals: Option<usize>,
     /// The number of samples behind it, with the name of that column in tables.
-    pub samples: Option<(&'static str, fn(&Evaluation) -> usize)>,
+    pub samples: Option<(&'static str, Count)>,
     value: fn(&Evaluation) -> Option<f64>,
 }
 

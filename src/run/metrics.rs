@@ -32,10 +32,7 @@ macro_rules! metrics {
             /// Fills in the columns that an evaluation has.
             pub fn record(&mut self, evaluation: &Evaluation) {
                 $(
-                    $(
-                        let of: fn(&Evaluation) -> $type = $source;
-                        self.$name = of(evaluation);
-                    )?
+                    $(self.$name = Some(evaluation).and_then($source);)?
                     $(self.$name = Figure::$figure.value(evaluation);)?
                 )*
             }

@@ -369,7 +369,9 @@ impl Training {
         let Some(evaluation) = evaluation else { return Ok(()) };
         let least = totals.best_validation.unwrap_or(f64::INFINITY);
         // The first one is kept whatever it is, so that there is a model.
-        if self.has_model && evaluation.validation_nll.is_some_and(|now| !(now < least)) {
+        if self.has_model
+            && evaluation.validation_nll.is_some_and(|now| now.is_nan() || now >= least)
+        {
             return Ok(());
         }
         totals.best_validation = evaluation.validation_nll.filter(|nll| nll.is_finite());

@@ -59,10 +59,10 @@ impl Walk<'_> {
     }
 
     /// An array that always has as many entries as it has now.
-    pub fn single(&mut self, name: &str, values: &mut Vec<f32>) -> Result<(), String> {
+    pub fn single(&mut self, name: &str, values: &mut [f32]) -> Result<(), String> {
         match self {
             Self::Save(saved) => {
-                saved.arrays.insert(name.into(), Array::Single(values.clone()));
+                saved.arrays.insert(name.into(), Array::Single(values.to_vec()));
             }
             Self::Load(saved) => match saved.arrays.get(name) {
                 Some(Array::Single(found)) if found.len() == values.len() => {

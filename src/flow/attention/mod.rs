@@ -111,7 +111,9 @@ impl Transformer {
     }
 
     fn block_lanes(&self) -> usize {
-        Arena::<f32>::measure(|arena| drop(BlockTape::take(arena, self)))
+        Arena::<f32>::measure(|arena| {
+            let _ = BlockTape::take(arena, self);
+        })
     }
 
     /// Softmax over j of q_i·k_j/√w, and the sums of v_j by it.
@@ -215,7 +217,9 @@ impl VectorNetwork for Transformer {
 
     /// It always keeps them all.
     fn tape_lanes(&self, _keep: bool) -> usize {
-        Arena::<f32>::measure(|arena| drop(Tape::take(arena, self)))
+        Arena::<f32>::measure(|arena| {
+            let _ = Tape::take(arena, self);
+        })
     }
 
     fn scratch_lanes(&self) -> usize {

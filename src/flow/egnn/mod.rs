@@ -101,7 +101,9 @@ impl Egnn {
     }
 
     fn state_lanes(&self) -> usize {
-        Arena::<f32>::measure(|arena| drop(State::take(arena, &self.blocks[0], &self.shape)))
+        Arena::<f32>::measure(|arena| {
+            let _ = State::take(arena, &self.blocks[0], &self.shape);
+        })
     }
 
     /// h and the positions in each channel, all shifted such that the first copy is centred.
@@ -157,7 +159,9 @@ impl VectorNetwork for Egnn {
     }
 
     fn tape_lanes(&self, keep: bool) -> usize {
-        Arena::<f32>::measure(|arena| drop(Tape::take(arena, self, keep)))
+        Arena::<f32>::measure(|arena| {
+            let _ = Tape::take(arena, self, keep);
+        })
     }
 
     fn scratch_lanes(&self) -> usize {

@@ -218,8 +218,10 @@ impl VectorCoupling for ProjectedCoupling {
 
     fn record_lanes<T: Real>(&self) -> usize {
         with_network!(&self.conditioner, network => {
-            Arena::<T>::measure(|arena| drop(take_record(network, arena, true)))
+                    Arena::<T>::measure(|arena| {
+        let _ = take_record(network, arena, true);
         })
+                })
     }
 
     #[inline(always)]

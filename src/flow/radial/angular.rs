@@ -9,7 +9,7 @@
 //! The features e(ρ_ij) are joined by one q_ij a channel, which all pair stages read:
 //! q_ij = Σ_k w_ik r_ik cos θ_jik + …, a sum over third particles at the cost of pairs.
 
-use crate::engine::{matrix_product, Lane, Vector};
+use crate::engine::{matrix_product, Lane, Lanes, Vector};
 use crate::flow::rows::{dot, load, push, scaled, store, subtract};
 use crate::flow::{Block, Initial, ParameterLayout};
 
@@ -120,7 +120,7 @@ impl Angular {
         block: &PairBlock,
         (centered, distance): Geometry<'_, V::Scalar>,
         vectors: &[Lane<V::Scalar>],
-        (features, cotangent): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
+        (features, cotangent): (Lanes<'_, V>, Lanes<'_, V>),
         to: FeatureCotangents<'_, V::Scalar>,
     ) {
         let (width, count) = (centered.len(), block.count);
@@ -182,7 +182,7 @@ impl Angular {
     pub fn weights_vjp<V: Vector>(
         &self,
         theta: &[V::Scalar],
-        (features, cotangent): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
+        (features, cotangent): (Lanes<'_, V>, Lanes<'_, V>),
         to_features: &mut [Lane<V::Scalar>],
         gradient: Option<&mut [V::Scalar]>,
     ) {

@@ -1,12 +1,12 @@
 //! Equivariant vectors from invariant outputs.
 
-use crate::engine::{Lane, Vector};
+use crate::engine::{Lane, Lanes, Vector};
 use crate::flow::rows::{add_scaled, dot, load, push, scaled, store, subtract};
 
 /// v_i = Σ_j φ_ij r_ij + g_i (y_i − ȳ); `scalars` are (φ/ρ, g).
 #[inline(always)]
 pub(in crate::flow) fn displacement<V: Vector, const D: usize>(
-    (phi, g): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
+    (phi, g): (Lanes<'_, V>, Lanes<'_, V>),
     centered: &[Lane<V::Scalar>],
     v: &mut [Lane<V::Scalar>],
 ) {
@@ -41,17 +41,17 @@ pub(in crate::flow) struct DisplacementCotangents<'a, T> {
 /// From the cotangent of v to those of what [`displacement`] made it of.
 #[inline(always)]
 pub(in crate::flow) fn displacement_vjp<V: Vector, const D: usize>(
-    (phi, g): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
+    (phi, g): (Lanes<'_, V>, Lanes<'_, V>),
     centered: &[Lane<V::Scalar>],
     v_cotangent: &[Lane<V::Scalar>],
     to: DisplacementCotangents<'_, V::Scalar>,
 ) {
     let n = g.len();
     let mut p = 0;
-    for i in 0..n {
+    for (i, g) in g.iter().enumerate() {
         let (here, there) = (load::<V, D>(v_cotangent, i), load::<V, D>(centered, i));
         dot(here, there).accumulate(&mut to.g[i]);
-        let factor = V::load(&g[i]);
+        let factor = V::load(g);
         let mut total = load::<V, D>(to.centered, i);
         add_scaled(&mut total, &here, factor);
         for j in i + 1..n {

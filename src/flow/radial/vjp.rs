@@ -1,7 +1,7 @@
 //! The vector-Jacobian product: from the outputs' cotangents to those of the positions and of the
 //! parameters, stage by stage from the last to the first.
 
-use crate::engine::{matrix_product, Arena, Lane, Real, Vector};
+use crate::engine::{matrix_product, Arena, Lane, Lanes, Real, Vector};
 use crate::flow::rows::{self, add_scaled, in_dimension, load, push, scaled, store, subtract};
 
 use super::angular::FeatureCotangents;
@@ -194,8 +194,8 @@ impl RadialConditioner {
     #[inline(always)]
     fn geometry_vjp<V: Vector, const D: usize>(
         &self,
-        (centered, distance): (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
-        distance_cotangent: (&[Lane<V::Scalar>], &[Lane<V::Scalar>]),
+        (centered, distance): (Lanes<'_, V>, Lanes<'_, V>),
+        distance_cotangent: (Lanes<'_, V>, Lanes<'_, V>),
         centered_cotangent: &mut [Lane<V::Scalar>],
         y_cotangent: &mut [Lane<V::Scalar>],
     ) {
