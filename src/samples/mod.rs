@@ -1,7 +1,7 @@
 //! Configurations in memory and in files, whose format the ending of the name chooses.
 //!
-//! - `.npz`: arrays `positions` [samples, particles, dimension], and `log_weights` and `energies`
-//!   [samples] where known
+//! - `.npz`: arrays `positions` `[samples, particles, dimension]`, and `log_weights` and
+//!   `energies` `[samples]` where known
 //! - `.npy`: positions alone
 //! - `.csv`: a row per sample with `x0,y0,z0,x1,…`, then `log_weight` and `energy` where known
 //! - `.xyz`, `.extxyz`: extended XYZ, a frame per sample with `species` and `pos` (z = 0 in the
