@@ -85,7 +85,7 @@ fn vector() -> LayerGroup {
 fn uneven_vector() -> LayerGroup {
     LayerGroup::Vector(ProjectedOptions {
         bins: 5,
-        range: 1.0,
+        range: 3.0,
         node_hidden: vec![5, 8],
         head_hidden: vec![6, 5, 5],
         vector_channels: Some(3),

@@ -52,11 +52,11 @@ impl Case {
             let (back, second) = self.call(other, &self.theta, &self.conditioning, &there);
             for (a, b) in back.iter().zip(&self.moved) {
                 for l in 0..LANES {
-                    error = error.max((a.0[l] - b.0[l]).abs());
+                    error = worse(error, (a.0[l] - b.0[l]).abs());
                 }
             }
             for l in 0..LANES {
-                error = error.max((first.0[l] + second.0[l]).abs());
+                error = worse(error, (first.0[l] + second.0[l]).abs());
             }
         }
         error
@@ -90,7 +90,7 @@ impl Case {
             for l in 0..LANES {
                 let matrix: Vec<Vec<f64>> =
                     columns.iter().map(|c| c.iter().map(|v| v.0[l]).collect()).collect();
-                error = error.max((log_abs_det(matrix) - log_det.0[l]).abs());
+                error = worse(error, (log_abs_det(matrix) - log_det.0[l]).abs());
             }
         }
         error
@@ -144,11 +144,11 @@ impl Case {
             let (other, other_log_det) = self.call(direction, &self.theta, &conditioning, &moved);
             for (a, b) in transform(&out).iter().zip(&other) {
                 for l in 0..LANES {
-                    error = error.max((a.0[l] - b.0[l]).abs());
+                    error = worse(error, (a.0[l] - b.0[l]).abs());
                 }
             }
             for l in 0..LANES {
-                error = error.max((log_det.0[l] - other_log_det.0[l]).abs());
+                error = worse(error, (log_det.0[l] - other_log_det.0[l]).abs());
             }
         }
         error
@@ -239,7 +239,7 @@ impl Case {
                             value(&self.theta, &y, &self.moved)
                         }
                     };
-                    error = error.max(cotangent_error(cotangent, along, at));
+                    error = worse(error, cotangent_error(cotangent, along, at));
                 }
             }
             for (k, got) in gradient.iter().enumerate() {
@@ -252,7 +252,7 @@ impl Case {
                     value(&theta, &self.conditioning, &self.moved).iter().sum::<f64>()
                 };
                 let values = STEPS.iter().map(|step| (at(*step), at(-step)));
-                error = error.max(distance_from_differences(*got, values));
+                error = worse(error, distance_from_differences(*got, values));
             }
         }
         error
@@ -277,7 +277,7 @@ fn cotangent_error(
         let got: f64 = cotangent.iter().zip(along).map(|(c, a)| c.0[l] * a.0[l]).sum();
         distance_from_differences(got, values.iter().map(|(up, down)| (up[l], down[l])))
     };
-    (0..LANES).map(error_of).fold(0.0, f64::max)
+    (0..LANES).map(error_of).fold(0.0, worse)
 }
 
 /// Steps of the central differences, each a fifth of the one before. A spline is only piecewise
@@ -307,6 +307,15 @@ fn distance_from_differences(got: f64, values: impl Iterator<Item = (f64, f64)>)
         before = Some(central);
     }
     least
+}
+
+/// The larger of two errors; one that is no number is the largest.
+pub fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        f64::INFINITY
+    } else {
+        a.max(b)
+    }
 }
 
 /// log |det| by Gaussian elimination with partial pivoting.
