@@ -4,8 +4,8 @@
 use boltzflow::engine::{count_operations, Lane, Real, LANES};
 use boltzflow::error::Error;
 use boltzflow::flow::{
-    Apply, Coupling, CouplingContext, Direction, HalfShape, ParameterLayout, ProjectedCoupling,
-    ProjectedOptions, Projection, Vjp,
+    Apply, Coupling, CouplingContext, Direction, HalfShape, LayerGroup, ParameterLayout, Precision,
+    ProjectedOptions, Vjp,
 };
 use boltzflow::random::{stream, Purpose};
 use rand_distr::{Distribution, StandardNormal};
@@ -25,21 +25,21 @@ fn lanes(seed: u64, count: usize, scale: f64) -> Lanes<f64> {
     numbers.chunks_exact(LANES).map(|c| Lane(std::array::from_fn(|l| scale * c[l]))).collect()
 }
 
-fn vector(
+fn vector<T: Precision>(
     half: HalfShape,
-    options: &ProjectedOptions,
+    options: ProjectedOptions,
     layout: &mut ParameterLayout,
-) -> Result<ProjectedCoupling, Error> {
-    ProjectedCoupling::new(&CouplingContext::new(half), options, layout, Projection::Vector)
+) -> Result<Box<dyn Coupling<T>>, Error> {
+    LayerGroup::Vector(options).build(&CouplingContext::new(half), layout)
 }
 
-struct Subject {
-    coupling: ProjectedCoupling,
+struct Subject<T: Real> {
+    coupling: Box<dyn Coupling<T>>,
     layout: ParameterLayout,
     half: HalfShape,
 }
 
-impl Subject {
+impl<T: Precision> Subject<T> {
     /// Narrow networks, with layers that change their width and, in 2D, one channel to spare.
     fn new((particles, dimension): (usize, usize)) -> Self {
         let half = HalfShape { copies: 1, particles, dimension };
@@ -56,7 +56,7 @@ impl Subject {
         };
         let mut layout = ParameterLayout::default();
         layout.enter("coupling.00");
-        let coupling = vector(half, &options, &mut layout).unwrap();
+        let coupling = vector(half, options, &mut layout).unwrap();
         Self { coupling, layout, half }
     }
 
@@ -66,11 +66,11 @@ impl Subject {
     }
 
     /// What is left over from earlier work must not matter.
-    fn scratch<T: Real>(&self) -> Lanes<T> {
-        vec![Lane::splat(T::of(f64::NAN)); Coupling::<T>::scratch(&self.coupling)]
+    fn scratch(&self) -> Lanes<T> {
+        vec![Lane::splat(T::of(f64::NAN)); self.coupling.scratch()]
     }
 
-    fn apply<T: Real>(
+    fn apply(
         &self,
         direction: Direction,
         theta: &[T],
@@ -86,7 +86,7 @@ impl Subject {
     }
 
     /// Cotangents of moved, conditioning and parameters for L = Σ weights·(moved output, log-det).
-    fn vjp<T: Real>(
+    fn vjp(
         &self,
         direction: Direction,
         theta: &[T],
@@ -135,7 +135,7 @@ fn all_close(
 }
 
 /// The halves of a subject, some of the distances beyond the splines' range.
-fn halves(subject: &Subject) -> (Lanes<f64>, Lanes<f64>) {
+fn halves(subject: &Subject<f64>) -> (Lanes<f64>, Lanes<f64>) {
     let count = subject.half.lanes();
     (lanes(11, count, 1.0), lanes(12, count, 1.2))
 }
@@ -143,7 +143,7 @@ fn halves(subject: &Subject) -> (Lanes<f64>, Lanes<f64>) {
 #[test]
 fn single_precision_agrees_with_double_precision() {
     for shape in SHAPES {
-        let subject = Subject::new(shape);
+        let (subject, low_subject) = (Subject::new(shape), Subject::new(shape));
         // Both get the same numbers; the parameters are such that errors do not grow much on the
         // way.
         let low_theta: Vec<f32> = subject.theta_off_by(0.2).iter().map(|&t| t as f32).collect();
@@ -160,15 +160,15 @@ fn single_precision_agrees_with_double_precision() {
         let high = [&low[0], &low[1], &low[2]].map(|x| widen(x));
         for direction in DIRECTIONS {
             let (mut low_out, mut out) = (low[1].clone(), high[1].clone());
-            low_out.push(subject.apply(direction, &low_theta, &low[0], &mut low_out.clone()));
+            low_out.push(low_subject.apply(direction, &low_theta, &low[0], &mut low_out.clone()));
             out.push(subject.apply(direction, &theta, &high[0], &mut out.clone()));
-            subject.apply(direction, &low_theta, &low[0], &mut low_out[..moved.len()]);
+            low_subject.apply(direction, &low_theta, &low[0], &mut low_out[..moved.len()]);
             subject.apply(direction, &theta, &high[0], &mut out[..moved.len()]);
             all_close("a map that does something", &out, &high[1], 0.02).unwrap_err();
             all_close("output", &widen(&low_out), &out, 1e-5).unwrap();
 
             let low_given = [&low[0][..], &low[1], &low[2]];
-            let low_bar = subject.vjp(direction, &low_theta, low_given);
+            let low_bar = low_subject.vjp(direction, &low_theta, low_given);
             let given = [&high[0][..], &high[1], &high[2]];
             let bar = subject.vjp(direction, &theta, given);
             all_close("moved cotangent", &widen(&low_bar.0), &bar.0, 1e-4).unwrap();
@@ -187,12 +187,12 @@ fn single_precision_agrees_with_double_precision() {
 fn operations(particles: usize) -> [f64; 3] {
     let half = HalfShape { copies: 1, particles, dimension: 3 };
     let mut layout = ParameterLayout::default();
-    let coupling = vector(half, &ProjectedOptions::default(), &mut layout).unwrap();
+    let coupling = vector::<f32>(half, ProjectedOptions::default(), &mut layout).unwrap();
     let theta: Vec<f32> = layout.initialize(3);
     let narrow = |x: &Lane<f64>| Lane(x.0.map(|x| x as f32));
     let conditioning: Lanes<f32> = lanes(1, half.lanes(), 2.0).iter().map(narrow).collect();
     let mut moved = conditioning.clone();
-    let mut scratch = vec![Lane::zero(); Coupling::<f32>::scratch(&coupling)];
+    let mut scratch = vec![Lane::zero(); coupling.scratch()];
     let (direction, mut log_det) = (Direction::Inverse, Lane::zero());
     let apply = count_operations(|| {
         let call = Apply {
@@ -229,7 +229,7 @@ fn operations(particles: usize) -> [f64; 3] {
 fn the_default_has_the_published_size() {
     let half = HalfShape { copies: 1, particles: 13, dimension: 3 };
     let mut layout = ParameterLayout::default();
-    vector(half, &ProjectedOptions::default(), &mut layout).unwrap();
+    vector::<f32>(half, ProjectedOptions::default(), &mut layout).unwrap();
     close("parameters", layout.total() as f64, 5.44e6 / 24.0, 0.02).unwrap();
     let [apply, vjp, full] = operations(13);
     // The published 788 million per sample, less what 256 inputs of each first edge layer cost at
@@ -248,7 +248,7 @@ fn the_smallest_and_a_large_system_fit_their_scratch_and_come_back() {
     for particles in [2, 110] {
         let half = HalfShape { copies: 1, particles, dimension: 3 };
         let mut layout = ParameterLayout::default();
-        let coupling = vector(half, &ProjectedOptions::default(), &mut layout).unwrap();
+        let coupling = vector::<f32>(half, ProjectedOptions::default(), &mut layout).unwrap();
         let start: Vec<f32> = layout.initialize(4);
         let noise = normals(6, start.len());
         let theta: Vec<f32> = start.iter().zip(noise).map(|(a, b)| a + 0.05 * b as f32).collect();
@@ -257,7 +257,7 @@ fn the_smallest_and_a_large_system_fit_their_scratch_and_come_back() {
         };
         let conditioning = narrow(lanes(1, half.lanes(), 2.0));
         let moved = narrow(lanes(2, half.lanes(), 2.0));
-        let mut scratch = vec![Lane::splat(f32::NAN); Coupling::<f32>::scratch(&coupling)];
+        let mut scratch = vec![Lane::splat(f32::NAN); coupling.scratch()];
         let mut out = moved.clone();
         let mut log_det = Lane::zero();
         for direction in DIRECTIONS {
@@ -310,8 +310,8 @@ fn sizes_that_make_no_coupling_are_refused_by_name() {
         ("vector_channels", half, ProjectedOptions { vector_channels: Some(1), ..options.clone() }),
     ];
     for (field, half, options) in all {
-        let refused = vector(half, &options, &mut ParameterLayout::default());
-        let message = refused.unwrap_err().to_string();
+        let refused = vector::<f32>(half, options, &mut ParameterLayout::default());
+        let message = refused.err().unwrap().to_string();
         assert!(message.contains(field), "{message}");
     }
 }

@@ -152,21 +152,22 @@ impl<T: Real, C: VectorCoupling> Coupling<T> for C {
     }
 
     fn apply(&self, call: Apply<'_, T>, scratch: &mut [Lane<T>]) {
-        T::dispatch(ApplyKernel { coupling: self, call, scratch });
+        T::dispatch(OnVectors { coupling: self, call, scratch });
     }
 
     fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]) {
-        T::dispatch(VjpKernel { coupling: self, call, scratch });
+        T::dispatch(OnVectors { coupling: self, call, scratch });
     }
 }
 
-struct ApplyKernel<'a, C, T> {
+/// A call of a coupling, as a kernel.
+struct OnVectors<'a, C, T, Call> {
     coupling: &'a C,
-    call: Apply<'a, T>,
+    call: Call,
     scratch: &'a mut [Lane<T>],
 }
 
-impl<T: Real, C: VectorCoupling> Kernel<T> for ApplyKernel<'_, C, T> {
+impl<T: Real, C: VectorCoupling> Kernel<T> for OnVectors<'_, C, T, Apply<'_, T>> {
     type Output = ();
 
     #[inline(always)]
@@ -175,13 +176,7 @@ impl<T: Real, C: VectorCoupling> Kernel<T> for ApplyKernel<'_, C, T> {
     }
 }
 
-struct VjpKernel<'a, C, T> {
-    coupling: &'a C,
-    call: Vjp<'a, T>,
-    scratch: &'a mut [Lane<T>],
-}
-
-impl<T: Real, C: VectorCoupling> Kernel<T> for VjpKernel<'_, C, T> {
+impl<T: Real, C: VectorCoupling> Kernel<T> for OnVectors<'_, C, T, Vjp<'_, T>> {
     type Output = ();
 
     #[inline(always)]

@@ -45,7 +45,16 @@ macro_rules! couplings {
             /// # Errors
             /// [`Error::Parameter`] for an option out of its limits, and for particles or
             /// dimensions that the coupling is not made for.
-            pub fn build<T: Real>(
+            pub fn build<T: Precision>(
+                &self,
+                context: &CouplingContext<'_>,
+                layout: &mut ParameterLayout,
+            ) -> Result<Box<dyn Coupling<T>>, Error> {
+                T::build(self, context, layout)
+            }
+
+            #[inline(always)]
+            fn build_here<T: Real>(
                 &self,
                 context: &CouplingContext<'_>,
                 layout: &mut ParameterLayout,
@@ -85,6 +94,36 @@ couplings! {
     /// random.
     "nonequivariant": Nonequivariant(NonequivariantOptions) = ProjectedCoupling::nonequivariant();
 }
+
+/// A number that flows are made for: f32 for runs, f64 for checks. The kernels of f32 are compiled
+/// once, in this crate, and those of f64 in a crate that uses them.
+pub trait Precision: Real {
+    /// [`LayerGroup::build`].
+    #[doc(hidden)]
+    fn build(
+        group: &LayerGroup,
+        context: &CouplingContext<'_>,
+        layout: &mut ParameterLayout,
+    ) -> Result<Box<dyn Coupling<Self>>, Error>;
+}
+
+macro_rules! precision {
+    ($real:ty $(, #[$attribute:meta])?) => {
+        impl Precision for $real {
+            $(#[$attribute])?
+            fn build(
+                group: &LayerGroup,
+                context: &CouplingContext<'_>,
+                layout: &mut ParameterLayout,
+            ) -> Result<Box<dyn Coupling<Self>>, Error> {
+                group.build_here(context, layout)
+            }
+        }
+    };
+}
+
+precision!(f32, #[inline(never)]);
+precision!(f64, #[inline]);
 
 /// By hand, because serde's tagged enums lose the name of an offending key.
 impl TryFrom<toml::Table> for LayerGroup {

@@ -26,7 +26,7 @@ mod vector_network;
 pub use attention::NonequivariantOptions;
 pub use batch::Trajectory;
 pub use coupling::{Apply, Coupling, CouplingContext, Direction, HalfShape, Vjp};
-pub use layers::LayerGroup;
+pub use layers::{LayerGroup, Precision};
 pub use model::Flow;
 pub use options::FlowOptions;
 pub use pairwise::PairwiseCoupling;

@@ -8,7 +8,7 @@ use super::options::layer_key;
 use super::species::renumbered;
 use super::{
     Apply, Block, Coupling, CouplingContext, Direction, FlowOptions, HalfShape, Initial,
-    ParameterLayout, Vjp,
+    ParameterLayout, Precision, Vjp,
 };
 
 /// An augmented equivariant coupling flow.
@@ -38,7 +38,7 @@ pub struct Flow<T: Real> {
     scratch_lanes: usize,
 }
 
-impl<T: Real> Flow<T> {
+impl<T: Precision> Flow<T> {
     /// Builds the flow of particles that are all alike, and the layout of its parameters.
     ///
     /// # Errors
@@ -109,7 +109,9 @@ impl<T: Real> Flow<T> {
             couplings,
         })
     }
+}
 
+impl<T: Real> Flow<T> {
     /// Whether rotated configurations have the same density, whatever the parameters are.
     pub fn is_rotation_invariant(&self) -> bool {
         self.couplings.iter().all(|coupling| coupling.is_rotation_equivariant())
