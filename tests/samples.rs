@@ -166,17 +166,19 @@ fn bad_archives_say_what_is_wrong() {
     for (name, len, expected) in
         [("x", 24, "[\"x\"] and no `positions`"), ("positions", 24, "log_weights")]
     {
-        let mut writer = npyz::npz::NpzWriter::create(&path).unwrap();
+        let mut writer = zip::ZipWriter::new(fs::File::create(&path).unwrap());
         for (name, shape) in [(name, vec![3, 4, 2]), ("log_weights", vec![2])] {
-            let entry = writer.array(name, Default::default()).unwrap().default_dtype();
-            let mut array = entry.shape(&shape).begin_nd().unwrap();
+            let options = zip::write::SimpleFileOptions::default();
+            writer.start_file(format!("{name}.npy"), options).unwrap();
+            let array = npyz::WriteOptions::new().default_dtype().shape(&shape);
+            let mut array = array.writer(&mut writer).begin_nd().unwrap();
             array.extend((0..len.min(shape.iter().product())).map(|i| i as f64)).unwrap();
             array.finish().unwrap();
             if name == "x" {
                 break;
             }
         }
-        drop(writer);
+        writer.finish().unwrap();
         assert!(message(system).contains(expected), "{}", message(system));
     }
 }

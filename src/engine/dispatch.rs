@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::counting;
+use super::counting::{self, Counter};
 use super::{Kernel, Lane, Portable, Real, Vector};
 
 /// Instruction sets that kernels are compiled for.
@@ -82,20 +82,16 @@ macro_rules! real {
 real!(f32, dispatch_single);
 real!(f64, dispatch_double);
 
-/// The path for any CPU. Where another one is nearly always taken it counts, so that kernels are
-/// not compiled once more for that.
-type AnyCpu = Portable<f32, { cfg!(target_arch = "x86_64") }>;
-
 fn dispatch_single<K: Kernel<f32>>(kernel: K) -> K::Output {
     if counting::is_active() {
-        return Portable::<f32, true>::call(kernel);
+        return Counter::call(kernel);
     }
     match instruction_set() {
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512 => super::x86::Avx512::call(kernel),
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => super::x86::Avx2::call(kernel),
-        _ => AnyCpu::call(kernel),
+        _ => Portable::<f32>::call(kernel),
     }
 }
 
@@ -108,7 +104,7 @@ fn dispatch_double<K: Kernel<f64>>(kernel: K) -> K::Output {
 pub(super) fn on_every_set<K: Kernel<f32>>(
     kernel: impl Fn() -> K,
 ) -> Vec<(InstructionSet, K::Output)> {
-    let mut made = vec![(InstructionSet::Portable, AnyCpu::call(kernel()))];
+    let mut made = vec![(InstructionSet::Portable, Portable::<f32>::call(kernel()))];
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {

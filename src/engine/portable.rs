@@ -1,13 +1,12 @@
 //! Sixteen numbers in an array: the path for any CPU, and the f64 reference.
 
-use super::counting::count;
 use super::math::{exp_polynomial, ln_polynomial, Float32};
 use super::vector::derived_operators;
 use super::{Kernel, Lane, Vector, LANES};
 
-/// Sixteen numbers in an array, which may count the operations that are done with them.
+/// Sixteen numbers in an array.
 #[derive(Debug, Clone, Copy)]
-pub struct Portable<T, const COUNTS: bool = false>([T; LANES]);
+pub struct Portable<T>([T; LANES]);
 
 #[inline(always)]
 fn map<T: Copy, U>(a: [T; LANES], f: impl Fn(T) -> U) -> [U; LANES] {
@@ -22,11 +21,10 @@ fn zip<T: Copy, U>(a: [T; LANES], b: [T; LANES], f: impl Fn(T, T) -> U) -> [U; L
 macro_rules! operators {
     ($real:ty: $($operator:ident $method:ident $symbol:tt),*) => {
         $(
-            impl<const COUNTS: bool> std::ops::$operator for Portable<$real, COUNTS> {
+            impl std::ops::$operator for Portable<$real> {
                 type Output = Self;
                 #[inline(always)]
                 fn $method(self, other: Self) -> Self {
-                    count::<COUNTS>(1);
                     Self(zip(self.0, other.0, |a, b| a $symbol b))
                 }
             }
@@ -37,9 +35,9 @@ macro_rules! operators {
 macro_rules! portable {
     ($real:ty, $exp:expr, $ln:expr) => {
         operators!($real: Add add +, Sub sub -, Mul mul *, Div div /);
-        derived_operators!([const COUNTS: bool] Portable<$real, COUNTS>);
+        derived_operators!(Portable<$real>);
 
-        impl<const COUNTS: bool> Vector for Portable<$real, COUNTS> {
+        impl Vector for Portable<$real> {
             type Scalar = $real;
             type Mask = [bool; LANES];
             const WIDE: bool = false;
@@ -61,13 +59,11 @@ macro_rules! portable {
             }
             #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {
-                count::<COUNTS>(2);
                 // Not fused: without the hardware, a fused one is a call into the C library.
                 Self(std::array::from_fn(|i| self.0[i] * b.0[i] + c.0[i]))
             }
             #[inline(always)]
             fn sqrt(self) -> Self {
-                count::<COUNTS>(1);
                 Self(map(self.0, <$real>::sqrt))
             }
             #[inline(always)]
@@ -88,7 +84,6 @@ macro_rules! portable {
             }
             #[inline(always)]
             fn sum(self) -> $real {
-                count::<COUNTS>(1);
                 let mut v = self.0;
                 let mut half = LANES / 2;
                 while half > 0 {
@@ -114,7 +109,7 @@ macro_rules! portable {
 portable!(f32, exp_polynomial, ln_polynomial);
 portable!(f64, |v: Self| Self(map(v.0, f64::exp)), |v: Self| Self(map(v.0, f64::ln)));
 
-impl<const COUNTS: bool> Float32 for Portable<f32, COUNTS> {
+impl Float32 for Portable<f32> {
     #[inline(always)]
     fn round(self) -> Self {
         // Adding 1.5·2²³ leaves no fraction bits; exact for |x| < 2²².
@@ -123,7 +118,6 @@ impl<const COUNTS: bool> Float32 for Portable<f32, COUNTS> {
     }
     #[inline(always)]
     fn scale_by_power_of_two(self, n: Self) -> Self {
-        count::<COUNTS>(1);
         Self(zip(self.0, n.0, |x, n| x * f32::from_bits((((n as i32) + 127).max(0) as u32) << 23)))
     }
     #[inline(always)]

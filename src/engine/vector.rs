@@ -92,6 +92,10 @@ pub trait Vector:
     /// Whether a register file of 32 full-width vectors is there (sets the shape of the GEMM
     /// block).
     const WIDE: bool;
+    /// Whether there are no numbers, only a count of the operations with them
+    /// ([`count_operations`](super::count_operations)). A kernel whose work depends on the numbers
+    /// then does what is usual.
+    const COUNTS: bool = false;
 
     /// Calls an inner kernel, compiled for the same instruction set but not inlined.
     fn call<K: Kernel<Self::Scalar>>(kernel: K) -> K::Output;
@@ -150,20 +154,20 @@ pub trait Vector:
 
 /// The operators that follow from the four of arithmetic. Negation is 0 − self, so that −0 is 0.
 macro_rules! derived_operators {
-    ([$($generics:tt)*] $vector:ty) => {
-        impl<$($generics)*> std::ops::Neg for $vector {
+    ($vector:ty) => {
+        impl std::ops::Neg for $vector {
             type Output = Self;
             #[inline(always)]
             fn neg(self) -> Self {
                 <Self as crate::engine::Vector>::zero() - self
             }
         }
-        derived_operators!([$($generics)*] $vector: AddAssign add_assign +);
-        derived_operators!([$($generics)*] $vector: SubAssign sub_assign -);
-        derived_operators!([$($generics)*] $vector: MulAssign mul_assign *);
+        derived_operators!($vector: AddAssign add_assign +);
+        derived_operators!($vector: SubAssign sub_assign -);
+        derived_operators!($vector: MulAssign mul_assign *);
     };
-    ([$($generics:tt)*] $vector:ty: $assign:ident $method:ident $operator:tt) => {
-        impl<$($generics)*> std::ops::$assign for $vector {
+    ($vector:ty: $assign:ident $method:ident $operator:tt) => {
+        impl std::ops::$assign for $vector {
             #[inline(always)]
             fn $method(&mut self, other: Self) {
                 *self = *self $operator other;

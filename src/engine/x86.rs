@@ -90,7 +90,7 @@ macro_rules! operators {
                 $binary!($method, $intrinsic);
             }
         )*
-        derived_operators!([] $vector);
+        derived_operators!($vector);
     };
 }
 

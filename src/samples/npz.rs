@@ -1,11 +1,11 @@
 //! NumPy's archives of arrays.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek, Write};
 
-use npyz::npz::{file_name_from_array_name, NpzArchive, NpzWriter};
-use npyz::zip::{read::ZipFile, write::FileOptions, CompressionMethod, DateTime};
-use npyz::WriterBuilder;
+use npyz::{WriteOptions, WriterBuilder};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 use super::format::{Contents, Format, Samples};
 use super::npy::{read_array, read_positions};
@@ -30,14 +30,14 @@ impl Format for Npz {
     ) -> Result<(), Error> {
         let failed = |source| contents.failed(source);
         let shape = contents.shape();
-        let mut archive = NpzWriter::new(file);
+        let mut archive = ZipWriter::new(file);
         // An archive takes one array after the other, but a batch has rows of all three.
         let spool = || Spool::beside(contents.path);
         let (mut log_weights, mut energies) = (spool()?, spool()?);
-        let mut array = archive
-            .array("positions", entry_options())
-            .and_then(|entry| entry.default_dtype().shape(&shape).begin_nd())
-            .map_err(failed)?;
+        begin(&mut archive, "positions").map_err(failed)?;
+        let options = WriteOptions::new().default_dtype();
+        let array = options.clone().shape(&shape).writer(&mut archive).begin_nd();
+        let mut array = array.map_err(failed)?;
         for batch in batches {
             let batch = batch?;
             array.extend(batch.positions).map_err(failed)?;
@@ -51,21 +51,23 @@ impl Format for Npz {
         ] {
             if is_known {
                 let (mut values, mut failure) = (spool.read()?, None);
-                archive
-                    .array(name, entry_options())
-                    .and_then(|entry| entry.default_dtype().shape(&shape[..1]).begin_nd())
+                let options = options.clone().shape(&shape[..1]);
+                begin(&mut archive, name)
+                    .and_then(|()| options.writer(&mut archive).begin_nd())
                     .and_then(|mut array| array.extend(values.rest(contents.count, &mut failure)))
                     .map_err(|source| failure.take().unwrap_or_else(|| failed(source)))?;
             }
         }
-        archive.zip_writer().finish().map_err(|e| failed(e.into()))?;
+        archive.finish().map_err(|e| failed(e.into()))?;
         Ok(())
     }
 
     fn read(&self, file: BufReader<File>, system: System, _: &[usize]) -> Result<Samples, String> {
         let mut archive =
-            NpzArchive::new(file).map_err(|e| format!("is not a .npz archive: {e}"))?;
-        let names: Vec<String> = archive.array_names().map(str::to_string).collect();
+            ZipArchive::new(file).map_err(|e| format!("is not a .npz archive: {e}"))?;
+        let names = archive.file_names().flatten();
+        let names: Vec<String> =
+            names.filter_map(|name| name.strip_suffix(".npy").map(str::to_string)).collect();
         let has = |array: &str| names.iter().any(|name| name == array);
         if !has("positions") {
             return Err(format!(
@@ -89,21 +91,21 @@ impl Format for Npz {
     }
 }
 
-/// Positions compress badly; a fixed date makes the same samples the same bytes.
-fn entry_options() -> FileOptions {
-    FileOptions::default()
+/// Begins an array. Positions compress badly; a fixed date makes the same samples the same bytes.
+fn begin(archive: &mut ZipWriter<impl Write + Seek>, array: &str) -> io::Result<()> {
+    let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::default())
-        .large_file(true)
+        .large_file(true);
+    archive.start_file(format!("{array}.npy"), options).map_err(io::Error::from)
 }
 
-fn read_entry<R: Read + Seek, T>(
-    archive: &mut NpzArchive<R>,
+fn read_entry<T>(
+    archive: &mut ZipArchive<BufReader<File>>,
     name: &str,
-    read: impl FnOnce(ZipFile<'_>) -> Result<T, String>,
+    read: impl FnOnce(&mut dyn Read) -> Result<T, String>,
 ) -> Result<T, String> {
-    let file = file_name_from_array_name(name);
-    let entry = archive.zip_archive().by_name(&file);
-    let entry = entry.map_err(|e| format!("array `{name}` cannot be read: {e}"))?;
-    read(entry).map_err(|problem| format!("array `{name}` {problem}"))
+    let entry = archive.by_name(&format!("{name}.npy"));
+    let mut entry = entry.map_err(|e| format!("array `{name}` cannot be read: {e}"))?;
+    read(&mut entry).map_err(|problem| format!("array `{name}` {problem}"))
 }

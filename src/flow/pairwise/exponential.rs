@@ -203,7 +203,8 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
             remainder = remainder * norm * V::constant(1.0 / (k + 1) as f64);
             terms = V::select(enough.lt(remainder), V::constant((k + 1) as f64), terms);
         }
-        let most_terms = largest(terms) as usize;
+        // Counted are a step and its terms for ‖H‖ up to 1, as in trained flows.
+        let most_terms = if V::COUNTS { unit_terms::<T>() } else { largest(terms) as usize };
         Steps { count, most, terms, most_terms, size: V::constant(sign) / count }
     }
 
