@@ -219,11 +219,11 @@ impl Case {
     /// the product is timed, because the clock of a shared machine wanders: the share is the median
     /// of the runs' shares, each of its own neighbours.
     pub fn measure(&self, operation: Operation, seconds: f64) -> Measurement {
+        let per_sample = self.operations(operation);
         forget_peak_memory();
         let peak = Peak::new();
         self.run(operation);
         peak.gflops();
-        let per_sample = self.operations(operation);
         let mut runs: Vec<(f64, f64, f64)> = Vec::new();
         let begin = Instant::now();
         let mut before = peak.gflops();
