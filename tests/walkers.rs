@@ -1,10 +1,11 @@
 //! Walkers: they start on the target's distribution, stay on it, and training on them works. Every
 //! statistical check has a fixed seed, a bound from its standard error, and a planted error.
 
+mod harmonic;
+
 use std::sync::Arc;
 
 use boltzflow::diagnostics::mean_and_error;
-use boltzflow::error::EvaluationError;
 use boltzflow::evaluation::{evaluate, EvaluationOptions};
 use boltzflow::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions};
 use boltzflow::potential::Potential;
@@ -14,30 +15,11 @@ use boltzflow::train::{
     BufferOptions, DescentOptions, Fab, FabOptions, GradientClip, LearningRate, Method, Problem,
     Trainer, TrainingState, WalkerOptions, WalkerStart, Walkers,
 };
+use harmonic::Harmonic;
 
 const BASE_SCALE: f64 = 1.3;
 const ETA: f64 = 0.4;
 const COUNT: usize = 4096;
-
-/// ½ ‖x − x̄‖²/scale²; ⟨U⟩ is half the degrees of freedom, 2 for three particles in the plane.
-struct Harmonic {
-    system: System,
-    scale: f64,
-}
-
-impl Potential for Harmonic {
-    fn system(&self) -> System {
-        self.system
-    }
-
-    fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
-        gradient.copy_from_slice(x);
-        self.system.remove_center_of_mass(gradient);
-        let energy = 0.5 * gradient.iter().map(|g| g * g).sum::<f64>() / self.scale.powi(2);
-        gradient.iter_mut().for_each(|g| *g /= self.scale.powi(2));
-        Ok(energy)
-    }
-}
 
 /// A harmonic target of scale 1 and a flow whose base is wider: the proposals are not exact.
 fn problem() -> Problem {

@@ -26,6 +26,19 @@ impl<T: Real> Lane<T> {
 }
 
 /// f32 for runs, f64 for checks.
+///
+/// # Examples
+/// ```
+/// use boltzflow::engine::Real;
+///
+/// fn mean<T: Real>(values: &[T]) -> T {
+///     let mut sum = T::ZERO;
+///     values.iter().for_each(|&value| sum += value);
+///     sum / T::of(values.len() as f64)
+/// }
+/// assert_eq!(mean(&[1.0f32, 2.0]), 1.5);
+/// assert_eq!(mean(&[1.0f64, 2.0]), 1.5);
+/// ```
 pub trait Real:
     Copy
     + Send
@@ -63,6 +76,30 @@ pub trait Real:
 /// `run` must be `#[inline(always)]`, as must everything it calls that works on vectors, so that it
 /// is compiled with the instruction set it is dispatched to. Large inner parts can be kernels of
 /// their own, called by [`Vector::call`].
+///
+/// # Examples
+/// ```
+/// use boltzflow::engine::{Kernel, Lane, Real, Vector};
+///
+/// /// x² + 1/x of lanes, in place.
+/// struct Formula<'a, T>(&'a mut [Lane<T>]);
+///
+/// impl<T: Real> Kernel<T> for Formula<'_, T> {
+///     type Output = ();
+///
+///     #[inline(always)]
+///     fn run<V: Vector<Scalar = T>>(self) {
+///         for lane in self.0 {
+///             let x = V::load(lane);
+///             (x * x + V::constant(1.0) / x).store(lane);
+///         }
+///     }
+/// }
+///
+/// let mut lanes = [Lane::splat(2.0f32)];
+/// f32::dispatch(Formula(&mut lanes));
+/// assert_eq!(lanes[0].0, [4.5; 16]);
+/// ```
 pub trait Kernel<T: Real> {
     /// What the work returns.
     type Output;
@@ -74,6 +111,18 @@ pub trait Kernel<T: Real> {
 ///
 /// Implementations are private to the engine: a value of a hardware vector type only ever exists
 /// inside a kernel that was dispatched to that hardware.
+///
+/// # Examples
+/// The smallest kernel is at [`Kernel`]; a function for kernels:
+/// ```
+/// use boltzflow::engine::{exp, Vector};
+///
+/// /// e^(−x²/2).
+/// #[inline(always)]
+/// fn gaussian<V: Vector>(x: V) -> V {
+///     exp(x * x * V::constant(-0.5))
+/// }
+/// ```
 pub trait Vector:
     Copy
     + Add<Output = Self>

@@ -97,6 +97,19 @@ couplings! {
 
 /// A number that flows are made for: f32 for runs, f64 for checks. The kernels of f32 are compiled
 /// once, in this crate, and those of f64 in a crate that uses them.
+///
+/// # Examples
+/// ```
+/// use boltzflow::flow::{Flow, FlowOptions, Precision};
+/// use boltzflow::{Error, System};
+///
+/// fn parameters<T: Precision>(options: &FlowOptions) -> Result<usize, Error> {
+///     Ok(Flow::<T>::new(System::new(4, 2)?, options)?.layout().total())
+/// }
+/// let options = FlowOptions::default();
+/// assert_eq!(parameters::<f32>(&options)?, parameters::<f64>(&options)?);
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Precision: Real {
     /// [`LayerGroup::build`].
     #[doc(hidden)]

@@ -4,6 +4,32 @@ use bytemuck::Pod;
 
 /// A value that can be sent to other ranks, which run the same program on machines of the same
 /// kind.
+///
+/// # Examples
+/// ```
+/// use boltzflow::parallel::Message;
+///
+/// #[derive(Debug, PartialEq)]
+/// struct Found {
+///     energies: Vec<f64>,
+///     failures: u64,
+/// }
+///
+/// impl Message for Found {
+///     fn write(&self, bytes: &mut Vec<u8>) {
+///         self.energies.write(bytes);
+///         self.failures.write(bytes);
+///     }
+///
+///     fn read(bytes: &mut &[u8]) -> Option<Self> {
+///         Some(Self { energies: Vec::read(bytes)?, failures: u64::read(bytes)? })
+///     }
+/// }
+///
+/// let (sent, mut bytes) = (Found { energies: vec![0.5, -1.0], failures: 1 }, Vec::new());
+/// sent.write(&mut bytes);
+/// assert_eq!(Found::read(&mut &bytes[..]), Some(sent));
+/// ```
 pub trait Message: Sized + Send {
     /// Appends this value to `bytes`.
     fn write(&self, bytes: &mut Vec<u8>);

@@ -37,6 +37,36 @@ pub use threads::run_in_threads;
 const MOST_BYTES: usize = 1 << 30;
 
 /// What carries bytes between ranks. All ranks call the same operation with fitting counts.
+///
+/// # Examples
+/// The link of a rank that has no others:
+/// ```
+/// use boltzflow::parallel::{team, Link, Team};
+///
+/// struct Alone;
+///
+/// impl Link for Alone {
+///     fn rank(&self) -> usize {
+///         0
+///     }
+///     fn size(&self) -> usize {
+///         1
+///     }
+///     fn all_gather(&self, mine: &[u8], _: &[usize], all: &mut [u8]) {
+///         all.copy_from_slice(mine);
+///     }
+///     fn all_to_all(&self, sent: &[u8], _: &[usize], received: &mut [u8], _: &[usize]) {
+///         received.copy_from_slice(sent);
+///     }
+///     fn broadcast(&self, _: usize, _: &mut [u8]) {}
+///     fn abort(&self, code: u8) -> ! {
+///         std::process::exit(code.into())
+///     }
+/// }
+///
+/// let words = Team::new(Alone).install(|| team().allgather(7));
+/// assert_eq!(words, [7]);
+/// ```
 pub trait Link {
     /// This rank, from 0.
     fn rank(&self) -> usize;

@@ -136,6 +136,31 @@ fn unfit(name: &str, found: Option<&Array>, wanted: &str) -> String {
 }
 
 /// What continues for one objective alone, such as its replay buffer.
+///
+/// # Examples
+/// An average that checkpoints keep:
+/// ```
+/// use boltzflow::train::{ObjectiveState, Saved, Walk};
+///
+/// #[derive(Debug, Clone, Default, PartialEq)]
+/// struct Average(f64);
+///
+/// impl ObjectiveState for Average {
+///     fn list(&mut self, walk: &mut Walk<'_>) -> Result<(), String> {
+///         walk.value("average", &mut self.0)
+///     }
+///
+///     fn boxed(&self) -> Box<dyn ObjectiveState> {
+///         Box::new(self.clone())
+///     }
+/// }
+///
+/// let saved = Saved::of(|walk| Average(0.5).list(walk))?;
+/// let mut loaded = Average::default();
+/// loaded.list(&mut Walk::Load(&saved))?;
+/// assert_eq!(loaded, Average(0.5));
+/// # Ok::<(), String>(())
+/// ```
 pub trait ObjectiveState: Any + Debug + Send + Sync {
     /// Lists what is saved, but for what [`list_restored`](Self::list_restored) lists.
     ///

@@ -71,6 +71,16 @@ pub trait Trainer: Send + Sync {
 }
 
 /// The options of an objective, a section of recipes.
+///
+/// # Examples
+/// ```
+/// use boltzflow::train::{FabOptions, ObjectiveOptions};
+/// use boltzflow::DescentOptions;
+///
+/// let options = FabOptions { alpha: 0.5, ..FabOptions::default() };
+/// let refused = options.validate(&DescentOptions::default()).unwrap_err();
+/// assert!(refused.to_string().contains("train.fab.alpha"));
+/// ```
 pub trait ObjectiveOptions {
     /// What reports call the objective.
     fn title(&self) -> &'static str;

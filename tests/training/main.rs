@@ -4,6 +4,8 @@
 #[path = "../counted/mod.rs"]
 mod counted;
 mod gradients;
+#[path = "../harmonic/mod.rs"]
+mod harmonic;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use boltzflow::train::{
     Problem, ReplayBuffer, ReverseKl, ReverseKlOptions, Trainer, TrainingState,
 };
 use counted::Counted;
+use harmonic::Harmonic;
 use rand_distr::{Distribution, StandardNormal};
 
 // ---------------------------------------------------------------- the pieces of a small problem
@@ -57,26 +60,6 @@ fn fab(batch_size: usize, rate: f64) -> Fab {
 fn reverse_kl(estimator: Estimator, batch_size: usize, rate: f64) -> ReverseKl {
     let options = ReverseKlOptions { estimator, energy_clip: None, core: None };
     ReverseKl { descent: descent(batch_size, rate), options }
-}
-
-/// ½ ‖x − x̄‖²/scale²: a flow whose base has this scale is exact.
-struct Harmonic {
-    system: System,
-    scale: f64,
-}
-
-impl Potential for Harmonic {
-    fn system(&self) -> System {
-        self.system
-    }
-
-    fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
-        gradient.copy_from_slice(x);
-        self.system.remove_center_of_mass(gradient);
-        let energy = 0.5 * gradient.iter().map(|g| g * g).sum::<f64>() / self.scale.powi(2);
-        gradient.iter_mut().for_each(|g| *g /= self.scale.powi(2));
-        Ok(energy)
-    }
 }
 
 fn harmonic(scale: f64) -> Harmonic {
