@@ -9,12 +9,11 @@ use super::output::{say, warn};
 use crate::evaluation::{Figure, Unit};
 use crate::session::Progress;
 
-/// Seconds between plain lines that have no evaluation.
-const PLAIN_EVERY: Duration = Duration::from_secs(60);
+/// Time between plain lines that have no evaluation.
+const PLAIN_EVERY: Duration = Duration::from_secs(20);
 
 pub(super) struct ProgressLine {
     steps: u64,
-    batch: usize,
     bar: Option<ProgressBar>,
     ess: String,
     last: Instant,
@@ -22,15 +21,16 @@ pub(super) struct ProgressLine {
 }
 
 impl ProgressLine {
-    pub fn new(steps: u64, batch: usize) -> Self {
+    pub fn new(steps: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(steps);
-            if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}") {
+            // What does not fit into the terminal's width is cut off.
+            if let Ok(style) = ProgressStyle::with_template("{bar:12} {pos}/{len} {wide_msg}") {
                 bar.set_style(style);
             }
             bar
         });
-        Self { steps, batch, bar, ess: "not yet known".into(), last: Instant::now(), first: None }
+        Self { steps, bar, ess: String::new(), last: Instant::now(), first: None }
     }
 
     pub fn update(&mut self, progress: &Progress) {
@@ -45,23 +45,16 @@ impl ProgressLine {
         }
         if let Some(evaluation) = &progress.evaluation {
             let text = |figure: Figure| {
-                let mark = if evaluation.rests_on_few(figure) { "(!)" } else { "" };
-                figure.value(evaluation).map(|ess| Unit::Fraction.text(ess, 2) + mark)
+                let mark = if evaluation.rests_on_few(figure) { " (!)" } else { "" };
+                figure.value(evaluation).map(|ess| Unit::Fraction.text(ess, 1) + mark)
             };
-            self.ess = text(Figure::ReverseEss).unwrap_or_default();
-            if let Some(forward) = text(Figure::ForwardEss) {
-                self.ess += &format!(" (forward {forward})");
-            }
+            let both = [Figure::ReverseEss, Figure::ForwardEss].into_iter().filter_map(text);
+            self.ess = format!("ESS {}  ", both.collect::<Vec<_>>().join(" / "));
         }
-        let left = if pace > 0.0 {
-            time((self.steps.saturating_sub(step)) as f64 / pace)
-        } else {
-            "?".into()
-        };
-        let message = format!(
-            "loss {:.3}  ESS {}  {:.2} steps/s of {}  {left} left",
-            progress.report.loss, self.ess, pace, self.batch,
-        );
+        let left = self.steps.saturating_sub(step) as f64 / pace;
+        let left = if left.is_finite() { time(left) } else { "?".into() };
+        let message =
+            format!("{}loss {:.3}  {pace:.1} steps/s  {left} left", self.ess, progress.report.loss);
         match &self.bar {
             Some(bar) => {
                 bar.set_position(step);
@@ -75,9 +68,12 @@ impl ProgressLine {
             None => {}
         }
     }
+}
 
-    pub fn finish(self) {
-        if let Some(bar) = self.bar {
+impl Drop for ProgressLine {
+    /// Whatever comes next starts on a line of its own.
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }

@@ -105,11 +105,10 @@ fn train_in(training: &mut Training, folder: RunFolder, resumes: bool) -> Result
         say!("resuming after step {}", training.state().step)?;
     }
     watch_signals(&training.stop_flag())?;
-    let (recipe, _) = training.recipe();
-    let (steps, batch) = (recipe.train.descent.steps, recipe.train.descent.batch_size);
-    let mut line = ProgressLine::new(steps as u64, batch);
+    let steps = training.recipe().0.train.descent.steps;
+    let mut line = ProgressLine::new(steps as u64);
     let ending = training.run(|progress| line.update(progress))?;
-    line.finish();
+    drop(line);
     if ending == Ending::Stopped {
         return Err(Error::Run(format!(
             "stopped by a signal after step {} of {steps}, with a checkpoint: the same command \
@@ -121,8 +120,18 @@ fn train_in(training: &mut Training, folder: RunFolder, resumes: bool) -> Result
     print_evaluation(&training.evaluation()?, &trained.target)?;
     if let Some(folder) = training.folder() {
         draw(&trained, &folder_for(folder.path(), None))?;
+        suggest(folder)?;
     }
     training.close()
+}
+
+/// What can be done with a trained flow.
+fn suggest(folder: &RunFolder) -> Result<(), Error> {
+    let folder = folder.path().display();
+    say!(
+        "next:\n  boltzflow sample {folder} -n 10000 -o samples.xyz\n  boltzflow estimate \
+         {folder}\n  boltzflow report {folder} -o report.html"
+    )
 }
 
 /// Two lines about what is trained and where.
