@@ -147,7 +147,7 @@ fn damaged_files_are_refused_by_name_without_a_panic_or_much_memory() {
     let recipe = Recipe::from_text(text, Path::new("recipe.toml")).unwrap();
     let text = recipe.to_toml().unwrap();
     let problem = problem(&recipe);
-    let trainer = recipe.trainer(&problem).unwrap();
+    let trainer = recipe.trainer(&problem, problem.flow.system()).unwrap();
     let start = trainer.start(&problem);
 
     // Checkpoints: arrays and head. Whatever is not the same is refused.
@@ -225,7 +225,7 @@ fn damaged_data_are_refused(folder: &Path) {
         write_samples(&path, system, count, [Ok(written)]).unwrap();
         let good = fs::read(&path).unwrap();
         let damaged = flipped(&good, 120).into_iter().chain(mangled(&good, 40));
-        let found = tally(&path, damaged, || read_samples(&path, system, &[]));
+        let found = tally(&path, damaged, || read_samples(&path, system));
         assert!(found.refused >= least && found.other <= other, "{name}: {found:?}");
     }
     let path = file("data.xyz");
@@ -240,7 +240,7 @@ fn damaged_data_are_refused(folder: &Path) {
     fs::write(&path, &text).unwrap();
     let good = text.as_bytes();
     let damaged = flipped(good, 120).into_iter().chain(mangled(good, 40));
-    let found = tally(&path, damaged, || read_samples(&path, system, &[]));
+    let found = tally(&path, damaged, || read_samples(&path, system));
     assert!(found.refused >= 80, "{found:?}");
     // A header that claims far more than there is.
     let path = file("data.npy");
@@ -250,7 +250,7 @@ fn damaged_data_are_refused(folder: &Path) {
         let header = format!("{:<117}\n", header.trim_end());
         [&good[..10], header.as_bytes(), &good[128..]].concat()
     });
-    let found = tally(&path, claims, || read_samples(&path, system, &[]));
+    let found = tally(&path, claims, || read_samples(&path, system));
     assert_eq!(found.refused, 3);
 
     // Planted: a reader that trusts a size is caught by the measurement of memory.

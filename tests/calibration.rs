@@ -68,7 +68,7 @@ fn errors() -> Vec<[(f64, f64); 2]> {
             recipe.seed = seed;
             let problem = recipe.problem(Arc::new(pair())).unwrap();
             let system = problem.flow.system();
-            let trainer = recipe.trainer(&problem).unwrap();
+            let trainer = recipe.trainer(&problem, problem.flow.system()).unwrap();
             let mut state = trainer.start(&problem);
             for _ in 0..recipe.train.descent.steps {
                 let report = trainer.step(&problem, &mut state).unwrap();

@@ -12,7 +12,7 @@ use boltzflow::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions};
 use boltzflow::potential::Potential;
 use boltzflow::random::{stream, Purpose};
 use boltzflow::run::{load_model, read_metrics, RunFolder};
-use boltzflow::samples::{read_samples, write_samples, Samples};
+use boltzflow::samples::{read_samples, write_samples, Particles, Samples};
 use boltzflow::sampling::AugmentedTarget;
 use boltzflow::session::{Ending, Training};
 use boltzflow::system::System;
@@ -40,16 +40,17 @@ fn extended_xyz_is_read_and_what_it_is_not_is_refused_with_frame_and_atom() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("frames.xyz");
     let system = System::new(3, 3).unwrap();
-    let read = |text: &str, species: &[usize]| {
+    let read = |text: &str, names: &[&str]| {
         fs::write(&path, text).unwrap();
-        read_samples(&path, system, species)
+        let names = names.iter().map(|name| name.to_string()).collect();
+        read_samples(&path, Particles { names, ..system.into() })
     };
-    let samples = read(&good(), &[0, 0, 1]).unwrap();
+    let samples = read(&good(), &SYMBOLS).unwrap();
     assert_eq!(samples.count(system), 2);
     assert_eq!(samples.positions[..6], [0.0, 0.0, -0.15, 1.0, 2.0, -0.15]);
     assert_eq!(samples.positions[9..12], [0.5, 1.0, -0.15]);
     assert!(samples.log_weights.is_empty());
-    assert_eq!(read(&(good() + "\n\n"), &[0, 0, 1]).unwrap(), samples);
+    assert_eq!(read(&(good() + "\n\n"), &SYMBOLS).unwrap(), samples);
 
     // The plain format, and weights.
     let plain = "3\nlog_weight=-0.5\nX 0 1 2\nX 3 4 5\nX 6 7 8\n";
@@ -59,22 +60,23 @@ fn extended_xyz_is_read_and_what_it_is_not_is_refused_with_frame_and_atom() {
 
     let swapped = good().replacen("Ne 0.1 0.2 0.3   2.5", "Ar 0.1 0.2 0.3   2.5", 1);
     let cut = &good()[..good().rfind("Ne").unwrap()];
-    for (text, species, words) in [
-        (swapped.as_str(), &[0, 0, 1][..], &["frame 1", "atom 2", "`Ar`", "`Ne`", "order"][..]),
-        (cut, &[0, 0, 1], &["frame 1", "atom 2", "cut off"]),
-        (&good().replace("3\nProp", "4\nProp"), &[0, 0, 1], &["frame 0", "4 atoms", "has 3"]),
-        (&good().replace("   1.5", "   nan"), &[0, 0, 1], &["frame 1", "atom 1", "NaN"]),
-        (&good().replace("   1.5", "   1.5.5"), &[0, 0, 1], &["frame 1", "atom 1", "1.5.5"]),
-        (&good().replace(" -1.5e-1  2\n", "\n"), &[0, 0, 1], &["frame 0", "atom 2", "6 of 8"]),
-        (&good(), &[0, 1, 1], &["frame 0", "atom 1", "unlike", "order"]),
+    for (text, names, words) in [
+        (swapped.as_str(), &SYMBOLS[..], &["frame 1", "atom 2", "`Ar`", "`Ne`", "order"][..]),
+        (cut, &SYMBOLS, &["frame 1", "atom 2", "cut off"]),
+        (&good().replace("3\nProp", "4\nProp"), &SYMBOLS, &["frame 0", "4 atoms", "has 3"]),
+        (&good().replace("   1.5", "   nan"), &SYMBOLS, &["frame 1", "atom 1", "NaN"]),
+        (&good().replace("   1.5", "   1.5.5"), &SYMBOLS, &["frame 1", "atom 1", "1.5.5"]),
+        (&good().replace(" -1.5e-1  2\n", "\n"), &SYMBOLS, &["frame 0", "atom 2", "6 of 8"]),
+        (&good(), &["Ar", "Ne", "Ne"], &["frame 0", "atom 1", "`Ne`", "order"]),
+        (&good(), &["A", "B", "B"], &["frame 0", "atom 1", "unlike", "order"]),
         (&good(), &[], &["frame 0", "atom 2", "alike"]),
-        (&good().replace("pos:R:3", "pos:R:5"), &[0, 0, 1], &["frame 0", "pos:R:5"]),
-        (&good().replace("species:S:1", "names:S:1"), &[0, 0, 1], &["frame 0", "names"]),
-        (&good().replacen("3\n", "\u{1}three\n", 1), &[0, 0, 1], &["frame 0", "three"]),
+        (&good().replace("pos:R:3", "pos:R:5"), &SYMBOLS, &["frame 0", "pos:R:5"]),
+        (&good().replace("species:S:1", "names:S:1"), &SYMBOLS, &["frame 0", "names"]),
+        (&good().replacen("3\n", "\u{1}three\n", 1), &SYMBOLS, &["frame 0", "three"]),
         (&format!("{plain}{}", plain.replace("log_weight", "w")), &[], &["frame 1", "log_weight"]),
         ("", &[], &["no frames"]),
     ] {
-        let error = read(text, species).unwrap_err();
+        let error = read(text, names).unwrap_err();
         let said = error.to_string();
         assert!(said.contains("frames.xyz") && error.exit_code() == 2, "{said}");
         assert!(words.iter().all(|word| said.contains(word)), "{words:?}: {said}");
@@ -88,12 +90,17 @@ fn extended_xyz_is_read_and_what_it_is_not_is_refused_with_frame_and_atom() {
     let spatial = "3\nProperties=species:S:1:pos:R:3\nX 0 1 0\nX 3 4 0\nX 6 7 0\n";
     for text in [flat, spatial] {
         fs::write(&path, text).unwrap();
-        let samples = read_samples(&path, plane, &[]).unwrap();
+        let samples = read_samples(&path, plane).unwrap();
         assert_eq!(samples.positions, [0.0, 1.0, 3.0, 4.0, 6.0, 7.0]);
     }
-    fs::write(&path, spatial.replace("4 0", "4 2")).unwrap();
-    let said = read_samples(&path, plane, &[]).unwrap_err().to_string();
-    assert!(said.contains("atom 1") && said.contains("plane"), "{said}");
+    let plain = "3\n\nX 0 1 0\nX 3 4 0.0\nX 6 7 -0e0\n";
+    fs::write(&path, plain).unwrap();
+    assert_eq!(read_samples(&path, plane).unwrap().positions, [0.0, 1.0, 3.0, 4.0, 6.0, 7.0]);
+    for text in [spatial.replace("4 0", "4 2"), plain.replace("4 0.0", "4 2")] {
+        fs::write(&path, text).unwrap();
+        let said = read_samples(&path, plane).unwrap_err().to_string();
+        assert!(said.contains("frame 0, atom 1") && said.contains("plane"), "{said}");
+    }
 }
 
 fn recipe(data: &Path, options: &str) -> Recipe {
@@ -107,6 +114,10 @@ fn recipe(data: &Path, options: &str) -> Recipe {
         data.display()
     );
     Recipe::from_text(&text, Path::new("recipe.toml")).unwrap()
+}
+
+fn dw4() -> System {
+    System::new(4, 2).unwrap()
 }
 
 fn problem(recipe: &Recipe) -> Problem {
@@ -132,15 +143,15 @@ fn the_model_of_the_best_validation_is_kept() {
     let all = few_points(&data);
     let recipe = recipe(&data, "validation = 0.25");
     let problem = problem(&recipe);
-    let trainer = recipe.trainer(&problem).unwrap();
+    let trainer = recipe.trainer(&problem, problem.flow.system()).unwrap();
     let same = |x: &[f64], y: &[f64]| x.iter().zip(y).all(|(x, y)| (x - y).abs() < 1e-12);
     // Five of the twenty, the same ones again, others for another seed.
     let held_back = trainer.validation();
     assert_eq!(held_back.len(), 5 * 8);
     assert!(held_back.chunks_exact(8).all(|x| all.chunks_exact(8).any(|y| same(x, y))));
-    assert_eq!(recipe.trainer(&problem).unwrap().validation(), held_back);
+    assert_eq!(recipe.trainer(&problem, problem.flow.system()).unwrap().validation(), held_back);
     let other = Problem { seed: 1, flow: problem.flow.clone(), target: problem.target.clone() };
-    assert_ne!(recipe.trainer(&other).unwrap().validation(), held_back);
+    assert_ne!(recipe.trainer(&other, other.flow.system()).unwrap().validation(), held_back);
 
     let mut short = recipe.clone();
     short.evaluate =
@@ -174,7 +185,7 @@ fn data_that_cannot_be_trained_on_are_refused_by_file_and_key() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("data.npz");
     few_points(&path);
-    let refused = |recipe: &Recipe| match recipe.trainer(&problem(recipe)) {
+    let refused = |recipe: &Recipe| match recipe.trainer(&problem(recipe), dw4()) {
         Ok(_) => panic!("was taken"),
         Err(error) => error.to_string(),
     };
@@ -182,11 +193,20 @@ fn data_that_cannot_be_trained_on_are_refused_by_file_and_key() {
     assert!(said.contains("train.max_likelihood.validation") && said.contains("20"), "{said}");
     // Weights would be ignored without a message.
     let system = System::new(4, 2).unwrap();
-    let mut samples = read_samples(&path, system, &[]).unwrap();
+    let mut samples = read_samples(&path, system).unwrap();
     samples.log_weights = vec![0.0; 20];
     write_samples(&path, system, 20, [Ok(samples)]).unwrap();
-    let said = refused(&recipe(&path, ""));
-    assert!(said.contains("data.npz") && said.contains("log weights"), "{said}");
+    let good = place.path().join("good.npz");
+    few_points(&good);
+    let named = |key: &str| recipe(&good, &format!("{key} = \"{}\"", path.display()));
+    for recipe in [recipe(&path, ""), named("validation_data")] {
+        let said = refused(&recipe);
+        assert!(said.contains("data.npz") && said.contains("--resample"), "{said}");
+    }
+    let mut training = Training::new(named("test_data"), load_target("dw4").unwrap()).unwrap();
+    let run = RunFolder::create(place.path().join("run")).unwrap();
+    let said = training.create_in(run).unwrap_err().to_string();
+    assert!(said.contains("data.npz") && said.contains("--resample"), "{said}");
     // The order of atoms in training and in validation data.
     let frames = place.path().join("frames.xyz");
     fs::write(&frames, "4\n\nA 0 1\nA 1 0\nB 1 1\nA 2 2\n").unwrap();
@@ -195,7 +215,7 @@ fn data_that_cannot_be_trained_on_are_refused_by_file_and_key() {
     few_points(&path);
     let said = refused(&recipe(&path, &format!("validation_data = \"{}\"", frames.display())));
     assert!(said.contains("frames.xyz") && said.contains("atom 2"), "{said}");
-    assert!(matches!(read_samples(&frames, system, &[]), Err(Error::Data { .. })));
+    assert!(matches!(read_samples(&frames, system), Err(Error::Data { .. })));
 }
 
 /// U = |x|²/2.

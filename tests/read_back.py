@@ -1,10 +1,15 @@
-"""Reads the sample files of one draw by ASE and NumPy, and compares them with each other.
+"""Reads the sample files of one draw by ASE and NumPy, and compares them with each other; then
+reads files of other programs by ASE and by boltzflow.
 
-usage: read_back.py BOLTZFLOW RUN FOLDER ELEMENTS
-ELEMENTS are the chemical symbols that the frames must have, such as X4.
+usage: read_back.py BOLTZFLOW RUN FOLDER ELEMENTS [CASES]
+ELEMENTS are the chemical symbols that the frames must have, such as X4. CASES has extended XYZ files and
+their target.toml.
 """
 
 import csv
+import io
+import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +17,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 
-program, run, folder, symbols = sys.argv[1:]
+program, run, folder, symbols, *cases = sys.argv[1:]
 count = 500
 
 
@@ -58,3 +63,84 @@ bound = np.abs(energies[weights > 0] - energies[weights > 0].mean()).sum() / 200
 assert abs(equal["energies"].mean() - weights @ np.where(weights > 0, energies, 0)) < bound
 assert set(map(bytes, equal["positions"])) <= set(map(bytes, x))
 print(f"ASE {ase.__version__} and NumPy {np.__version__} read {count} samples of {run} as they are")
+
+# A flow for the particles of the cases, as quickly as possible.
+RECIPE = """format = 1
+target = "{target}"
+[flow]
+augmentation_scale = 1.0
+[[flow.layers]]
+coupling = "pairwise"
+repeat = 1
+width = 4
+basis = 4
+[train]
+objective = "reverse_kl"
+steps = 1
+batch_size = 16
+[evaluate]
+samples = 16
+draws = 1
+"""
+
+
+def likelihood(path):
+    """The negative log-likelihood of a file, which has other digits for other positions; None where the
+    file is refused, which must be by frame."""
+    command = [program, "evaluate", str(flow), "--json", "--reference", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == 0:
+        return str(json.loads(done.stdout)["nll"])
+    assert done.returncode == 2 and "frame" in done.stderr, f"{path}: {done.stderr}"
+    return None
+
+
+def by_ase(path):
+    """The positions, without a byte-order mark, which ASE takes for a part of the number of atoms."""
+    try:
+        text = io.StringIO(path.read_text(encoding="utf-8-sig"))
+        return np.array([frame.positions for frame in ase.io.read(text, index=":", format="extxyz")])
+    except Exception:
+        return None
+
+
+known = {}
+
+
+def compare(path):
+    """Whether boltzflow reads a file, then as ASE does, and whether ASE reads it."""
+    found, positions = likelihood(path), by_ase(path)
+    if found is not None and positions is not None:
+        key = positions.tobytes()
+        if key not in known:
+            np.save(arrays := Path(folder) / "positions.npy", positions)
+            known[key] = likelihood(arrays)
+        assert found == known[key], f"{path} is read otherwise by ASE: {found} and {known[key]}"
+    return found is not None, positions is not None
+
+
+if cases:
+    cases = Path(cases[0]).resolve()
+    flow, recipe = Path(folder) / "flow", Path(folder) / "flow.toml"
+    recipe.write_text(RECIPE.format(target=cases / "target.toml"))
+    subprocess.run([program, "train", str(recipe), "-o", str(flow)], check=True, capture_output=True)
+    files = sorted(path for path in cases.iterdir() if path.suffix.lower() == ".xyz")
+    read = 0
+    for path in files:
+        here, there = compare(path)
+        assert there or not here, f"{path} is refused by ASE alone"
+        read += here
+    assert len(files) > 40 and read > 25, (len(files), read)
+    # The same files with two changes each.
+    random.seed(7)
+    changed = Path(folder) / "changed.xyz"
+    for _ in range(200):
+        text = random.choice(files).read_bytes()
+        for _ in range(2):
+            at, other = (random.randrange(len(text)) for _ in range(2))
+            pieces = [*(bytes([c]) for c in b" =\"'{}\\0T\r"), b"", text[other : other + 9]]
+            piece = random.choice(pieces)
+            text = text[:at] + piece + text[at + random.randrange(3) :]
+        changed.write_bytes(text)
+        read += compare(changed)[0]
+    print(f"of {len(files) + 200} files of other programs {read} are read, as ASE reads them")

@@ -131,7 +131,7 @@ fn watched(losses: impl IntoIterator<Item = f64>) -> (Vec<(u64, f32)>, Option<St
     let recipe = Recipe::from_text(&format!("{FLOW}{WILD}"), Path::new("recipe.toml")).unwrap();
     let target = Registry::builtin().load(&recipe.target).unwrap();
     let problem = recipe.problem(target.potential).unwrap();
-    let mut state = recipe.trainer(&problem).unwrap().start(&problem);
+    let mut state = recipe.trainer(&problem, problem.flow.system()).unwrap().start(&problem);
     let mut theta = state.theta.clone();
     theta[0] = 0.0;
     state.start_as(theta);
@@ -218,7 +218,7 @@ fn a_damaged_checkpoint_falls_back_on_the_one_before() {
     let recipe = Recipe::from_text(&text, Path::new("recipe.toml")).unwrap();
     let target = Registry::builtin().load(&recipe.target).unwrap();
     let problem = recipe.problem(target.potential.clone()).unwrap();
-    let start = recipe.trainer(&problem).unwrap().start(&problem);
+    let start = recipe.trainer(&problem, problem.flow.system()).unwrap().start(&problem);
     let arrays = |step: u64| folder.join(format!("checkpoint-{step:010}.safetensors"));
     assert!(!arrays(2).exists(), "more than two checkpoints are kept");
 

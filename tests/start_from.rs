@@ -114,7 +114,7 @@ fn a_flow_goes_on_with_angular_features_that_it_did_not_have() {
         let said = boltzflow(folder, &arguments);
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         let system = System::new(4, 2).unwrap();
-        read_samples(folder.join(output), system, &[]).unwrap().positions
+        read_samples(folder.join(output), system).unwrap().positions
     };
     let [first, second] = ["first", "second"].map(sample);
     let apart = first.iter().zip(&second).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);

@@ -204,8 +204,8 @@ pub(super) struct SampleArgs {
     /// Weighted samples to draw; any number, since they are never all in memory
     #[arg(short = 'n', long, value_name = "N")]
     pub samples: NonZeroUsize,
-    /// File to write: .xyz or .extxyz (a frame each, with energy and log_weight), .npz (positions,
-    /// log_weights, energies), .npy (positions) or .csv
+    /// File to write: .xyz or .extxyz (a frame each, with energy and log_weight, in Å and eV if the
+    /// target has units), .npz (positions, log_weights, energies), .npy (positions alone) or .csv
     #[arg(short, long)]
     pub output: PathBuf,
     /// Write N configurations of equal weight instead, chosen from the weighted ones by systematic

@@ -3,7 +3,7 @@
 use crate::config::Registry;
 use crate::error::Error;
 use crate::parallel::team;
-use crate::samples::{check_destination, write_samples};
+use crate::samples::{check_destination, units_in, write_samples};
 use crate::sampling::{sample_reference, ReferenceOptions};
 
 use super::args::ReferenceArgs;
@@ -24,7 +24,7 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
         return Ok(());
     }
     if let Some(output) = &args.output {
-        write_samples(output, target.potential.system(), samples, [Ok(reference.samples)])?;
+        write_samples(output, target.particles(), samples, [Ok(reference.samples)])?;
     }
     if args.json {
         return json(report);
@@ -61,7 +61,7 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
         say!("caution: the virial is not at the degrees of freedom; use more --chains")?;
     }
     if let Some(output) = &args.output {
-        say!("samples in {}", output.display())?;
+        say!("samples in {}: {}", output.display(), units_in(output, &target.particles())?)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::config::Registry;
 use crate::error::Error;
 use crate::parallel::team;
 use crate::random::{stream, Purpose, ONCE};
-use crate::samples::{check_destination, write_samples_of};
+use crate::samples::{check_destination, holds_positions_alone, units_in, write_samples};
 use crate::sampling::resample;
 use crate::session::Trained;
 
@@ -17,7 +17,8 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     check_destination(&args.output)?;
     let mut trained = Trained::open(&args.run, registry)?;
     trained.problem.seed = args.seed;
-    let (system, labels) = (trained.problem.flow.system(), trained.target.labels());
+    let particles = trained.target.particles();
+    let units = units_in(&args.output, &particles)?;
     let place = args.output.display();
     let drawn = args.samples.get();
     let mut batches = trained.batches(drawn, args.ais)?;
@@ -26,16 +27,22 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
         return batches.try_for_each(|batch| batch.map(drop));
     }
     let Some(places) = args.resample else {
-        write_samples_of(&args.output, system, &labels, drawn, batches)?;
-        return say!("{drawn} samples with log weights and energies in {place}");
+        write_samples(&args.output, &particles, drawn, batches)?;
+        if holds_positions_alone(&args.output)? {
+            say!("{drawn} samples in {place}: {units}, without weights")?;
+            warn("they do not count the same: write .npz for their weights, or use --resample");
+            return Ok(());
+        }
+        return say!("{drawn} samples with log weights and energies in {place}: {units}");
     };
     let places = places.get();
     let offset = stream(args.seed, Purpose::Sampling, ONCE, 0).gen();
-    let mut resampled = resample(&args.output, system, places, offset, batches)?;
-    write_samples_of(&args.output, system, &labels, places, &mut resampled)?;
+    let mut resampled = resample(&args.output, particles.system, places, offset, batches)?;
+    write_samples(&args.output, &particles, places, &mut resampled)?;
     let distinct = resampled.distinct();
     say!(
-        "{places} equally weighted samples in {place}, {distinct} of them different, out of {drawn}"
+        "{places} equally weighted samples in {place}, {distinct} of them different, out of \
+         {drawn}: {units}"
     )?;
     if 2 * distinct < places {
         warn("most are copies: draw more by -n, refine by --ais, or resample fewer");

@@ -1,6 +1,7 @@
 //! TOML files to objects: targets, and the recipes of runs.
 
 mod overrides;
+mod particles;
 mod read;
 mod recipe;
 mod target;

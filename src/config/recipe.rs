@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::flow::{Flow, FlowOptions};
 use crate::limits::{count, positive};
 use crate::potential::Potential;
-use crate::samples::read_samples;
+use crate::samples::{read_equal_samples, Particles};
 use crate::sampling::AugmentedTarget;
 use crate::train::{Problem, TrainOptions, Trainer};
 
@@ -173,26 +173,19 @@ impl Recipe {
         Ok(Problem { flow, target, seed: self.seed })
     }
 
-    /// The trainer of this recipe, for the problem that it makes.
+    /// The trainer of this recipe, for the problem that it makes; files of data are of `particles`,
+    /// such as those of the [`Target`](super::Target).
     ///
     /// # Errors
     /// Those of reading the training data of maximum likelihood.
-    pub fn trainer(&self, problem: &Problem) -> Result<Box<dyn Trainer>, Error> {
-        self.train.trainer(problem, &|file| unweighted_samples(file, problem))
+    pub fn trainer(
+        &self,
+        problem: &Problem,
+        particles: impl Into<Particles>,
+    ) -> Result<Box<dyn Trainer>, Error> {
+        let particles = particles.into();
+        let read =
+            |file: &Path| read_equal_samples(file, &particles).map(|samples| samples.positions);
+        self.train.trainer(problem, &read)
     }
-}
-
-/// Samples of the problem's particles for training.
-fn unweighted_samples(file: &Path, problem: &Problem) -> Result<Vec<f64>, Error> {
-    let samples = read_samples(file, problem.flow.system(), problem.flow.species())?;
-    if !samples.log_weights.is_empty() {
-        return Err(Error::Data {
-            file: file.to_path_buf(),
-            problem:
-                "has log weights, but maximum likelihood needs samples of equal weight: \
-                      resample them first, or save the positions alone if the weights do not matter"
-                    .to_string(),
-        });
-    }
-    Ok(samples.positions)
 }

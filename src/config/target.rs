@@ -87,25 +87,6 @@ pub struct Target {
     pub text: String,
 }
 
-impl Target {
-    /// The name of each particle's species: as the file spells it in a list `particles` or
-    /// `species`, a number without such a list, and no names at all when all are alike.
-    pub fn labels(&self) -> Vec<String> {
-        let n = self.potential.system().particles();
-        let table = self.text.parse::<toml::Table>().unwrap_or_default();
-        let named = ["particles", "species"].into_iter().find_map(|key| {
-            let list = table.get(key)?.as_array()?;
-            list.iter().map(|name| name.as_str().map(str::to_string)).collect::<Option<Vec<_>>>()
-        });
-        let species = self.potential.species();
-        match named.filter(|names| names.len() == n) {
-            Some(names) => names,
-            None if species.windows(2).all(|pair| pair[0] == pair[1]) => Vec::new(),
-            None => species.iter().map(usize::to_string).collect(),
-        }
-    }
-}
-
 impl<P: Potential + 'static> From<P> for Target {
     /// A target of which nothing is known but its energy function.
     fn from(potential: P) -> Self {

@@ -1,4 +1,7 @@
 //! Files that appear complete or not at all: written to a temporary file, synced, then renamed.
+//!
+//! As with other programs that write files, a symbolic link stays and the file that it names is
+//! written, a file keeps its permissions, and a pipe or a device gets the bytes.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,9 +22,20 @@ pub(crate) const PARTIAL: &str = ".partial";
 /// it leaves nothing and whatever was at `path` stays.
 #[derive(Debug)]
 pub struct AtomicFile {
+    /// What errors name.
     path: PathBuf,
+    place: Place,
     temporary: PathBuf,
     file: Option<BufWriter<File>>,
+}
+
+/// Where the bytes go in the end.
+#[derive(Debug)]
+enum Place {
+    /// A file of this path, which is no link.
+    File(PathBuf),
+    /// Something that cannot be replaced, such as a pipe.
+    Stream(PathBuf),
 }
 
 impl AtomicFile {
@@ -33,7 +47,14 @@ impl AtomicFile {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let path = path.as_ref();
         let failed = |source| Error::Write { path: path.to_path_buf(), source };
-        let name = path.file_name().ok_or_else(|| {
+        let (place, permissions) = place_of(path).map_err(failed)?;
+        let beside = match &place {
+            Place::File(file) => file.clone(),
+            Place::Stream(stream) => {
+                std::env::temp_dir().join(stream.file_name().unwrap_or_default())
+            }
+        };
+        let name = beside.file_name().ok_or_else(|| {
             failed(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))
         })?;
         let mut hidden = OsString::from(".");
@@ -43,9 +64,14 @@ impl AtomicFile {
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         ));
-        let temporary = path.with_file_name(hidden);
+        let temporary = beside.with_file_name(hidden);
         let file = File::create(&temporary).map_err(failed)?;
-        Ok(Self { path: path.to_path_buf(), temporary, file: Some(BufWriter::new(file)) })
+        let file =
+            Self { path: path.to_path_buf(), place, temporary, file: Some(BufWriter::new(file)) };
+        if let Some(permissions) = permissions {
+            fs::set_permissions(&file.temporary, permissions).map_err(failed)?;
+        }
+        Ok(file)
     }
 
     /// Puts the file in its place, on disk before it is visible.
@@ -61,10 +87,17 @@ impl AtomicFile {
             let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
             file.sync_all()?;
         }
-        rename(&self.temporary, &self.path)?;
+        let place = match &self.place {
+            Place::File(place) => place,
+            Place::Stream(stream) => {
+                let mut to = fs::OpenOptions::new().write(true).open(stream)?;
+                return io::copy(&mut fs::File::open(&self.temporary)?, &mut to).map(drop);
+            }
+        };
+        rename(&self.temporary, place)?;
         // The rename itself is durable only once the folder is synced. Not every system can open a
         // folder as a file, and then there is nothing more to do.
-        if let Some(folder) = self.path.parent() {
+        if let Some(folder) = place.parent() {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             if let Ok(folder) = File::open(folder) {
                 let _ = folder.sync_all();
@@ -81,6 +114,31 @@ impl AtomicFile {
     fn writer(&mut self) -> io::Result<&mut BufWriter<File>> {
         self.file.as_mut().ok_or_else(|| io::Error::other("the file is closed"))
     }
+}
+
+/// Where a file at `path` belongs, and the permissions of the one that is there.
+fn place_of(path: &Path) -> io::Result<(Place, Option<fs::Permissions>)> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => {
+            // Who may not write to a file may not replace it either.
+            fs::OpenOptions::new().append(true).open(path)?;
+            Ok((Place::File(fs::canonicalize(path)?), Some(found.permissions())))
+        }
+        Ok(found) if !found.is_dir() => Ok((Place::Stream(path.to_path_buf()), None)),
+        _ => Ok((Place::File(behind_links(path)?), None)),
+    }
+}
+
+/// What the symbolic links at `path` name, where there may be nothing yet.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let mut place = path.to_path_buf();
+    for _ in 0..40 {
+        match fs::read_link(&place) {
+            Ok(next) => place = place.parent().unwrap_or(Path::new("")).join(next),
+            Err(_) => return Ok(place),
+        }
+    }
+    Err(io::Error::other("its symbolic links go round in a circle"))
 }
 
 impl Write for AtomicFile {

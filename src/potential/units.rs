@@ -241,6 +241,16 @@ impl Units {
         })
     }
 
+    /// The unit of energy, in J.
+    pub fn joules(&self) -> f64 {
+        self.energy
+    }
+
+    /// The unit of length, in m.
+    pub fn meters(&self) -> f64 {
+        self.length
+    }
+
     /// The number of `quantity` in these units; a temperature T counts as the energy kT.
     pub fn number_of(&self, quantity: Quantity) -> f64 {
         let Dimension { energy, length, temperature } = quantity.dimension;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 
-use super::format::{Contents, Format, Samples};
+use super::format::{Contents, Format, Particles, Samples};
 use crate::error::Error;
 use crate::files::AtomicFile;
 use crate::system::System;
@@ -22,7 +22,8 @@ impl Format for Csv {
         contents: &Contents<'_>,
         batches: &mut dyn Iterator<Item = Result<Samples, Error>>,
     ) -> Result<(), Error> {
-        let &Contents { system, weighted, with_energies, .. } = contents;
+        let &Contents { particles, weighted, with_energies, .. } = contents;
+        let system = particles.system;
         let failed = |e: csv::Error| contents.failed(e.into());
         let mut writer = csv::Writer::from_writer(file);
         writer.write_record(column_names(system, weighted, with_energies)).map_err(failed)?;
@@ -38,7 +39,8 @@ impl Format for Csv {
         writer.flush().map_err(|source| contents.failed(source))
     }
 
-    fn read(&self, file: BufReader<File>, system: System, _: &[usize]) -> Result<Samples, String> {
+    fn read(&self, file: BufReader<File>, particles: &Particles) -> Result<Samples, String> {
+        let system = particles.system;
         let mut reader = csv::Reader::from_reader(file);
         let header = reader.headers().map_err(|e| e.to_string())?.clone();
         let has = |column: &str| header.iter().any(|name| name.trim() == column);

@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use super::csv::Csv;
-use super::format::{Contents, Format, Samples};
+use super::format::{Contents, Format, Particles, Samples};
 use super::npy::Npy;
 use super::npz::Npz;
 use super::xyz::Xyz;
@@ -18,7 +18,8 @@ pub(super) static FORMATS: [&dyn Format; 4] = [&Xyz, &Npz, &Npy, &Csv];
 
 fn format_of(path: &Path) -> Result<&'static dyn Format, Error> {
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    let found = FORMATS.into_iter().find(|format| format.endings().contains(&ending));
+    let ending = ending.to_ascii_lowercase();
+    let found = FORMATS.into_iter().find(|format| format.endings().contains(&&*ending));
     found.ok_or_else(|| {
         let mut endings: Vec<String> = FORMATS
             .iter()
@@ -37,50 +38,66 @@ fn format_of(path: &Path) -> Result<&'static dyn Format, Error> {
 /// Checks, before the work that makes them, that samples can be written to `path`.
 ///
 /// # Errors
-/// [`Error::Parameter`] when the ending is unknown or the folder does not exist.
+/// [`Error::Parameter`] when the ending is unknown, the folder does not exist, or `path` is one.
 pub fn check_destination(path: impl AsRef<Path>) -> Result<(), Error> {
     let path = path.as_ref();
     format_of(path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    match parent.filter(|parent| !parent.is_dir()) {
+    let problem = match parent.filter(|parent| !parent.is_dir()) {
         Some(parent) => {
-            let problem =
-                format!("is in {}, which is not a folder: create it first", parent.display());
-            Err(Error::parameter(path.display().to_string(), problem))
+            format!("is in {}, which is not a folder: create it first", parent.display())
         }
-        None => Ok(()),
-    }
+        None if path.is_dir() => "is a folder: name a file".to_string(),
+        None => return Ok(()),
+    };
+    Err(Error::parameter(path.display().to_string(), problem))
 }
 
-/// [`write_samples_of`] particles that are all alike.
+/// Whether a file of this name holds positions alone, without log weights and energies.
 ///
 /// # Errors
-/// Those of [`write_samples_of`].
-pub fn write_samples(
-    path: impl AsRef<Path>,
-    system: System,
-    count: usize,
-    batches: impl IntoIterator<Item = Result<Samples, Error>>,
-) -> Result<(), Error> {
-    write_samples_of(path, system, &[], count, batches)
+/// [`Error::Parameter`] when the ending is unknown.
+pub fn holds_positions_alone(path: impl AsRef<Path>) -> Result<bool, Error> {
+    Ok(format_of(path.as_ref())?.positions_alone())
 }
 
-/// Writes `count` samples that come in `batches`, such as those that a flow draws one after the
-/// other; one batch is in memory at a time. The file appears only when it is complete. `labels`
-/// names the species of each particle for extended XYZ; it is empty when all are alike.
+/// The units of a file of this name, in words for a message.
+///
+/// # Errors
+/// [`Error::Parameter`] when the ending is unknown.
+pub fn units_in(path: impl AsRef<Path>, particles: &Particles) -> Result<String, Error> {
+    let format = format_of(path.as_ref())?;
+    let units = match particles.units {
+        Some(_) if format.in_units() => ("Å", "eV"),
+        _ => ("the target's unit of length", "kT"),
+    };
+    Ok(match format.positions_alone() {
+        true => format!("positions in {}", units.0),
+        false => format!("positions in {}, energies in {}", units.0, units.1),
+    })
+}
+
+/// Writes `count` samples of `particles` that come in `batches`, such as those that a flow draws
+/// one after the other; one batch is in memory at a time. The file appears only when it is
+/// complete.
+///
+/// Extended XYZ has the names of the particles, and positions in Å and energies in eV if they have
+/// units; all other formats have the units of [`Samples`].
 ///
 /// # Errors
 /// The first error of a batch; [`Error::Parameter`] when the ending is unknown, a batch does not
 /// fit the system or the first batch, or there are not `count` samples; [`Error::Write`].
-pub fn write_samples_of(
+pub fn write_samples(
     path: impl AsRef<Path>,
-    system: System,
-    labels: &[String],
+    particles: impl Into<Particles>,
     count: usize,
     batches: impl IntoIterator<Item = Result<Samples, Error>>,
 ) -> Result<(), Error> {
     let path = path.as_ref();
     let format = format_of(path)?;
+    let particles = &particles.into();
+    particles.check()?;
+    let system = particles.system;
     let mut batches = batches.into_iter().peekable();
     // The first batch decides the columns.
     let (weighted, with_energies) = match batches.peek() {
@@ -104,7 +121,7 @@ pub fn write_samples_of(
         Ok(batch)
     });
     let mut file = AtomicFile::create(path)?;
-    let contents = Contents { path, system, labels, count, weighted, with_energies };
+    let contents = Contents { path, particles, count, weighted, with_energies };
     format.write(&mut file, &contents, &mut checked)?;
     if remaining > 0 {
         return Err(Error::parameter(
@@ -115,9 +132,9 @@ pub fn write_samples_of(
     file.commit()
 }
 
-/// Reads samples of `system`, such as a user's reference samples. `species` has a number for each
-/// particle and is empty when all are alike; only extended XYZ names the species of its particles,
-/// and these must agree.
+/// Reads samples of `particles`, such as a user's reference samples. Only extended XYZ names its
+/// particles, and these must agree; it is in Å if the particles have units, and all other formats
+/// are in the target's unit of length.
 ///
 /// Arrays may be f32 or f64 of either byte order, row-major or Fortran-ordered, and positions may
 /// have the shape [samples, particles, dimension] or [samples, particles · dimension]. The centre
@@ -125,21 +142,42 @@ pub fn write_samples_of(
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Parameter`] for an unknown ending; [`Error::Data`] when shapes do
-/// not fit the system, a file is cut off, a number is not finite or atoms change their order (with
-/// the sample's and the particle's index).
+/// not fit the system, a file is cut off, a number is not finite, atoms change their order (with
+/// the sample's and the particle's index), or frames are periodic.
 pub fn read_samples(
     path: impl AsRef<Path>,
-    system: System,
-    species: &[usize],
+    particles: impl Into<Particles>,
 ) -> Result<Samples, Error> {
     let path = path.as_ref();
     let format = format_of(path)?;
+    let particles = particles.into();
+    particles.check()?;
     let file =
         File::open(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
     format
-        .read(BufReader::new(file), system, species)
-        .and_then(|samples| check_numbers(&samples, system).map(|()| samples))
+        .read(BufReader::new(file), &particles)
+        .and_then(|samples| check_numbers(&samples, particles.system).map(|()| samples))
         .map_err(|problem| Error::Data { file: path.to_path_buf(), problem })
+}
+
+/// [`read_samples`] where all samples must count the same: to train on, to validate or to test.
+///
+/// # Errors
+/// Those of [`read_samples`]; [`Error::Data`] for samples with log weights.
+pub fn read_equal_samples(
+    path: impl AsRef<Path>,
+    particles: impl Into<Particles>,
+) -> Result<Samples, Error> {
+    let path = path.as_ref();
+    let samples = read_samples(path, particles)?;
+    if samples.log_weights.is_empty() {
+        return Ok(samples);
+    }
+    let problem = "has log weights, and here every sample must count the same: draw equally \
+                   weighted ones by boltzflow sample RUN --resample N, or take the weights out of \
+                   the file if they do not matter"
+        .to_string();
+    Err(Error::Data { file: path.to_path_buf(), problem })
 }
 
 fn check_numbers(samples: &Samples, system: System) -> Result<(), String> {

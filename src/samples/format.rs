@@ -20,6 +20,53 @@ pub struct Samples {
     pub energies: Vec<f64>,
 }
 
+/// The particles whose positions a file holds. A [`System`] alone stands for particles that are all
+/// alike, in reduced units.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Particles {
+    /// How many, in how many dimensions.
+    pub system: System,
+    /// The name of each, as the target's file has it; empty when all are alike.
+    pub names: Vec<String>,
+    /// The target's units, for formats that have units of their own; `None` for reduced units.
+    pub units: Option<FileUnits>,
+}
+
+/// Sizes of a target's units in those of extended XYZ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FileUnits {
+    /// One unit of length, in Å.
+    pub angstrom: f64,
+    /// kT in eV.
+    pub electronvolt: f64,
+}
+
+impl Particles {
+    /// # Errors
+    /// [`Error::Parameter`] unless each particle has a name or none has.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let (names, n) = (self.names.len(), self.system.particles());
+        match names == 0 || names == n {
+            true => Ok(()),
+            false => {
+                Err(Error::parameter("names", format!("are {names} and the particles are {n}")))
+            }
+        }
+    }
+}
+
+impl From<System> for Particles {
+    fn from(system: System) -> Self {
+        Self { system, names: Vec::new(), units: None }
+    }
+}
+
+impl From<&Particles> for Particles {
+    fn from(particles: &Particles) -> Self {
+        particles.clone()
+    }
+}
+
 message!(Samples { positions, log_weights, energies });
 
 impl Samples {
@@ -61,22 +108,24 @@ pub(super) trait Format: Sync {
     ) -> Result<(), Error>;
 
     /// Reads a whole file of unknown origin, in no more memory than in proportion to its size. An
-    /// error is a text that follows the file's name. `species` is that of
-    /// [`read_samples`](super::read_samples).
-    fn read(
-        &self,
-        file: BufReader<File>,
-        system: System,
-        species: &[usize],
-    ) -> Result<Samples, String>;
+    /// error is a text that follows the file's name.
+    fn read(&self, file: BufReader<File>, particles: &Particles) -> Result<Samples, String>;
+
+    /// Whether its files have units of their own, Å and eV.
+    fn in_units(&self) -> bool {
+        false
+    }
+
+    /// Whether its files hold positions alone, without log weights and energies.
+    fn positions_alone(&self) -> bool {
+        false
+    }
 }
 
 /// What a file will hold.
 pub(super) struct Contents<'a> {
     pub path: &'a Path,
-    pub system: System,
-    /// Name of each particle's species; empty when all are alike.
-    pub labels: &'a [String],
+    pub particles: &'a Particles,
     pub count: usize,
     pub weighted: bool,
     pub with_energies: bool,
@@ -90,6 +139,7 @@ impl Contents<'_> {
 
     /// [samples, particles, dimension].
     pub fn shape(&self) -> [u64; 3] {
-        [self.count, self.system.particles(), self.system.dimension()].map(|size| size as u64)
+        let system = self.particles.system;
+        [self.count, system.particles(), system.dimension()].map(|size| size as u64)
     }
 }

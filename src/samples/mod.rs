@@ -5,9 +5,11 @@
 //! - `.npy`: positions alone
 //! - `.csv`: a row per sample with `x0,y0,z0,x1,…`, then `log_weight` and `energy` where known
 //! - `.xyz`, `.extxyz`: extended XYZ, a frame per sample with `species` and `pos` (z = 0 in the
-//!   plane), and `energy` and `log_weight` where known
+//!   plane), and `energy` and `log_weight` where known; names of particles that are no elements in
+//!   the column `label`
 //!
-//! Numbers are written as f64. Positions are in the target's unit of length, energies in kT.
+//! Numbers are written as f64. Positions are in the target's unit of length, energies in kT, but
+//! extended XYZ is in Å and eV where the target has units.
 
 mod csv;
 mod files;
@@ -17,6 +19,9 @@ mod npz;
 mod spool;
 mod xyz;
 
-pub use files::{check_destination, read_samples, write_samples, write_samples_of};
-pub use format::Samples;
+pub use files::{
+    check_destination, holds_positions_alone, read_equal_samples, read_samples, units_in,
+    write_samples,
+};
+pub use format::{FileUnits, Particles, Samples};
 pub(crate) use spool::{Numbers, Spool};

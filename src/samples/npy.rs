@@ -10,7 +10,7 @@ use std::io::{BufReader, Read};
 
 use npyz::{WriteOptions, WriterBuilder};
 
-use super::format::{Contents, Format, Samples};
+use super::format::{Contents, Format, Particles, Samples};
 use crate::error::Error;
 use crate::files::AtomicFile;
 use crate::system::System;
@@ -44,8 +44,12 @@ impl Format for Npy {
         Ok(())
     }
 
-    fn read(&self, file: BufReader<File>, system: System, _: &[usize]) -> Result<Samples, String> {
-        Ok(Samples { positions: read_positions(file, system)?, ..Samples::default() })
+    fn read(&self, file: BufReader<File>, particles: &Particles) -> Result<Samples, String> {
+        Ok(Samples { positions: read_positions(file, particles.system)?, ..Samples::default() })
+    }
+
+    fn positions_alone(&self) -> bool {
+        true
     }
 }
 

@@ -7,12 +7,11 @@ use npyz::{WriteOptions, WriterBuilder};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
-use super::format::{Contents, Format, Samples};
+use super::format::{Contents, Format, Particles, Samples};
 use super::npy::{read_array, read_positions};
 use super::spool::Spool;
 use crate::error::Error;
 use crate::files::AtomicFile;
-use crate::system::System;
 
 /// `positions`, and `log_weights` and `energies` where known.
 pub(super) struct Npz;
@@ -62,7 +61,8 @@ impl Format for Npz {
         Ok(())
     }
 
-    fn read(&self, file: BufReader<File>, system: System, _: &[usize]) -> Result<Samples, String> {
+    fn read(&self, file: BufReader<File>, particles: &Particles) -> Result<Samples, String> {
+        let system = particles.system;
         let mut archive =
             ZipArchive::new(file).map_err(|e| format!("is not a .npz archive: {e}"))?;
         let names = archive.file_names().flatten();
@@ -73,6 +73,13 @@ impl Format for Npz {
             return Err(format!(
                 "holds the arrays {names:?} and no `positions`: save it with \
                  np.savez(file, positions=x)"
+            ));
+        }
+        let weights = |name: &&String| name.contains("weight") && *name != "log_weights";
+        if let Some(other) = names.iter().find(weights) {
+            return Err(format!(
+                "holds the array `{other}`: save the logarithms of weights as `log_weights`, or \
+                 leave them out if they do not matter"
             ));
         }
         let positions = read_entry(&mut archive, "positions", |file| read_positions(file, system))?;

@@ -4,9 +4,8 @@ use crate::config::{Recipe, Target};
 use crate::error::Error;
 use crate::parallel::team;
 use crate::run::RunFolder;
-use crate::samples::{read_samples, write_samples, Samples};
+use crate::samples::{read_equal_samples, write_samples, Samples};
 use crate::sampling::{sample_reference, ReferenceOptions};
-use crate::system::System;
 use crate::train::{MaxLikelihoodOptions, Objective};
 
 /// Called with the number of samples before they are drawn, which takes time.
@@ -15,14 +14,10 @@ pub(super) type Announce = fn(usize) -> Result<(), Error>;
 /// The samples of a file, with their centres of mass at the origin.
 ///
 /// # Errors
-/// Those of [`read_samples`].
-pub(super) fn from_file(
-    file: &std::path::Path,
-    system: System,
-    species: &[usize],
-) -> Result<Samples, Error> {
-    let mut samples = read_samples(file, system, species)?;
-    samples.center(system);
+/// Those of [`read_equal_samples`].
+pub(super) fn from_file(file: &std::path::Path, target: &Target) -> Result<Samples, Error> {
+    let mut samples = read_equal_samples(file, target.particles())?;
+    samples.center(target.potential.system());
     Ok(samples)
 }
 
@@ -51,9 +46,9 @@ pub(super) fn samples(
     recipe: &Recipe,
     announce: Announce,
 ) -> Result<Option<Samples>, Error> {
-    let (system, species) = (target.potential.system(), target.potential.species());
+    let system = target.potential.system();
     if let Some(file) = test_data(recipe) {
-        return from_file(file, system, species).map(Some);
+        return from_file(file, target).map(Some);
     }
     let samples = recipe.evaluate.reference_samples;
     if samples == 0 {
@@ -65,7 +60,7 @@ pub(super) fn samples(
         let Some(file) = file.as_ref().filter(|file| file.exists()) else {
             return Ok(Default::default());
         };
-        let found = read_samples(file, system, species)?;
+        let found = read_equal_samples(file, system)?;
         Ok((found.positions, found.energies))
     })?;
     if !positions.is_empty() {

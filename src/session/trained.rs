@@ -173,7 +173,7 @@ impl Trained {
     /// # Errors
     /// Those of reading.
     pub fn reference_from(&self, file: &Path) -> Result<Samples, Error> {
-        reference::from_file(file, self.problem.flow.system(), self.problem.flow.species())
+        reference::from_file(file, &self.target)
     }
 }
 

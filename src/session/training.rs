@@ -66,7 +66,9 @@ impl Training {
     /// [`Error::Parameter`] with the key of the recipe that is wrong, does not fit the target, or
     /// needs more memory than there is; those of reading data.
     pub fn new(recipe: Recipe, target: impl Into<Target>) -> Result<Self, Error> {
-        Self::with_trainer(recipe, target, |recipe, problem| recipe.trainer(problem))
+        let target = target.into();
+        let particles = target.particles();
+        Self::with_trainer(recipe, target, |recipe, problem| recipe.trainer(problem, particles))
     }
 
     /// [`new`](Self::new) with a trainer of one's own, in the place of the recipe's objective.
@@ -115,7 +117,8 @@ impl Training {
 
     /// A training that is only tried for its speed.
     pub(crate) fn trial(recipe: Recipe, target: Target) -> Result<Self, Error> {
-        Self::unchecked(recipe, target, |recipe, problem| recipe.trainer(problem))
+        let particles = target.particles();
+        Self::unchecked(recipe, target, |recipe, problem| recipe.trainer(problem, particles))
     }
 
     /// Calls `announce` with the number of reference samples before they are drawn.

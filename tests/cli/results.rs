@@ -98,6 +98,16 @@ fn evaluate_takes_reference_samples_of_the_user() {
         assert_eq!(found["reference_samples"], 20);
         assert!(found["nll"].is_number());
     }
+    // Weights would be dropped: a file of the program's own has them.
+    for name in ["weighted.npz", "weighted.xyz", "weighted.csv"] {
+        succeed(folder.path(), &["sample", "tiny", "-n", "20", "-o", name]);
+        let words = [name, "log weights", "--resample"];
+        refuse(folder.path(), &["evaluate", "tiny", "--reference", name], 2, &words);
+        let more = ["--resample", "20"];
+        let draw = [&["sample", "tiny", "-n", "200", "-o", name][..], &more].concat();
+        succeed(folder.path(), &draw);
+        succeed(folder.path(), &["evaluate", "tiny", "--reference", name]);
+    }
     write("wide.npy", System::new(2, 3).unwrap(), 20);
     write("many.npz", System::new(3, 2).unwrap(), 20);
     fs::write(place("text.npy"), "no array").unwrap();
@@ -115,19 +125,24 @@ fn evaluate_takes_reference_samples_of_the_user() {
 fn sample_writes_every_format() {
     let folder = with_trained();
     let draw = |name: &str, seed: &str| {
-        succeed(folder.path(), &["sample", "tiny", "-n", "50", "-o", name, "--seed", seed]);
+        let said =
+            succeed(folder.path(), &["sample", "tiny", "-n", "50", "-o", name, "--seed", seed]);
+        let bare = name.ends_with("npy");
+        assert_eq!(said.contains("without weights"), bare, "{said}");
+        assert_eq!(said.contains("with log weights and energies"), !bare, "{said}");
+        assert_eq!(said.contains("energies in kT"), !bare, "{said}");
         folder.path().join(name)
     };
-    let full = read_samples(draw("a.npz", "1"), system(), &[]).unwrap();
+    let full = read_samples(draw("a.npz", "1"), system()).unwrap();
     assert_eq!(full.count(system()), 50);
     assert_eq!(full.log_weights.len(), 50);
     assert_eq!(full.energies.len(), 50);
-    let bare = read_samples(draw("a.npy", "1"), system(), &[]).unwrap();
+    let bare = read_samples(draw("a.npy", "1"), system()).unwrap();
     assert_eq!(bare.positions, full.positions);
     let text = fs::read_to_string(draw("a.csv", "1")).unwrap();
     assert_eq!(text.lines().count(), 51);
     assert!(text.starts_with("x0,y0,x1,y1,log_weight,energy"));
-    let other = read_samples(draw("b.npy", "2"), system(), &[]).unwrap();
+    let other = read_samples(draw("b.npy", "2"), system()).unwrap();
     assert_ne!(other.positions, bare.positions);
 }
 
@@ -164,7 +179,7 @@ fn reference_reports_and_writes_samples() {
     let arguments = ["reference", "pair.toml", "-n", "64", "--chains", "256", "-o", "r.npz"];
     let said = succeed(folder.path(), &arguments);
     assert!(said.contains("log Z") && said.contains("virial"));
-    let samples = read_samples(folder.path().join("r.npz"), system(), &[]).unwrap();
+    let samples = read_samples(folder.path().join("r.npz"), system()).unwrap();
     assert_eq!(samples.count(system()), 64);
     assert_eq!(samples.energies.len(), 64);
     let arguments = ["reference", "pair.toml", "-n", "64", "--chains", "256", "--json"];
@@ -185,8 +200,8 @@ fn sample_resamples_and_anneals_and_writes_extended_xyz() {
     assert_eq!(text.matches("energy=").count(), 50);
     assert!(!text.contains("log_weight"));
     let (_, path) = draw("annealed.npz", &["--ais"]);
-    let annealed = read_samples(&path, system(), &[]).unwrap();
-    let plain = read_samples(draw("plain.npz", &[]).1, system(), &[]).unwrap();
+    let annealed = read_samples(&path, system()).unwrap();
+    let plain = read_samples(draw("plain.npz", &[]).1, system()).unwrap();
     assert_eq!(annealed.count(system()), 400);
     assert_ne!(annealed.positions, plain.positions);
     // Annealing raises the effective sample size, and the energies are those of the positions.

@@ -331,7 +331,7 @@ fn trained(start: impl Fn(&str)) -> TrainingState {
     let server = server();
     start(server.address());
     let problem = recipe.problem(Arc::new(server)).unwrap();
-    let trainer = recipe.trainer(&problem).unwrap();
+    let trainer = recipe.trainer(&problem, problem.flow.system()).unwrap();
     let mut state = trainer.start(&problem);
     for _ in 0..recipe.train.descent.steps {
         trainer.step(&problem, &mut state).unwrap();

@@ -1,10 +1,12 @@
 //! Sample files come back exactly, and files of unknown origin are errors, never panics.
 
+mod frames;
+
 use std::fs;
 
 use boltzflow::error::Error;
 use boltzflow::random::{stream, Purpose};
-use boltzflow::samples::{read_samples, write_samples, write_samples_of, Samples};
+use boltzflow::samples::{check_destination, read_samples, write_samples, Samples};
 use boltzflow::sampling::resample;
 use boltzflow::system::System;
 use npyz::WriterBuilder;
@@ -33,7 +35,7 @@ fn samples_in_batches_come_back_exactly_in_every_format() {
     for name in ["samples.npz", "samples.csv", "samples.npy"] {
         let path = folder.path().join(name);
         write_samples(&path, system, 5, [Ok(batch(3, 0.1)), Ok(batch(2, -5.0))]).unwrap();
-        let samples = read_samples(&path, system, &[]).unwrap();
+        let samples = read_samples(&path, system).unwrap();
         if name.ends_with("npy") {
             assert_eq!(samples, Samples { positions: joined().positions, ..Samples::default() });
         } else {
@@ -106,7 +108,7 @@ fn reference_arrays_of_every_layout_read_the_same() {
         npy("<f8", true, "(2, 2, 3)", &flat(&columns, f8)),
     ] {
         fs::write(&path, bytes).unwrap();
-        assert_eq!(read_samples(&path, system, &[]).unwrap().positions, values);
+        assert_eq!(read_samples(&path, system).unwrap().positions, values);
     }
 }
 
@@ -137,7 +139,7 @@ fn bad_reference_arrays_say_what_is_wrong() {
         (b"\x93NUMPY\x09\x00\xff\xff\xff\xff{".to_vec(), "version 9"),
     ] {
         fs::write(&path, bytes).unwrap();
-        let message = read_samples(&path, system, &[]).unwrap_err().to_string();
+        let message = read_samples(&path, system).unwrap_err().to_string();
         assert!(message.contains(expected) && message.contains("reference.npy"), "{message}");
     }
 }
@@ -147,7 +149,7 @@ fn bad_archives_say_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.npz");
     let system = System::new(4, 2).unwrap();
-    let message = |system| read_samples(&path, system, &[]).unwrap_err().to_string();
+    let message = |system| read_samples(&path, system).unwrap_err().to_string();
 
     write_samples(&path, system, 3, [Ok(batch(3, 0.1))]).unwrap();
     let other = message(System::new(3, 2).unwrap());
@@ -160,7 +162,7 @@ fn bad_archives_say_what_is_wrong() {
         let mut bytes = good.clone();
         bytes[place] ^= 0x2b;
         fs::write(&path, bytes).unwrap();
-        let _ = read_samples(&path, system, &[]);
+        let _ = read_samples(&path, system);
     }
 
     for (name, len, expected) in
@@ -202,52 +204,10 @@ fn bad_tables_say_what_is_wrong() {
         (&format!("{header}1,2,3,4,5,6,7,8,NaN\n"), "the energy NaN"),
     ] {
         fs::write(&path, text).unwrap();
-        let message = read_samples(&path, system, &[]).unwrap_err().to_string();
+        let message = read_samples(&path, system).unwrap_err().to_string();
         assert!(message.contains(expected) && message.contains("a.csv"), "{message}");
     }
-    assert!(read_samples(folder.path().join("b.csv"), system, &[]).is_err());
-}
-
-#[test]
-fn extended_xyz_has_a_frame_per_sample_with_species_energy_and_log_weight() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("frames.extxyz");
-    let written = |d: usize, labels: &[&str]| {
-        let system = System::new(2, d).unwrap();
-        let batch = Samples {
-            positions: (0..4 * d).map(|i| 1.0 / 3.0 - i as f64).collect(),
-            log_weights: vec![-0.25, f64::NEG_INFINITY],
-            energies: vec![1e-7, f64::INFINITY],
-        };
-        let labels: Vec<String> = labels.iter().map(|l| l.to_string()).collect();
-        write_samples_of(&path, system, &labels, 2, [Ok(batch)]).unwrap();
-        fs::read_to_string(&path).unwrap()
-    };
-    let plane = written(2, &[]);
-    let third = 1.0f64 / 3.0;
-    assert_eq!(
-        plane,
-        format!(
-            "2\nProperties=species:S:1:pos:R:3 energy=0.0000001 log_weight=-0.25 pbc=\"F F F\"\n\
-             X {third} {} 0.0\nX {} {} 0.0\n\
-             2\nProperties=species:S:1:pos:R:3 energy=inf log_weight=-inf pbc=\"F F F\"\n\
-             X {} {} 0.0\nX {} {} 0.0\n",
-            third - 1.0,
-            third - 2.0,
-            third - 3.0,
-            third - 4.0,
-            third - 5.0,
-            third - 6.0,
-            third - 7.0
-        )
-    );
-    let elements = written(3, &["Ar", "Ne"]);
-    assert!(elements.contains("\nAr 0.33") && elements.contains("\nNe -2.6"), "{elements}");
-    assert!(!elements.contains("label"));
-    // Names that are not elements get a substitute, and are kept in a column of their own.
-    let named = written(3, &["A", "B"]);
-    assert!(named.contains("pos:R:3:label:S:1 energy"), "{named}");
-    assert!(named.contains("\nH 0.33") && named.contains(" A\nHe -2.6"), "{named}");
+    assert!(read_samples(folder.path().join("b.csv"), system).is_err());
 }
 
 /// Weights with an effective sample size of 40 %, on positions and energies that identify each.
@@ -285,7 +245,7 @@ fn resampling_a_stream_gives_each_sample_its_share_and_leaves_no_temporary_file(
         write_samples(&path, system, places, &mut resampled).unwrap();
         let distinct = resampled.distinct();
         drop(resampled);
-        let found = read_samples(&path, system, &[]).unwrap();
+        let found = read_samples(&path, system).unwrap();
         assert_eq!(found.count(system), places);
         assert!(found.log_weights.is_empty());
         let mut counts = vec![0usize; 3000];
@@ -303,4 +263,88 @@ fn resampling_a_stream_gives_each_sample_its_share_and_leaves_no_temporary_file(
     let none = Samples { log_weights: vec![f64::NEG_INFINITY; 3000], ..weighted(3000) };
     let error = resample(&path, system, 5, 0.5, [Ok(none)]).err().unwrap().to_string();
     assert!(error.contains("no sample has a finite weight"), "{error}");
+}
+
+#[test]
+fn weights_under_another_name_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.npz");
+    for (name, refused) in [("weights", true), ("log_weight", true), ("forces", false)] {
+        let mut writer = npyz::npz::NpzWriter::create(&path).unwrap();
+        for (name, shape) in [("positions", vec![3, 4, 2]), (name, vec![3])] {
+            let entry = writer.array(name, Default::default()).unwrap().default_dtype();
+            let mut array = entry.shape(&shape).begin_nd().unwrap();
+            array.extend((0..shape.iter().product()).map(|i| i as f64)).unwrap();
+            array.finish().unwrap();
+        }
+        drop(writer);
+        match read_samples(&path, System::new(4, 2).unwrap()) {
+            Ok(_) => assert!(!refused, "{name}"),
+            Err(error) => {
+                let said = error.to_string();
+                assert!(refused && said.contains(name) && said.contains("log_weights"), "{said}");
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_stay_pipes_get_the_bytes_and_files_keep_their_permissions() {
+    use std::os::unix::fs::{symlink, FileTypeExt, PermissionsExt};
+
+    let folder = tempfile::tempdir().unwrap();
+    let system = System::new(4, 2).unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let write = |name: &str| write_samples(place(name), system, 3, [Ok(batch(3, 0.1))]);
+    let want = |name: &str| assert_eq!(read_samples(place(name), system).unwrap(), batch(3, 0.1));
+    fs::create_dir(place("data")).unwrap();
+    for (link, names, file) in [
+        ("to_file.npz", "data/old.npz", "data/old.npz"),
+        ("to_nothing.npz", "data/new.npz", "data/new.npz"),
+        ("to_link.npz", "to_nothing.npz", "data/new.npz"),
+    ] {
+        if file.contains("old") {
+            fs::write(place(file), "old").unwrap();
+            fs::set_permissions(place(file), fs::Permissions::from_mode(0o640)).unwrap();
+        }
+        symlink(names, place(link)).unwrap();
+        write(link).unwrap();
+        assert!(fs::symlink_metadata(place(link)).unwrap().is_symlink(), "{link}");
+        assert!(fs::symlink_metadata(place(file)).unwrap().is_file(), "{file}");
+        want(file);
+    }
+    assert_eq!(fs::metadata(place("data/old.npz")).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(fs::read_dir(place("data")).unwrap().count(), 2);
+    symlink("round.npz", place("round.npz")).unwrap();
+    assert!(write("round.npz").is_err());
+
+    for name in ["pipe.npz", "pipe.xyz"] {
+        let made = std::process::Command::new("mkfifo").arg(place(name)).status().unwrap();
+        assert!(made.success());
+        let pipe = place(name);
+        let reader = std::thread::spawn(move || fs::read(pipe).unwrap());
+        write(name).unwrap();
+        let bytes = reader.join().unwrap();
+        assert!(fs::symlink_metadata(place(name)).unwrap().file_type().is_fifo(), "{name}");
+        fs::remove_file(place(name)).unwrap();
+        write(name).unwrap();
+        assert_eq!(fs::read(place(name)).unwrap(), bytes, "{name}");
+    }
+}
+
+#[test]
+fn a_destination_that_cannot_be_written_is_found_before_the_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    fs::create_dir(place("folder.xyz")).unwrap();
+    for (name, words) in
+        [("folder.xyz", "is a folder"), ("no/x.xyz", "not a folder"), ("x.pdb", ".extxyz")]
+    {
+        let said = check_destination(place(name)).unwrap_err().to_string();
+        assert!(said.contains(name) && said.contains(words), "{said}");
+    }
+    for name in ["x.XYZ", "x.Npz", "x.csv"] {
+        check_destination(place(name)).unwrap();
+    }
 }

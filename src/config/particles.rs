@@ -1,0 +1,64 @@
+//! What a target's file says about its particles, for files of samples.
+
+use toml::Table;
+
+use super::target::Target;
+use crate::potential::units::{self, Units};
+use crate::samples::{FileUnits, Particles};
+
+/// One ångström in m.
+const ANGSTROM: f64 = 1e-10;
+
+impl Target {
+    /// Its particles in files of samples: their names as the target's file spells them in a list
+    /// `particles` or `species`, and its units, if it has any.
+    pub fn particles(&self) -> Particles {
+        let table = self.text.parse::<Table>().unwrap_or_default();
+        let system = self.potential.system();
+        Particles { system, names: self.names(&table), units: units_of(&table) }
+    }
+
+    /// None when all are alike. A number of each species stands in for names where only the
+    /// potential tells particles apart.
+    fn names(&self, table: &Table) -> Vec<String> {
+        let species = self.potential.species();
+        let named = ["particles", "species"].into_iter().find_map(|key| {
+            let list = table.get(key)?.as_array()?;
+            list.iter().map(|name| name.as_str().map(str::to_string)).collect::<Option<Vec<_>>>()
+        });
+        // Bonds make kinds of particles that are alike by name: files cannot tell these apart.
+        let by_bonds = table.get("kind").and_then(|kind| kind.as_str()) == Some("formula");
+        match named.filter(|names| names.len() == self.potential.system().particles()) {
+            Some(names) => names,
+            None if by_bonds || species.windows(2).all(|pair| pair[0] == pair[1]) => Vec::new(),
+            None => species.iter().map(usize::to_string).collect(),
+        }
+    }
+}
+
+/// The units that a file gives its numbers: the length that counts as 1 and the temperature of a
+/// client's target, or a section `units`. A target that was read has valid ones.
+fn units_of(table: &Table) -> Option<FileUnits> {
+    let text = |key: &str| table.get(key)?.as_str();
+    let (meters, joules) = match table.get("units").and_then(|units| units.as_table()) {
+        Some(names) => {
+            let name = |key: &str| names.get(key)?.as_str();
+            let unit = Units::new(name("energy")?, name("length")?).ok()?;
+            let kt = match table.get("temperature") {
+                None => unit.joules(),
+                Some(toml::Value::String(text)) => units::thermal_energy(text).ok()?,
+                Some(number) => {
+                    let whole = number.as_integer().map(|number| number as f64);
+                    whole.or(number.as_float())? * unit.joules()
+                }
+            };
+            (unit.meters(), kt)
+        }
+        None => {
+            let kt = units::thermal_energy(text("temperature")?).ok()?;
+            (units::length(text("length")?).ok()?, kt)
+        }
+    };
+    let electronvolt = joules / units::ELECTRONVOLT;
+    Some(FileUnits { angstrom: meters / ANGSTROM, electronvolt })
+}
