@@ -57,6 +57,13 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
         report.chains,
         report.effort.evaluations as f64
     )?;
+    if report.effort.without_gradient > 0 {
+        say!(
+            "caution: {} evaluations gave a finite energy whose gradient is not a number; chains \
+             cannot move from there",
+            report.effort.without_gradient
+        )?;
+    }
     if (report.virial - report.degrees_of_freedom as f64).abs() > 4.0 * report.virial_error {
         say!("caution: the virial is not at the degrees of freedom; use more --chains")?;
     }

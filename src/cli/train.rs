@@ -118,6 +118,15 @@ fn train_in(training: &mut Training, folder: RunFolder, resumes: bool) -> Result
     }
     let trained = training.trained()?;
     print_evaluation(&training.evaluation()?, &trained.target)?;
+    let counters = training.state().counters;
+    if counters.without_gradient > 0 {
+        warn(&format!(
+            "{} of {} energy evaluations gave a finite energy whose gradient is not a number: \
+             chains cannot move from there, and reverse KL leaves them out. Mend the gradient: \
+             `boltzflow check` looks for it",
+            counters.without_gradient, counters.energy_evaluations
+        ));
+    }
     if let Some(folder) = training.folder() {
         draw(&trained, &folder_for(folder.path(), None))?;
         suggest(folder)?;

@@ -43,12 +43,8 @@ pub fn draw_weighted(
         flow.sample_and_log_prob(theta, &noise, &mut joint, &mut log_q);
         let positions: Vec<f64> =
             joint.chunks_exact(width).flat_map(|row| &row[..coordinates]).copied().collect();
-        let (mut energies, mut gradients) = (log_q.clone(), positions.clone());
-        problem.target.potential().energies_and_gradients(
-            &positions,
-            &mut energies,
-            &mut gradients,
-        )?;
+        let mut energies = vec![0.0; samples.len()];
+        problem.target.potential().energies(&positions, &mut energies)?;
         let rows = joint.chunks_exact(width).zip(&energies).zip(&log_q);
         let log_weights = rows
             .map(|((row, energy), log_q)| {
@@ -85,8 +81,7 @@ pub fn energies(potential: &dyn Potential, positions: &[f64]) -> Result<Vec<f64>
     let parts: Vec<&[f64]> = positions.chunks(PART * coordinates).collect();
     let energies = team().map(parts.len(), |part| {
         let mut energies = vec![0.0; parts[part].len() / coordinates];
-        let mut gradients = vec![0.0; parts[part].len()];
-        potential.energies_and_gradients(parts[part], &mut energies, &mut gradients)?;
+        potential.energies(parts[part], &mut energies)?;
         Ok(energies)
     })?;
     Ok(energies.concat())

@@ -87,6 +87,8 @@ impl Observable {
             bonds: Vec::new(),
             angles: Vec::new(),
             dihedrals: Vec::new(),
+            triples: Vec::new(),
+            embedding: None,
             parameters: Default::default(),
             species: Default::default(),
         };
@@ -119,11 +121,8 @@ pub(super) fn formula_values(formula: &Formula, x: &[f64]) -> Result<Vec<f64>, E
     const PART: usize = 256;
     let coordinates = formula.system().coordinates();
     let mut values = vec![0.0; x.len() / coordinates];
-    x.par_chunks(PART * coordinates).zip(values.par_chunks_mut(PART)).try_for_each(
-        |(x, values)| {
-            let mut gradients = vec![0.0; x.len()];
-            formula.energies_and_gradients(x, values, &mut gradients).map(|_| ())
-        },
-    )?;
+    x.par_chunks(PART * coordinates)
+        .zip(values.par_chunks_mut(PART))
+        .try_for_each(|(x, values)| formula.energies(x, values).map(|_| ()))?;
     Ok(values)
 }

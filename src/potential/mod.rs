@@ -18,7 +18,9 @@ use crate::system::System;
 
 pub use check::{check, Finding, Severity};
 pub use double_well::{DoubleWell, DoubleWellParameters};
-pub use formula::{Formula, FormulaParameters, OverAtoms, Particles, PerSpecies};
+pub use formula::{
+    EmbeddingFormulas, Formula, FormulaParameters, OverAtoms, OverTriples, Particles, PerSpecies,
+};
 pub use from_fn::{from_fn, FnPotential};
 pub use ipi::{Ipi, IpiParameters};
 pub use lennard_jones::{LennardJones, LennardJonesParameters};
@@ -87,14 +89,18 @@ pub trait Potential: Send + Sync {
     /// gradient in kT per unit of length, ∂U/∂x (the force is its negative). `gradient` is
     /// overwritten.
     ///
+    /// Where the energy is finite and has no gradient, as at a cusp, the gradient is not a number
+    /// (NaN): such a configuration has its weight, but nothing can move it.
+    ///
     /// # Errors
     /// [`EvaluationError::Recoverable`] when this configuration has no finite energy (it gets
     /// weight zero and is counted), [`EvaluationError::Fatal`] when the run must stop.
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError>;
 
     /// Energies and gradients of a batch: `x` and `gradients` are [samples, particles, dimension],
-    /// `energies` is `[samples]`. Returns how many configurations failed recoverably; those get the
-    /// energy +∞ and a zero gradient. A non-finite energy or gradient counts as such a failure.
+    /// `energies` is `[samples]`. Returns how many configurations failed recoverably, which are
+    /// those without a finite energy; they get the energy +∞ and a zero gradient. A finite energy
+    /// without a finite gradient stays and gets a gradient of NaN.
     ///
     /// The default evaluates one after the other on the calling thread: callers already work on
     /// small batches in parallel. Override it when the potential has a batch version of its own.
@@ -113,16 +119,26 @@ pub trait Potential: Send + Sync {
             x.chunks_exact(width).zip(gradients.chunks_exact_mut(width)).zip(energies)
         {
             *energy = match self.energy_and_gradient(x, gradient) {
-                Ok(u) if pairs::all_finite(u, gradient) => u,
-                Ok(_) | Err(EvaluationError::Recoverable(_)) => {
-                    failures += 1;
-                    gradient.fill(0.0);
-                    f64::INFINITY
-                }
+                Ok(u) => u,
+                Err(EvaluationError::Recoverable(_)) => f64::INFINITY,
                 Err(fatal) => return Err(fatal),
             };
+            failures += usize::from(!pairs::settle(energy, gradient));
         }
         Ok(failures)
+    }
+
+    /// Energies alone of a batch, for averages and weights, which need no gradient: `x` is
+    /// [samples, particles, dimension], `energies` is `[samples]`. Returns how many configurations
+    /// failed recoverably; those get the energy +∞.
+    ///
+    /// The default computes the gradients and drops them. Override it when energies alone cost
+    /// less.
+    ///
+    /// # Errors
+    /// Only [`EvaluationError::Fatal`].
+    fn energies(&self, x: &[f64], energies: &mut [f64]) -> Result<usize, EvaluationError> {
+        self.energies_and_gradients(x, energies, &mut vec![0.0; x.len()])
     }
 
     /// A version of this potential without the steep core at short distances, for trainers that
@@ -162,6 +178,10 @@ macro_rules! delegate_to_pointee {
                 gradients: &mut [f64],
             ) -> Result<usize, EvaluationError> {
                 (**self).energies_and_gradients(x, energies, gradients)
+            }
+
+            fn energies(&self, x: &[f64], energies: &mut [f64]) -> Result<usize, EvaluationError> {
+                (**self).energies(x, energies)
             }
 
             fn softened(&self, core_radius: f64) -> Option<Arc<dyn Potential>> {

@@ -12,8 +12,8 @@ use crate::system::System;
 ///
 /// # Errors
 /// [`EvaluationError::Recoverable`] when two particles coincide (there the gradient has no
-/// direction), when the sum overflows, or when a coordinate is not finite; it names the closest
-/// pair.
+/// direction), when the sum is not finite, or when a coordinate is not finite; it names the closest
+/// pair. A finite energy whose gradient is not finite gets a gradient of NaN.
 /// [`EvaluationError::Fatal`] when the slices do not fit `system`.
 ///
 /// # Examples
@@ -44,10 +44,11 @@ pub fn sum_over_pairs(
         _ => sum::<3>(x, gradient, trap, radial),
     };
     // A form that is finite at r = 0 still has no gradient there.
-    if closest > 0.0 && all_finite(energy, gradient) {
+    let mut settled = energy;
+    if closest > 0.0 && settle(&mut settled, gradient) {
         Ok(energy)
     } else {
-        Err(EvaluationError::Recoverable(explain(system.dimension(), x)))
+        Err(EvaluationError::Recoverable(explain(system.dimension(), x, energy)))
     }
 }
 
@@ -105,6 +106,27 @@ pub(super) fn all_finite(energy: f64, gradient: &[f64]) -> bool {
     energy.is_finite() && gradient.iter().all(|g| g.is_finite())
 }
 
+/// An energy from here on, in kT, is taken for an overlap on its way to infinity: a gradient that
+/// is not finite has overflowed there.
+const OVERFLOWING: f64 = 1e100;
+
+/// Brings what was computed for a configuration to what [`Potential`](super::Potential) promises:
+/// without a finite energy, +∞ and no slope; without a finite gradient, a gradient of NaN. Returns
+/// whether there is an energy.
+#[inline(always)]
+pub(super) fn settle(energy: &mut f64, gradient: &mut [f64]) -> bool {
+    if all_finite(*energy, gradient) {
+        return true;
+    }
+    if energy.is_finite() && *energy < OVERFLOWING {
+        gradient.fill(f64::NAN);
+        return true;
+    }
+    *energy = f64::INFINITY;
+    gradient.fill(0.0);
+    false
+}
+
 /// Refuses slices that do not fit the system.
 #[inline(always)]
 pub(super) fn check_lengths(
@@ -123,7 +145,7 @@ pub(super) fn check_lengths(
 
 /// Why this configuration has no finite energy.
 #[cold]
-pub(super) fn explain(dimension: usize, x: &[f64]) -> String {
+pub(super) fn explain(dimension: usize, x: &[f64], energy: f64) -> String {
     let position = |i: usize| &x[i * dimension..(i + 1) * dimension];
     let particles = x.len() / dimension;
     if let Some(i) = (0..particles).find(|&i| position(i).iter().any(|v| !v.is_finite())) {
@@ -140,7 +162,8 @@ pub(super) fn explain(dimension: usize, x: &[f64]) -> String {
             format!("particles {j} and {i} (counted from 0) coincide")
         }
         Some((j, i)) => format!(
-            "the energy overflows; particles {j} and {i} (counted from 0) are closest, {:e} apart",
+            "the energy {}; particles {j} and {i} (counted from 0) are closest, {:e} apart",
+            if energy.is_nan() { "is not a number" } else { "overflows or is infinite" },
             distance(i, j)
         ),
         None => "the energy is not finite".to_string(),

@@ -107,6 +107,8 @@ metrics! {
     #[unit = "s/s"]
     waiting_share: Option<f64> =
         "Share of rank 0's time since the previous row that it waited for others and the network.",
+    without_gradient: u64 =
+        "Configurations so far with a finite energy whose gradient is not a number.",
 }
 
 /// Columns of the first files; a file may end with these, and later ones have their defaults.

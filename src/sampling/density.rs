@@ -66,7 +66,8 @@ pub trait LogDensity: Send + Sync {
     /// `z` and `gradient` are [samples, width], `log_density` is `[samples]`; both outputs are
     /// overwritten. The gradient is that of the ambient space: callers project it on the subspace
     /// that their configurations live on. Returns how many rows failed recoverably; these have the
-    /// log density −∞ and a zero gradient.
+    /// log density −∞ and a zero gradient. A row with a finite log density and no gradient has NaN
+    /// in its gradient: it has its weight, and chains do not move from it.
     ///
     /// # Errors
     /// Only [`EvaluationError::Fatal`].

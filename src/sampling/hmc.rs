@@ -20,16 +20,37 @@ pub struct Effort {
     pub evaluations: u64,
     /// Evaluations that failed recoverably.
     pub failures: u64,
+    /// Evaluations that gave a finite value without a finite gradient.
+    pub without_gradient: u64,
     /// Seconds spent, summed over threads.
     pub seconds: f64,
 }
 
-message!(Effort { evaluations, failures, seconds });
+message!(Effort { evaluations, failures, without_gradient, seconds });
+
+impl Effort {
+    /// What an evaluation since `start` has cost: it gave `log_density` (`[rows]`) and `gradient`
+    /// ([rows, width]), and `failures` of the rows failed recoverably.
+    pub fn of(log_density: &[f64], gradient: &[f64], failures: usize, start: Instant) -> Self {
+        let width = gradient.len() / log_density.len().max(1);
+        let rows = log_density.iter().zip(gradient.chunks_exact(width.max(1)));
+        let lacks = |(log_density, gradient): (&f64, &[f64])| {
+            log_density.is_finite() && !gradient.iter().all(|g| g.is_finite())
+        };
+        Self {
+            evaluations: log_density.len() as u64,
+            failures: failures as u64,
+            without_gradient: rows.map(|row| u64::from(lacks(row))).sum(),
+            seconds: start.elapsed().as_secs_f64(),
+        }
+    }
+}
 
 impl std::ops::AddAssign for Effort {
     fn add_assign(&mut self, other: Self) {
         self.evaluations += other.evaluations;
         self.failures += other.failures;
+        self.without_gradient += other.without_gradient;
         self.seconds += other.seconds;
     }
 }
@@ -69,16 +90,9 @@ impl Values {
         for (component, density) in path.densities.iter().enumerate() {
             let start = Instant::now();
             let log_density = &mut self.log_density[component];
-            let failures = density.log_density_and_gradient(
-                position,
-                log_density,
-                &mut self.gradient[component],
-            )?;
-            effort[component] += Effort {
-                evaluations: log_density.len() as u64,
-                failures: failures as u64,
-                seconds: start.elapsed().as_secs_f64(),
-            };
+            let gradient = &mut self.gradient[component];
+            let failures = density.log_density_and_gradient(position, log_density, gradient)?;
+            effort[component] += Effort::of(log_density, gradient, failures, start);
         }
         Ok(())
     }
@@ -97,11 +111,13 @@ impl Values {
         total
     }
 
-    /// The gradient of log γ for all rows, not projected.
+    /// The gradient of log γ for all rows, not projected; NaN where one that enters is.
     fn gradient(&self, coefficients: [f64; 2], out: &mut [f64]) {
-        let [first, second] = &self.gradient;
-        for ((out, a), b) in out.iter_mut().zip(first).zip(second) {
-            *out = coefficients[0] * a + coefficients[1] * b;
+        out.fill(0.0);
+        for (coefficient, gradient) in coefficients.into_iter().zip(&self.gradient) {
+            if coefficient != 0.0 {
+                add_scaled(coefficient, gradient, out);
+            }
         }
     }
 

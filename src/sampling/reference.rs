@@ -418,8 +418,10 @@ impl<'a> Population<'a> {
                     energy -= log_density;
                     squared_energy += log_density * log_density;
                 }
+                // Where there is no gradient, there is no virial.
                 let pairs = chains.position().iter().zip(chains.gradient(1));
-                virial -= pairs.map(|(x, gradient)| x * gradient).sum::<f64>();
+                let terms = pairs.map(|(x, gradient)| x * gradient);
+                virial -= terms.filter(|term| !term.is_nan()).sum::<f64>();
             }
         }
         let counted = (transitions - equilibration) as f64;

@@ -146,6 +146,7 @@ pub(super) fn row(
         hmc_step_size: report.hmc_step_size,
         recoverable_failures: state.counters.recoverable_failures,
         nonfinite_weights: state.counters.nonfinite_weights,
+        without_gradient: state.counters.without_gradient,
         rollbacks: state.health.rollbacks.into(),
         flow_seconds: totals.flow_seconds,
         potential_seconds: totals.potential_seconds,

@@ -180,8 +180,7 @@ impl Fab {
         let annealed = problem.anneal(theta, self.annealing(), samples, streams, sizes)?;
         let Annealed { joint, shares, log_weights, log_q, .. } = &annealed;
         own.buffer.push_shares(joint, shares, log_weights, log_q);
-        state.counters.energy_evaluations += annealed.effort[1].evaluations;
-        state.counters.recoverable_failures += annealed.effort[1].failures;
+        state.counters.add(annealed.effort[1]);
         state.counters.nonfinite_weights += annealed.zero_weights as u64;
         report.flow_seconds += annealed.effort[0].seconds;
         report.potential_seconds += annealed.effort[1].seconds;
@@ -314,8 +313,7 @@ impl Fab {
             state.health.forget();
         }
         own.walkers = walkers;
-        state.counters.energy_evaluations += effort.evaluations;
-        state.counters.recoverable_failures += effort.failures;
+        state.counters.add(effort);
         report.potential_seconds += effort.seconds;
         report.flow_seconds += visit.flow_seconds;
         report.acceptance = Some(visit.acceptance);

@@ -14,7 +14,7 @@ use crate::limits::{count, number, positive};
 use crate::parallel::team;
 use crate::potential::Potential;
 use crate::random::{stream, Purpose};
-use crate::sampling::{log_density, AugmentedTarget, FlowDensity};
+use crate::sampling::{log_density, AugmentedTarget, Effort, FlowDensity};
 
 use super::problem::{Problem, StepReport};
 use super::state::{DescentOptions, TrainingState};
@@ -143,7 +143,7 @@ impl Trainer for ReverseKl {
 
         let limit = self.options.energy_clip.map_or(f32::INFINITY, |clip| clip as f32);
         let frozen = state.theta.clone();
-        let (mut failures, mut potential_seconds) = (0, 0.0);
+        let (mut effort, mut potential_seconds) = (Effort::default(), 0.0);
         let descent = state.descend(&self.descent, |theta| {
             let (z, log_q) = op::sample_and_log_prob(flow, theta, noise);
             let log_q = match self.options.estimator {
@@ -155,8 +155,8 @@ impl Trainer for ReverseKl {
                 Estimator::Total => log_q.retaped(),
             };
             let began = Instant::now();
-            let (log_p, failed) = log_density(&target, z)?;
-            (failures, potential_seconds) = (failed, began.elapsed().as_secs_f64());
+            let (log_p, spent) = log_density(&target, z)?;
+            (effort, potential_seconds) = (spent, began.elapsed().as_secs_f64());
             let values = log_p.as_vec().into_iter().zip(log_q.as_vec());
             let usable: Vec<bool> = values
                 .map(|(log_p, log_q)| (log_q - log_p).is_finite() && -log_p < limit)
@@ -167,9 +167,8 @@ impl Trainer for ReverseKl {
         report.flow_seconds = (descent.seconds - potential_seconds) * threads;
         report.potential_seconds = potential_seconds * threads;
         (report.loss, report.gradient_norm) = (descent.loss, descent.gradient_norm);
-        state.counters.energy_evaluations += batch as u64;
-        state.counters.recoverable_failures += failures;
-        state.counters.nonfinite_weights += failures;
+        state.counters.add(effort);
+        state.counters.nonfinite_weights += effort.failures;
         Ok(report)
     }
 }

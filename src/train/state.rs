@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::flow::op;
 use crate::limits::{count, number};
+use crate::sampling::Effort;
 
 use super::health::{Health, Verdict};
 use super::optimizer::{
@@ -67,6 +68,7 @@ impl DescentOptions {
 
 /// Counts over a whole training.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counters {
     /// Energy evaluations.
     pub energy_evaluations: u64,
@@ -78,6 +80,17 @@ pub struct Counters {
     pub gradients_clipped: u64,
     /// Gradients not used.
     pub gradients_dropped: u64,
+    /// Configurations with a finite energy and without a finite gradient.
+    pub without_gradient: u64,
+}
+
+impl Counters {
+    /// Adds evaluations of the target.
+    pub(super) fn add(&mut self, effort: Effort) {
+        self.energy_evaluations += effort.evaluations;
+        self.recoverable_failures += effort.failures;
+        self.without_gradient += effort.without_gradient;
+    }
 }
 
 /// All that continues: with the recipe, it determines the rest of the run. States are equal where

@@ -308,9 +308,7 @@ fn propose(
     let start = Instant::now();
     let failures =
         target.log_density_and_gradient(&proposed, &mut proposed_log_p, &mut gradient)?;
-    effort.seconds += start.elapsed().as_secs_f64();
-    effort.evaluations += rows.len() as u64;
-    effort.failures += failures as u64;
+    *effort += Effort::of(&proposed_log_p, &gradient, failures, start);
     let mut taken = 0;
     for (index, &row) in rows.iter().enumerate() {
         let uniform: f64 = own[index].gen();

@@ -317,6 +317,44 @@ fn training_goes_on_when_a_potential_has_no_number_now_and_then() {
     }
 }
 
+/// A tenth of all configurations has an energy and no gradient.
+struct WithoutGradient(DoubleWell);
+
+impl Potential for WithoutGradient {
+    fn system(&self) -> System {
+        self.0.system()
+    }
+
+    fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
+        let energy = self.0.energy_and_gradient(x, gradient)?;
+        if (10.0 * x[0].abs()).fract() < 0.1 {
+            gradient[1] = f64::NAN;
+        }
+        Ok(energy)
+    }
+}
+
+#[test]
+fn a_finite_energy_without_a_gradient_is_counted_as_such_and_keeps_its_weight() {
+    let trainers: [(&str, Box<dyn Trainer>); 2] = [
+        ("fab", Box::new(fab(64, 1e-3))),
+        ("reverse_kl", Box::new(reverse_kl(Estimator::Path, 64, 1e-3))),
+    ];
+    for (name, trainer) in trainers {
+        let problem_without = problem(WithoutGradient(wells()), 6);
+        let state = steps(trainer.as_ref(), &problem_without, 4);
+        let counters = state.counters;
+        assert_eq!((counters.recoverable_failures, counters.nonfinite_weights), (0, 0), "{name}");
+        let share = counters.without_gradient as f64 / counters.energy_evaluations as f64;
+        assert!(share > 0.02 && share < 0.3, "{name}: {share}");
+        assert!(state.theta.iter().all(|t| t.is_finite()), "{name}");
+        // An evaluation needs energies alone.
+        let found = evaluation(&problem_without, &state.average, 1000);
+        let same = evaluation(&problem(wells(), 6), &state.average, 1000);
+        assert_eq!((found.zero_weights, found.log_z), (0, same.log_z), "{name}");
+    }
+}
+
 #[test]
 fn a_fatal_error_of_the_potential_ends_the_training_with_its_message() {
     let trainers: [Box<dyn Trainer>; 2] =

@@ -1,23 +1,26 @@
 //! Compiles the keys of a target file to terms.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::evaluate::{Listed, PairTerm, Terms};
-use super::graph::{Graph, Operation};
-use super::parameters::{FormulaParameters, OverAtoms, Particles, PerSpecies};
+use super::form::Forms;
+use super::many::{Embedding, Triples};
+use super::names::{Builder, Endings};
+use super::parameters::{
+    EmbeddingFormulas, FormulaParameters, OverAtoms, OverTriples, Particles, PerSpecies,
+};
 use super::program::Program;
-use super::syntax::{is_name, is_reserved, parse, Meaning};
 use crate::error::{refuse, suggest, Error};
+use crate::potential::require_positive;
 use crate::system::System;
 
 /// Limits that only a typing error exceeds.
-const MOST_SPECIES: usize = 32;
 const MOST_PARTICLES: usize = 10_000;
 const MOST_TERMS: usize = 10_000;
 const MOST_LISTED_PARTICLES: usize = 1_000;
-const MOST_NAMES: usize = 1_000;
 
-type Names = BTreeMap<String, Meaning>;
+/// The variables of angles and triples.
+const INSIDE: [&str; 4] = ["theta", "r_ab", "r_bc", "r_ac"];
 
 /// Checks everything and compiles the formulas.
 pub(super) fn build(parameters: &FormulaParameters) -> Result<(System, Terms), Error> {
@@ -29,304 +32,255 @@ pub(super) fn build(parameters: &FormulaParameters) -> Result<(System, Terms), E
         return refuse("particles", format!("are {}: use at most {MOST_PARTICLES}", labels.len()));
     }
     let system = System::new(labels.len(), parameters.dimension)?;
-    crate::potential::require_positive("temperature", parameters.temperature)?;
-    let mut builder = Builder { parameters, kinds: Vec::new(), shared: Names::new() };
-    let species = builder.species(&labels)?;
-    builder.shared_names()?;
-    let mut terms = Terms { species, species_count: builder.kinds.len(), ..Terms::default() };
-    builder.pairs(&mut terms)?;
-    builder.external(&mut terms)?;
+    require_positive("temperature", parameters.temperature)?;
+    let (names, species) = Builder::new(parameters, &labels)?;
+    let count = names.kinds.len();
+    let mut terms = Terms { species, species_count: count, ..Terms::default() };
+    add_pairs(&names, &mut terms)?;
+    add_external(&names, &mut terms)?;
+    let forms = &mut Forms::default();
     let particles = labels.len();
-    terms.bonds = builder.listed("bonds", particles, &parameters.bonds, &["r"])?;
-    let inside = ["theta", "r_ab", "r_bc", "r_ac"];
-    terms.angles = builder.listed("angles", particles, &parameters.angles, &inside)?;
+    terms.bonds = listed(&names, "bonds", particles, &parameters.bonds, &["r"], forms)?;
+    terms.angles = listed(&names, "angles", particles, &parameters.angles, &INSIDE, forms)?;
     if parameters.dimension == 2 && !parameters.dihedrals.is_empty() {
         return refuse("dihedrals", "need dimension = 3");
     }
-    terms.dihedrals = builder.listed("dihedrals", particles, &parameters.dihedrals, &["phi"])?;
+    terms.dihedrals =
+        listed(&names, "dihedrals", particles, &parameters.dihedrals, &["phi"], forms)?;
+    if particles > MOST_LISTED_PARTICLES && !parameters.triples.is_empty() {
+        return refuse("triples", format!("are for at most {MOST_LISTED_PARTICLES} particles"));
+    }
+    for (number, term) in parameters.triples.iter().enumerate() {
+        terms.triples.push(triples(&names, number, term, forms)?);
+    }
+    if let Some(formulas) = &parameters.embedding {
+        terms.embedding = Some(embedding(&names, formulas, &terms.species, forms)?);
+    }
     let lists = terms.bonds.len() + terms.angles.len() + terms.dihedrals.len();
-    if terms.pairs.is_empty() && terms.external.is_empty() && lists == 0 {
+    let many = terms.triples.len() + usize::from(terms.embedding.is_some());
+    if terms.pairs.is_empty() && terms.external.is_empty() && lists + many == 0 {
         return refuse(
             "pair",
-            "is missing, and so are `external`, `bonds`, `angles` and `dihedrals`: give a formula",
+            "is missing, and so are `external`, `bonds`, `angles`, `dihedrals`, `triples` and \
+             `embedding`: give a formula",
         );
     }
     Ok((system, terms))
 }
 
-struct Builder<'a> {
-    parameters: &'a FormulaParameters,
-    /// Names of the species that occur, in the order of the particles.
-    kinds: Vec<String>,
-    /// Names for all formulas.
-    shared: Names,
-}
-
-impl Builder<'_> {
-    /// The species of each particle by number; checks the keys of `[species]`.
-    fn species(&mut self, labels: &[String]) -> Result<Vec<usize>, Error> {
-        let named = matches!(self.parameters.particles, Particles::Named(_));
-        let mut numbers = Vec::with_capacity(labels.len());
-        for label in labels {
-            let allowed = |c: char| c.is_alphanumeric() || "_+'*".contains(c);
-            if named && (label.is_empty() || !label.chars().all(allowed)) {
-                return refuse(
-                    "particles",
-                    format!("has the species \"{label}\": name it with letters and digits"),
-                );
-            }
-            let known = self.kinds.iter().position(|kind| kind == label);
-            numbers.push(known.unwrap_or_else(|| {
-                self.kinds.push(label.clone());
-                self.kinds.len() - 1
-            }));
-            if self.kinds.len() > MOST_SPECIES {
-                return refuse("particles", format!("have more than {MOST_SPECIES} species"));
-            }
-        }
-        let kinds: Vec<&str> = self.kinds.iter().map(String::as_str).collect();
-        for (name, values) in &self.parameters.species {
-            if !named {
-                let problem = "needs the species of each particle: particles = [\"A\", \"A\", …]";
-                return refuse("species", problem);
-            }
-            if !kinds.contains(&name.as_str()) {
-                let hint = suggest(name, &kinds);
-                return refuse(
-                    format!("species.{name}"),
-                    format!("is the species of no particle: {hint}"),
-                );
-            }
-            for (key, value) in values {
-                check_name(&format!("species.{name}.{key}"), key, *value)?;
-            }
-        }
-        // A name that only some species have would be unknown in some pairs only.
-        let all = |name: &str| self.parameters.species.get(name);
-        for name in kinds.iter().filter(|_| !self.parameters.species.is_empty()) {
-            for (other, values) in &self.parameters.species {
-                let missing =
-                    values.keys().find(|key| all(name).is_none_or(|own| !own.contains_key(*key)));
-                if let Some(key) = missing {
-                    return refuse(
-                        format!("species.{name}.{key}"),
-                        format!("is missing: species.{other} has it"),
-                    );
+fn add_pairs(names: &Builder<'_>, terms: &mut Terms) -> Result<(), Error> {
+    let Some(formulas) = &names.parameters.pair else { return Ok(()) };
+    let count = names.kinds.len();
+    terms.pair_table = vec![None; count * count];
+    names.check_pairs("pair", formulas)?;
+    for a in 0..count {
+        for b in a..count {
+            let (ab, ba) = (names.pair_name(a, b), names.pair_name(b, a));
+            if let PerSpecies::Each(each) = formulas {
+                if a != b && each.contains_key(&ab) && each.contains_key(&ba) {
+                    let problem = format!("is the same pair as `{ab}`: give one of them");
+                    return refuse(format!("pair.{ba}"), problem);
                 }
             }
-        }
-        Ok(numbers)
-    }
-
-    fn shared_names(&mut self) -> Result<(), Error> {
-        let own = self.parameters.species.values().map(BTreeMap::len).max().unwrap_or(0);
-        if self.parameters.parameters.len() + own > MOST_NAMES {
-            return refuse(
-                "parameters",
-                format!("and `species` have more than {MOST_NAMES} names"),
-            );
-        }
-        for (name, value) in &self.parameters.parameters {
-            check_name(&format!("parameters.{name}"), name, *value)?;
-            self.shared.insert(name.clone(), Meaning::Parameter(*value));
-        }
-        Ok(())
-    }
-
-    /// The names for a formula in `variables`, with the numbers of species under these endings.
-    fn names(
-        &self,
-        key: &str,
-        variables: &[&str],
-        endings: &[(&str, usize)],
-    ) -> Result<Names, Error> {
-        let mut names = Names::new();
-        for (number, name) in variables.iter().enumerate() {
-            names.insert(name.to_string(), Meaning::Variable(number));
-        }
-        for (ending, kind) in endings {
-            for (name, value) in
-                self.parameters.species.get(&self.kinds[*kind]).into_iter().flatten()
-            {
-                names.insert(format!("{name}_{ending}"), Meaning::Parameter(*value));
+            let found = names.of_pair("pair", formulas, (a, b), &terms.species)?;
+            let Some((key, text)) = found else { continue };
+            let program = names.compile(&key, text, &["r"], &[("i", a), ("j", b)])?;
+            if !program.is_zero() {
+                terms.pair_table[a * count + b] = Some(terms.pairs.len());
+                terms.pair_table[b * count + a] = Some(terms.pairs.len());
+                terms.pairs.push(PairTerm { program, core: 0.0 });
             }
         }
-        for (name, meaning) in &self.shared {
-            if names.insert(name.clone(), *meaning).is_some() {
-                let problem = format!("has another meaning in `{key}`: choose another name");
-                return refuse(format!("parameters.{name}"), problem);
-            }
-        }
-        Ok(names)
-    }
-
-    /// A formula over kT with its derivatives.
-    fn compile(
-        &self,
-        key: &str,
-        text: &str,
-        variables: &[&str],
-        endings: &[(&str, usize)],
-    ) -> Result<Program, Error> {
-        let names = self.names(key, variables, endings)?;
-        let wrong = |problem| Error::parameter(key, problem);
-        let mut graph = Graph::default();
-        let energy = parse(text, &names, &mut graph).map_err(wrong)?;
-        let temperature = graph.constant(self.parameters.temperature);
-        let over_kt = graph.binary(Operation::Div, energy, temperature);
-        Program::compile(&mut graph, over_kt, variables.len()).map_err(wrong)
-    }
-
-    /// Whether r_ab and r_bc can be exchanged in a formula. Equal parts exist once in a graph, so
-    /// equal formulas have the same root.
-    fn is_reversible(&self, key: &str, text: &str, variables: &[&str]) -> Result<bool, Error> {
-        let mut exchanged = variables.to_vec();
-        if let [_, r_ab, r_bc, _] = exchanged.as_mut_slice() {
-            std::mem::swap(r_ab, r_bc);
-        }
-        let mut graph = Graph::default();
-        let mut parsed = |variables: &[&str]| {
-            let names = self.names(key, variables, &[])?;
-            parse(text, &names, &mut graph).map_err(|problem| Error::parameter(key, problem))
-        };
-        Ok(parsed(variables)? == parsed(&exchanged)?)
-    }
-
-    fn pairs(&self, terms: &mut Terms) -> Result<(), Error> {
-        let Some(formulas) = &self.parameters.pair else { return Ok(()) };
-        let count = self.kinds.len();
-        terms.pair_table = vec![None; count * count];
-        let name = |a: usize, b: usize| format!("{}-{}", self.kinds[a], self.kinds[b]);
-        if let PerSpecies::Each(each) = formulas {
-            let known: Vec<String> = (0..count)
-                .flat_map(|a| (0..count).map(move |b| (a, b)))
-                .map(|(a, b)| name(a, b))
-                .collect();
-            self.check_keys("pair", each, &known)?;
-        }
-        for a in 0..count {
-            for b in a..count {
-                let alone = terms.species.iter().filter(|&&s| s == a).count() == 1;
-                let (key, text) = match formulas {
-                    PerSpecies::All(text) => ("pair".to_string(), text),
-                    PerSpecies::Each(each) => {
-                        let (ab, ba) = (name(a, b), name(b, a));
-                        if a != b && each.contains_key(&ab) && each.contains_key(&ba) {
-                            let problem = format!("is the same pair as `{ab}`: give one of them");
-                            return refuse(format!("pair.{ba}"), problem);
-                        }
-                        match each.get_key_value(&ab).or_else(|| each.get_key_value(&ba)) {
-                            Some((key, text)) => (format!("pair.{key}"), text),
-                            None if a == b && alone => continue,
-                            None => {
-                                let problem = "is missing: give its formula, \"0\" for none";
-                                return refuse(format!("pair.{ab}"), problem);
-                            }
-                        }
-                    }
-                };
-                let program = self.compile(&key, text, &["r"], &[("i", a), ("j", b)])?;
-                if !program.is_zero() {
-                    terms.pair_table[a * count + b] = Some(terms.pairs.len());
-                    terms.pair_table[b * count + a] = Some(terms.pairs.len());
-                    terms.pairs.push(PairTerm { program, core: 0.0 });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn external(&self, terms: &mut Terms) -> Result<(), Error> {
-        let Some(formulas) = &self.parameters.external else { return Ok(()) };
-        if let PerSpecies::Each(each) = formulas {
-            self.check_keys("external", each, &self.kinds)?;
-        }
-        let variables = match self.parameters.dimension {
-            2 => vec!["x", "y", "r_com"],
-            _ => vec!["x", "y", "z", "r_com"],
-        };
-        for (number, kind) in self.kinds.iter().enumerate() {
-            let (key, text) = match formulas {
-                PerSpecies::All(text) => ("external".to_string(), text.as_str()),
-                PerSpecies::Each(each) => match each.get(kind) {
-                    Some(text) => (format!("external.{kind}"), text.as_str()),
-                    None => {
-                        let problem = "is missing: give its formula, \"0\" for none";
-                        return refuse(format!("external.{kind}"), problem);
-                    }
-                },
-            };
-            terms.external.push(self.compile(&key, text, &variables, &[("i", number)])?);
-        }
-        Ok(())
-    }
-
-    /// Whether each key names species that occur.
-    fn check_keys(
-        &self,
-        section: &str,
-        each: &BTreeMap<String, String>,
-        known: &[String],
-    ) -> Result<(), Error> {
-        let Some(wrong) = each.keys().find(|key| !known.contains(key)) else { return Ok(()) };
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let hint = match self.parameters.particles {
-            Particles::Named(_) => suggest(wrong, &known),
-            Particles::Alike(_) => format!("the particles have no names: write {section} = \"…\""),
-        };
-        refuse(format!("{section}.{wrong}"), format!("is not made of species that occur: {hint}"))
-    }
-
-    fn listed<const ATOMS: usize>(
-        &self,
-        section: &str,
-        particles: usize,
-        terms: &[OverAtoms<ATOMS>],
-        variables: &[&str],
-    ) -> Result<Vec<Listed<ATOMS>>, Error>
-    where
-        [usize; ATOMS]: serde::de::DeserializeOwned,
-    {
-        if particles > MOST_LISTED_PARTICLES && !terms.is_empty() {
-            return refuse(section, format!("are for at most {MOST_LISTED_PARTICLES} particles"));
-        }
-        let mut compiled = Vec::new();
-        let mut count = 0;
-        for (number, term) in terms.iter().enumerate() {
-            let key = |name: &str| format!("{section}[{number}].{name}");
-            for atoms in &term.atoms {
-                if let Some(atom) = atoms.iter().find(|&&atom| atom >= particles) {
-                    let problem =
-                        format!("names atom {atom}: they are counted from 0 to {}", particles - 1);
-                    return refuse(key("atoms"), problem);
-                }
-                if (0..ATOMS).any(|k| atoms[..k].contains(&atoms[k])) {
-                    return refuse(key("atoms"), format!("has an atom twice in {atoms:?}"));
-                }
-            }
-            count += term.atoms.len();
-            if count > MOST_TERMS || number >= MOST_TERMS {
-                let problem = format!("are more than {MOST_TERMS}: write the potential in Rust");
-                return refuse(section, problem);
-            }
-            let program = self.compile(&key("energy"), &term.energy, variables, &[])?;
-            let reversible = self.is_reversible(&key("energy"), &term.energy, variables)?;
-            compiled.push(Listed { program, atoms: term.atoms.clone(), reversible });
-        }
-        Ok(compiled)
-    }
-}
-
-fn check_name(key: &str, name: &str, value: f64) -> Result<(), Error> {
-    if !is_name(name) {
-        let problem = "cannot be a name in a formula: use letters, digits and _, a letter first";
-        return refuse(key, problem);
-    }
-    if is_reserved(name) {
-        return refuse(key, "has a meaning of its own in formulas: choose another name");
-    }
-    if !value.is_finite() {
-        return refuse(key, format!("is {value}: use a finite number"));
     }
     Ok(())
+}
+
+fn add_external(names: &Builder<'_>, terms: &mut Terms) -> Result<(), Error> {
+    let Some(formulas) = &names.parameters.external else { return Ok(()) };
+    let variables = match names.parameters.dimension {
+        2 => vec!["x", "y", "r_com"],
+        _ => vec!["x", "y", "z", "r_com"],
+    };
+    for kind in 0..names.kinds.len() {
+        let (key, text) = names.of_kind("external", formulas, kind)?;
+        terms.external.push(names.compile(&key, text, &variables, &[("i", kind)])?);
+    }
+    Ok(())
+}
+
+fn listed<const ATOMS: usize>(
+    names: &Builder<'_>,
+    section: &str,
+    particles: usize,
+    terms: &[OverAtoms<ATOMS>],
+    variables: &[&str],
+    known: &mut Forms,
+) -> Result<Vec<Listed<ATOMS>>, Error>
+where
+    [usize; ATOMS]: serde::de::DeserializeOwned,
+{
+    if particles > MOST_LISTED_PARTICLES && !terms.is_empty() {
+        return refuse(section, format!("are for at most {MOST_LISTED_PARTICLES} particles"));
+    }
+    let mut compiled = Vec::new();
+    let mut count = 0;
+    for (number, term) in terms.iter().enumerate() {
+        let key = |name: &str| format!("{section}[{number}].{name}");
+        for atoms in &term.atoms {
+            if let Some(atom) = atoms.iter().find(|&&atom| atom >= particles) {
+                let problem =
+                    format!("names atom {atom}: they are counted from 0 to {}", particles - 1);
+                return refuse(key("atoms"), problem);
+            }
+            if (0..ATOMS).any(|k| atoms[..k].contains(&atoms[k])) {
+                return refuse(key("atoms"), format!("has an atom twice in {atoms:?}"));
+            }
+        }
+        count += term.atoms.len();
+        if count > MOST_TERMS || number >= MOST_TERMS {
+            let problem = format!("are more than {MOST_TERMS}: write the potential in Rust");
+            return refuse(section, problem);
+        }
+        let program = names.compile(&key("energy"), &term.energy, variables, &[])?;
+        let forms = names.forms(&key("energy"), &term.energy, (variables, &[]), known)?;
+        compiled.push(Listed { program, atoms: term.atoms.clone(), forms });
+    }
+    Ok(compiled)
+}
+
+/// Programs of one section, of which equal ones exist once.
+#[derive(Default)]
+struct Programs {
+    all: Vec<Program>,
+    /// By the number of the form.
+    places: HashMap<usize, usize>,
+}
+
+impl Programs {
+    /// The place of a formula; `None` if it is 0 everywhere.
+    fn place(
+        &mut self,
+        names: &Builder<'_>,
+        (key, text): (&str, &str),
+        (variables, endings): (&[&str], Endings<'_>),
+        form: usize,
+    ) -> Result<Option<usize>, Error> {
+        if let Some(place) = self.places.get(&form) {
+            return Ok(Some(*place));
+        }
+        let program = names.compile(key, text, variables, endings)?;
+        if program.is_zero() {
+            return Ok(None);
+        }
+        if self.all.len() == MOST_TERMS {
+            let problem = format!("stands for more than {MOST_TERMS} formulas: give fewer species");
+            return refuse(key, problem);
+        }
+        self.places.insert(form, self.all.len());
+        self.all.push(program);
+        Ok(Some(self.all.len() - 1))
+    }
+}
+
+/// The terms of entry `number` of `[[triples]]`.
+fn triples(
+    names: &Builder<'_>,
+    number: usize,
+    term: &OverTriples,
+    known: &mut Forms,
+) -> Result<Triples, Error> {
+    let key = |name: &str| format!("triples[{number}].{name}");
+    if let Some(within) = term.within {
+        require_positive(&key("within"), within)?;
+    }
+    let count = names.kinds.len();
+    let mut programs = Programs::default();
+    let mut table = vec![None; count * count * count];
+    for [a, b, c] in kinds_of_triples(names, &key("species"), &term.species)? {
+        let named = (&INSIDE[..], &[("a", a), ("b", b), ("c", c)][..]);
+        let formula = (&key("energy")[..], &term.energy[..]);
+        let [form, back] = names.forms(formula.0, formula.1, named, known)?;
+        // Without a list of species nothing says which of two unlike neighbours is a.
+        if form != back && (a == c || term.species.is_empty()) {
+            let hint =
+                if a == c { "" } else { ", or say which is which: species = [\"A-B-C\", …]" };
+            let problem = format!(
+                "is not the same when a and c are exchanged, which are any two neighbours of b: \
+                 make it symmetric in r_ab and r_bc{hint}"
+            );
+            return refuse(formula.0, problem);
+        }
+        let place = programs.place(names, formula, named, form)?;
+        table[(b * count + a) * count + c] = place.map(|place| (place, false));
+        table[(b * count + c) * count + a] = place.map(|place| (place, a != c));
+    }
+    Ok(Triples { programs: programs.all, table, within: term.within })
+}
+
+/// The species of a, b and c in each kind of triple that has a formula.
+fn kinds_of_triples(
+    names: &Builder<'_>,
+    key: &str,
+    wanted: &[String],
+) -> Result<Vec<[usize; 3]>, Error> {
+    let count = names.kinds.len();
+    if wanted.is_empty() {
+        let pairs = (0..count).flat_map(|a| (a..count).map(move |c| (a, c)));
+        return Ok(pairs.flat_map(|(a, c)| (0..count).map(move |b| [a, b, c])).collect());
+    }
+    if matches!(names.parameters.particles, Particles::Alike(_)) {
+        return refuse(key, "names species, but the particles have no names: leave it out");
+    }
+    let mut kinds: Vec<[usize; 3]> = Vec::new();
+    for name in wanted {
+        let parts: Vec<&str> = name.split('-').collect();
+        let [a, b, c] = parts[..] else {
+            let problem = format!("has \"{name}\": name a, b and c, such as \"A-B-A\"");
+            return refuse(key, problem);
+        };
+        let kind = |part: &str| match names.kinds.iter().position(|kind| kind == part) {
+            Some(kind) => Ok(kind),
+            None => {
+                let known: Vec<&str> = names.kinds.iter().map(String::as_str).collect();
+                let hint = suggest(part, &known);
+                refuse(key, format!("has \"{name}\": `{part}` is no species that occurs, {hint}"))
+            }
+        };
+        let triple = [kind(a)?, kind(b)?, kind(c)?];
+        let reversed = [triple[2], triple[1], triple[0]];
+        if kinds.contains(&triple) || kinds.contains(&reversed) {
+            return refuse(key, format!("has \"{name}\" twice: its reverse is the same triple"));
+        }
+        kinds.push(triple);
+    }
+    Ok(kinds)
+}
+
+fn embedding(
+    names: &Builder<'_>,
+    formulas: &EmbeddingFormulas,
+    species: &[usize],
+    known: &mut Forms,
+) -> Result<Embedding, Error> {
+    let count = names.kinds.len();
+    let section = "embedding.density";
+    names.check_pairs(section, &formulas.density)?;
+    let mut programs = Programs::default();
+    let mut table = vec![None; count * count];
+    for i in 0..count {
+        for j in 0..count {
+            let found = names.of_pair(section, &formulas.density, (i, j), species)?;
+            let Some((key, text)) = found else { continue };
+            let named = (&["r"][..], &[("i", i), ("j", j)][..]);
+            let [form, _] = names.forms(&key, text, named, known)?;
+            table[i * count + j] = programs.place(names, (&key, text), named, form)?;
+        }
+    }
+    let energies = (0..count)
+        .map(|kind| {
+            let (key, text) = names.of_kind("embedding.energy", &formulas.energy, kind)?;
+            names.compile(&key, text, &["rho"], &[("i", kind)])
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Embedding { densities: programs.all, table, energies, core: 0.0 })
 }

@@ -65,6 +65,12 @@ pub(super) enum Operation {
     Pow,
     Min,
     Max,
+    /// A product in the chain rule: 0 where a factor is 0, whatever the other one is. A flat branch
+    /// stays flat however steep what is done with it: sqrt(max(0, 1 − r)) has the slope ∞·0 = 0
+    /// from r = 1 on, and exp(−1/x) vanishes faster at 0 than 1/x² grows.
+    SlopeMul,
+    /// A quotient in the chain rule: 0 where the numerator is 0.
+    SlopeDiv,
 }
 
 impl Operation {
@@ -79,6 +85,8 @@ impl Operation {
             // NaN in either operand gives NaN.
             Self::Min => either(a < b || a.is_nan(), a, b),
             Self::Max => either(a > b || a.is_nan(), a, b),
+            Self::SlopeMul => either((a == 0.0) | (b == 0.0), 0.0, a * b),
+            Self::SlopeDiv => either(a == 0.0, 0.0, a / b),
         }
     }
 }
@@ -154,14 +162,17 @@ impl Graph {
             return self.constant(operation.of(x, y));
         }
         match (operation, x, y) {
-            (Add, Some(0.0), _) | (Mul, Some(1.0), _) => b,
-            (Add | Sub, _, Some(0.0)) | (Mul | Div | Pow, _, Some(1.0)) => a,
-            (Sub, Some(0.0), _) | (Mul, Some(-1.0), _) => self.unary(Function::Neg, b),
-            (Mul | Div, _, Some(-1.0)) => self.unary(Function::Neg, a),
-            (Mul | Div, Some(0.0), _) | (Mul, _, Some(0.0)) => self.constant(0.0),
+            (Add, Some(0.0), _) | (Mul | SlopeMul, Some(1.0), _) => b,
+            (Add | Sub, _, Some(0.0)) => a,
+            (Mul | Div | Pow | SlopeMul | SlopeDiv, _, Some(1.0)) => a,
+            (Sub, Some(0.0), _) | (Mul | SlopeMul, Some(-1.0), _) => self.unary(Function::Neg, b),
+            (Mul | Div | SlopeMul | SlopeDiv, _, Some(-1.0)) => self.unary(Function::Neg, a),
+            (Mul | Div | SlopeMul | SlopeDiv, Some(0.0), _) | (Mul | SlopeMul, _, Some(0.0)) => {
+                self.constant(0.0)
+            }
             (Pow, _, Some(exponent)) => self.power(a, exponent),
             // Equal parts are found in either order.
-            (Add | Mul, ..) => self.node(Node::Binary(operation, a.min(b), a.max(b))),
+            (Add | Mul | SlopeMul, ..) => self.node(Node::Binary(operation, a.min(b), a.max(b))),
             _ => self.node(Node::Binary(operation, a, b)),
         }
     }
@@ -217,7 +228,7 @@ impl Graph {
                 Node::Unary(_, a) if slope[a] == zero => zero,
                 Node::Unary(function, a) => {
                     let outer = self.outer_slope(function, a, id);
-                    self.binary(Operation::Mul, outer, slope[a])
+                    self.binary(Operation::SlopeMul, outer, slope[a])
                 }
                 Node::Binary(_, a, b) if slope[a] == zero && slope[b] == zero => zero,
                 Node::Binary(operation, a, b) => {
@@ -283,32 +294,32 @@ impl Graph {
         use Operation::*;
         match operation {
             Add | Sub => self.binary(operation, da, db),
-            Mul if a == b => {
+            Mul | SlopeMul if a == b => {
                 let twice = self.constant(2.0);
                 let outer = self.binary(Mul, twice, a);
-                self.binary(Mul, outer, da)
+                self.binary(SlopeMul, outer, da)
             }
-            Mul => {
-                let left = self.binary(Mul, da, b);
-                let right = self.binary(Mul, a, db);
+            Mul | SlopeMul => {
+                let left = self.binary(SlopeMul, da, b);
+                let right = self.binary(SlopeMul, a, db);
                 self.binary(Add, left, right)
             }
             // (a/b)′ = (a′ − (a/b) b′)/b
-            Div => {
-                let carried = self.binary(Mul, value, db);
+            Div | SlopeDiv => {
+                let carried = self.binary(SlopeMul, value, db);
                 let top = self.binary(Sub, da, carried);
-                self.binary(Div, top, b)
+                self.binary(SlopeDiv, top, b)
             }
             // (aᵇ)′ = b aᵇ⁻¹ a′ + aᵇ ln(a) b′
             Pow => {
                 let one = self.constant(1.0);
                 let less = self.binary(Sub, b, one);
                 let lower = self.binary(Pow, a, less);
-                let outer = self.binary(Mul, b, lower);
-                let left = self.binary(Mul, outer, da);
+                let outer = self.binary(SlopeMul, b, lower);
+                let left = self.binary(SlopeMul, outer, da);
                 let logarithm = self.unary(Function::Ln, a);
-                let outer = self.binary(Mul, value, logarithm);
-                let right = self.binary(Mul, outer, db);
+                let outer = self.binary(SlopeMul, value, logarithm);
+                let right = self.binary(SlopeMul, outer, db);
                 self.binary(Add, left, right)
             }
             Min | Max => {
@@ -317,8 +328,8 @@ impl Graph {
                 let first = self.unary(Function::Step, difference);
                 let one = self.constant(1.0);
                 let second = self.binary(Sub, one, first);
-                let left = self.binary(Mul, first, da);
-                let right = self.binary(Mul, second, db);
+                let left = self.binary(SlopeMul, first, da);
+                let right = self.binary(SlopeMul, second, db);
                 self.binary(Add, left, right)
             }
         }

@@ -33,11 +33,18 @@ pub struct FormulaParameters {
     /// Energies in the dihedral angle `phi` of four listed atoms.
     #[serde(default)]
     pub dihedrals: Vec<OverAtoms<4>>,
+    /// Energies of every particle b with every two others a and c, in the same variables as those
+    /// of angles.
+    #[serde(default)]
+    pub triples: Vec<OverTriples>,
+    /// Energy of each particle in the density that the others make where it is.
+    #[serde(default)]
+    pub embedding: Option<EmbeddingFormulas>,
     /// Numbers with names, for all formulas.
     #[serde(default)]
     pub parameters: BTreeMap<String, f64>,
     /// Numbers with names for each species: `NAME_i` and `NAME_j` in a formula of pairs, `NAME_i`
-    /// in one of particles.
+    /// in one of particles, `NAME_a`, `NAME_b` and `NAME_c` in one of triples.
     #[serde(default)]
     pub species: BTreeMap<String, BTreeMap<String, f64>>,
 }
@@ -75,6 +82,34 @@ where
     pub atoms: Vec<[usize; ATOMS]>,
     /// The formula.
     pub energy: String,
+}
+
+/// A formula over every particle b and every two others a and c, which are any two: the formula
+/// must be the same when they are exchanged, unless `species` says which is which.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverTriples {
+    /// Kinds of triples by the species of a, b and c, such as `"H-O-H"`; empty, the default, for
+    /// all.
+    #[serde(default)]
+    pub species: Vec<String>,
+    /// Only where a and c are nearer to b than this length, at which the formula should have come
+    /// to 0; everywhere by default.
+    #[serde(default)]
+    pub within: Option<f64>,
+    /// The formula.
+    pub energy: String,
+}
+
+/// The many-body energy Σ_i energy(ρ_i) in the densities ρ_i = Σ_{j≠i} density(r_ij).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingFormulas {
+    /// Density at i in the distance `r` of another particle j; of two formulas `A-B` and `B-A` the
+    /// first is the density at A of a neighbour B.
+    pub density: PerSpecies,
+    /// Energy of a particle in its density `rho`.
+    pub energy: PerSpecies,
 }
 
 impl<'de> Deserialize<'de> for Particles {

@@ -27,6 +27,8 @@ enum Instruction {
 pub(super) struct Program {
     /// Each with the register for its result.
     instructions: Vec<(Instruction, u16)>,
+    /// How many of them, from the first on, the value needs.
+    for_value: usize,
     registers: usize,
     /// Registers of the value and of the derivatives.
     outputs: Vec<u16>,
@@ -58,6 +60,7 @@ impl Program {
         let mut free: Vec<u16> = Vec::new();
         let mut registers = variables;
         let mut instructions = Vec::new();
+        let mut for_value = 0;
         for (id, _) in needed.iter().enumerate().filter(|(_, needed)| **needed) {
             let (operands, instruction) = match graph.nodes()[id] {
                 Node::Variable(number) => {
@@ -91,6 +94,10 @@ impl Program {
             });
             place[id] = to;
             instructions.push((instruction, to));
+            // Operands come first, so that what comes after the root is for derivatives alone.
+            if id <= root {
+                for_value = instructions.len();
+            }
             if instructions.len() > LONGEST {
                 return Err(format!(
                     "needs more than {LONGEST} operations with its derivatives: write the \
@@ -99,7 +106,7 @@ impl Program {
             }
         }
         let outputs = roots.iter().map(|root| place[*root]).collect();
-        Ok(Self { instructions, registers, outputs })
+        Ok(Self { instructions, for_value, registers, outputs })
     }
 
     /// Rows of memory that a run needs.
@@ -112,9 +119,11 @@ impl Program {
         matches!(self.instructions[..], [(Instruction::Constant(value), _)] if value == 0.0)
     }
 
-    /// Computes everything from the variables in the first registers.
-    pub fn run(&self, registers: &mut [Row]) {
-        for &(instruction, to) in &self.instructions {
+    /// Computes the value from the variables in the first registers, and the derivatives where
+    /// `SLOPES`.
+    pub fn run<const SLOPES: bool>(&self, registers: &mut [Row]) {
+        let count = if SLOPES { self.instructions.len() } else { self.for_value };
+        for &(instruction, to) in &self.instructions[..count] {
             registers[to as usize] = match instruction {
                 Instruction::Constant(value) => [value; WIDTH],
                 Instruction::Unary(function, a) => unary(function, &registers[a as usize]),
@@ -166,5 +175,5 @@ fn binary(operation: Operation, a: &Row, b: &Row) -> Row {
             }
         };
     }
-    each!(Add, Sub, Mul, Div, Pow, Min, Max)
+    each!(Add, Sub, Mul, Div, Pow, Min, Max, SlopeMul, SlopeDiv)
 }
