@@ -100,12 +100,6 @@ fn sum<const D: usize>(
     (energy, closest)
 }
 
-/// Whether a configuration has an energy and a gradient.
-#[inline(always)]
-pub(super) fn all_finite(energy: f64, gradient: &[f64]) -> bool {
-    energy.is_finite() && gradient.iter().all(|g| g.is_finite())
-}
-
 /// An energy from here on, in kT, is taken for an overlap on its way to infinity: a gradient that
 /// is not finite has overflowed there.
 const OVERFLOWING: f64 = 1e100;
@@ -115,7 +109,7 @@ const OVERFLOWING: f64 = 1e100;
 /// whether there is an energy.
 #[inline(always)]
 pub(super) fn settle(energy: &mut f64, gradient: &mut [f64]) -> bool {
-    if all_finite(*energy, gradient) {
+    if energy.is_finite() && gradient.iter().all(|g| g.is_finite()) {
         return true;
     }
     if energy.is_finite() && *energy < OVERFLOWING {

@@ -5,7 +5,7 @@ use boltzflow::potential::Potential;
 use super::{batch, pair_formula, worst};
 
 /// Pair formulas with their slopes where a branch is flat, or so nearly that it underflows.
-const FLAT: [(&str, f64, f64); 20] = [
+const FLAT: [(&str, f64, f64); 24] = [
     ("20*max(0, 1 - r)^2.5 + r^2/4", 1.5, 0.75),
     ("sqrt(max(0, 1 - r))", 1.5, 0.0),
     ("max(0, r - 2)^1.5", 1.5, 0.0),
@@ -25,6 +25,11 @@ const FLAT: [(&str, f64, f64); 20] = [
     ("1/(1 + r^64)", 1e6, 0.0),
     ("tanh(exp(r))", 800.0, 0.0),
     ("atan(1/max(0, 1 - r))", 1.5, 0.0),
+    // Kinks: the mean of both sides, so that what is smooth stays smooth.
+    ("max(r, 1)", 1.0, 0.5),
+    ("min(2*r, 2)", 1.0, 1.0),
+    ("max(r, 3)*min(r, 3)", 3.0, 3.0),
+    ("abs(r - 1)", 1.0, 0.0),
     // At r = 0, where the gradient has a direction only if there is a slope.
     ("r^2", 0.0, 0.0),
     ("exp(-r^2)", 0.0, 0.0),

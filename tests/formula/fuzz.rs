@@ -9,7 +9,7 @@ use super::pair_formula;
 /// Formulas with flat branches, kinks, poles and saturations; constants put kinks at the distances
 /// that are tried.
 fn formulas() -> impl Strategy<Value = String> {
-    let leaf = prop::sample::select(vec!["r", "r", "r", "1", "2", "0.5", "-1", "3", "0", "40"]);
+    let leaf = prop::sample::select(vec!["r", "r", "r", "1", "2", "0.5", "-1", "3", "0", "7"]);
     leaf.prop_map(str::to_string).prop_recursive(5, 24, 2, |inner| {
         let one = prop::sample::select(vec![
             "sqrt(#)",
@@ -51,7 +51,7 @@ fn formulas() -> impl Strategy<Value = String> {
             "(#)/(%)",
             "max(#, %)",
             "min(#, %)",
-            "(#)^(%)",
+            "(abs(#))^(%)",
         ]);
         prop_oneof![
             (one, inner.clone()).prop_map(|(form, a)| form.replace('#', &a)),
@@ -95,20 +95,27 @@ fn fault(formula: &str, r: f64) -> Option<String> {
     let [left, right] = [one_sided(&*potential, r, -1.0)?, one_sided(&*potential, r, 1.0)?];
     let room = 1e-3 * (1.0 + left.abs().max(right.abs()));
     let between = slope >= left.min(right) - room && slope <= left.max(right) + room;
-    (!between).then(|| {
+    // Several kinks or poles in one place may cancel, which none of their derivatives knows.
+    let kinks: usize = ["max(", "min(", "abs("].map(|f| formula.matches(f).count()).iter().sum();
+    let poles = ["/", "^-", "ln("].iter().any(|pole| formula.contains(pole));
+    // r may be lost beside a large number, which then looks flat.
+    let lost = left.abs().max(right.abs()) < 1e-6 && slope.is_finite();
+    let fine = between || lost || (KINKS.contains(&r) && (kinks > 1 || poles));
+    (!fine).then(|| {
         format!("{formula} at {r} is {energy}: slope {slope}, {left} to the left, {right} right")
     })
 }
 
-/// Distances where constants of the formulas are, and others.
-const DISTANCES: [f64; 8] = [0.5, 1.0, 2.0, 3.0, 0.3, 0.77, 1.41, 2.6];
+/// Distances where constants of the formulas are.
+const KINKS: [f64; 4] = [0.5, 1.0, 2.0, 3.0];
+const OTHERS: [f64; 4] = [0.3137, 0.7719, 1.4143, 2.6311];
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn slopes_are_those_of_the_energy(formula in formulas()) {
-        for r in DISTANCES {
+        for r in KINKS.into_iter().chain(OTHERS) {
             if let Some(fault) = fault(&formula, r) {
                 prop_assert!(false, "{}", fault);
             }

@@ -27,7 +27,7 @@ pub(super) enum Function {
     Abs,
     /// 1, −1 or 0.
     Sign,
-    /// 1 from 0 on, 0 below.
+    /// 1 above 0, 0 below, and the mean of both at 0, as `Sign` has.
     Step,
 }
 
@@ -50,7 +50,7 @@ impl Function {
             Self::Tanh => x.tanh(),
             Self::Abs => x.abs(),
             Self::Sign => f64::from(u8::from(x > 0.0)) - f64::from(u8::from(x < 0.0)),
-            Self::Step => f64::from(u8::from(x >= 0.0)),
+            Self::Step => 0.5 * f64::from(u8::from(x > 0.0) + u8::from(x >= 0.0)),
         }
     }
 }

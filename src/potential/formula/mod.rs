@@ -37,7 +37,7 @@ pub use self::parameters::{
 ///
 /// Particles are alike when they have the same species and exchanging them leaves the lists of
 /// bonds, angles and dihedrals as they are. Gradients come from symbolic derivatives: a branch that
-/// is flat has the derivative 0 whatever is done with it, and a kink that of one of its sides.
+/// is flat has the derivative 0 whatever is done with it, and a kink the mean of both sides.
 ///
 /// # Examples
 /// A spring of length 2 between two particles:

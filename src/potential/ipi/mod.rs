@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::pairs::{all_finite, check_lengths};
+use super::pairs::{check_lengths, settle};
 use super::{require_not_negative, require_positive, units, EvaluationError, Potential};
 use crate::error::{refuse, Error};
 use crate::parallel::team;
@@ -204,7 +204,7 @@ impl Ipi {
             energy += 0.5 * self.trap * from_center * from_center;
             *g = self.trap * from_center - slope * force;
         }
-        if all_finite(energy, gradient) {
+        if settle(&mut energy, gradient) {
             Ok(energy)
         } else {
             Err("the energy overflows in units of kT".into())
