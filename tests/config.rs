@@ -29,8 +29,7 @@ fn load(path: &Path) -> Result<(), Error> {
     if name.starts_with("target_") {
         load_target(path.to_str().unwrap()).map(|_| ())
     } else {
-        let recipe = Recipe::load(path)?;
-        load_target(&recipe.target).map(|_| ())
+        Recipe::load(path)?.load_target(&Registry::builtin()).map(|_| ())
     }
 }
 
@@ -177,4 +176,78 @@ fn a_kind_of_ones_own_is_one_line_and_its_errors_name_the_file() {
         assert!(load(text).unwrap_err().to_string().starts_with(message));
     }
     assert!(load_target("dw4").is_ok() && registry.load("dw4").is_ok());
+}
+
+#[test]
+fn a_target_says_its_temperature() {
+    let temperature = |rest: &str| {
+        let text = format!(
+            "format = 1\nname = 'a'\nkind = 'formula'\ndimension = 3\n\
+            particles = 2\npair = 'r^2'\n{rest}"
+        );
+        Registry::builtin().target_from_text(&text, Path::new("a.toml")).unwrap().temperature()
+    };
+    for (rest, expected) in [
+        (
+            "temperature = '300 K'\nunits = { energy = 'kJ/mol', length = 'nm' }",
+            "T = 300 K, kT = 2.4943 kJ/mol",
+        ),
+        (
+            "temperature = '25 meV'\nunits = { energy = 'eV', length = 'A' }",
+            "T = 290.11 K, kT = 0.025 eV",
+        ),
+        ("temperature = 2.5", "kT = 2.5 in the file's unit of energy"),
+    ] {
+        assert_eq!(temperature(rest).as_deref(), Some(expected));
+    }
+    assert_eq!(temperature(""), None);
+    let text = "format = 1\nname = 'a'\nkind = 'ipi'\naddress = '127.0.0.1:0'\n\
+        species = ['H', 'H']\nlength = '1 A'\ntemperature = '100 K'\n";
+    let target = Registry::builtin().target_from_text(text, Path::new("a.toml")).unwrap();
+    assert_eq!(target.temperature().as_deref(), Some("T = 100 K, kT = 0.83145 kJ/mol"));
+}
+
+/// A number where a kind of one's own may have anything.
+#[derive(Debug, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Own {
+    strength: f64,
+    label: String,
+    places: Vec<f64>,
+    choice: Choice,
+    maybe: Option<f64>,
+    pair: [usize; 2],
+}
+
+#[derive(Debug, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Choice {
+    Hard,
+}
+
+#[test]
+fn only_what_has_to_be_a_number_is_one() {
+    let read =
+        |text: &str| parameters::<Own>(&text.parse().unwrap()).map_err(|error| error.to_string());
+    let text = "strength = '2 kJ/mol'\nlabel = '1 A'\nplaces = ['1 nm', 2]\nchoice = 'hard'\n\
+        maybe = '180 deg'\npair = [0, 1]\nunits = { energy = 'J/mol', length = 'A' }";
+    let own = read(text).unwrap();
+    assert!((own.strength - 2000.0).abs() < 1e-9 && own.label == "1 A");
+    assert!((own.places[0] - 10.0).abs() < 1e-9 && own.places[1] == 2.0);
+    assert!(own.maybe.is_some_and(|angle| (angle - std::f64::consts::PI).abs() < 1e-12));
+    for (from, to, message) in [
+        ("'2 kJ/mol'", "'2 kj/mol'", "`strength` is \"2 kj/mol\": there is no unit `kj`"),
+        ("'1 nm'", "'1 Nm'", "`places` is \"1 Nm\": there is no unit `Nm`"),
+        ("[0, 1]", "[0, 1, 2]", "`pair`: invalid length 3"),
+        ("[0, 1]", "[0, 'x']", "`pair`: invalid type: string \"x\""),
+        ("'hard'", "'soft'", "`choice` is \"soft\": use one of `hard`"),
+        ("label", "lable", "unknown key `lable`: did you mean `label`?"),
+        ("maybe = '180 deg'", "", "fine"),
+        ("choice = 'hard'", "", "`choice` is missing"),
+        ("'2 kJ/mol'", "'1e308 eV'", "`strength` is \"1e308 eV\", which is"),
+        (", length = 'A'", "", "`units.length` is missing"),
+    ] {
+        let found = read(&text.replace(from, to)).map_or_else(|e| e, |_| "fine".to_string());
+        assert!(found.contains(message), "{message} is not in {found}");
+    }
 }

@@ -19,6 +19,9 @@ pub(super) fn run(args: &CheckArgs, registry: &Registry) -> Result<(), Error> {
         system.dimension(),
         if kinds == 1 { "all alike".to_string() } else { format!("of {kinds} kinds") }
     )?;
+    if let Some(temperature) = target.temperature() {
+        say!("temperature  {temperature}")?;
+    }
     let findings = check(potential)?;
     for finding in &findings {
         let severity = match finding.severity {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Recipe, Registry};
+use crate::config::{is_path, relative, Recipe, Registry};
 use crate::error::Error;
 use crate::files::write_atomically;
 
@@ -23,17 +23,18 @@ pub(super) fn run(args: &NewArgs, registry: &Registry) -> Result<(), Error> {
     let recipe_file = format!("{name}.toml");
     let target_file = format!("{name}_target.toml");
     let mut files = Vec::new();
-    let target = match &args.target {
+    // The target as a command names it, and as the recipe does.
+    let (target, from_recipe) = match &args.target {
         Some(target) => {
             registry.load(target)?;
-            target
+            (target, from_folder_of(Path::new(&recipe_file), target))
         }
         None => {
             files.push((&target_file, TARGET.replace("NAME", title)));
-            &target_file
+            (&target_file, format!("{title}_target.toml"))
         }
     };
-    let recipe = RECIPE.replace("NAME", name).replace("TARGET", target);
+    let recipe = RECIPE.replace("NAME", name).replace("TARGET", &from_recipe);
     Recipe::from_text(&recipe, Path::new(&recipe_file))?;
     files.push((&recipe_file, recipe));
     for (path, _) in &files {
@@ -47,4 +48,16 @@ pub(super) fn run(args: &NewArgs, registry: &Registry) -> Result<(), Error> {
         say!("wrote {path}")?;
     }
     say!("next: boltzflow check {target}; boltzflow train {recipe_file}")
+}
+
+/// A target as a recipe in another folder names it: the path of a file starts there.
+fn from_folder_of(recipe: &Path, target: &str) -> String {
+    let place = |path: &Path| std::path::absolute(path).ok();
+    let way = || {
+        let folder = recipe.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+        let is_file = Path::new(target).is_relative() && is_path(target);
+        let way = relative(&place(Path::new(target))?, &place(folder)?);
+        way.filter(|_| is_file)?.to_str().map(str::to_string)
+    };
+    way().unwrap_or_else(|| target.to_string())
 }

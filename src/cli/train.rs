@@ -45,7 +45,7 @@ fn run_one(args: &TrainArgs, registry: &Registry, runs: u64) -> Result<(), Error
     if let Some(seed) = args.seed {
         recipe.seed = seed;
     }
-    let target = registry.load(&recipe.target)?;
+    let target = recipe.load_target(registry)?;
     if args.dry_run {
         return super::dry_run::run(&recipe, target, runs);
     }

@@ -1,10 +1,16 @@
 //! TOML files to objects: targets, and the recipes of runs.
 
+mod folders;
 mod overrides;
 mod particles;
+mod quantities;
 mod read;
 mod recipe;
 mod target;
 
+pub(crate) use folders::relative;
+pub use folders::Folders;
+pub use quantities::{parameters, parameters_with};
 pub use recipe::{CheckpointOptions, EvaluateOptions, Recipe};
-pub use target::{builtin_targets, load_target, parameters, Known, Registry, Target};
+pub(crate) use target::is_path;
+pub use target::{builtin_targets, load_target, Known, Registry, Target};

@@ -9,6 +9,9 @@ use crate::error::{suggest, Error};
 /// The only format number so far.
 pub(super) const FORMAT: i64 = 1;
 
+/// Keys that every target file may have, whatever its kind.
+pub(super) const COMMON_KEYS: [&str; 5] = ["format", "name", "description", "kind", "known"];
+
 /// Keys that had another name in earlier versions: the full old one, and the new name.
 const RENAMED: &[(&str, &str)] = &[];
 
@@ -37,7 +40,13 @@ pub(super) fn from_table<T: DeserializeOwned>(
     table: toml::Table,
     elsewhere: &[&str],
 ) -> Result<T, String> {
-    table.try_into().map_err(|e: toml::de::Error| explain(&e.to_string(), elsewhere, RENAMED))
+    table.try_into().map_err(|error| explain_error(&error, elsewhere))
+}
+
+/// What is wrong, with the full path of the key; `elsewhere` are keys that the file may have
+/// besides the known ones.
+pub(super) fn explain_error(error: &toml::de::Error, elsewhere: &[&str]) -> String {
+    explain(&error.to_string(), elsewhere, RENAMED)
 }
 
 /// Turns an error about a field, or about a file without a name, into one about `file`.
@@ -103,6 +112,8 @@ fn explain(message: &str, elsewhere: &[&str], renamed: &[(&str, &str)]) -> Strin
             .replace("expected f64", "expected a number");
         if path.is_empty() {
             plain
+        } else if plain.starts_with("is ") {
+            format!("`{}` {plain}", path.join("."))
         } else {
             format!("`{}`: {plain}", path.join("."))
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::folders::Folders;
 use super::read::{config_error, from_table, in_file, parse_table, read, FORMAT};
+use super::target::{is_path, Registry, Target};
 use crate::error::Error;
 use crate::flow::{Flow, FlowOptions};
 use crate::limits::{count, positive};
@@ -19,8 +21,13 @@ use crate::train::{Problem, TrainOptions, Trainer};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// Name of a built-in target, or path of a target file relative to the current folder.
+    /// Name of a built-in target, or path of a target file.
     pub target: String,
+    /// Folders in which relative paths are looked up before the current folder; relative ones start
+    /// at the recipe's folder (default: only that). The recipe in a run's folder has those of the
+    /// one that it comes from.
+    #[serde(default, skip_serializing)]
+    pub folders: Folders,
     /// Seed of every random number of the run (default 0).
     #[serde(default)]
     pub seed: u64,
@@ -93,6 +100,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             target: "custom".to_string(),
+            folders: Folders::default(),
             seed: 0,
             flow: FlowOptions::default(),
             train: TrainOptions::default(),
@@ -131,13 +139,14 @@ impl Recipe {
         for setting in settings {
             super::overrides::apply(&mut table, setting)?;
         }
-        let recipe: Self = from_table(table, &["format"]).map_err(|e| config_error(file, e))?;
+        let mut recipe: Self = from_table(table, &["format"]).map_err(|e| config_error(file, e))?;
         recipe.validate().map_err(|e| in_file(file, e))?;
+        recipe.folders = recipe.folders.of_file(file);
         Ok(recipe)
     }
 
-    /// The whole recipe with every default spelled out; [`Recipe::from_text`] reads it back
-    /// unchanged.
+    /// The whole recipe with every default spelled out but for `folders`; [`Recipe::from_text`]
+    /// reads it back unchanged.
     ///
     /// # Errors
     /// [`Error::Parameter`] when a value has no TOML form, such as a seed over 2⁶³.
@@ -145,6 +154,37 @@ impl Recipe {
         let text = toml::to_string(self)
             .map_err(|e| Error::parameter("recipe", format!("has no TOML form: {e}")))?;
         Ok(format!("format = {FORMAT}\n{text}"))
+    }
+
+    /// [`to_toml`](Self::to_toml) for the folder `run`, with the folders of the files that it names
+    /// by their place in one of them.
+    ///
+    /// # Errors
+    /// Those of [`to_toml`](Self::to_toml).
+    pub(crate) fn to_toml_in(&self, run: &Path) -> Result<String, Error> {
+        let text = self.to_toml()?;
+        let target = is_path(&self.target).then(|| Path::new(&self.target));
+        let mut files = self.train.objective.options().files();
+        files.extend(self.flow.start_from.as_deref().into_iter().chain(target));
+        if files.into_iter().all(|file| self.folders.within(file).is_none()) {
+            return Ok(text);
+        }
+        let folders = toml::Value::try_from(self.folders.seen_from(run))
+            .map_err(|e| Error::parameter("folders", format!("have no TOML form: {e}")))?;
+        Ok(text.replacen('\n', &format!("\nfolders = {folders}\n"), 1))
+    }
+
+    /// The target that it names, of a kind of `registry`; a file is looked up in its
+    /// [`folders`](Self::folders).
+    ///
+    /// # Errors
+    /// Those of [`Registry::load`].
+    pub fn load_target(&self, registry: &Registry) -> Result<Target, Error> {
+        if is_path(&self.target) {
+            registry.load_file(&self.folders.find(Path::new(&self.target))?)
+        } else {
+            registry.load(&self.target)
+        }
     }
 
     /// Checks every value, as [`load`](Self::load) and [`from_text`](Self::from_text) do.
@@ -184,8 +224,10 @@ impl Recipe {
         particles: impl Into<Particles>,
     ) -> Result<Box<dyn Trainer>, Error> {
         let particles = particles.into();
-        let read =
-            |file: &Path| read_equal_samples(file, &particles).map(|samples| samples.positions);
+        let read = |file: &Path| {
+            let file = self.folders.find(file)?;
+            read_equal_samples(&file, &particles).map(|samples| samples.positions)
+        };
         self.train.trainer(problem, &read)
     }
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::read::{config_error, from_table, in_file, parse_table, read};
+use super::quantities::{parameters, parameters_with, temperature_in};
+use super::read::{config_error, from_table, in_file, parse_table, read, COMMON_KEYS};
 use crate::error::{suggest, Error};
-use crate::potential::units::{Quantity, Units};
-use crate::potential::{DoubleWell, Formula, Ipi, LennardJones, Potential};
+use crate::potential::{
+    DoubleWell, DoubleWellParameters, Formula, FormulaParameters, Ipi, LennardJones,
+    LennardJonesParameters, Potential,
+};
 
 /// The target files that come with the program.
 const BUILTIN: [(&str, &str); 7] = [
@@ -28,9 +30,6 @@ const MOST_PARTICLES: usize = 10_000;
 
 /// What files of other programs call a periodic box.
 const BOX_KEYS: [&str; 5] = ["box", "cell", "lattice", "pbc", "periodic"];
-
-/// Keys that every target file may have, whatever its kind.
-const COMMON_KEYS: [&str; 5] = ["format", "name", "description", "kind", "known"];
 
 /// What is known about a target from elsewhere. Energies and logarithms in units of kT and nats.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -87,6 +86,14 @@ pub struct Target {
     pub text: String,
 }
 
+impl Target {
+    /// The temperature in words, such as "T = 300 K, kT = 2.4943 kJ/mol"; none where the target's
+    /// text has no key `temperature`.
+    pub fn temperature(&self) -> Option<String> {
+        temperature_in(&self.text.parse().ok()?)
+    }
+}
+
 impl<P: Potential + 'static> From<P> for Target {
     /// A target of which nothing is known but its energy function.
     fn from(potential: P) -> Self {
@@ -117,6 +124,11 @@ struct Common {
     known: Known,
 }
 
+/// Whether a recipe or a command means a file and not a built-in target.
+pub(crate) fn is_path(name: &str) -> bool {
+    name.contains(['/', std::path::MAIN_SEPARATOR]) || name.ends_with(".toml")
+}
+
 type Factory = Box<dyn Fn(&toml::Table) -> Result<Arc<dyn Potential>, Error> + Send + Sync>;
 
 /// The kinds of energy function that a target file can name.
@@ -128,10 +140,26 @@ impl Registry {
     /// The built-in kinds.
     pub fn builtin() -> Self {
         Self { kinds: BTreeMap::new() }
-            .with("double_well", |table| Ok(Arc::new(DoubleWell::new(parameters(table)?)?)))
-            .with("formula", |table| Ok(Arc::new(Formula::new(parameters(table)?)?)))
-            .with("lennard_jones", |table| Ok(Arc::new(LennardJones::new(parameters(table)?)?)))
-            .with("ipi", |table| Ok(Arc::new(Ipi::new(parameters(table)?)?)))
+            .with("double_well", |table| {
+                let dimensions = DoubleWellParameters::DIMENSIONS;
+                Ok(Arc::new(DoubleWell::new(parameters_with(table, dimensions)?)?))
+            })
+            .with("formula", |table| {
+                let dimensions = FormulaParameters::DIMENSIONS;
+                Ok(Arc::new(Formula::new(parameters_with(table, dimensions)?)?))
+            })
+            .with("lennard_jones", |table| {
+                let dimensions = LennardJonesParameters::DIMENSIONS;
+                Ok(Arc::new(LennardJones::new(parameters_with(table, dimensions)?)?))
+            })
+            .with("ipi", |table| {
+                if table.contains_key("units") {
+                    let problem = "is not for this kind, whose `length` and `temperature` have \
+                                   units of their own: remove it";
+                    return Err(Error::parameter("units", problem));
+                }
+                Ok(Arc::new(Ipi::new(parameters(table)?)?))
+            })
     }
 
     /// Adds a kind, or replaces it. `factory` gets the target file's table without the keys that
@@ -153,11 +181,8 @@ impl Registry {
     /// [`Error::Config`] with file and key, [`Error::Read`], or [`Error::Parameter`] on `target`
     /// when there is no target of that name.
     pub fn load(&self, name_or_path: &str) -> Result<Target, Error> {
-        let is_path = name_or_path.contains(['/', std::path::MAIN_SEPARATOR])
-            || name_or_path.ends_with(".toml");
-        if is_path {
-            let path = Path::new(name_or_path);
-            return self.target_from_text(&read(path)?, path);
+        if is_path(name_or_path) {
+            return self.load_file(Path::new(name_or_path));
         }
         match BUILTIN.iter().find(|(name, _)| *name == name_or_path) {
             Some((name, text)) => {
@@ -175,6 +200,14 @@ impl Registry {
                 ))
             }
         }
+    }
+
+    /// The target in a file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with file and key, [`Error::Read`].
+    pub fn load_file(&self, file: &Path) -> Result<Target, Error> {
+        self.target_from_text(&read(file)?, file)
     }
 
     /// The target that `text` defines; `file` is named in errors.
@@ -213,80 +246,6 @@ impl Registry {
         }
         Ok(Target { name, description, potential, known, text: text.to_string() })
     }
-}
-
-/// The keys of a target file's own kind as the struct `T`, for factories of a [`Registry`].
-///
-/// Where the file has `units = { energy = "kJ/mol", length = "nm" }`, values with units such as
-/// "300 K" or "0.34 nm" become numbers in those units, a temperature T the energy kT.
-///
-/// # Errors
-/// [`Error::Config`] that names the key; the registry adds the file.
-pub fn parameters<T: DeserializeOwned>(table: &toml::Table) -> Result<T, Error> {
-    let wrong = |problem: String| config_error(Path::new(""), problem);
-    let mut table = table.clone();
-    let mut hint = None;
-    match table.remove("units") {
-        Some(units) => {
-            let mut wrapped = toml::Table::new();
-            wrapped.insert("units".to_string(), units);
-            let UnitsSection { units } = from_table(wrapped, &[]).map_err(wrong)?;
-            let units = Units::new(&units.energy, &units.length)
-                .map_err(|(key, problem)| wrong(format!("`units.{key}` {problem}")))?;
-            table.iter_mut().for_each(|(_, value)| to_numbers(value, &units));
-        }
-        None => hint = first_quantity(&table),
-    }
-    let elsewhere: Vec<&str> = COMMON_KEYS.into_iter().chain(["units"]).collect();
-    from_table(table, &elsewhere).map_err(|problem| match hint {
-        Some(text) if problem.contains("string") => wrong(format!(
-            "{problem}. \"{text}\" has a unit: say what the numbers of this file are in, such as \
-             units = {{ energy = \"kJ/mol\", length = \"nm\" }}"
-        )),
-        _ => wrong(problem),
-    })
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnitsSection {
-    units: UnitNames,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnitNames {
-    energy: String,
-    length: String,
-}
-
-/// The quantity that `text` is, if it is a number with a unit.
-fn quantity(text: &str) -> Option<Quantity> {
-    text.trim().parse::<f64>().is_err().then(|| text.parse().ok()).flatten()
-}
-
-/// Replaces texts such as "300 K" by numbers, also in sections and lists; formulas stay.
-fn to_numbers(value: &mut toml::Value, units: &Units) {
-    match value {
-        toml::Value::String(text) => {
-            if let Some(quantity) = quantity(text) {
-                *value = toml::Value::Float(units.number_of(quantity));
-            }
-        }
-        toml::Value::Array(list) => list.iter_mut().for_each(|value| to_numbers(value, units)),
-        toml::Value::Table(table) => {
-            table.iter_mut().for_each(|(_, value)| to_numbers(value, units))
-        }
-        _ => {}
-    }
-}
-
-fn first_quantity(table: &toml::Table) -> Option<String> {
-    table.values().find_map(|value| match value {
-        toml::Value::String(text) => quantity(text).map(|_| text.clone()),
-        toml::Value::Table(table) => first_quantity(table),
-        _ => None,
-    })
 }
 
 /// The target of that name or path, with the built-in kinds: see [`Registry::load`].

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::units::Dimension;
 use super::{sum_over_pairs, EvaluationError, Potential};
 use crate::error::{refuse, Error};
 use crate::system::System;
@@ -48,6 +49,15 @@ fn default_temperature() -> f64 {
 }
 
 impl DoubleWellParameters {
+    /// What has a unit, where a target file has units.
+    pub const DIMENSIONS: &'static [(&'static str, Dimension)] = &[
+        ("a", Dimension::energy_over_length(1)),
+        ("b", Dimension::energy_over_length(2)),
+        ("c", Dimension::energy_over_length(4)),
+        ("r0", Dimension::LENGTH),
+        ("temperature", Dimension::ENERGY),
+    ];
+
     /// n particles in d dimensions with the coefficients of DW4, a = 0, b = −4, c = 0.9, r0 = 4.
     pub fn new(particles: usize, dimension: usize) -> Self {
         Self {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::units::Dimension;
 use super::{sum_over_pairs, EvaluationError, LinearCore, Potential};
 use crate::error::{refuse, Error};
 use crate::system::System;
@@ -35,6 +36,14 @@ fn one() -> f64 {
 }
 
 impl LennardJonesParameters {
+    /// What has a unit, where a target file has units.
+    pub const DIMENSIONS: &'static [(&'static str, Dimension)] = &[
+        ("epsilon", Dimension::ENERGY),
+        ("r_m", Dimension::LENGTH),
+        ("trap", Dimension::energy_over_length(2)),
+        ("temperature", Dimension::ENERGY),
+    ];
+
     /// n particles in d dimensions with depth ε, and r_m, trap and temperature 1.
     pub fn new(particles: usize, dimension: usize, epsilon: f64) -> Self {
         Self { particles, dimension, epsilon, r_m: 1.0, trap: 1.0, temperature: 1.0 }

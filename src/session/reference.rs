@@ -48,7 +48,7 @@ pub(super) fn samples(
 ) -> Result<Option<Samples>, Error> {
     let system = target.potential.system();
     if let Some(file) = test_data(recipe) {
-        return from_file(file, target).map(Some);
+        return from_file(&recipe.folders.find(file)?, target).map(Some);
     }
     let samples = recipe.evaluate.reference_samples;
     if samples == 0 {

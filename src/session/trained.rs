@@ -44,7 +44,7 @@ impl Trained {
     pub fn open(path: impl AsRef<Path>, registry: &Registry) -> Result<Self, Error> {
         Self::open_for(path, |folder, recipe| match folder.read_target()? {
             Some(text) => registry.target_from_text(&text, &folder.target()),
-            None => registry.load(&recipe.target),
+            None => recipe.load_target(registry),
         })
     }
 
@@ -64,7 +64,12 @@ impl Trained {
     ) -> Result<Self, Error> {
         let folder = RunFolder::read_only(path)?;
         let metadata = read_model_metadata(folder.model())?;
-        let recipe = Recipe::from_text(&metadata.recipe, &folder.model())?;
+        let mut recipe = Recipe::from_text(&metadata.recipe, &folder.model())?;
+        // The model does not depend on where the recipe was; its copy beside the model does.
+        let copy = folder.read_config().and_then(|text| Recipe::from_text(&text, &folder.config()));
+        if let Ok(copy) = copy {
+            recipe.folders = copy.folders;
+        }
         let target = target(&folder, &recipe)?;
         let problem = recipe.problem(target.potential.clone())?;
         if metadata.species != problem.flow.species() {

@@ -162,7 +162,8 @@ impl Training {
 
     fn start_record(&mut self) -> Result<(), Error> {
         let Some(record) = &mut self.record else { return Ok(()) };
-        record.write_input(&self.now.recipe, &self.target.text)?;
+        let recipe = self.recipe.to_toml_in(record.folder.path())?;
+        record.write_input(&recipe, &self.target.text)?;
         self.has_model = record.has_model();
         // Files are read, and refused, at once; drawing waits for the first evaluation.
         if reference::exist(&record.folder, &self.recipe) {
@@ -184,7 +185,10 @@ impl Training {
         let from = self.recipe.flow.start_from.as_ref().filter(|_| !self.has_begun);
         self.has_begun = true;
         let Some(path) = from else { return Ok(()) };
-        let file = RunFolder::elsewhere(path).model();
+        let model = RunFolder::elsewhere(path).model();
+        // Only rank 0 may have access to it.
+        let find = || self.recipe.folders.find(&model);
+        let file = team().agree(team().leads().then(find).transpose())?.unwrap_or_default();
         let initial = Some(self.now.state.theta.clone());
         let (theta, metadata) =
             load_model_on_all_ranks(&file, self.problem.flow.layout(), initial)?;

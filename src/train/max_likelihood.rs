@@ -39,6 +39,11 @@ impl ObjectiveOptions for MaxLikelihoodOptions {
         "maximum likelihood"
     }
 
+    fn files(&self) -> Vec<&Path> {
+        let others = [&self.validation_data, &self.test_data].into_iter().flatten();
+        others.chain([&self.data]).map(PathBuf::as_path).collect()
+    }
+
     fn validate(&self, _: &DescentOptions) -> Result<(), Error> {
         if self.data.as_os_str().is_empty() {
             return Err(Error::parameter(

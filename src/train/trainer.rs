@@ -85,6 +85,11 @@ pub trait ObjectiveOptions {
     /// What reports call the objective.
     fn title(&self) -> &'static str;
 
+    /// The files that they name (none).
+    fn files(&self) -> Vec<&Path> {
+        Vec::new()
+    }
+
     /// Checks every value; those that all objectives share have been checked.
     ///
     /// # Errors

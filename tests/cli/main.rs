@@ -4,6 +4,7 @@
 #[path = "../binary/mod.rs"]
 mod binary;
 mod mistakes;
+mod paths;
 mod results;
 
 use std::fs;

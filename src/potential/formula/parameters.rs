@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::potential::units::Dimension;
+
 /// What defines a [`Formula`](super::Formula), unchecked; the keys of a target file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +53,13 @@ pub struct FormulaParameters {
 
 fn one() -> f64 {
     1.0
+}
+
+impl FormulaParameters {
+    /// What has a unit, where a target file has units; those of `parameters` are up to the
+    /// formulas.
+    pub const DIMENSIONS: &'static [(&'static str, Dimension)] =
+        &[("temperature", Dimension::ENERGY)];
 }
 
 /// A number of particles that are all alike, or the species of each.
