@@ -3,7 +3,31 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
+
+/// More threads than this are taken for a typing error.
+pub(super) const MOST_THREADS: u64 = 1024;
+/// Samples that are in memory all at once.
+const IN_MEMORY: u64 = 100_000_000;
+/// Chains that are in memory all at once, each with all it needs to move.
+const MOST_CHAINS: u64 = 10_000_000;
+/// Samples that come one after the other: more would take years.
+const IN_TURN: u64 = 1_000_000_000_000;
+
+/// A whole number from 1 to `most`.
+fn up_to(most: u64) -> impl TypedValueParser<Value = NonZeroUsize> {
+    let number = clap::value_parser!(u64).range(1..=most);
+    number.map(|n| NonZeroUsize::MIN.saturating_add(usize::try_from(n).unwrap_or(0) - 1))
+}
+
+/// A number over 0 and up to `most`.
+fn number_up_to(most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone {
+    move |text| match text.trim().parse::<f64>() {
+        Ok(value) if value > 0.0 && value <= most => Ok(value),
+        _ => Err(format!("use a number over 0, at most {most}")),
+    }
+}
 
 /// Train samplers from an energy function alone.
 #[derive(Debug, Parser)]
@@ -17,7 +41,7 @@ pub(super) struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Threads to use; results do not depend on it [default: all cores]
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", value_parser = up_to(MOST_THREADS))]
     pub threads: Option<NonZeroUsize>,
     /// Write more on standard error
     #[arg(long, short, global = true)]
@@ -90,6 +114,9 @@ impl Default for Command {
     }
 }
 
+/// More trainings one after the other are taken for a typing error.
+const MOST_SEEDS: u64 = 10_000;
+
 /// A range of seeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seeds(pub std::ops::Range<u64>);
@@ -106,6 +133,9 @@ impl std::str::FromStr for Seeds {
             None => number(end),
         };
         match (number(first), end) {
+            (Some(first), Some(end)) if first < end && end - first > MOST_SEEDS => {
+                Err(format!("has {} seeds: use at most {MOST_SEEDS}", end - first))
+            }
             (Some(first), Some(end)) if first < end => Ok(Self(first..end)),
             (Some(_), Some(_)) => Err("is an empty range".to_string()),
             _ => Err(wrong()),
@@ -163,7 +193,7 @@ pub(super) struct EvaluateArgs {
     /// Folder of the run
     pub run: PathBuf,
     /// Joint samples of the flow [default: the recipe's]
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = up_to(IN_MEMORY))]
     pub samples: Option<NonZeroUsize>,
     /// Your own unbiased reference samples: .npz, .npy, .csv or extended .xyz
     #[arg(long, value_name = "FILE")]
@@ -202,7 +232,7 @@ pub(super) struct SampleArgs {
     /// Folder of the run
     pub run: PathBuf,
     /// Weighted samples to draw; any number, since they are never all in memory
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = up_to(IN_TURN))]
     pub samples: NonZeroUsize,
     /// File to write: .xyz or .extxyz (a frame each, with energy and log_weight, in Å and eV if the
     /// target has units), .npz (positions, log_weights, energies), .npy (positions alone) or .csv
@@ -212,7 +242,7 @@ pub(super) struct SampleArgs {
     /// resampling: one of weight w comes N·w/Σw times, rounded up or down, its copies one after the
     /// other. The weighted samples wait in a temporary file until their total weight is known. N
     /// well below the effective sample size has few copies
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = up_to(IN_TURN))]
     pub resample: Option<NonZeroUsize>,
     /// Refine by annealed importance sampling from the flow to the target: a higher effective
     /// sample size for about twenty times the work
@@ -235,13 +265,14 @@ pub(super) struct EstimateArgs {
     #[arg(long, value_name = "WHAT")]
     pub observable: Vec<String>,
     /// Weighted samples to draw
-    #[arg(short = 'n', long, value_name = "N", default_value = "100000")]
+    #[arg(short = 'n', long, value_name = "N", default_value = "100000",
+          value_parser = up_to(IN_TURN))]
     pub samples: NonZeroUsize,
     /// Reweight to this target of the same particles, and print the free-energy difference
     #[arg(long, value_name = "TARGET", conflicts_with = "temperature")]
     pub target: Option<String>,
     /// Reweight to this multiple of the temperature, and print the free-energy difference
-    #[arg(long, value_name = "RATIO")]
+    #[arg(long, value_name = "RATIO", value_parser = number_up_to(1000.0))]
     pub temperature: Option<f64>,
     /// Refine by annealed importance sampling first
     #[arg(long)]
@@ -250,7 +281,7 @@ pub(super) struct EstimateArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Bins of a histogram
-    #[arg(long, value_name = "N", default_value = "60")]
+    #[arg(long, value_name = "N", default_value = "60", value_parser = up_to(100_000))]
     pub bins: NonZeroUsize,
     /// File for the histogram: CSV with r, density, error
     #[arg(short, long, value_name = "FILE")]
@@ -297,14 +328,15 @@ pub(super) struct ReferenceArgs {
     /// A built-in target, or the path of a target file
     pub target: String,
     /// Number of samples
-    #[arg(short = 'n', long, value_name = "N", default_value = "10000")]
+    #[arg(short = 'n', long, value_name = "N", default_value = "10000",
+          value_parser = up_to(MOST_CHAINS))]
     pub samples: NonZeroUsize,
     /// File to write: .npz, .npy or .csv; without it only the figures are printed
     #[arg(short, long)]
     pub output: Option<PathBuf>,
     /// Chains; errors fall with the square root of their number [default: 32768, fewer for more
     /// than 13 particles, and at least as many as samples]
-    #[arg(long)]
+    #[arg(long, value_parser = up_to(MOST_CHAINS))]
     pub chains: Option<NonZeroUsize>,
     /// Seed
     #[arg(long, default_value_t = 0)]
@@ -321,10 +353,11 @@ pub(super) struct BenchArgs {
     #[arg(default_value = "")]
     pub filter: String,
     /// Samples of a batch; at most 64 for more than 13 particles
-    #[arg(short = 'n', long, value_name = "N", default_value = "1024")]
+    #[arg(short = 'n', long, value_name = "N", default_value = "1024",
+          value_parser = up_to(1_000_000))]
     pub batch: NonZeroUsize,
     /// Seconds of each measurement
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = number_up_to(3600.0))]
     pub seconds: f64,
     /// Print a JSON array
     #[arg(long)]

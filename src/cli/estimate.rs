@@ -24,10 +24,6 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
         let problem = "is for a histogram: add --observable pair_distances, or use --json";
         return Err(Error::parameter("--output", problem));
     }
-    if let Some(ratio) = args.temperature.filter(|t| !(t.is_finite() && *t > 0.0)) {
-        let problem = format!("is {ratio}: use a ratio over 0, such as 1.1 for a tenth hotter");
-        return Err(Error::parameter("--temperature", problem));
-    }
     let mut trained = Trained::open(&args.run, registry)?;
     trained.problem.seed = args.seed;
     let system = trained.problem.flow.system();
@@ -70,7 +66,10 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     }
     let where_ = match (&other, args.temperature) {
         (Some(other), _) => format!("{}, reweighted from {}", other.name, trained.target.name),
-        (None, Some(ratio)) => format!("{} at {ratio} times the temperature", trained.target.name),
+        (None, Some(ratio)) => {
+            let name = &trained.target.name;
+            format!("{name} at {ratio} times the temperature; kT is that of the new temperature")
+        }
         (None, None) => trained.target.name.clone(),
     };
     print(&found, &where_, args)

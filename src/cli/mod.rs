@@ -18,6 +18,7 @@ mod report;
 mod sample;
 mod train;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use clap::{CommandFactory, Parser};
 use crate::config::Registry;
 use crate::error::Error;
 use crate::parallel;
-use args::{Cli, Command};
+use args::{Cli, Command, MOST_THREADS};
 use output::say;
 
 /// Time for rank 0 to end all ranks, before another rank with an error does.
@@ -49,7 +50,7 @@ pub fn run_command_line(registry: Registry) -> ExitCode {
     tracing_subscriber::fmt()
         .with_max_level(if cli.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN })
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(colours(std::io::stderr().is_terminal(), |name| std::env::var_os(name)))
         .with_target(cli.verbose)
         .without_time()
         .init();
@@ -61,6 +62,13 @@ pub fn run_command_line(registry: Registry) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     })
+}
+
+/// Whether standard error gets colours: a terminal that has them, unless `NO_COLOR` is set
+/// (no-color.org).
+fn colours(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    is_terminal && !unwanted && variable("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
 /// Writes what went wrong to standard error, which may be closed.
@@ -86,7 +94,10 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
     let team = parallel::team();
     let threads = match cli.threads {
         Some(threads) => Some(threads.get()),
-        None => (!team.is_alone()).then(|| parallel::default_threads(&team)),
+        None => {
+            check_variable()?;
+            (!team.is_alone()).then(|| parallel::default_threads(&team))
+        }
     };
     if let Some(threads) = threads {
         rayon::ThreadPoolBuilder::new()
@@ -115,6 +126,18 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
     }
 }
 
+/// The variable by which rayon starts its threads has the limit of `--threads`.
+fn check_variable() -> Result<(), Error> {
+    const NAME: &str = "RAYON_NUM_THREADS";
+    let threads = std::env::var(NAME).ok().and_then(|text| text.parse::<u64>().ok());
+    match threads.filter(|threads| *threads > MOST_THREADS) {
+        Some(threads) => {
+            Err(Error::parameter(NAME, format!("is {threads}: use at most {MOST_THREADS}")))
+        }
+        None => Ok(()),
+    }
+}
+
 fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "boltzflow", &mut script);
@@ -126,4 +149,21 @@ fn targets() -> Result<(), Error> {
         say!("{name:<14} {description}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::colours;
+
+    #[test]
+    fn colours_are_for_terminals_of_users_who_want_them() {
+        let with = |is_terminal, set: &'static [(&str, &str)]| {
+            colours(is_terminal, |name| {
+                set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+            })
+        };
+        assert!(with(true, &[]) && with(true, &[("NO_COLOR", ""), ("TERM", "xterm")]));
+        assert!(!with(false, &[]) && !with(true, &[("NO_COLOR", "1")]));
+        assert!(!with(true, &[("NO_COLOR", "0")]) && !with(true, &[("TERM", "dumb")]));
+    }
 }

@@ -92,9 +92,15 @@ impl ObjectiveOptions for FabOptions {
         positive("train.fab.initial_step_size", self.initial_step_size, 100.0)?;
         count("train.fab.updates_per_annealing", self.updates_per_annealing, 1..=10_000)?;
         number("train.fab.weight_clip", self.weight_clip, 1.0..=1e9)?;
-        // Batches of one annealing pass are drawn without replacement.
-        let enough = self.updates_per_annealing;
-        count("train.fab.buffer.min_batches", self.buffer.min_batches, enough..=1_000_000)?;
+        let (enough, batches) = (self.updates_per_annealing, self.buffer.min_batches);
+        if batches < enough {
+            let problem = format!(
+                "is {batches}: use at least {enough}, since `updates_per_annealing` takes as many \
+                 batches out of the buffer at a time"
+            );
+            return Err(Error::parameter("train.fab.buffer.min_batches", problem));
+        }
+        count("train.fab.buffer.min_batches", batches, 1..=1_000_000)?;
         if let Some(walkers) = &self.walkers {
             walkers.validate(self.updates_per_annealing * batch_size)?;
         }

@@ -52,6 +52,42 @@ fn wrong_recipes_and_targets_are_refused() {
 }
 
 #[test]
+fn numbers_beyond_all_use_are_refused_with_the_limit() {
+    let folder = workplace();
+    for (arguments, words) in [
+        (&["estimate", "run", "--bins", "100000000"][..], ["--bins", "1..=100000"]),
+        (&["estimate", "run", "-n", "9000000000000000000"], ["--samples", "1..=1000000000000"]),
+        (&["estimate", "run", "--temperature", "1e9"], ["--temperature", "at most 1000"]),
+        (&["evaluate", "run", "-n", "1000000000"], ["--samples", "1..=100000000"]),
+        (&["reference", "dw4", "-n", "1000000000"], ["--samples", "1..=10000000"]),
+        (&["reference", "dw4", "--chains", "1000000000"], ["--chains", "1..=10000000"]),
+        (&["sample", "run", "-o", "x.npy", "-n", "18000000000000000000"], ["--samples", "1..="]),
+        (
+            &["sample", "run", "-o", "x.npy", "-n", "5", "--resample", "18000000000000000000"],
+            ["--resample", "1..=1000000000000"],
+        ),
+        (&["bench", "-n", "1000000000"], ["--batch", "1..=1000000"]),
+        (&["bench", "--seconds", "inf"], ["--seconds", "at most 3600"]),
+        (&["train", "plain.toml", "--seeds", "0..1000000000"], ["--seeds", "at most 10000"]),
+    ] {
+        refuse(folder.path(), arguments, 2, &words);
+    }
+    for (arguments, variable, name) in [
+        (&["targets", "--threads", "100000"][..], "2", "--threads"),
+        (&["targets"], "100000", "RAYON_NUM_THREADS"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_boltzflow"))
+            .args(arguments)
+            .env("RAYON_NUM_THREADS", variable)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(name) && said.contains("1024"), "{said}");
+    }
+}
+
+#[test]
 fn wrong_runs_are_refused() {
     let folder = with_trained();
     let copy = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
@@ -138,6 +174,11 @@ fn check_prints_what_is_wrong_and_exits_with_1() {
     let folder = workplace();
     let said = succeed(folder.path(), &["check", "dw4"]);
     assert!(said.lines().last().unwrap().contains("ready for training"), "{said}");
+    let units = "temperature = '300 K'\nunits = { energy = 'kJ/mol', length = 'nm' }\n";
+    let warm = TARGET.replace("temperature = 1.0", units).replace("a = 0.0", "");
+    fs::write(folder.path().join("warm.toml"), warm).unwrap();
+    let said = succeed(folder.path(), &["check", "warm.toml"]);
+    assert!(said.contains("T = 300 K, kT = 2.4943 kJ/mol"), "{said}");
     let target = "format = 1\nname = 'gas'\nkind = 'formula'\ndimension = 3\nparticles = 3\n";
     for (file, rest, code, message) in [
         ("gas.toml", "pair = '1/r'", 1, "training on `gas` would be wrong, see above: infinity"),
