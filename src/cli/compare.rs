@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Registry;
+use crate::config::{Recipe, Registry, Target};
 use crate::diagnostics::mean_and_error;
 use crate::error::Error;
 use crate::evaluation::{Evaluation, Facts, Figure, Unit};
@@ -17,11 +17,28 @@ use super::output::say;
 /// A run, as far as it is compared.
 struct Run {
     name: String,
-    /// The resolved recipe without its seed: what the seeds of a recipe share.
-    recipe: String,
+    path: PathBuf,
+    seed: u64,
+    /// What the seeds of a recipe share.
+    shared: Shared,
     parameters: usize,
     evaluation: Evaluation,
     rows: Vec<MetricsRow>,
+}
+
+/// A recipe but for its seed, and a target but for what is said about it.
+#[derive(PartialEq)]
+struct Shared {
+    recipe: Recipe,
+    target: toml::Table,
+}
+
+impl Shared {
+    fn new(recipe: &Recipe, target: &Target) -> Self {
+        let mut table: toml::Table = target.text.parse().unwrap_or_default();
+        table.retain(|key, _| !["description", "known"].contains(&key));
+        Self { recipe: Recipe { seed: 0, ..recipe.clone() }, target: table }
+    }
 }
 
 /// A figure of one run, or the mean over seeds, with its standard error.
@@ -100,6 +117,10 @@ pub(super) fn run(args: &CompareArgs, registry: &Registry) -> Result<(), Error> 
     let runs = args.runs.iter().map(|path| read(path, registry)).collect::<Result<Vec<_>, _>>()?;
     let groups = grouped(&runs);
     table(&groups)?;
+    for (again, first) in repeated(&groups) {
+        let (again, first) = (again.display(), first.display());
+        say!("\n{again} has recipe, target and seed of {first}: it is not another seed.")?;
+    }
     if let Some(path) = &args.csv {
         write_csv(&groups, path)?;
         say!("\ntable in {}", path.display())?;
@@ -118,9 +139,9 @@ pub(super) fn figure(paths: &[PathBuf], registry: &Registry, path: &Path) -> Res
 }
 
 fn draw(groups: &[Vec<&Run>], path: &Path) -> Result<(), Error> {
-    let curves: Vec<(&str, &[MetricsRow])> = groups
+    let curves: Vec<(String, Vec<&[MetricsRow]>)> = groups
         .iter()
-        .flat_map(|group| group.iter().map(|run| (group[0].name.as_str(), &run.rows[..])))
+        .map(|group| (name(group, groups), group.iter().map(|run| &run.rows[..]).collect()))
         .collect();
     comparison_figure(&curves, "effective sample size", path)
 }
@@ -146,26 +167,51 @@ fn read(path: &Path, registry: &Registry) -> Result<Run, Error> {
         });
     }
     let name = folder.path().canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    let recipe = trained.metadata.recipe.lines().filter(|line| !line.starts_with("seed = "));
     Ok(Run {
         name: name.file_name().map_or(String::new(), |n| n.to_string_lossy().into()),
-        recipe: recipe.collect::<Vec<_>>().join("\n"),
+        path: path.to_path_buf(),
+        seed: trained.recipe.seed,
+        shared: Shared::new(&trained.recipe, &trained.target),
         parameters: trained.problem.flow.layout().total(),
         evaluation: folder.read_evaluation()?,
         rows: read_metrics(folder.metrics())?,
     })
 }
 
-/// Runs of one recipe together, in the order of the first of each.
+/// The seeds of one recipe on one target together, in the order of the first of each. The same seed
+/// again stands for itself.
 fn grouped(runs: &[Run]) -> Vec<Vec<&Run>> {
     let mut groups: Vec<Vec<&Run>> = Vec::new();
     for run in runs {
-        match groups.iter_mut().find(|group| group[0].recipe == run.recipe) {
+        let takes = |group: &&mut Vec<&Run>| {
+            group.iter().all(|other| other.shared == run.shared && other.seed != run.seed)
+        };
+        match groups.iter_mut().find(takes) {
             Some(group) => group.push(run),
             None => groups.push(vec![run]),
         }
     }
     groups
+}
+
+/// Runs that are in a group of their own only for their seed, with the run that has it.
+fn repeated<'a>(groups: &[Vec<&'a Run>]) -> Vec<(&'a Path, &'a Path)> {
+    let all: Vec<&Run> = groups.iter().flatten().copied().collect();
+    let pairs = all.iter().enumerate().filter_map(|(index, run)| {
+        let same = |other: &&&Run| other.shared == run.shared && other.seed == run.seed;
+        let first = all[..index].iter().find(same)?;
+        Some((run.path.as_path(), first.path.as_path()))
+    });
+    pairs.collect()
+}
+
+/// The name of a group is that of its first run; its path where another group has that name.
+fn name(group: &[&Run], groups: &[Vec<&Run>]) -> String {
+    let first = group[0];
+    match groups.iter().filter(|other| other[0].name == first.name).count() {
+        1 => first.name.clone(),
+        _ => first.path.display().to_string(),
+    }
 }
 
 /// One run's value with its own error; the mean over several with the standard error of the mean.
@@ -194,7 +240,7 @@ fn table(groups: &[Vec<&Run>]) -> Result<(), Error> {
             None => "–".to_string(),
         };
         let cells: Vec<String> = columns.iter().map(cell).collect();
-        say!("| {} | {} | {} |", group[0].name, group.len(), cells.join(" | "))?;
+        say!("| {} | {} | {} |", name(group, groups), group.len(), cells.join(" | "))?;
     }
     if groups.iter().any(|group| group.len() > 1) {
         say!("\nSeveral seeds: mean ± standard error of the mean over them.")?;
@@ -219,7 +265,7 @@ fn write_csv(groups: &[Vec<&Run>], path: &Path) -> Result<(), Error> {
         writer.write_record(&head)?;
         for group in groups {
             let text = |number: Option<f64>| number.map_or(String::new(), |v| v.to_string());
-            let mut row = vec![group[0].name.clone(), group.len().to_string()];
+            let mut row = vec![name(group, groups), group.len().to_string()];
             for column in &columns {
                 let value = value(column, group);
                 row.extend([text(value.map(|v| v.mean)), text(value.and_then(|v| v.error))]);

@@ -87,27 +87,21 @@ fn abscissas(rows: &[MetricsRow]) -> [Abscissa; 3] {
     ]
 }
 
-/// Reverse (solid) and forward (dashed) effective sample size of several runs against training
-/// steps, training time and energy evaluations. Runs of the same name are seeds of one recipe:
-/// their median, in a band from the least to the largest.
+/// Reverse (solid) and forward (dashed) effective sample size of several recipes against training
+/// steps, training time and energy evaluations: a name, and the rows of each seed. Of several seeds
+/// it has the median, in a band from the least to the largest.
 ///
 /// # Errors
 /// [`Error::Write`]; [`Error::Run`] when the drawing itself fails.
 pub fn comparison_figure(
-    runs: &[(&str, &[MetricsRow])],
+    recipes: &[(String, Vec<&[MetricsRow]>)],
     title: &str,
     path: impl AsRef<Path>,
 ) -> Result<(), Error> {
     const COLORS: [Color; 5] =
         [Color::Blue, Color::Vermillion, Color::Green, Color::Orange, Color::Black];
-    let mut recipes: Vec<(&str, Vec<&[MetricsRow]>)> = Vec::new();
-    for &(name, rows) in runs {
-        match recipes.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, seeds)) => seeds.push(rows),
-            None => recipes.push((name, vec![rows])),
-        }
-    }
-    let all: Vec<MetricsRow> = runs.iter().flat_map(|(_, rows)| rows.iter().cloned()).collect();
+    let rows = recipes.iter().flat_map(|(_, seeds)| seeds.iter().copied().flatten());
+    let all: Vec<MetricsRow> = rows.cloned().collect();
     let panel = |abscissa: Abscissa| {
         let curves = recipes.iter().enumerate().rev().flat_map(|(place, (name, seeds))| {
             let color = COLORS[place % COLORS.len()];

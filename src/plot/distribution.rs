@@ -91,14 +91,20 @@ pub fn outlines(observable: &Distribution<'_>) -> Result<Outlines, Error> {
     Ok(Outlines { range, beyond, reference, flow, reweighted })
 }
 
-/// The outline of the log weights' histogram, of which the lowest in 500 are left out.
+/// An axis of log weights is at most this wide: what is so far below the largest has no weight.
+const WIDEST: f64 = 1000.0;
+
+/// The outline of the log weights' histogram, of which the lowest in 500 are left out, more of them
+/// where they would squash the others.
 pub fn log_weight_outline(log_weights: &[f64]) -> Vec<(f64, f64)> {
     let values = WeightedValues::new(log_weights, None);
     values.outline(bins(values.len()), log_weight_range(&values))
 }
 
 fn log_weight_range(values: &WeightedValues) -> (f64, f64) {
-    let (low, high) = (values.quantile(0.002), values.quantile(1.0));
+    let high = values.quantile(1.0);
+    let lows = [0.002, 0.05, 0.25, 0.5].map(|share| values.quantile(share));
+    let low = lows.into_iter().find(|low| high - low <= WIDEST).unwrap_or(high - WIDEST);
     let margin = 0.05 * (high - low);
     Axis::new("", (low - margin, high + margin), Ticks::Plain).range
 }
@@ -130,8 +136,9 @@ pub fn log_weight_figure(
             ("mean of log w", Color::Orange, mean),
             ("log of mean w = log Z", Color::Vermillion, log_mean),
         ] {
+            let beyond = if at < range.0 { " (beyond the axis)" } else { "" };
             curves.push(Curve {
-                label: format!("{name} = {}", number(at, 2)),
+                label: format!("{name} = {}{beyond}", number(at, 2)),
                 color,
                 stroke: Stroke::Dashed,
                 points: vec![(at, 0.0), (at, 1.1 * top)],

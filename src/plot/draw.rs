@@ -185,9 +185,8 @@ fn draw_panel<DB: DrawingBackend>(
     if named {
         mesh.y_desc(panel.y.label.as_str());
     }
-    let (x_ticks, y_ticks) = (panel.x.ticks, panel.y.ticks);
-    mesh.x_label_formatter(&|value| x_ticks.text(*value))
-        .y_label_formatter(&|value| y_ticks.text(*value))
+    mesh.x_label_formatter(&|value| panel.x.text(*value))
+        .y_label_formatter(&|value| panel.y.text(*value))
         .draw()
         .map_err(text)?;
 

@@ -16,6 +16,7 @@ pub use curves::{comparison_figure, ess_figure, loss_figure};
 pub use distribution::{
     distribution_figure, log_weight_figure, log_weight_outline, outlines, Distribution, Outlines,
 };
+pub use sheet::count;
 
 #[cfg(test)]
 #[path = "../../tests/unit/plots.rs"]

@@ -26,6 +26,8 @@ pub(super) struct Axis {
     pub label: String,
     pub range: (f64, f64),
     pub ticks: Ticks,
+    /// What is taken off the numbers at the axis, and said in its label.
+    offset: f64,
 }
 
 /// How the numbers at an axis are written.
@@ -86,7 +88,51 @@ impl Color {
 
 impl Axis {
     pub fn new(label: impl Into<String>, range: (f64, f64), ticks: Ticks) -> Self {
-        Self { label: label.into(), range: widened(range), ticks }
+        let range = widened(range);
+        let offset = if ticks == Ticks::Plain { offset(range) } else { 0.0 };
+        let label = match label.into() {
+            label if offset == 0.0 => label,
+            label => format!("{label} {}", with_sign(-offset)),
+        };
+        Self { label, range, ticks, offset }
+    }
+
+    /// The text of a tick.
+    pub fn text(&self, value: f64) -> String {
+        let (shown, width) = (value - self.offset, self.range.1 - self.range.0);
+        self.ticks.text(if shown.abs() < 1e-9 * width { 0.0 } else { shown })
+    }
+}
+
+/// What to take off the numbers at an axis so that they differ and are short: a round number near
+/// them, or 0 for ranges that are not narrow for their size.
+fn offset((low, high): (f64, f64)) -> f64 {
+    let (size, width) = (low.abs().max(high.abs()), high - low);
+    // As `plain` writes numbers: six decimals, or four digits with an exponent.
+    let narrow = match size {
+        size if (1e-4..1e6).contains(&size) => width < 1e-5 || size > 2e3 * width,
+        _ => size > 100.0 * width,
+    };
+    if !narrow {
+        return 0.0;
+    }
+    let unit = 10f64.powf(width.log10().ceil());
+    (0.5 * (low + high) / unit).round() * unit
+}
+
+/// "− 12 000" or "+ 0.125": a number as it is added to another one.
+fn with_sign(value: f64) -> String {
+    let sign = if value < 0.0 { '−' } else { '+' };
+    let size = value.abs();
+    if !(1e-3..1e15).contains(&size) {
+        return format!("{sign} {size:e}").replace('-', "−");
+    }
+    let text = format!("{size:.9}");
+    let (whole, decimals) = trimmed(&text).split_once('.').unwrap_or((trimmed(&text), ""));
+    let whole = whole.parse().map_or(whole.to_string(), count);
+    match decimals {
+        "" => format!("{sign} {whole}"),
+        decimals => format!("{sign} {whole}.{decimals}"),
     }
 }
 
@@ -104,7 +150,7 @@ fn widened((low, high): (f64, f64)) -> (f64, f64) {
 }
 
 impl Ticks {
-    pub fn text(self, value: f64) -> String {
+    fn text(self, value: f64) -> String {
         let text = match self {
             Self::Plain => plain(value),
             Self::Percent => format!("{} %", plain(100.0 * value)),
@@ -152,7 +198,7 @@ pub(super) fn number(value: f64, decimals: usize) -> String {
 }
 
 /// A count in a sentence: 10 000, with the space that keeps it on one line.
-pub(super) fn count(value: u64) -> String {
+pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -186,6 +232,47 @@ mod tests {
         }
         assert_eq!(count(10_000), "10\u{a0}000");
         assert_eq!(count(128), "128");
+    }
+
+    /// As plotters chooses them: multiples of 1, 2 or 5 times a power of ten, about six of them.
+    fn ticks_of((low, high): (f64, f64)) -> Vec<f64> {
+        let power = 10f64.powf(((high - low) / 6.0).log10().floor());
+        let fits = |step: &f64| (high - low) / step <= 6.0;
+        let step = [power, 2.0 * power, 5.0 * power, 10.0 * power].into_iter().find(fits).unwrap();
+        let first = (low / step).ceil();
+        (0..7).map(|k| (first + f64::from(k)) * step).filter(|tick| *tick <= high).collect()
+    }
+
+    #[test]
+    fn ticks_of_a_narrow_range_differ() {
+        for size in [1e-9, 3e-4, 0.7, 12.0, 12_000.0, 123_456.7, 9.9e5, 1e6, 3.3e7, 8e11, 8e17] {
+            for narrower in [0.3, 2.0, 17.0, 130.0, 2.1e3, 5e4, 7e6, 3e8] {
+                for sign in [1.0, -1.0] {
+                    let range = (sign * size, sign * size + size / narrower);
+                    let axis = Axis::new("U", range, Ticks::Plain);
+                    let ticks = ticks_of(axis.range);
+                    let texts: Vec<String> = ticks.iter().map(|t| axis.text(*t)).collect();
+                    let mut distinct = texts.clone();
+                    distinct.dedup();
+                    assert!(texts.len() > 1 && texts == distinct, "{range:?}: {texts:?}");
+                    let longest = texts.iter().map(|t| t.chars().count()).max().unwrap();
+                    assert!(longest <= 10, "{range:?}: {texts:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_offset_stands_in_the_label() {
+        for (range, label, tick, text) in [
+            ((-12_010.0, -11_990.0), "U", -12_005.0, "−12005"),
+            ((-12_000.3, -11_999.8), "U + 12\u{a0}000", -12_000.2, "−0.2"),
+            ((12_345_676.0, 12_345_679.0), "U − 12\u{a0}345\u{a0}680", 12_345_677.0, "−3"),
+            ((0.1234, 0.123_400_8), "U − 0.1234", 0.1234, "0"),
+        ] {
+            let axis = Axis::new("U", range, Ticks::Plain);
+            assert_eq!((axis.label.as_str(), axis.text(tick).as_str()), (label, text), "{range:?}");
+        }
     }
 
     #[test]

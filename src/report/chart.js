@@ -19,13 +19,20 @@ const shape = (tag, props, text) => {
   return node;
 };
 const percent = v => (v === null || v === undefined ? "–" : `${(100 * v).toFixed(1)} %`);
-const short = v => {
+// A number for the eye; of numbers that are `step` apart, with the digits in which they differ.
+const short = (v, step = Infinity) => {
   if (v === 0) return "0";
   const a = Math.abs(v);
-  if (a >= 1e6) return `${+(v / 1e6).toPrecision(3)}M`;
-  if (a >= 1e4) return `${+(v / 1e3).toPrecision(3)}k`;
-  return a < 1e-3 ? v.toExponential(0) : String(+v.toPrecision(4));
+  const differ = Math.min(12, Math.floor(Math.log10(a)) - Math.floor(Math.log10(step)) + 1);
+  const digits = least => Math.max(least, differ);
+  if (a >= 1e15) return v.toExponential(digits(3) - 1).replace(/\.?0+e/, "e");
+  if (a >= 1e6) return `${+(v / 1e6).toPrecision(digits(3))}M`;
+  if (a >= 1e4) return `${+(v / 1e3).toPrecision(digits(3))}k`;
+  return a < 1e-3 ? v.toExponential(digits(1) - 1) : String(+v.toPrecision(digits(4)));
 };
+// 10 000, with spaces that keep it on one line.
+const grouped = v =>
+  v < 1e4 ? String(v) : v.toLocaleString("en", { maximumFractionDigits: 9 }).replaceAll(",", "\u00a0");
 const time = s =>
   s < 180
     ? `${s.toFixed(0)} s`
@@ -37,9 +44,24 @@ const ticks = (low, high, count) => {
     power = 10 ** Math.floor(Math.log10(raw));
   const step = power * [1, 2, 5, 10].find(m => m * power >= raw * 0.999);
   const found = [];
-  for (let t = Math.ceil(low / step - 1e-9) * step; t <= high + step * 1e-9; t += step)
-    found.push(Math.abs(t) < step * 1e-9 ? 0 : t);
+  // By number, since a small step may vanish in a large sum.
+  const first = Math.ceil(low / step - 1e-9);
+  for (let i = 0; i <= 2 * count && (first + i) * step <= high + step * 1e-9; i++)
+    found.push((first + i) * step || 0);
   return found;
+};
+// Ticks, their texts, and what is taken off these and said in the label: a round number, where they
+// would be long.
+const axis = (low, high, count) => {
+  const marks = ticks(low, high, count),
+    width = high - low;
+  const step = marks.length > 1 ? marks[1] - marks[0] : width;
+  const unit = 10 ** Math.ceil(Math.log10(width));
+  const narrow = Math.max(Math.abs(low), Math.abs(high)) > 2e3 * width;
+  const offset = narrow ? Math.round((low + high) / 2 / unit) * unit : 0;
+  const size = grouped(Math.abs(offset));
+  const label = offset ? ` ${offset < 0 ? "+" : "−"} ${size}` : "";
+  return { marks, step, label, text: t => short(t - offset, step) };
 };
 const toggle = (label, pressed, act) =>
   make("button", { type: "button", "aria-pressed": pressed, text: label, onclick: act });
@@ -105,26 +127,30 @@ function chart({
   const f = log ? Math.log10 : v => v;
   const py = v => H - B - ((f(v) - f(y0)) / (f(y1) - f(y0))) * (H - T - B);
   const svg = shape("svg", { viewBox: `0 0 ${W} ${H}`, "aria-hidden": true });
-  for (const t of ticks(x0, x1, W > 420 ? 5 : 3)) {
+  const below = axis(x0, x1, W > 420 ? 5 : 3),
+    beside = axis(y0, y1, 5);
+  const plain = form === short && !log;
+  for (const t of below.marks) {
     svg.append(shape("line", { class: "axis", x1: px(t), x2: px(t), y1: T, y2: H - B }));
-    svg.append(shape("text", { x: px(t), y: H - B + 16, "text-anchor": "middle" }, short(t)));
+    svg.append(shape("text", { x: px(t), y: H - B + 16, "text-anchor": "middle" }, below.text(t)));
   }
   const marks = log
     ? ticks(f(y0), f(y1), 4)
         .filter(Number.isInteger)
         .map(t => 10 ** t)
-    : ticks(y0, y1, 5);
+    : beside.marks;
   for (const t of marks) {
     svg.append(shape("line", { class: "axis", x1: L, x2: W - R, y1: py(t), y2: py(t) }));
     svg.append(
       shape(
         "text",
         { x: L - 6, y: py(t) + 4, "text-anchor": "end" },
-        form === percent ? `${short(100 * t)} %` : form(t),
+        plain ? beside.text(t) : form === percent ? `${short(100 * t, 100 * beside.step)} %` : form(t),
       ),
     );
   }
-  svg.append(shape("text", { x: (L + W - R) / 2, y: H - 6, "text-anchor": "middle" }, x));
+  const middle = (L + W - R) / 2;
+  svg.append(shape("text", { x: middle, y: H - 6, "text-anchor": "middle" }, x + below.label));
   svg.append(
     shape(
       "text",
@@ -134,7 +160,7 @@ function chart({
         "text-anchor": "middle",
         transform: `rotate(-90 12 ${(T + H - B) / 2})`,
       },
-      y,
+      plain ? y + beside.label : y,
     ),
   );
   shown.forEach(s => {
@@ -183,15 +209,15 @@ function chart({
     at = Math.max(0, Math.min(xs.length - 1, index));
     const v = xs[at];
     tip.replaceChildren(
-      make("div", { text: `${x}: ${short(v)}` }),
+      make("div", { text: `${x}: ${short(v, below.step / 100)}` }),
       ...shown
         .map(s => {
           let best = null;
           for (const p of s.points)
             if (good(p[1]) && (!best || Math.abs(p[0] - v) < Math.abs(best[0] - v))) best = p;
-          return (
-            best && make("div", { text: `${s.name}: ${form(best[1])}`, style: `color:${s.color}` })
-          );
+          if (!best) return null;
+          const value = plain ? short(best[1], beside.step / 100) : form(best[1]);
+          return make("div", { text: `${s.name}: ${value}`, style: `color:${s.color}` });
         })
         .filter(Boolean),
     );

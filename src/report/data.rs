@@ -178,13 +178,16 @@ fn shortened(points: &[(f64, f64)]) -> Vec<[Short; 2]> {
     points.iter().map(|&(x, y)| [Short(x), Short(y)]).collect()
 }
 
-/// A number for the eye: five digits, and null where it is not finite.
+/// A number for the eye: five digits, more where these would not reach hundredths, and null where
+/// it is not finite.
 #[derive(Debug, Clone, Copy)]
 struct Short(f64);
 
 impl Serialize for Short {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match format!("{:.4e}", self.0).parse::<f64>() {
+        let size = self.0.abs();
+        let digits = if size < 1e10 { size.max(1.0).log10() as usize + 2 } else { 0 };
+        match format!("{:.*e}", digits.max(4), self.0).parse::<f64>() {
             Ok(value) if value.is_finite() => serializer.serialize_f64(value),
             _ => serializer.serialize_unit(),
         }
@@ -199,6 +202,8 @@ mod tests {
     fn numbers_are_short_and_gaps_are_null() {
         let text = serde_json::to_string(&[Short(1.0 / 3.0), Short(f64::NAN), Short(2.0)]).unwrap();
         assert_eq!(text, "[0.33333,null,2.0]");
+        let text = serde_json::to_string(&[-12_000.123_4, -12_000.13, 1.234_567e17].map(Short));
+        assert_eq!(text.unwrap(), "[-12000.12,-12000.13,1.2346e+17]");
     }
 
     #[test]

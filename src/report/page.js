@@ -246,7 +246,7 @@ function pictures(run) {
   return make(
     "section",
     {},
-    make("h2", { text: `${run.facts.name}: ${p.samples} samples` }),
+    make("h2", { text: `${run.facts.name}: ${grouped(p.samples)} samples` }),
     make(
       "div",
       { class: "grid" },

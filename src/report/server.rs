@@ -148,6 +148,7 @@ fn send(
          Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
          Content-Security-Policy: default-src 'none'; \
          style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+         img-src data:; \
          frame-ancestors 'none'\r\nConnection: close\r\n\r\n"
     )?;
     if with_body {

@@ -6,7 +6,9 @@ use crate::diagnostics::pair_distances;
 use crate::error::Error;
 use crate::evaluation::draw_weighted;
 use crate::parallel::team;
-use crate::plot::{distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution};
+use crate::plot::{
+    count, distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution,
+};
 use crate::random::Purpose;
 use crate::run::read_metrics;
 use crate::samples::Samples;
@@ -35,7 +37,8 @@ impl Trained {
             ess_figure(&rows, &format!("{name}: effective sample size"), output.join("ess"))?;
             loss_figure(&rows, &format!("{name}: training loss"), output.join("loss"))?;
         }
-        let (system, samples) = (self.problem.flow.system(), drawn.log_weights.len());
+        let system = self.problem.flow.system();
+        let samples = count(drawn.log_weights.len() as u64);
         log_weight_figure(
             &drawn.log_weights,
             &format!("{name}: log weights of {samples} samples"),

@@ -46,21 +46,29 @@ fn evaluate_adds_distances_and_weights_on_x_alone_and_compare_reads_what_it_save
     succeed(folder.path(), &["train", "plain.toml"]);
     refuse(folder.path(), &["evaluate", "plain", "--distances"], 2, &["--reference FILE"]);
 
-    // The same run under another name is a second seed.
+    // Another seed is one line with it; the same seed again and another target are not.
     fs::create_dir(folder.path().join("again")).unwrap();
     for entry in fs::read_dir(folder.path().join("tiny")).unwrap() {
         let from = entry.unwrap().path();
         fs::copy(&from, folder.path().join("again").join(from.file_name().unwrap())).unwrap();
     }
-    let arguments = ["compare", "tiny", "plain", "again", "--csv", "t.csv", "-o", "f.svg"];
+    succeed(folder.path(), &["train", "tiny.toml", "-o", "four", "--seed", "4"]);
+    let colder = TARGET.replace("temperature = 1.0", "temperature = 0.9");
+    fs::write(folder.path().join("pair.toml"), colder).unwrap();
+    fs::create_dir(folder.path().join("deep")).unwrap();
+    succeed(folder.path(), &["train", "tiny.toml", "-o", "deep/tiny", "--seed", "5"]);
+    let arguments =
+        ["compare", "tiny", "plain", "again", "four", "deep/tiny", "--csv", "t.csv", "-o", "f.svg"];
     let said = succeed(folder.path(), &arguments);
     let line = |name: &str| said.lines().find(|line| line.starts_with(name)).unwrap();
     assert!(line("| tiny").starts_with("| tiny | 2 |"), "{said}");
     assert!(line("| plain").contains("| – |"), "{said}");
+    assert!(line("| deep/tiny").starts_with("| deep/tiny | 1 |"), "{said}");
+    assert!(said.contains("again has recipe, target and seed of tiny"), "{said}");
     let ess = format!("{:.2}", 100.0 * found["reverse_ess"].as_f64().unwrap());
-    assert!(line("| tiny").contains(&ess) && line("| tiny").contains("| 300 |"), "{said}");
+    assert!(line("| again | 1").contains(&ess) && line("| again").contains("| 300 |"), "{said}");
     let table = fs::read_to_string(folder.path().join("t.csv")).unwrap();
-    assert_eq!(table.lines().count(), 3);
+    assert_eq!(table.lines().count(), 5);
     assert!(table.starts_with("recipe,seeds,parameters,"), "{table}");
     for file in ["f.svg", "f.png"] {
         assert!(fs::metadata(folder.path().join(file)).unwrap().len() > 1000);

@@ -262,3 +262,56 @@ fn distributions_of_nothing_say_so_and_mismatches_are_errors() {
     let absent = folder.0.join("absent/ess");
     assert!(ess_figure(&[], "", absent).unwrap_err().to_string().contains("absent"));
 }
+
+/// Texts of the figure that stand in one row, as the ticks of an x axis do: the most of them.
+fn texts_in_a_row(path: &Path) -> Vec<String> {
+    let svg = fs::read_to_string(path.with_extension("svg")).unwrap();
+    let mut rows: Vec<(String, Vec<String>)> = Vec::new();
+    for element in svg.split("<text ").skip(1) {
+        let (tag, rest) = element.split_once('>').unwrap();
+        let y = tag.split(" y=").nth(1).unwrap().split('"').nth(1).unwrap().to_string();
+        let text = rest.split('<').next().unwrap().trim().to_string();
+        match rows.iter_mut().find(|(known, _)| *known == y) {
+            Some((_, row)) => row.push(text),
+            None => rows.push((y, vec![text])),
+        }
+    }
+    rows.into_iter().map(|(_, row)| row).max_by_key(Vec::len).unwrap()
+}
+
+#[test]
+fn ticks_of_large_energies_differ() {
+    let folder = folder();
+    let z = normal(7, 5000);
+    for (name, around, width, label) in [
+        ("water", -12_000.0, 3.0, "energy U / kT"),
+        ("box", -12_000_000.0, 1.5, "energy U / kT + 12\u{a0}000\u{a0}000"),
+        ("still", -12_000.0, 0.02, "energy U / kT + 12\u{a0}000"),
+    ] {
+        let energies: Vec<f64> = z.iter().map(|z| around + width * z).collect();
+        let log_weights: Vec<f64> = z.iter().map(|z| 0.1 * z).collect();
+        let values =
+            Distribution { flow: &energies, log_weights: &log_weights, reference: Some(&energies) };
+        let path = folder.0.join(name);
+        distribution_figure(&values, "energy U / kT", name, &path).unwrap();
+        check(&path, &[label]);
+        let ticks = texts_in_a_row(&path);
+        let mut distinct = ticks.clone();
+        distinct.sort();
+        distinct.dedup();
+        assert!(ticks.len() >= 3 && distinct.len() == ticks.len(), "{ticks:?}");
+    }
+}
+
+#[test]
+fn a_failed_flow_shows_the_log_weights_that_count() {
+    let folder = folder();
+    let path = folder.0.join("failed_flow");
+    let z = normal(8, 10_000);
+    let log_weights: Vec<f64> = z.iter().map(|z| -(z.abs() * 14.0).exp()).collect();
+    log_weight_figure(&log_weights, "failed", &path).unwrap();
+    check(&path, &["beyond the axis", "mean of log w = −"]);
+    let ticks = texts_in_a_row(&path);
+    let numbers: Vec<f64> = ticks.iter().map(|t| t.replace('−', "-").parse().unwrap()).collect();
+    assert!(numbers.len() >= 4 && numbers.iter().all(|n| n.abs() <= 1100.0), "{ticks:?}");
+}

@@ -41,6 +41,8 @@ fn the_server_answers_and_survives_who_does_not_behave() {
     let silent = TcpStream::connect(serving.address).unwrap();
     let page = ask(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("\"name\":\"live\""), "{page}");
+    // Its icon is one that its own policy allows.
+    assert!(page.contains("href=\"data:,\"") && page.contains("img-src data:;"), "{page}");
     drop(silent);
     let data = ask(b"GET /data.json HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let body = data.split("\r\n\r\n").nth(1).unwrap();
