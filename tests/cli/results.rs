@@ -167,16 +167,12 @@ fn plot_draws_the_figures_into_the_given_folder() {
 #[test]
 fn plot_of_several_runs_draws_each_and_their_curves_in_one_figure() {
     let folder = with_trained();
-    let (one, two) = (folder.path().join("tiny"), folder.path().join("other"));
-    fs::create_dir(&two).unwrap();
-    for (file, _) in files(&one) {
-        fs::copy(&file, two.join(file.file_name().unwrap())).unwrap();
-    }
+    succeed(folder.path(), &["train", "tiny.toml", "--seed", "4", "-o", "other"]);
     succeed(folder.path(), &["plot", "tiny", "other", "-o", "figures"]);
     for figure in ["tiny/ess.svg", "other/energy.png", "comparison.png"] {
         assert!(folder.path().join("figures").join(figure).exists(), "{figure}");
     }
-    // Two runs of one recipe are its seeds.
+    // Two seeds of one recipe are a band.
     let text = fs::read_to_string(folder.path().join("figures/comparison.svg")).unwrap();
     assert!(text.contains("bands"), "no band");
 }
