@@ -72,7 +72,8 @@ fn extended_xyz_is_read_and_what_it_is_not_is_refused_with_frame_and_atom() {
         (&good(), &[], &["frame 0", "atom 2", "alike"]),
         (&good().replace("pos:R:3", "pos:R:5"), &SYMBOLS, &["frame 0", "pos:R:5"]),
         (&good().replace("species:S:1", "names:S:1"), &SYMBOLS, &["frame 0", "names"]),
-        (&good().replacen("3\n", "\u{1}three\n", 1), &SYMBOLS, &["frame 0", "three"]),
+        (&good().replacen("3\n", "three\n", 1), &SYMBOLS, &["frame 0", "three"]),
+        (&good().replacen("3\n", "\u{1}three\n", 1), &SYMBOLS, &["frame 0", "U+0001"]),
         (&format!("{plain}{}", plain.replace("log_weight", "w")), &[], &["frame 1", "log_weight"]),
         ("", &[], &["no frames"]),
     ] {
