@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
 
-/// More threads than this are taken for a typing error.
+/// The most threads that can be asked for.
 pub(super) const MOST_THREADS: u64 = 1024;
-/// Samples that are in memory all at once.
+/// The most samples where they are in memory all at once.
 const IN_MEMORY: u64 = 100_000_000;
-/// Chains that are in memory all at once, each with all it needs to move.
+/// The most chains of a reference sampler; all are in memory at once.
 const MOST_CHAINS: u64 = 10_000_000;
-/// Samples that come one after the other: more would take years.
+/// The most samples where they are not in memory all at once.
 const IN_TURN: u64 = 1_000_000_000_000;
 
 /// A whole number from 1 to `most`.
@@ -114,7 +114,7 @@ impl Default for Command {
     }
 }
 
-/// More trainings one after the other are taken for a typing error.
+/// The most trainings that can be asked for at once.
 const MOST_SEEDS: u64 = 10_000;
 
 /// A range of seeds.

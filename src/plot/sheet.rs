@@ -120,7 +120,7 @@ fn offset((low, high): (f64, f64)) -> f64 {
     (0.5 * (low + high) / unit).round() * unit
 }
 
-/// "− 12 000" or "+ 0.125": a number as it is added to another one.
+/// A number with its sign and a blank between, "− 12 000" or "+ 0.125", to stand after a name.
 fn with_sign(value: f64) -> String {
     let sign = if value < 0.0 { '−' } else { '+' };
     let size = value.abs();

@@ -85,7 +85,7 @@ pub trait ObjectiveOptions {
     /// What reports call the objective.
     fn title(&self) -> &'static str;
 
-    /// The files that they name (none).
+    /// The files that these options name; by default none.
     fn files(&self) -> Vec<&Path> {
         Vec::new()
     }

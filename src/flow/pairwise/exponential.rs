@@ -203,7 +203,7 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
             remainder = remainder * norm * V::constant(1.0 / (k + 1) as f64);
             terms = V::select(enough.lt(remainder), V::constant((k + 1) as f64), terms);
         }
-        // Counted are a step and its terms for ‖H‖ up to 1, as in trained flows.
+        // A count is of one step, with the terms that ‖H‖ = 1 needs, as in trained flows.
         let most_terms = if V::COUNTS { unit_terms::<T>() } else { largest(terms) as usize };
         Steps { count, most, terms, most_terms, size: V::constant(sign) / count }
     }

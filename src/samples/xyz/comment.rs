@@ -141,7 +141,7 @@ fn next_word(text: &str) -> Result<(String, &str), String> {
             (c, None) => word.push(c),
         }
     }
-    // "the water's box" is a comment; a key that is swallowed is a mistake.
+    // A quote in "the water's box" is only text; one that hides a key is a mistake.
     match closing {
         Some(end) if KEYS.iter().any(|key| word.contains(key)) => {
             Err(format!("has a second line where a `{end}` is missing"))
