@@ -253,17 +253,28 @@ pub(super) struct SampleArgs {
     pub seed: u64,
 }
 
+/// What is averaged.
 #[derive(Debug, Args)]
-pub(super) struct EstimateArgs {
-    /// Folder of the run
-    pub run: PathBuf,
-    /// What to average; may be given several times [default: energy and heat_capacity]: energy
+pub(super) struct AverageArgs {
+    /// What to average; may be given several times: energy
     /// (U/kT), heat_capacity (variance of U/kT, the configurational part in units of k),
     /// radius_of_gyration, pair_distances (a histogram), "pair: FORMULA" (sum over pairs, in the
     /// distance r) or "external: FORMULA" (sum over particles, in x, y, z and r_com from the centre
     /// of mass), both written as in target files
     #[arg(long, value_name = "WHAT")]
     pub observable: Vec<String>,
+    /// Bins of a histogram
+    #[arg(long, value_name = "N", default_value = "60", value_parser = up_to(100_000))]
+    pub bins: NonZeroUsize,
+}
+
+/// `boltzflow estimate`.
+#[derive(Debug, Args)]
+pub(super) struct EstimateArgs {
+    /// Folder of the run
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub averages: AverageArgs,
     /// Weighted samples to draw
     #[arg(short = 'n', long, value_name = "N", default_value = "100000",
           value_parser = up_to(IN_TURN))]
@@ -280,9 +291,6 @@ pub(super) struct EstimateArgs {
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Bins of a histogram
-    #[arg(long, value_name = "N", default_value = "60", value_parser = up_to(100_000))]
-    pub bins: NonZeroUsize,
     /// File for the histogram: CSV with r, density, error
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -331,11 +339,13 @@ pub(super) struct ReferenceArgs {
     #[arg(short = 'n', long, value_name = "N", default_value = "10000",
           value_parser = up_to(MOST_CHAINS))]
     pub samples: NonZeroUsize,
-    /// File to write: .npz, .npy or .csv; without it only the figures are printed
+    #[command(flatten)]
+    pub averages: AverageArgs,
+    /// File to write: .npz, .npy, .csv or .xyz; without it only the figures are printed
     #[arg(short, long)]
     pub output: Option<PathBuf>,
-    /// Chains; errors fall with the square root of their number [default: 32768, fewer for more
-    /// than 13 particles, and at least as many as samples]
+    /// Chains; errors fall with the square root of their number [default: four a sample, 4096 to
+    /// 32768, fewer for more than 13 particles, and at least as many as samples]
     #[arg(long, value_parser = up_to(MOST_CHAINS))]
     pub chains: Option<NonZeroUsize>,
     /// Seed

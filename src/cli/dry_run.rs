@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::config::{Recipe, Target};
 use crate::engine::LANES;
 use crate::error::Error;
-use crate::session::{of_training, Training};
+use crate::session::{of_training, time_to_draw, Training};
 use crate::train::Objective;
 
 use super::output::say;
@@ -21,6 +21,7 @@ pub(super) fn run(recipe: &Recipe, target: Target, runs: u64) -> Result<(), Erro
     let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
     let free = available.map_or(String::new(), |a| format!(" of {:.1} GiB free", gib(a.into())));
     say!("# memory: at most {:.2} GiB{free}", gib(needed))?;
+    let reference = time_to_draw(recipe, &target)?;
     // Small batches of full lanes on every thread cost in proportion.
     let mut trial = recipe.clone();
     let full = recipe.train.descent.batch_size;
@@ -42,11 +43,18 @@ pub(super) fn run(recipe: &Recipe, target: Target, runs: u64) -> Result<(), Erro
     let times = if runs > 1 { format!(", {runs} times") } else { String::new() };
     say!(
         "# time: about {}{times}, for {} steps of {step:.3} s on {} threads as they are now; \
-         evaluations and reference samples come on top",
+         evaluations come on top",
         time(total),
         recipe.train.descent.steps,
         rayon::current_num_threads(),
-    )
+    )?;
+    match reference {
+        Some(seconds) => say!(
+            "# reference samples: about {}, once; evaluate.reference_chains changes that",
+            time(seconds)
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Where walkers start with the training, leaves only as many as a step needs; returns the factor

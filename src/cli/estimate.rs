@@ -1,6 +1,7 @@
 //! `boltzflow estimate`.
 
 use std::io::Write;
+use std::path::Path;
 
 use crate::config::Registry;
 use crate::error::Error;
@@ -10,12 +11,11 @@ use crate::parallel::team;
 use crate::samples::Samples;
 use crate::session::Trained;
 
-use super::args::EstimateArgs;
+use super::args::{AverageArgs, EstimateArgs};
 use super::output::{json, say};
 
 pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error> {
-    let mut observables =
-        args.observable.iter().map(|text| text.parse()).collect::<Result<Vec<Observable>, _>>()?;
+    let mut observables = args.averages.observables()?;
     if observables.is_empty() {
         observables = vec![Observable::Energy, Observable::HeatCapacity];
     }
@@ -52,7 +52,7 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     };
     let elsewhere = other.is_some() || args.temperature.is_some();
     let change: Option<OtherEnergies<'_>> = if elsewhere { Some(&mut reweigh) } else { None };
-    let found = estimate(system, &observables, args.bins.get(), change, batches)?;
+    let found = estimate(system, &observables, args.averages.bins.get(), change, batches)?;
     let output = args.output.as_ref().filter(|_| team().leads());
     if let (Some(path), Some(profile)) = (output, found.profiles.first()) {
         write_atomically(path, |file| {
@@ -87,6 +87,23 @@ fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Err
     if let Some(free) = &found.free_energy {
         say!("{:<24} {}{mark}", "free energy / kT", with_error(free.difference, free.error))?;
     }
+    print_averages(found, args.output.as_deref())?;
+    if found.rests_on_few_samples {
+        say!("(!) rests on few samples with large weights: do not rely on it")?;
+    }
+    Ok(())
+}
+
+impl AverageArgs {
+    /// The observables that are asked for.
+    pub(super) fn observables(&self) -> Result<Vec<Observable>, Error> {
+        self.observable.iter().map(|text| text.parse()).collect()
+    }
+}
+
+/// Prints means and histograms; a histogram that is written to `file` is only named.
+pub(super) fn print_averages(found: &Estimates, file: Option<&Path>) -> Result<(), Error> {
+    let mark = if found.rests_on_few_samples { "  (!)" } else { "" };
     for average in &found.averages {
         let text = with_error(average.mean, average.error);
         let left_out = match average.undefined {
@@ -95,21 +112,17 @@ fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Err
         };
         say!("{:<24} {text}{left_out}{mark}", average.observable)?;
     }
-    match (found.profiles.first(), &args.output) {
-        (Some(_), Some(path)) => say!("pair_distances in {}", path.display())?,
+    match (found.profiles.first(), file) {
+        (Some(_), Some(path)) => say!("pair_distances in {}", path.display()),
         (Some(profile), None) => {
             say!("pair_distances: r, density")?;
             let is_visited = |row: &(f64, f64, f64)| row.1 > 0.0;
             rows(profile).filter(is_visited).try_for_each(|(r, density, error)| {
                 say!("{r:>10.4}  {density:.4} ± {error:.4}{mark}")
-            })?;
+            })
         }
-        (None, _) => {}
+        (None, _) => Ok(()),
     }
-    if found.rests_on_few_samples {
-        say!("(!) rests on few samples with large weights: do not rely on it")?;
-    }
-    Ok(())
 }
 
 /// Two digits of the error and as many places of the value.

@@ -1,12 +1,16 @@
 //! `boltzflow reference`.
 
-use crate::config::Registry;
+use serde::Serialize;
+
+use crate::config::{Registry, Target};
 use crate::error::Error;
+use crate::evaluation::{estimate, Average, Profile};
 use crate::parallel::team;
 use crate::samples::{check_destination, units_in, write_samples};
-use crate::sampling::{sample_reference, ReferenceOptions};
+use crate::sampling::{sample_reference, Reference, ReferenceOptions, ReferenceReport};
 
 use super::args::ReferenceArgs;
+use super::estimate::print_averages;
 use super::output::{json, say};
 
 pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error> {
@@ -14,21 +18,56 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
     if let Some(output) = &args.output {
         check_destination(output)?;
     }
+    let observables = args.averages.observables()?;
+    let system = target.potential.system();
+    for observable in &observables {
+        observable.formula(system)?;
+    }
     let samples = args.samples.get();
-    let usual = ReferenceOptions::of(target.potential.system(), samples);
+    let usual = ReferenceOptions::of(system, samples);
     let chains = args.chains.map_or(usual.chains, |c| c.get());
     let options = ReferenceOptions { chains, seed: args.seed, ..usual };
-    let reference = sample_reference(target.potential.clone(), options)?;
-    let report = &reference.report;
+    let Reference { samples: mut drawn, report } =
+        sample_reference(target.potential.clone(), options)?;
     if !team().leads() {
         return Ok(());
     }
     if let Some(output) = &args.output {
-        write_samples(output, target.particles(), samples, [Ok(reference.samples)])?;
+        write_samples(output, target.particles(), samples, [Ok(drawn.clone())])?;
     }
+    let averages = if observables.is_empty() {
+        None
+    } else {
+        drawn.log_weights = vec![0.0; samples];
+        Some(estimate(system, &observables, args.averages.bins.get(), None, [Ok(drawn)])?)
+    };
     if args.json {
-        return json(report);
+        return json(&Output {
+            report: &report,
+            averages: averages.as_ref().map_or(&[], |found| &found.averages),
+            profiles: averages.as_ref().map_or(&[], |found| &found.profiles),
+        });
     }
+    print(&report, &target)?;
+    if let Some(averages) = &averages {
+        print_averages(averages, None)?;
+    }
+    if let Some(output) = &args.output {
+        say!("samples in {}: {}", output.display(), units_in(output, &target.particles())?)?;
+    }
+    Ok(())
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Output<'a> {
+    #[serde(flatten)]
+    report: &'a ReferenceReport,
+    averages: &'a [Average],
+    profiles: &'a [Profile],
+}
+
+fn print(report: &ReferenceReport, target: &Target) -> Result<(), Error> {
     let known = |value: Option<f64>| value.map_or(String::new(), |v| format!("  (known: {v:.3})"));
     let z = known(target.known.log_z);
     say!("log Z        {:.4} ± {:.4}{z}", report.log_z, report.log_z_error)?;
@@ -64,11 +103,16 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
             report.effort.without_gradient
         )?;
     }
+    if report.rests_on_few() {
+        say!(
+            "caution: the samples come from {:.1} of {} populations, since some found wells that \
+             others missed; use more --chains",
+            report.effective_populations,
+            report.populations
+        )?;
+    }
     if (report.virial - report.degrees_of_freedom as f64).abs() > 4.0 * report.virial_error {
         say!("caution: the virial is not at the degrees of freedom; use more --chains")?;
-    }
-    if let Some(output) = &args.output {
-        say!("samples in {}: {}", output.display(), units_in(output, &target.particles())?)?;
     }
     Ok(())
 }

@@ -16,6 +16,8 @@ pub use flow_density::FlowDensity;
 pub use gaussian::Gaussian;
 pub use hmc::{transition, Chains, Effort, GeometricPath, Leapfrog, StepSize, Workspace};
 pub use op::log_density;
-pub use reference::{sample_reference, Reference, ReferenceOptions, ReferenceReport};
+pub use reference::{
+    reference_seconds, sample_reference, Reference, ReferenceOptions, ReferenceReport,
+};
 pub use resample::{resample, Resampled};
 pub use resampling::{resample_systematically, Systematic};

@@ -14,3 +14,4 @@ pub use trained::Trained;
 pub use training::Training;
 
 pub(crate) use memory::{check_evaluation, of_training};
+pub(crate) use reference::time_to_draw;

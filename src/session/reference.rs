@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::parallel::team;
 use crate::run::RunFolder;
 use crate::samples::{read_equal_samples, write_samples, Samples};
-use crate::sampling::{sample_reference, ReferenceOptions};
+use crate::sampling::{reference_seconds, sample_reference, ReferenceOptions};
+use crate::system::System;
 use crate::train::{MaxLikelihoodOptions, Objective};
 
 /// Called with the number of samples before they are drawn, which takes time.
@@ -33,6 +34,25 @@ fn test_data(recipe: &Recipe) -> Option<&std::path::Path> {
         Objective::MaxLikelihood(MaxLikelihoodOptions { test_data, .. }) => test_data.as_deref(),
         _ => None,
     }
+}
+
+/// How the reference samples of this recipe are drawn.
+fn options(recipe: &Recipe, system: System) -> ReferenceOptions {
+    let usual = ReferenceOptions::of(system, recipe.evaluate.reference_samples);
+    ReferenceOptions { chains: recipe.evaluate.reference_chains.unwrap_or(usual.chains), ..usual }
+}
+
+/// About how many seconds it takes to draw the reference samples of this recipe; `None` if it
+/// draws none.
+///
+/// # Errors
+/// [`Error::Evaluation`] if the potential fails fatally.
+pub(crate) fn time_to_draw(recipe: &Recipe, target: &Target) -> Result<Option<f64>, Error> {
+    if recipe.evaluate.reference_samples == 0 || test_data(recipe).is_some() {
+        return Ok(None);
+    }
+    let options = options(recipe, target.potential.system());
+    reference_seconds(target.potential.clone(), options).map(Some)
 }
 
 /// The reference samples of this recipe: its test data, else those in the run's folder, else new
@@ -67,7 +87,7 @@ pub(super) fn samples(
         return Ok(Some(Samples { positions, log_weights: Vec::new(), energies }));
     }
     announce(samples)?;
-    let options = ReferenceOptions::of(system, samples);
+    let options = options(recipe, system);
     let drawn = sample_reference(target.potential.clone(), options)?.samples;
     // A folder that somebody else wrote may be read-only.
     if let Some(file) = file.filter(|_| team().leads()) {

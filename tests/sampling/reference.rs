@@ -94,3 +94,32 @@ fn the_reference_sampler_finds_lj13() {
     within("energy", report.energy, report.energy_error.hypot(0.02), 0.56);
     within("virial", report.virial, report.virial_error, 36.0);
 }
+
+/// Two wells of equal depth and unequal volume, r = 2 and r = 6: the Gaussian that fits best lies
+/// in the inner one, and nine tenths of the samples belong into the outer one.
+#[test]
+fn the_reference_sampler_finds_the_larger_well() {
+    let pair = |r: f64| {
+        let t = (r - 4.0) / 2.0;
+        (25.0 * (t * t - 1.0) * (t * t - 1.0), 50.0 * (t * t - 1.0) * t)
+    };
+    let potential = Pairs { system: System::new(2, 3).unwrap(), harmonic: 0.0, pair };
+    // Z = ∫ 4πρ² exp(−U(√2 ρ)) dρ, ρ = r/√2.
+    let (mut z, mut outer) = (0.0, 0.0);
+    for i in 1..100_000 {
+        let r = i as f64 * 1e-4;
+        let weight = 4.0 * PI * r * r * (-pair(r).0).exp() * 1e-4 / 8f64.sqrt();
+        z += weight;
+        outer += if r > 4.0 { weight } else { 0.0 };
+    }
+    let options = ReferenceOptions { samples: 2000, chains: 4096, transitions: 10, seed: 2 };
+    let reference = sample_reference(Arc::new(potential), options).unwrap();
+    let report = reference.report;
+    within("log Z", report.log_z, report.log_z_error, f64::ln(z));
+    assert!(report.log_z_error < 0.05, "{}", report.log_z_error);
+    assert!(report.effective_populations > 8.0 && !report.rests_on_few());
+    let distance = |x: &[f64]| (0..3).map(|k| (x[k] - x[3 + k]).powi(2)).sum::<f64>().sqrt();
+    let found = reference.samples.positions.chunks(6).filter(|x| distance(x) > 4.0).count();
+    let share = found as f64 / 2000.0;
+    assert!((share - outer / z).abs() < 0.05, "{share} against {}", outer / z);
+}

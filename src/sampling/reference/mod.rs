@@ -1,0 +1,223 @@
+//! The reference sampler: unbiased samples, log Z and mean energies of a potential, with no flow.
+//!
+//! Several independent populations are carried from a Gaussian to exp(−U) by sequential Monte Carlo
+//! (Del Moral, Doucet & Jasra, J. R. Stat. Soc. B 68 (2006)): reweight, resample when the weights
+//! have become uneven, move by Hamiltonian Monte Carlo. Every next temperature is chosen such that
+//! the conditional effective sample size keeps a set fraction (Zhou, Johansen & Aston, JCGS 25
+//! (2016)). At the end each population continues by Hamiltonian Monte Carlo alone.
+//!
+//! The Z of each population is unbiased, and so is its sum of Z · f for any f: samples and means
+//! take from the populations in proportion to their Z. With equal parts a rare population that
+//! found a large well would count no more than those that missed it. Errors are jackknife errors
+//! over populations.
+
+mod cost;
+mod pool;
+mod population;
+mod start;
+
+use std::sync::Arc;
+
+use rand::Rng;
+use serde::Serialize;
+
+use super::{AugmentedTarget, Effort};
+use crate::error::Error;
+use crate::potential::Potential;
+use crate::random::{stream, step_before, Purpose, ALL_SAMPLES};
+use crate::samples::Samples;
+use crate::system::System;
+
+pub use cost::reference_seconds;
+
+use pool::Pool;
+use population::{run_all, Outcome, Run};
+use start::Start;
+
+/// Populations; enough for an error of the mean that is itself known to about a sixth.
+const POPULATIONS: usize = 16;
+
+/// How much work the reference sampler does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReferenceOptions {
+    /// Configurations to return.
+    pub samples: usize,
+    /// Chains in all populations together, at least `samples`. Errors fall with its square root.
+    pub chains: usize,
+    /// Transitions of every chain after annealing: the first fifth equilibrates, the rest enters
+    /// the means.
+    pub transitions: usize,
+    /// Seed of all random numbers.
+    pub seed: u64,
+}
+
+impl Default for ReferenceOptions {
+    fn default() -> Self {
+        Self { samples: 10_000, chains: 32_768, transitions: 50, seed: 0 }
+    }
+}
+
+impl ReferenceOptions {
+    /// The default work for `samples` of this system: four chains a sample, within 4096 and 32 768.
+    /// An energy costs the square of the particles: beyond those of LJ13 there are fewer chains, at
+    /// least 2048, and errors are larger.
+    pub fn of(system: System, samples: usize) -> Self {
+        let options = Self::default();
+        let chains = samples.saturating_mul(4).clamp(4096, options.chains);
+        let pairs = |particles: usize| particles * particles.saturating_sub(1) / 2;
+        let affordable = chains * pairs(13) / pairs(system.particles()).max(pairs(13));
+        Self { samples, chains: affordable.max(2048).max(samples), ..options }
+    }
+}
+
+/// What the reference sampler found; energies in kT, errors are standard errors.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReferenceReport {
+    /// Configurations returned.
+    pub samples: usize,
+    /// Independent populations.
+    pub populations: usize,
+    /// How many of them the means rest on, (Σ Z)²/Σ Z²: few if some populations found wells that
+    /// others missed.
+    pub effective_populations: f64,
+    /// Chains in all populations together.
+    pub chains: usize,
+    /// Mean number of temperatures from the Gaussian to exp(−U).
+    pub temperatures: f64,
+    /// Standard deviation of a coordinate of the starting Gaussian.
+    pub start_scale: f64,
+    /// log ∫ exp(−U) over the zero-centre-of-mass subspace.
+    pub log_z: f64,
+    /// Standard error of `log_z`.
+    pub log_z_error: f64,
+    /// ⟨U⟩.
+    pub energy: f64,
+    /// Standard error of `energy`.
+    pub energy_error: f64,
+    /// Standard deviation of U.
+    pub energy_std: f64,
+    /// ⟨U⟩ + log Z, the lowest possible negative log-likelihood.
+    pub entropy: f64,
+    /// Standard error of `entropy`.
+    pub entropy_error: f64,
+    /// ⟨x·∇U⟩, which must equal `degrees_of_freedom`.
+    pub virial: f64,
+    /// Standard error of `virial`.
+    pub virial_error: f64,
+    /// (n − 1) d.
+    pub degrees_of_freedom: usize,
+    /// Mean acceptance after annealing.
+    pub acceptance: f64,
+    /// Mean step size after annealing.
+    pub step_size: f64,
+    /// Cost of the potential.
+    pub effort: Effort,
+}
+
+impl ReferenceReport {
+    /// Whether the populations disagree so much that errors are not reliable.
+    pub fn rests_on_few(&self) -> bool {
+        self.effective_populations < 0.5 * self.populations as f64
+    }
+}
+
+/// Samples of exp(−U) and what is known of it.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    /// Configurations, randomly rotated and permuted within species, with their energies.
+    pub samples: Samples,
+    /// Summary.
+    pub report: ReferenceReport,
+}
+
+/// Samples exp(−U) without a flow. The result does not depend on the number of threads and ranks,
+/// which share the populations.
+///
+/// # Errors
+/// [`Error::Parameter`] if no samples or fewer chains than samples are asked for,
+/// [`Error::Evaluation`] if the potential fails fatally, [`Error::Run`] if no starting
+/// configuration has a finite energy or annealing does not end.
+pub fn sample_reference(
+    potential: Arc<dyn Potential>,
+    options: ReferenceOptions,
+) -> Result<Reference, Error> {
+    if options.samples == 0 {
+        return Err(Error::parameter("samples", "is 0: ask for at least 1"));
+    }
+    if options.chains < options.samples {
+        return Err(Error::parameter(
+            "chains",
+            format!("is {}: use at least as many as samples, {}", options.chains, options.samples),
+        ));
+    }
+    let target = AugmentedTarget::new(potential, 1, 1.0)?;
+    let start = Start::of(&target, options.seed)?;
+    let chains = options.chains.div_ceil(POPULATIONS).max(2);
+    let run = Run { populations: POPULATIONS, chains, first: 0 };
+    let populations = run_all(&target, &start, run, options.transitions, options.seed)?;
+
+    let pool = Pool::of(populations.iter().map(|p| p.log_z).collect());
+    let mean = |f: fn(&Outcome) -> f64| pool.mean(&populations.iter().map(f).collect::<Vec<_>>());
+    let plain = |f: fn(&Outcome) -> f64| populations.iter().map(f).sum::<f64>() / POPULATIONS as f64;
+    let (log_z, log_z_error) = pool.log_z();
+    let (energy, energy_error) = mean(|p| p.energy);
+    let (virial, virial_error) = mean(|p| p.virial);
+    let energies: Vec<f64> = populations.iter().map(|p| p.energy).collect();
+    let entropy_error = pool.error(|pool| pool.mean_value(&energies) + pool.log_mean());
+    let mut effort = Effort::default();
+    for population in &populations {
+        effort += population.effort;
+    }
+    let report = ReferenceReport {
+        samples: options.samples,
+        populations: POPULATIONS,
+        effective_populations: pool.effective(),
+        chains: chains * POPULATIONS,
+        temperatures: plain(|p| p.temperatures as f64),
+        start_scale: start.scale,
+        log_z,
+        log_z_error,
+        energy,
+        energy_error,
+        energy_std: (mean(|p| p.squared_energy).0 - energy * energy).max(0.0).sqrt(),
+        entropy: energy + log_z,
+        entropy_error,
+        virial,
+        virial_error,
+        degrees_of_freedom: target.subspace().system().degrees_of_freedom(),
+        acceptance: plain(|p| p.acceptance),
+        step_size: plain(|p| p.step_size),
+        effort,
+    };
+    let samples = collect_samples(&target, &populations, &pool, options);
+    Ok(Reference { samples, report })
+}
+
+/// Takes chains of the populations in proportion to their Z and gives each a random orientation
+/// and, within a species, order.
+fn collect_samples(
+    target: &AugmentedTarget,
+    populations: &[Outcome],
+    pool: &Pool,
+    options: ReferenceOptions,
+) -> Samples {
+    let system = target.subspace().system();
+    let species = target.potential().species();
+    let width = system.coordinates();
+    let chains = populations.iter().map(|p| p.energies.len()).min().unwrap_or(0);
+    let offset = stream(options.seed, Purpose::Reference, step_before(1), ALL_SAMPLES).gen();
+    let mut samples = Samples::default();
+    for (sample, (population, chain)) in
+        pool.choose(options.samples, chains, offset).into_iter().enumerate()
+    {
+        let found = &populations[population];
+        let mut rng = stream(options.seed, Purpose::Reference, step_before(1), sample as u64);
+        let permutation = system.random_permutation_within(species, &mut rng);
+        let mut x =
+            system.permute(&permutation, &found.positions[chain * width..(chain + 1) * width]);
+        system.rotate(&system.random_rotation(&mut rng), &mut x);
+        samples.positions.extend_from_slice(&x);
+        samples.energies.push(found.energies[chain]);
+    }
+    samples
+}
