@@ -207,6 +207,35 @@ fn a_target_says_its_temperature() {
     assert_eq!(target.temperature().as_deref(), Some("T = 100 K, kT = 0.83145 kJ/mol"));
 }
 
+#[test]
+fn structures_are_read_centred_and_come_with_the_text() {
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/good/target_structures.toml");
+    let target = load_target(file.to_str().unwrap()).unwrap();
+    let structures = target.potential.structures();
+    assert_eq!(structures.len(), 5);
+    assert!(structures[..2] == structures[3..]);
+    // In nm: from 6.5 - 5 in angstrom.
+    assert!((structures[1][5] - structures[1][2] - 0.15).abs() < 1e-12, "{structures:?}");
+    for x in structures {
+        let center = target.potential.system().center_of_mass(x);
+        assert!(center.iter().all(|c| c.abs() < 1e-12), "{center:?}");
+    }
+    // A run's copy stands in a folder without the files; but for `file` it is what was written.
+    let again = Registry::builtin().target_from_text(&target.text, Path::new("/run/target.toml"));
+    let again = again.unwrap();
+    assert_eq!(again.text, target.text);
+    assert!(again.potential.structures() == structures);
+    assert!(target.text.contains("# the same again") && !target.text.contains("water.xyz"));
+    // Names in one line, and energies that are not there yet.
+    let text = "format = 1\nname = 'a'\nkind = 'ipi'\naddress = '127.0.0.1:0'\n\
+        species = ['O', 'H1', 'H2']\nlength = '1 nm'\ntemperature = '100 K'\n\
+        structure = [{ file = 'water.xyz' }, { file='water.xyz' }]\n";
+    let ipi = Registry::builtin().target_from_text(text, &file).unwrap();
+    assert!(ipi.potential.structures() == [&structures[..2], &structures[..2]].concat());
+    assert!(load_target("dw4").unwrap().potential.structures().is_empty());
+}
+
 /// A number where a kind of one's own may have anything.
 #[derive(Debug, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,6 +6,7 @@ mod particles;
 mod quantities;
 mod read;
 mod recipe;
+mod structures;
 mod target;
 
 pub(crate) use folders::relative;

@@ -10,7 +10,8 @@ use crate::error::{suggest, Error};
 pub(super) const FORMAT: i64 = 1;
 
 /// Keys that every target file may have, whatever its kind.
-pub(super) const COMMON_KEYS: [&str; 5] = ["format", "name", "description", "kind", "known"];
+pub(super) const COMMON_KEYS: [&str; 6] =
+    ["format", "name", "description", "kind", "known", "structure"];
 
 /// Keys that had another name in earlier versions: the full old one, and the new name.
 const RENAMED: &[(&str, &str)] = &[];

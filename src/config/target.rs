@@ -81,8 +81,8 @@ pub struct Target {
     pub potential: Arc<dyn Potential>,
     /// Ground truth, as far as there is one.
     pub known: Known,
-    /// The text it was read from, from which [`Registry::target_from_text`] makes it again; empty
-    /// for a potential from Rust.
+    /// The text it was read from, with the positions of its structures in place of their files,
+    /// from which [`Registry::target_from_text`] makes it again; empty for a potential from Rust.
     pub text: String,
 }
 
@@ -124,6 +124,9 @@ struct Common {
     known: Known,
 }
 
+/// The kind whose energies come from programs that have yet to connect.
+const REMOTE: &str = "ipi";
+
 /// Whether a recipe or a command means a file and not a built-in target.
 pub(crate) fn is_path(name: &str) -> bool {
     name.contains(['/', std::path::MAIN_SEPARATOR]) || name.ends_with(".toml")
@@ -152,7 +155,7 @@ impl Registry {
                 let dimensions = LennardJonesParameters::DIMENSIONS;
                 Ok(Arc::new(LennardJones::new(parameters_with(table, dimensions)?)?))
             })
-            .with("ipi", |table| {
+            .with(REMOTE, |table| {
                 if table.contains_key("units") {
                     let problem = "is not for this kind, whose `length` and `temperature` have \
                                    units of their own: remove it";
@@ -163,8 +166,8 @@ impl Registry {
     }
 
     /// Adds a kind, or replaces it. `factory` gets the target file's table without the keys that
-    /// all kinds share (`format`, `name`, `description`, `kind`, `known`); [`parameters`] turns it
-    /// into a struct.
+    /// all kinds share (`format`, `name`, `description`, `kind`, `known`, `structure`);
+    /// [`parameters`] turns it into a struct.
     pub fn with(
         mut self,
         kind: &str,
@@ -210,16 +213,18 @@ impl Registry {
         self.target_from_text(&read(file)?, file)
     }
 
-    /// The target that `text` defines; `file` is named in errors.
+    /// The target that `text` defines; `file` is named in errors, and its folder is the first in
+    /// which files of structures are looked up. The target's text has their positions.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key and what would be right.
+    /// [`Error::Config`] with the key and what would be right; those of reading the structures.
     pub fn target_from_text(&self, text: &str, file: &Path) -> Result<Target, Error> {
         let mut own = parse_table(text).map_err(|e| config_error(file, e))?;
         let mut shared = toml::Table::new();
         for key in COMMON_KEYS {
             shared.extend(own.remove(key).map(|value| (key.to_string(), value)));
         }
+        let structures = shared.remove("structure");
         let Common { name, description, kind, known } =
             from_table(shared, &[]).map_err(|e| config_error(file, e))?;
         if name.trim().is_empty() {
@@ -244,7 +249,11 @@ impl Registry {
                 format!("`particles` is {particles}: use at most {MOST_PARTICLES}"),
             ));
         }
-        Ok(Target { name, description, potential, known, text: text.to_string() })
+        let target = Target { name, description, potential, known, text: text.to_string() };
+        match structures {
+            Some(sections) => target.with_structures(sections, file, kind != REMOTE),
+            None => Ok(target),
+        }
     }
 }
 

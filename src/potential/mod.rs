@@ -8,6 +8,7 @@ mod ipi;
 mod lennard_jones;
 mod pairs;
 mod softened;
+mod structures;
 pub mod units;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use ipi::{Ipi, IpiParameters};
 pub use lennard_jones::{LennardJones, LennardJonesParameters};
 pub use pairs::sum_over_pairs;
 pub use softened::LinearCore;
+pub use structures::WithStructures;
 
 /// An energy function U(x)/kT of n particles in d dimensions, with its gradient.
 ///
@@ -80,6 +82,13 @@ pub trait Potential: Send + Sync {
     /// Which particles are alike: a number for each particle, the same for particles that may be
     /// exchanged without changing U. Empty, the default, when all are alike.
     fn species(&self) -> &[usize] {
+        &[]
+    }
+
+    /// Known configurations from which sampling may start, each [particles, dimension] with its
+    /// centre of mass at the origin; none by default. A molecule needs one: a random cloud of its
+    /// atoms rarely finds its bonds.
+    fn structures(&self) -> &[Vec<f64>] {
         &[]
     }
 
@@ -161,6 +170,10 @@ macro_rules! delegate_to_pointee {
 
             fn species(&self) -> &[usize] {
                 (**self).species()
+            }
+
+            fn structures(&self) -> &[Vec<f64>] {
+                (**self).structures()
             }
 
             fn energy_and_gradient(
