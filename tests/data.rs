@@ -156,12 +156,7 @@ fn the_model_of_the_best_validation_is_kept() {
 
     let mut short = recipe.clone();
     short.evaluate =
-        EvaluateOptions {
-            every_steps: 10,
-            samples: 64,
-            draws: 4,
-            ..EvaluateOptions::default()
-        };
+        EvaluateOptions { every_steps: 10, samples: 64, draws: 4, ..EvaluateOptions::default() };
     let mut training = Training::new(short, load_target("dw4").unwrap()).unwrap();
     training.create_in(RunFolder::create(place.path().join("run")).unwrap()).unwrap();
     assert_eq!(training.run(|_| {}).unwrap(), Ending::Finished);

@@ -83,9 +83,7 @@ impl EvaluateOptions {
         count("draws", self.draws, 1..=100_000)?;
         count("reference_samples", self.reference_samples, 0..=100_000_000)?;
         match self.reference_chains {
-            Some(chains) => {
-                count("reference_chains", chains, self.reference_samples..=10_000_000)
-            }
+            Some(chains) => count("reference_chains", chains, self.reference_samples..=10_000_000),
             None => Ok(()),
         }
     }

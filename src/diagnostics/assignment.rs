@@ -6,7 +6,7 @@
 
 /// Solves assignment problems of any size one after the other, in the same memory.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Assignment {
+pub(crate) struct Assignment {
     row_price: Vec<f64>,
     column_price: Vec<f64>,
     /// For each column the cheapest way to it so far, and the column that it comes from.
@@ -25,7 +25,7 @@ impl Assignment {
     /// Rows that find no free column at the first prices join along the shortest augmenting path in
     /// reduced costs, found by Dijkstra's algorithm; time of order size³ (Jonker & Volgenant,
     /// Computing 38 (1987)).
-    pub(super) fn solve(&mut self, size: usize, cost: &[f64]) -> &[usize] {
+    pub(crate) fn solve(&mut self, size: usize, cost: &[f64]) -> &[usize] {
         const NONE: usize = usize::MAX;
         let start = size;
         self.row_of.clear();

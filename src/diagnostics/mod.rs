@@ -9,6 +9,7 @@ mod pareto;
 mod weights;
 
 pub use alignment::{Aligner, Symmetries};
+pub(crate) use assignment::Assignment;
 pub use distributions::{
     energy_wasserstein, geometric_wasserstein, histogram, pair_distances, total_variation,
     Histogram,

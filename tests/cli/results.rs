@@ -189,6 +189,41 @@ fn reference_reports_and_writes_samples() {
     let arguments = ["reference", "pair.toml", "-n", "64", "--chains", "256", "--json"];
     let report = json(&succeed(folder.path(), &arguments));
     assert!(report["log_z"].is_number() && report["degrees_of_freedom"] == 2);
+    assert_eq!(report["averages"].as_array().map(Vec::len), Some(0));
+    // Every format, and averages over what it drew.
+    for file in ["r.npy", "r.csv", "r.xyz"] {
+        let arguments = ["reference", "pair.toml", "-n", "64", "-o", file];
+        let said = succeed(folder.path(), &[&arguments[..], &["--chains", "256"]].concat());
+        assert!(said.contains(&format!("samples in {file}: positions")), "{said}");
+        assert_eq!(read_samples(folder.path().join(file), system()).unwrap().count(system()), 64);
+    }
+    let arguments = ["reference", "pair.toml", "-n", "2000", "--chains", "2000", "--json"];
+    let observables = ["--observable", "energy", "--observable", "pair: r^2"];
+    let report = json(&succeed(folder.path(), &[&arguments[..], &observables].concat()));
+    let (energy, error) = (report["energy"].as_f64().unwrap(), &report["averages"][0]["error"]);
+    let mean = report["averages"][0]["mean"].as_f64().unwrap();
+    assert!((mean - energy).abs() < 4.5 * error.as_f64().unwrap().hypot(0.05), "{mean} {energy}");
+    assert_eq!(report["averages"][1]["observable"], "pair: r^2");
+    let arguments = ["reference", "pair.toml", "--observable", "pair: s"];
+    refuse(folder.path(), &arguments, 2, &["pair: s"]);
+}
+
+#[test]
+fn a_recipe_says_how_many_chains_draw_its_reference_samples() {
+    let folder = workplace();
+    let chains = ["--set", "evaluate.reference_chains=160"];
+    let train = ["train", "tiny.toml", "--set", "evaluate.reference_samples=100"];
+    let few = [&train[..], &["--set", "evaluate.reference_chains=16"]].concat();
+    refuse(folder.path(), &few, 2, &["reference_chains", "100"]);
+    let said = succeed(folder.path(), &[&train[..], &chains, &["--dry-run"]].concat());
+    assert!(said.contains("# reference samples: about"), "{said}");
+    succeed(folder.path(), &[&train[..], &chains].concat());
+    let drawn = read_samples(folder.path().join("tiny/reference.npz"), system()).unwrap();
+    assert_eq!(drawn.count(system()), 100);
+    // Not the samples that the usual 4096 chains give.
+    succeed(folder.path(), &[&train[..], &["-o", "usual"]].concat());
+    let usual = read_samples(folder.path().join("usual/reference.npz"), system()).unwrap();
+    assert_ne!(usual.positions, drawn.positions);
 }
 
 #[test]

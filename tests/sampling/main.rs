@@ -6,7 +6,7 @@ use std::f64::consts::PI;
 use std::sync::Arc;
 
 use boltzflow::diagnostics::{effective_sample_size, log_z_and_error};
-use boltzflow::potential::{EvaluationError, Potential};
+use boltzflow::potential::{EvaluationError, Potential, WithStructures};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::sampling::*;
 use boltzflow::system::System;

@@ -24,7 +24,7 @@ use serde::Serialize;
 use super::{AugmentedTarget, Effort};
 use crate::error::Error;
 use crate::potential::Potential;
-use crate::random::{stream, step_before, Purpose, ALL_SAMPLES};
+use crate::random::{step_before, stream, Purpose, ALL_SAMPLES};
 use crate::samples::Samples;
 use crate::system::System;
 
@@ -158,7 +158,8 @@ pub fn sample_reference(
 
     let pool = Pool::of(populations.iter().map(|p| p.log_z).collect());
     let mean = |f: fn(&Outcome) -> f64| pool.mean(&populations.iter().map(f).collect::<Vec<_>>());
-    let plain = |f: fn(&Outcome) -> f64| populations.iter().map(f).sum::<f64>() / POPULATIONS as f64;
+    let plain =
+        |f: fn(&Outcome) -> f64| populations.iter().map(f).sum::<f64>() / POPULATIONS as f64;
     let (log_z, log_z_error) = pool.log_z();
     let (energy, energy_error) = mean(|p| p.energy);
     let (virial, virial_error) = mean(|p| p.virial);

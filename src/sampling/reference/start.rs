@@ -1,25 +1,35 @@
 //! Where the reference sampler starts: Gaussians of one width, around the origin or around known
 //! structures.
 
+use std::collections::BTreeMap;
+use std::f64::consts::PI;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::population::{run_all, Run};
-use crate::diagnostics::{log_mean_exp, log_sum_exp};
+use crate::diagnostics::{log_mean_exp, log_sum_exp, Assignment};
 use crate::error::{Error, EvaluationError};
 use crate::random::{stream, Purpose, ONCE};
 use crate::sampling::{AugmentedTarget, LogDensity, Proposal, Subspace};
+use crate::system::System;
 
 /// Populations, and chains of each, that find how far the target reaches.
 const PILOT: Run = Run { populations: 4, chains: 64, first: 1 << 32 };
 
 /// An equal mixture of Gaussians N(c, scale² I) around centres c, on the zero-centre-of-mass
-/// subspace.
+/// subspace, over all orders of like particles.
+///
+/// p(x) is the same for every order of like particles and for mirror images, and log Z counts them
+/// all, also those that annealing does not reach from a structure. Of the many orders only the one
+/// nearest to x counts, since the widths are small against the distances of like particles.
 pub(super) struct Start {
     subspace: Subspace,
     /// One or more configurations.
     centres: Vec<Vec<f64>>,
+    /// Indices of like particles; none where all centres are the origin, whatever the order.
+    alike: Vec<Vec<usize>>,
     /// Standard deviation of a coordinate.
     pub(super) scale: f64,
 }
@@ -27,7 +37,7 @@ pub(super) struct Start {
 impl Start {
     /// One Gaussian around the origin.
     pub(super) fn around_origin(subspace: Subspace, scale: f64) -> Self {
-        Self { subspace, centres: vec![vec![0.0; subspace.width()]], scale }
+        Self { subspace, centres: vec![vec![0.0; subspace.width()]], alike: Vec::new(), scale }
     }
 
     /// The start for a target.
@@ -43,6 +53,18 @@ impl Start {
     pub(super) fn of(target: &AugmentedTarget, seed: u64) -> Result<Self, Error> {
         let subspace = target.subspace();
         let mut start = Self::around_origin(subspace, 1.0);
+        let structures = target.potential().structures();
+        if !structures.is_empty() {
+            let d = subspace.system().dimension();
+            let mirrored = |x: &Vec<f64>| -> Vec<f64> {
+                x.iter().enumerate().map(|(i, x)| if i % d == 0 { -x } else { *x }).collect()
+            };
+            start.centres =
+                structures.iter().cloned().chain(structures.iter().map(mirrored)).collect();
+            start.alike = alike(subspace.system(), target.potential().species());
+            start.scale = start.best_scale(target, seed)?;
+            return Ok(start);
+        }
         start.scale = start.best_scale(target, seed)?;
         let wide = Self { scale: 2.0 * start.scale, ..start };
         let freedom = subspace.system().degrees_of_freedom() as f64;
@@ -58,12 +80,13 @@ impl Start {
     /// instead of a mean because a single pair at overlap has an energy past all bounds.
     fn best_scale(&mut self, target: &AugmentedTarget, seed: u64) -> Result<f64, Error> {
         const DRAWS: usize = 512;
+        let (largest, steps) = self.largest_scale().map_or((64.0, 48), |largest| (largest, 40));
         let mut best = (f64::INFINITY, 1.0);
         let mut x = vec![0.0; DRAWS * self.subspace.width()];
         let (mut log_q, mut log_p) = (vec![0.0; DRAWS], vec![0.0; DRAWS]);
         let mut gradient = vec![0.0; x.len()];
-        for exponent in -24..=24 {
-            self.scale = 2f64.powf(f64::from(exponent) / 4.0);
+        for step in 0..=steps {
+            self.scale = largest * 2f64.powf(-f64::from(steps - step) / 4.0);
             let mut rngs: Vec<ChaCha8Rng> =
                 (0..DRAWS as u64).map(|i| stream(seed, Purpose::Reference, ONCE, i)).collect();
             self.draw(&mut rngs, &mut x, &mut log_q);
@@ -77,25 +100,91 @@ impl Start {
         if best.0.is_finite() {
             return Ok(best.1);
         }
-        Err(Error::Run(
-            "the reference sampler found no Gaussian (scales 1/64 to 64) half of whose draws have \
-             a finite energy: check the potential's unit of length"
-                .into(),
-        ))
+        Err(Error::Run(format!(
+            "the reference sampler found no Gaussian of widths from {:.2e} to {largest:.2e} \
+                 half of whose draws have a finite energy: check the potential's unit of length",
+            largest * 2f64.powf(-f64::from(steps) / 4.0)
+        )))
     }
 
-    /// The exponents −|x − c|²/2 scale² of all centres c.
-    fn exponents(&self, x: &[f64]) -> Vec<f64> {
-        let half = -0.5 / (self.scale * self.scale);
+    /// Around structures, the width at which like particles would change places in one of some ten
+    /// thousand draws: two at distance r do so beyond a displacement of r/√2, here 4.5 scales. If
+    /// none are alike, the size of the structures. `None` around the origin.
+    fn largest_scale(&self) -> Option<f64> {
+        let d = self.subspace.system().dimension();
+        let square = |c: &[f64]| c.iter().map(|c| c * c).sum::<f64>();
+        let mut squares = Vec::new();
+        for centre in &self.centres {
+            for group in &self.alike {
+                for (index, &i) in group.iter().enumerate() {
+                    squares.extend(group[..index].iter().map(|&j| -> f64 {
+                        (0..d).map(|k| (centre[i * d + k] - centre[j * d + k]).powi(2)).sum()
+                    }));
+                }
+            }
+        }
+        let size = self.centres.iter().map(|c| square(c) / c.len() as f64).fold(0.0, f64::max);
+        let nearest = squares.into_iter().fold(f64::INFINITY, f64::min);
+        let largest = size.min(nearest / (2.0 * 4.5 * 4.5)).sqrt();
+        (largest > 0.0).then_some(largest)
+    }
+
+    /// log q at `x`, and its gradient.
+    fn evaluate(&self, assignment: &mut Assignment, x: &[f64], gradient: &mut [f64]) -> f64 {
+        let precision = 1.0 / (self.scale * self.scale);
+        let nearest: Vec<Vec<f64>> =
+            self.centres.iter().map(|centre| self.exchanged(assignment, centre, x)).collect();
         let square = |c: &Vec<f64>| c.iter().zip(x).map(|(c, x)| (x - c) * (x - c)).sum::<f64>();
-        self.centres.iter().map(|centre| half * square(centre)).collect()
+        let exponents: Vec<f64> = nearest.iter().map(|c| -0.5 * precision * square(c)).collect();
+        let total = log_sum_exp(&exponents);
+        gradient.fill(0.0);
+        for (centre, exponent) in nearest.iter().zip(&exponents) {
+            let share = precision * (exponent - total).exp();
+            for ((gradient, x), c) in gradient.iter_mut().zip(x).zip(centre) {
+                *gradient -= share * (x - c);
+            }
+        }
+        let freedom = self.subspace.system().degrees_of_freedom() as f64;
+        let normalisation = freedom * (self.scale * (2.0 * PI).sqrt()).ln();
+        log_mean_exp(&exponents) - normalisation - self.log_orders()
     }
 
-    fn log_density(&self, x: &[f64]) -> f64 {
-        let freedom = self.subspace.system().degrees_of_freedom() as f64;
-        let normalisation = freedom * (self.scale * (2.0 * std::f64::consts::PI).sqrt()).ln();
-        log_mean_exp(&self.exponents(x)) - normalisation
+    /// `centre` with its like particles in the order that is nearest to `x`.
+    fn exchanged(&self, assignment: &mut Assignment, centre: &[f64], x: &[f64]) -> Vec<f64> {
+        let d = self.subspace.system().dimension();
+        let mut exchanged = centre.to_vec();
+        for group in &self.alike {
+            // |x − c|² is least where Σ x·c is largest.
+            let cost = |(j, i): (usize, usize)| -> f64 {
+                (0..d).map(|k| -x[i * d + k] * centre[j * d + k]).sum()
+            };
+            let pairs = group.iter().flat_map(|&j| group.iter().map(move |&i| (j, i)));
+            let cost: Vec<f64> = pairs.map(cost).collect();
+            if !cost.iter().all(|cost| cost.is_finite()) {
+                continue;
+            }
+            for (&i, &row) in group.iter().zip(assignment.solve(group.len(), &cost)) {
+                let j = group[row];
+                exchanged[i * d..(i + 1) * d].copy_from_slice(&centre[j * d..(j + 1) * d]);
+            }
+        }
+        exchanged
     }
+
+    /// The logarithm of the number of orders of like particles, one of which a draw has.
+    fn log_orders(&self) -> f64 {
+        self.alike.iter().flat_map(|group| 1..=group.len()).map(|n| (n as f64).ln()).sum()
+    }
+}
+
+/// The indices of each species with more than one particle.
+fn alike(system: System, species: &[usize]) -> Vec<Vec<usize>> {
+    let of = |i: usize| species.get(i).copied().unwrap_or(0);
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for i in 0..system.particles() {
+        groups.entry(of(i)).or_default().push(i);
+    }
+    groups.into_values().filter(|group| group.len() > 1).collect()
 }
 
 impl LogDensity for Start {
@@ -110,18 +199,10 @@ impl LogDensity for Start {
         gradient: &mut [f64],
     ) -> Result<usize, EvaluationError> {
         let width = self.width();
+        let mut assignment = Assignment::default();
         let rows = z.chunks_exact(width).zip(gradient.chunks_exact_mut(width)).zip(log_density);
         for ((x, gradient), log_density) in rows {
-            *log_density = self.log_density(x);
-            let exponents = self.exponents(x);
-            let total = log_sum_exp(&exponents);
-            gradient.fill(0.0);
-            for (centre, exponent) in self.centres.iter().zip(&exponents) {
-                let share = (exponent - total).exp() / (self.scale * self.scale);
-                for ((gradient, x), c) in gradient.iter_mut().zip(x).zip(centre) {
-                    *gradient -= share * (x - c);
-                }
-            }
+            *log_density = self.evaluate(&mut assignment, x, gradient);
         }
         Ok(0)
     }
@@ -129,6 +210,8 @@ impl LogDensity for Start {
 
 impl Proposal for Start {
     fn draw(&self, rngs: &mut [ChaCha8Rng], z: &mut [f64], log_density: &mut [f64]) {
+        let mut assignment = Assignment::default();
+        let mut gradient = vec![0.0; self.width()];
         let rows = z.chunks_exact_mut(self.width()).zip(rngs).zip(log_density);
         for ((x, rng), log_density) in rows {
             let centre = &self.centres[rng.gen_range(0..self.centres.len())];
@@ -139,7 +222,7 @@ impl Proposal for Start {
             for (x, c) in x.iter_mut().zip(centre) {
                 *x = c + self.scale * *x;
             }
-            *log_density = self.log_density(x);
+            *log_density = self.evaluate(&mut assignment, x, &mut gradient);
         }
     }
 }
