@@ -1,6 +1,7 @@
 //! Potentials behind i-PI's socket protocol: the numbers arrive, whichever client answers, and the
 //! worst that a client can do to a run is to leave it without an answer.
 
+mod checks;
 #[path = "../counted/mod.rs"]
 mod counted;
 mod fake;
