@@ -250,6 +250,8 @@ fn every_collapse_is_found_wherever_it_is() {
         let (found, findings) = formula(particles, rest);
         let overlap = findings.iter().find(|f| f.what == "overlap").unwrap();
         assert!(found.contains(&"overlap") && overlap.text.contains(hint), "{rest}: {findings:#?}");
+        // A collapse is no fault of the gradient.
+        assert!(rest == overflow || !found.contains(&"forces"), "{rest}: {findings:#?}");
     }
 }
 
@@ -265,7 +267,7 @@ fn what_no_bond_holds_together_is_found() {
     let waters = |count: usize| {
         let each: Vec<[usize; 2]> =
             (0..count).flat_map(|m| [[3 * m, 3 * m + 1], [3 * m, 3 * m + 2]]).collect();
-        let particles = names(&vec![("O", 1), ("H", 2)].repeat(count));
+        let particles = names(&[("O", 1), ("H", 2)].repeat(count));
         (
             particles,
             format!(

@@ -83,8 +83,9 @@ fn a_field_that_is_fixed_in_space_is_named() {
     }
 }
 
-/// A chain whose calculator has no energy unless neighbours are about as far apart as bonds.
-struct Molecule;
+/// A chain whose calculator has no energy where neighbours are near to each other, or farther apart
+/// than this.
+struct Molecule(f64);
 
 impl Potential for Molecule {
     fn system(&self) -> System {
@@ -102,7 +103,7 @@ impl Potential for Molecule {
             let (a, b) = (3 * i, 3 * i + 3);
             let v: [f64; 3] = std::array::from_fn(|k| x[b + k] - x[a + k]);
             let r = v.iter().map(|v| v * v).sum::<f64>().sqrt();
-            if r < 0.7 {
+            if r < 0.7 || r > self.0 {
                 return Err(EvaluationError::Recoverable("SCF not converged".into()));
             }
             // A Morse bond of 30 kT, which breaks.
@@ -120,7 +121,7 @@ impl Potential for Molecule {
 
 #[test]
 fn a_molecule_that_dissociates_is_found_from_its_structure() {
-    let molecule: Arc<dyn Potential> = Arc::new(Molecule);
+    let molecule: Arc<dyn Potential> = Arc::new(Molecule(f64::INFINITY));
     let straight: Vec<f64> = (0..PARTICLES).flat_map(|i| [i as f64, 0.0, 0.0]).collect();
     let found = findings(molecule.clone(), 0.0, vec![straight.clone()]);
     let wrong: Vec<&str> =
@@ -135,4 +136,13 @@ fn a_molecule_that_dissociates_is_found_from_its_structure() {
     let found = findings(molecule, 0.0, vec![vec![0.0; 3 * PARTICLES]]);
     assert_eq!(not_fine(&found), ["energy"]);
     assert!(found[0].text.contains("any of 1 known structures"), "{found:#?}");
+}
+
+#[test]
+fn a_calculator_that_fails_far_away_leaves_it_open_whether_a_molecule_holds_together() {
+    let straight: Vec<f64> = (0..PARTICLES).flat_map(|i| [i as f64, 0.0, 0.0]).collect();
+    let found = findings(Arc::new(Molecule(3.0)), 0.0, vec![straight]);
+    let infinity = found.iter().find(|f| f.what == "infinity").unwrap();
+    assert_eq!(infinity.severity, Severity::Caution, "{found:#?}");
+    assert!(infinity.text.contains("is not known"), "{found:#?}");
 }

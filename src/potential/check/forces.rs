@@ -62,13 +62,15 @@ pub(super) fn forces(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding
     Ok(Finding { what: "forces", severity, text })
 }
 
+/// Between two particles, or of one from the centre of mass, which is at the origin.
 fn shortest_distance(x: &[f64], d: usize) -> f64 {
     let particles: Vec<&[f64]> = x.chunks_exact(d).collect();
     let squared =
         |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum() };
-    let pairs = particles
-        .iter()
-        .enumerate()
-        .flat_map(|(i, a)| particles[..i].iter().map(move |b| squared(a, b)));
-    pairs.fold(f64::INFINITY, f64::min).sqrt()
+    let mut shortest = f64::INFINITY;
+    for (i, a) in particles.iter().enumerate() {
+        shortest = shortest.min(squared(a, &[0.0; 3]));
+        shortest = particles[..i].iter().fold(shortest, |least, b| least.min(squared(a, b)));
+    }
+    shortest.sqrt()
 }

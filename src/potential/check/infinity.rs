@@ -28,6 +28,8 @@ const SHARES: [f64; 4] = [0.125, 0.25, 0.5, 1.0];
 /// stays or grows where something holds parts together, and that of q/r halves at twice the
 /// distance.
 const LASTING: f64 = 0.75;
+/// Growths that differ by less are equal.
+const ROUNDING: f64 = 0.05;
 /// A failure after energies below this one, in kT, is taken for an overflow to −∞.
 const OVERFLOWING: f64 = -1e20;
 
@@ -73,7 +75,8 @@ pub(super) fn infinity(
                 return finding(Severity::Wrong, text);
             }
             Growth::Loose(growth) => {
-                if loosest.as_ref().is_none_or(|(least, _)| growth < *least) {
+                // The first of those that rounding tells apart, which is the simplest.
+                if loosest.as_ref().is_none_or(|(least, _)| growth < *least - ROUNDING) {
                     loosest = Some((growth, split));
                 }
             }
