@@ -173,3 +173,131 @@ fn a_formula_that_breaks_a_symmetry_is_found() {
         }
     }
 }
+
+/// What is wrong with a formula in three dimensions; all findings besides.
+fn formula(particles: &str, rest: &str) -> (Vec<&'static str>, Vec<Finding>) {
+    let text = format!(
+        "format = 1\nname = 't'\nkind = 'formula'\ndimension = 3\nparticles = {particles}\n{rest}"
+    );
+    let target = Registry::builtin().target_from_text(&text, Path::new("t.toml")).unwrap();
+    let findings = check(&*target.potential).unwrap();
+    (wrong(&findings), findings)
+}
+
+/// A list of names: each with how many there are.
+fn names(kinds: &[(&str, usize)]) -> String {
+    let each = kinds.iter().flat_map(|(name, count)| vec![*name; *count]);
+    format!("{:?}", each.collect::<Vec<_>>())
+}
+
+#[test]
+fn a_repulsion_that_only_shrinks_on_the_way_is_no_collapse() {
+    let beside_a_core =
+        "external = 'r_com^2/2'\npair = { A-C = '(3/r)^12', A-B = '0', B-C = '0' }\n\
+        bonds = [{ atoms = [[0, 1]], energy = '100*(r - 1)^2' }]";
+    let beside_a_hill = "external = 'r_com^2/2'\n\
+        pair = { A-C = '1e7*exp(-r^2/4)', A-B = '0', B-C = '0' }\n\
+        bonds = [{ atoms = [[0, 1]], energy = '100*(r - 1)^2' }]";
+    // Four in a chain, whose end is bent back through a steep core.
+    let chain = "external = 'r_com^2/2'\npair = { A-A = '0', A-B = '0', B-B = '(3/r)^12' }\n\
+        bonds = [{ atoms = [[0, 1], [1, 2], [2, 3]], energy = '100*(r - 1)^2' }]";
+    // A deep well that ends, and a logarithm that can be integrated.
+    let well = "external = 'r_com^2/2'\npair = '-50*exp(-r^2/0.01)'";
+    let logarithm = "external = 'r_com^2/2'\npair = '2.5*ln(r)'";
+    for (particles, rest) in [
+        ("['A', 'B', 'C']", beside_a_core),
+        ("['A', 'B', 'C']", beside_a_hill),
+        ("['B', 'A', 'A', 'B']", chain),
+        ("3", well),
+        ("2", logarithm),
+    ] {
+        let (found, findings) = formula(particles, rest);
+        assert_eq!(found, Vec::<&str>::new(), "{rest}: {findings:#?}");
+    }
+}
+
+#[test]
+fn every_collapse_is_found_wherever_it_is() {
+    let ions = "external = 'r_com^2/2'\n[pair]\nAr-Ar = '(1/r)^12 - 2*(1/r)^6'\n\
+        Ar-Cl = '(1/r)^12'\nAr-Na = '(1/r)^12'\nCl-Na = '-0.5/r'";
+    let alike = "external = 'r_com^2/2'\n[pair]\nAr-Ar = '(1/r)^12'\nAr-Cl = '(1/r)^12'\n\
+        Cl-Cl = '-0.5/r'";
+    let overflow = "external = 'r_com^2/2'\npair = '-exp(1/r)'";
+    let logarithm = "external = 'r_com^2/2'\npair = '3.2*ln(r)'";
+    // What two of them repel three attract: -18/r^12 in an even triangle.
+    let three = "external = 'r_com^2/2'\npair = '10/r^12'\n\
+        embedding = { density = '1/r^3', energy = '-rho^4' }";
+    // ... and four, by a density of a third power.
+    let four = "external = 'r_com^2/2'\npair = '9/r^9'\n\
+        embedding = { density = '1/r^3', energy = '-0.7*rho^3' }";
+    let triples = "external = 'r_com^2/2'\npair = '1/r^6'\n\
+        triples = [{ energy = '-3/(r_ab*r_bc*r_ac)^3' }]";
+    let center = "external = 'r_com^2 - 0.5/r_com'\npair = '1/r^12'";
+    let many = names(&[("Ar", 18), ("Cl", 1), ("Na", 1)]);
+    let first = names(&[("Cl", 1), ("Ar", 40), ("Na", 1)]);
+    let two = names(&[("Ar", 29), ("Cl", 2)]);
+    for (particles, rest, hint) in [
+        (&*many, ions, "18 and 19 meet"),
+        (&*first, ions, "0 and 41 meet"),
+        (&*two, alike, "29 and 30 meet"),
+        ("4", overflow, "meet"),
+        ("2", logarithm, "0 and 1 meet"),
+        ("4", three, "in one place"),
+        ("6", four, "in one place"),
+        ("5", triples, "meet"),
+        ("4", center, "the centre of mass"),
+    ] {
+        let (found, findings) = formula(particles, rest);
+        let overlap = findings.iter().find(|f| f.what == "overlap").unwrap();
+        assert!(found.contains(&"overlap") && overlap.text.contains(hint), "{rest}: {findings:#?}");
+        // A collapse is no fault of the gradient.
+        assert!(rest == overflow || !found.contains(&"forces"), "{rest}: {findings:#?}");
+    }
+}
+
+#[test]
+fn what_no_bond_holds_together_is_found() {
+    let lennard_jones = "pair = '4*((1/r)^12 - (1/r)^6)'\n";
+    let bonds = |count: usize, length: usize, trap: &str| {
+        let each =
+            (0..count).flat_map(|m| (1..length).map(move |k| [m * length + k - 1, m * length + k]));
+        let atoms: Vec<[usize; 2]> = each.collect();
+        format!("{lennard_jones}{trap}bonds = [{{ atoms = {atoms:?}, energy = '50*(r - 1.1)^2' }}]")
+    };
+    let waters = |count: usize| {
+        let each: Vec<[usize; 2]> =
+            (0..count).flat_map(|m| [[3 * m, 3 * m + 1], [3 * m, 3 * m + 2]]).collect();
+        let particles = names(&[("O", 1), ("H", 2)].repeat(count));
+        (
+            particles,
+            format!(
+                "external = '0'\n\
+             pair = {{ O-O = '4*0.26*((3.166/r)^12-(3.166/r)^6)', O-H = '0', H-H = '0' }}\n\
+             bonds = [{{ atoms = {each:?}, energy = '880*(r - 1.012)^2' }}]"
+            ),
+        )
+    };
+    let (four, eight) = (waters(4), waters(8));
+    let ions = "[pair]\nA-A = '100/r + 1/r^12'\nA-B = '1/r^12 - 100/r'\nB-B = '100/r + 1/r^12'";
+    // Each particle alone is held by 2*1.8 > 3, all of them by 3*1.8 < 6.
+    let logarithm = "pair = '1.8*ln(r) + 0.1/r^6'";
+    for (particles, rest, expected) in [
+        ("10", &*bonds(2, 5, ""), &["infinity"][..]),
+        ("20", &*bonds(1, 20, ""), &[]),
+        ("20", &*bonds(4, 5, "external = '0.01*r_com^2'\n"), &[]),
+        ("21", &*bonds(3, 7, ""), &["infinity"]),
+        (&four.0, &four.1, &["infinity"]),
+        (&eight.0, &eight.1, &["infinity"]),
+        ("['A', 'A', 'B', 'B']", ions, &["infinity"]),
+        ("3", logarithm, &["infinity"]),
+        ("3", &logarithm.replace("1.8", "2.2"), &[]),
+        ("3", "pair = '-exp(r)'", &["infinity"]),
+    ] {
+        let (found, findings) = formula(particles, rest);
+        assert!(
+            found.contains(&"infinity") == expected.contains(&"infinity"),
+            "{rest}: {findings:#?}"
+        );
+        assert!(found.len() == expected.len() || rest.contains("-exp"), "{rest}: {findings:#?}");
+    }
+}

@@ -22,6 +22,12 @@ pub(super) fn run(args: &CheckArgs, registry: &Registry) -> Result<(), Error> {
     if let Some(temperature) = target.temperature() {
         say!("temperature  {temperature}")?;
     }
+    if !potential.structures().is_empty() {
+        say!(
+            "structures   {} known, where typical configurations begin",
+            potential.structures().len()
+        )?;
+    }
     let findings = check(potential)?;
     for finding in &findings {
         let severity = match finding.severity {

@@ -2,37 +2,35 @@
 
 use toml::Table;
 
-use super::target::Target;
 use crate::potential::units::{self, Units};
+use crate::potential::Potential;
 use crate::samples::{FileUnits, Particles};
 
 /// One ångström in m.
 const ANGSTROM: f64 = 1e-10;
 
-impl Target {
-    /// Its particles in files of samples: their names as the target's file spells them in a list
-    /// `particles` or `species`, and its units, if it has any.
-    pub fn particles(&self) -> Particles {
-        let table = self.text.parse::<Table>().unwrap_or_default();
-        let system = self.potential.system();
-        Particles { system, names: self.names(&table), units: units_of(&table) }
-    }
+/// The particles of `potential`, which the text of a target defines: their names as it spells them
+/// in a list `particles` or `species`, and its units, if it has any.
+pub(super) fn particles_of(text: &str, potential: &dyn Potential) -> Particles {
+    let table = text.parse::<Table>().unwrap_or_default();
+    let (names, units) = (names(&table, potential), units_of(&table));
+    Particles { system: potential.system(), names, units }
+}
 
-    /// None when all are alike. A number of each species stands in for names where only the
-    /// potential tells particles apart.
-    fn names(&self, table: &Table) -> Vec<String> {
-        let species = self.potential.species();
-        let named = ["particles", "species"].into_iter().find_map(|key| {
-            let list = table.get(key)?.as_array()?;
-            list.iter().map(|name| name.as_str().map(str::to_string)).collect::<Option<Vec<_>>>()
-        });
-        // Bonds make kinds of particles that are alike by name: files cannot tell these apart.
-        let by_bonds = table.get("kind").and_then(|kind| kind.as_str()) == Some("formula");
-        match named.filter(|names| names.len() == self.potential.system().particles()) {
-            Some(names) => names,
-            None if by_bonds || species.windows(2).all(|pair| pair[0] == pair[1]) => Vec::new(),
-            None => species.iter().map(usize::to_string).collect(),
-        }
+/// None when all are alike. A number of each species stands in for names where only the potential
+/// tells particles apart.
+fn names(table: &Table, potential: &dyn Potential) -> Vec<String> {
+    let species = potential.species();
+    let named = ["particles", "species"].into_iter().find_map(|key| {
+        let list = table.get(key)?.as_array()?;
+        list.iter().map(|name| name.as_str().map(str::to_string)).collect::<Option<Vec<_>>>()
+    });
+    // Bonds make kinds of particles that are alike by name: files cannot tell these apart.
+    let by_bonds = table.get("kind").and_then(|kind| kind.as_str()) == Some("formula");
+    match named.filter(|names| names.len() == potential.system().particles()) {
+        Some(names) => names,
+        None if by_bonds || species.windows(2).all(|pair| pair[0] == pair[1]) => Vec::new(),
+        None => species.iter().map(usize::to_string).collect(),
     }
 }
 

@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::particles::particles_of;
 use super::quantities::{parameters, parameters_with, temperature_in};
 use super::read::{config_error, from_table, in_file, parse_table, read, COMMON_KEYS};
+use super::structures::{read_structures, with_positions};
 use crate::error::{suggest, Error};
 use crate::potential::{
     DoubleWell, DoubleWellParameters, Formula, FormulaParameters, Ipi, LennardJones,
-    LennardJonesParameters, Potential,
+    LennardJonesParameters, Potential, WithStructures,
 };
+use crate::samples::Particles;
 
 /// The target files that come with the program.
 const BUILTIN: [(&str, &str); 7] = [
@@ -91,6 +94,12 @@ impl Target {
     /// text has no key `temperature`.
     pub fn temperature(&self) -> Option<String> {
         temperature_in(&self.text.parse().ok()?)
+    }
+
+    /// Its particles in files of samples: their names as the target's file spells them in a list
+    /// `particles` or `species`, and its units, if it has any.
+    pub fn particles(&self) -> Particles {
+        particles_of(&self.text, &*self.potential)
     }
 }
 
@@ -249,11 +258,16 @@ impl Registry {
                 format!("`particles` is {particles}: use at most {MOST_PARTICLES}"),
             ));
         }
-        let target = Target { name, description, potential, known, text: text.to_string() };
-        match structures {
-            Some(sections) => target.with_structures(sections, file, kind != REMOTE),
-            None => Ok(target),
+        let mut target = Target { name, description, potential, known, text: text.to_string() };
+        if let Some(sections) = structures {
+            let particles = target.particles();
+            let evaluated = (kind != REMOTE).then_some(&*target.potential);
+            let found = read_structures(sections, &particles, evaluated, file)?;
+            target.text = with_positions(text, &found);
+            let structures = found.into_iter().flat_map(|section| section.structures).collect();
+            target.potential = Arc::new(WithStructures::new(target.potential, structures));
         }
+        Ok(target)
     }
 }
 

@@ -92,6 +92,12 @@ pub trait Potential: Send + Sync {
         &[]
     }
 
+    /// Distance of a particle from the centre of mass up to which there are energies, +∞ by
+    /// default. A failure within it is a wall; one beyond it says nothing about the energy.
+    fn reach(&self) -> f64 {
+        f64::INFINITY
+    }
+
     /// Energy of one configuration and its gradient.
     ///
     /// `x` and `gradient` are row-major [particles, dimension]; the energy is in units of kT, the
@@ -105,6 +111,15 @@ pub trait Potential: Send + Sync {
     /// [`EvaluationError::Recoverable`] when this configuration has no finite energy (it gets
     /// weight zero and is counted), [`EvaluationError::Fatal`] when the run must stop.
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError>;
+
+    /// The energy of `x` where it is, to see whether its place matters. To be overridden by
+    /// potentials that move configurations to the origin before they are evaluated.
+    ///
+    /// # Errors
+    /// Those of [`energy_and_gradient`](Self::energy_and_gradient).
+    fn energy_in_place(&self, x: &[f64]) -> Result<f64, EvaluationError> {
+        self.energy_and_gradient(x, &mut vec![0.0; x.len()])
+    }
 
     /// Energies and gradients of a batch: `x` and `gradients` are [samples, particles, dimension],
     /// `energies` is `[samples]`. Returns how many configurations failed recoverably, which are
@@ -174,6 +189,14 @@ macro_rules! delegate_to_pointee {
 
             fn structures(&self) -> &[Vec<f64>] {
                 (**self).structures()
+            }
+
+            fn reach(&self) -> f64 {
+                (**self).reach()
+            }
+
+            fn energy_in_place(&self, x: &[f64]) -> Result<f64, EvaluationError> {
+                (**self).energy_in_place(x)
             }
 
             fn energy_and_gradient(

@@ -35,6 +35,14 @@ impl<P: Potential> Potential for WithStructures<P> {
         &self.structures
     }
 
+    fn reach(&self) -> f64 {
+        self.potential.reach()
+    }
+
+    fn energy_in_place(&self, x: &[f64]) -> Result<f64, EvaluationError> {
+        self.potential.energy_in_place(x)
+    }
+
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
         self.potential.energy_and_gradient(x, gradient)
     }

@@ -1,10 +1,13 @@
 //! Potentials behind i-PI's socket protocol: the numbers arrive, whichever client answers, and the
 //! worst that a client can do to a run is to leave it without an answer.
 
+mod checks;
 #[path = "../counted/mod.rs"]
 mod counted;
 mod fake;
 mod fuzz;
+#[cfg(unix)]
+mod sockets;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -266,24 +269,6 @@ fn a_client_may_come_late_and_all_of_them_share_a_single_call() {
         call.join().unwrap()
     });
     assert!(deviation(&got.0, &batch(&whole, &x).0) < 1e-12);
-}
-
-#[test]
-fn a_name_that_a_killed_process_left_is_taken_and_one_in_use_is_not() {
-    if cfg!(not(unix)) {
-        return;
-    }
-    let name = format!("boltzflow_stale_{}", std::process::id());
-    let path = format!("/tmp/ipi_{name}");
-    #[cfg(unix)]
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let address = format!("unix:{name}");
-    let server = Ipi::new(parameters(&address)).unwrap();
-    let error = Ipi::new(parameters(&address)).unwrap_err();
-    assert!(error.to_string().contains("another program"), "{error}");
-    assert_eq!(error.exit_code(), 2);
-    drop(server);
-    assert!(!std::path::Path::new(&path).exists());
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+#[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
 #[cfg(unix)]
 use std::path::PathBuf;
@@ -14,9 +16,16 @@ use crate::error::{refuse, Error};
 /// A socket that clients connect to.
 pub(super) enum Listener {
     Tcp(TcpListener),
-    /// Removes its file when dropped.
     #[cfg(unix)]
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a UNIX socket, removed when dropped.
+#[cfg(unix)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and number, by which it is told from what others put in its place.
+    identity: Option<(u64, u64)>,
 }
 
 /// The connection to one client. Reading and writing need no exclusive access, as for the streams
@@ -74,13 +83,23 @@ impl Listener {
         }
         let path = PathBuf::from(format!("/tmp/ipi_{name}"));
         let listener = match UnixListener::bind(&path) {
+            Err(e) if e.kind() == ErrorKind::AddrInUse && !is_socket(&path) => {
+                let problem = format!(
+                    "\"{address}\" needs {}, where there is something that is no socket: move it \
+                     away, or choose another name",
+                    path.display()
+                );
+                return refuse("address", problem);
+            }
             // A killed process leaves its file behind; then nothing listens there.
             Err(e) if e.kind() == ErrorKind::AddrInUse && !answers(&path) => {
                 std::fs::remove_file(&path).and_then(|()| UnixListener::bind(&path))
             }
             result => result,
         };
-        listener.map(|listener| Self::Unix(listener, path)).map_err(|e| refused(address, e))
+        let listener = listener.map_err(|e| refused(address, e))?;
+        let identity = identity(&path);
+        Ok(Self::Unix(listener, SocketFile { path, identity }))
     }
 
     #[cfg(not(unix))]
@@ -119,18 +138,29 @@ impl Listener {
                 listener.local_addr().map_or_else(|e| e.to_string(), |a| a.to_string())
             }
             #[cfg(unix)]
-            Self::Unix(_, path) => path.display().to_string(),
+            Self::Unix(_, file) => file.path.display().to_string(),
         }
     }
 }
 
 #[cfg(unix)]
-impl Drop for Listener {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
-            let _ = std::fs::remove_file(path);
+        if is_socket(&self.path) && identity(&self.path) == self.identity {
+            let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+/// Whether there is a socket, and not a link to one.
+#[cfg(unix)]
+fn is_socket(path: &std::path::Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
+#[cfg(unix)]
+fn identity(path: &std::path::Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 #[cfg(unix)]

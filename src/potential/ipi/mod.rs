@@ -160,16 +160,18 @@ impl Ipi {
         self.pool.address()
     }
 
-    /// Evaluates the configurations in `x` with all clients; `each` gets them as they come.
+    /// Evaluates the configurations in `x`, around the origin where `centred`, with all clients;
+    /// `each` gets them as they come.
     fn evaluate(
         &self,
         x: &[f64],
+        centred: bool,
         mut each: impl FnMut(usize, Result<Answer, String>),
     ) -> Result<(), EvaluationError> {
         let (sender, answers) = channel();
         let mut jobs = Vec::new();
         for (index, x) in x.chunks_exact(self.system.coordinates()).enumerate() {
-            match self.in_bohr(x) {
+            match self.in_bohr(x, centred) {
                 Ok(positions) => jobs.push(Job::new(positions, index, sender.clone())),
                 Err(problem) => each(index, Err(problem)),
             }
@@ -179,10 +181,12 @@ impl Ipi {
         self.pool.run(jobs, &answers, each).map_err(EvaluationError::Fatal)
     }
 
-    /// `x` in bohr and around the origin, if it fits into the cell.
-    fn in_bohr(&self, x: &[f64]) -> Result<Vec<f64>, String> {
+    /// `x` in bohr, around the origin where `centred`, if it fits into the cell.
+    fn in_bohr(&self, x: &[f64], centred: bool) -> Result<Vec<f64>, String> {
         let mut positions = x.to_vec();
-        self.system.remove_center_of_mass(&mut positions);
+        if centred {
+            self.system.remove_center_of_mass(&mut positions);
+        }
         positions.iter_mut().for_each(|v| *v *= self.bohr);
         match positions.iter().position(|v| v.is_nan() || v.abs() > 0.5 * CELL) {
             None => Ok(positions),
@@ -210,6 +214,21 @@ impl Ipi {
             Err("the energy overflows in units of kT".into())
         }
     }
+
+    /// Energy and gradient of `x`, sent around the origin where `centred`.
+    fn single(
+        &self,
+        x: &[f64],
+        centred: bool,
+        gradient: &mut [f64],
+    ) -> Result<f64, EvaluationError> {
+        check_lengths(self.system.coordinates(), x, gradient)?;
+        let mut energy = Err("there was no answer".to_string());
+        self.evaluate(x, centred, |_, answer| {
+            energy = answer.and_then(|answer| self.in_kt(x, &answer, gradient));
+        })?;
+        energy.map_err(EvaluationError::Recoverable)
+    }
 }
 
 impl Potential for Ipi {
@@ -221,13 +240,17 @@ impl Potential for Ipi {
         &self.species
     }
 
+    /// Half the cell.
+    fn reach(&self) -> f64 {
+        0.5 * CELL / self.bohr
+    }
+
+    fn energy_in_place(&self, x: &[f64]) -> Result<f64, EvaluationError> {
+        self.single(x, false, &mut vec![0.0; x.len()])
+    }
+
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
-        check_lengths(self.system.coordinates(), x, gradient)?;
-        let mut energy = Err("there was no answer".to_string());
-        self.evaluate(x, |_, answer| {
-            energy = answer.and_then(|answer| self.in_kt(x, &answer, gradient));
-        })?;
-        energy.map_err(EvaluationError::Recoverable)
+        self.single(x, true, gradient)
     }
 
     fn energies_and_gradients(
@@ -239,7 +262,7 @@ impl Potential for Ipi {
         let width = self.system.coordinates();
         check_lengths(energies.len() * width, x, gradients)?;
         let mut failures = 0;
-        self.evaluate(x, |index, answer| {
+        self.evaluate(x, true, |index, answer| {
             let place = index * width..(index + 1) * width;
             let gradient = &mut gradients[place.clone()];
             let energy = answer.and_then(|answer| self.in_kt(&x[place], &answer, gradient));
