@@ -37,6 +37,9 @@ use start::Start;
 /// Populations; enough for an error of the mean that is itself known to about a sixth.
 const POPULATIONS: usize = 16;
 
+/// Populations that find how far a target reaches, with streams of random numbers of their own.
+const PILOT: Run = Run { populations: 4, chains: 64, first: 1 << 32 };
+
 /// How much work the reference sampler does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReferenceOptions {
@@ -151,7 +154,7 @@ pub fn sample_reference(
         ));
     }
     let target = AugmentedTarget::new(potential, 1, 1.0)?;
-    let start = Start::of(&target, options.seed)?;
+    let start = starting_density(&target, options.seed)?;
     let chains = options.chains.div_ceil(POPULATIONS).max(2);
     let run = Run { populations: POPULATIONS, chains, first: 0 };
     let populations = run_all(&target, &start, run, options.transitions, options.seed)?;
@@ -192,6 +195,29 @@ pub fn sample_reference(
     };
     let samples = collect_samples(&target, &populations, &pool, options);
     Ok(Reference { samples, report })
+}
+
+/// Where a target's populations start.
+///
+/// Around known structures, the width is that of the Gaussian that fits best. Without any, a single
+/// Gaussian must cover all wells, and the one that fits best would lie in the deepest alone: a few
+/// chains are annealed from one twice as wide, and the width is that of what they find, which makes
+/// the Gaussian the nearest to the target in the forward Kullback-Leibler divergence. The widest of
+/// their populations counts.
+fn starting_density(target: &AugmentedTarget, seed: u64) -> Result<Start, Error> {
+    if let Some(start) = Start::around_structures(target) {
+        return start.with_best_scale(target, seed);
+    }
+    let best = Start::around_origin(target.subspace(), 1.0).with_best_scale(target, seed)?;
+    let narrowest = best.scale;
+    let wide = Start { scale: 2.0 * narrowest, ..best };
+    let freedom = target.subspace().system().degrees_of_freedom() as f64;
+    let square = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>();
+    let scale = run_all(target, &wide, PILOT, 1, seed)?
+        .iter()
+        .map(|found| (square(&found.positions) / (PILOT.chains as f64 * freedom)).sqrt())
+        .fold(narrowest, f64::max);
+    Ok(Start { scale, ..wide })
 }
 
 /// Takes chains of the populations in proportion to their Z and gives each a random orientation

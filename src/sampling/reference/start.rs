@@ -8,15 +8,11 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::population::{run_all, Run};
 use crate::diagnostics::{log_mean_exp, log_sum_exp, Assignment};
 use crate::error::{Error, EvaluationError};
 use crate::random::{stream, Purpose, ONCE};
 use crate::sampling::{AugmentedTarget, LogDensity, Proposal, Subspace};
 use crate::system::System;
-
-/// Populations, and chains of each, that find how far the target reaches.
-const PILOT: Run = Run { populations: 4, chains: 64, first: 1 << 32 };
 
 /// An equal mixture of Gaussians N(c, scale² I) around centres c, on the zero-centre-of-mass
 /// subspace, over all orders of like particles.
@@ -40,45 +36,28 @@ impl Start {
         Self { subspace, centres: vec![vec![0.0; subspace.width()]], alike: Vec::new(), scale }
     }
 
-    /// The start for a target.
-    ///
-    /// Around known structures, the width is that of the Gaussian that fits best. Without any, a
-    /// single Gaussian must cover all wells, and the one that fits best would lie in the deepest
-    /// alone: a few chains are annealed from one twice as wide, and the width is that of what they
-    /// find, which makes the Gaussian the nearest to the target in the forward Kullback-Leibler
-    /// divergence. The widest of their populations counts.
-    ///
-    /// # Errors
-    /// [`Error::Run`] if hardly any draw has a finite energy, and those of annealing.
-    pub(super) fn of(target: &AugmentedTarget, seed: u64) -> Result<Self, Error> {
-        let subspace = target.subspace();
-        let mut start = Self::around_origin(subspace, 1.0);
-        let structures = target.potential().structures();
-        if !structures.is_empty() {
-            let d = subspace.system().dimension();
-            let mirrored = |x: &Vec<f64>| -> Vec<f64> {
-                x.iter().enumerate().map(|(i, x)| if i % d == 0 { -x } else { *x }).collect()
-            };
-            start.centres =
-                structures.iter().cloned().chain(structures.iter().map(mirrored)).collect();
-            start.alike = alike(subspace.system(), target.potential().species());
-            start.scale = start.best_scale(target, seed)?;
-            return Ok(start);
-        }
-        start.scale = start.best_scale(target, seed)?;
-        let wide = Self { scale: 2.0 * start.scale, ..start };
-        let freedom = subspace.system().degrees_of_freedom() as f64;
-        let square = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>();
-        let reach = run_all(target, &wide, PILOT, 1, seed)?
-            .iter()
-            .map(|found| (square(&found.positions) / (PILOT.chains as f64 * freedom)).sqrt())
-            .fold(wide.scale / 2.0, f64::max);
-        Ok(Self { scale: reach, ..wide })
+    /// Around the known structures of a target and their mirror images; `None` if it has none.
+    pub(super) fn around_structures(target: &AugmentedTarget) -> Option<Self> {
+        let (subspace, potential) = (target.subspace(), target.potential());
+        let system = subspace.system();
+        let mirrored = |x: &Vec<f64>| -> Vec<f64> {
+            let first = |i: usize| i.is_multiple_of(system.dimension());
+            x.iter().enumerate().map(|(i, x)| if first(i) { -x } else { *x }).collect()
+        };
+        let structures = potential.structures();
+        let centres: Vec<_> =
+            structures.iter().cloned().chain(structures.iter().map(mirrored)).collect();
+        let alike = alike(system, potential.species());
+        (!centres.is_empty()).then_some(Self { subspace, centres, alike, scale: 1.0 })
     }
 
-    /// The scale with the lowest median of log q + U: the variational free energy, with a median
+    /// With the scale of the lowest median of log q + U: the variational free energy, with a median
     /// instead of a mean because a single pair at overlap has an energy past all bounds.
-    fn best_scale(&mut self, target: &AugmentedTarget, seed: u64) -> Result<f64, Error> {
+    pub(super) fn with_best_scale(
+        mut self,
+        target: &AugmentedTarget,
+        seed: u64,
+    ) -> Result<Self, Error> {
         const DRAWS: usize = 512;
         let (largest, steps) = self.largest_scale().map_or((64.0, 48), |largest| (largest, 40));
         let mut best = (f64::INFINITY, 1.0);
@@ -98,7 +77,7 @@ impl Start {
             }
         }
         if best.0.is_finite() {
-            return Ok(best.1);
+            return Ok(Self { scale: best.1, ..self });
         }
         Err(Error::Run(format!(
             "the reference sampler found no Gaussian of widths from {:.2e} to {largest:.2e} \
