@@ -4,7 +4,9 @@ use std::io::Write;
 
 use crate::config::Registry;
 use crate::error::Error;
-use crate::evaluation::{energies, estimate, Estimates, Observable, OtherEnergies, Profile};
+use crate::evaluation::{
+    energies, estimate, Estimates, Observable, OtherEnergies, Profile, Weighted,
+};
 use crate::files::write_atomically;
 use crate::parallel::team;
 use crate::samples::Samples;
@@ -12,6 +14,7 @@ use crate::session::Trained;
 
 use super::args::EstimateArgs;
 use super::output::{json, say};
+use super::print::print_contradictions;
 
 pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error> {
     let mut observables =
@@ -53,6 +56,8 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     let elsewhere = other.is_some() || args.temperature.is_some();
     let change: Option<OtherEnergies<'_>> = if elsewhere { Some(&mut reweigh) } else { None };
     let found = estimate(system, &observables, args.bins.get(), change, batches)?;
+    let weights = if args.ais { Weighted::Annealed } else { Weighted::Flow };
+    let found = Estimates { contradictions: trained.contradictions(weights), ..found };
     let output = args.output.as_ref().filter(|_| team().leads());
     if let (Some(path), Some(profile)) = (output, found.profiles.first()) {
         write_atomically(path, |file| {
@@ -81,7 +86,8 @@ fn rows(profile: &Profile) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
 }
 
 fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Error> {
-    let mark = if found.rests_on_few_samples { "  (!)" } else { "" };
+    let is_marked = found.rests_on_few_samples || !found.contradictions.is_empty();
+    let mark = if is_marked { "  (!)" } else { "" };
     say!("over {target}")?;
     say!("ESS {:.0} of {} samples{mark}", found.effective_samples, found.samples)?;
     if let Some(free) = &found.free_energy {
@@ -96,7 +102,7 @@ fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Err
         say!("{:<24} {text}{left_out}{mark}", average.observable)?;
     }
     match (found.profiles.first(), &args.output) {
-        (Some(_), Some(path)) => say!("pair_distances in {}", path.display())?,
+        (Some(_), Some(path)) => say!("pair_distances in {}{mark}", path.display())?,
         (Some(profile), None) => {
             say!("pair_distances: r, density")?;
             let is_visited = |row: &(f64, f64, f64)| row.1 > 0.0;
@@ -109,7 +115,7 @@ fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Err
     if found.rests_on_few_samples {
         say!("(!) rests on few samples with large weights: do not rely on it")?;
     }
-    Ok(())
+    print_contradictions(&found.contradictions)
 }
 
 /// Two digits of the error and as many places of the value.

@@ -5,6 +5,7 @@
 
 use std::fmt::Arguments;
 use std::io::{stderr, stdout, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -31,6 +32,30 @@ pub(super) fn line(text: Arguments<'_>) -> Result<(), Error> {
 /// Writes a warning on standard error, which may be closed.
 pub(super) fn warn(text: &str) {
     let _ = writeln!(stderr(), "warning: {text}");
+}
+
+/// What `work` makes of each run. One that it can make nothing of is named on standard error and
+/// left out, as long as there is another one. A collective operation.
+///
+/// # Errors
+/// That of the last run, if there is none left; at once where no run is to blame.
+pub(super) fn of_each<T>(
+    runs: &[PathBuf],
+    mut work: impl FnMut(&Path) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let (mut found, mut failed) = (Vec::new(), Vec::new());
+    for run in runs {
+        match team().agree(work(run)) {
+            Ok(made) => found.push(made),
+            Err(error @ Error::Write { .. }) => return Err(error),
+            Err(error) => failed.push((run, error)),
+        }
+    }
+    let last = if found.is_empty() { failed.pop() } else { None };
+    for (run, error) in failed.iter().filter(|_| team().leads()) {
+        warn(&format!("{} is left out: {error}", run.display()));
+    }
+    last.map_or(Ok(found), |(_, error)| Err(error))
 }
 
 /// Says that reference samples are about to be drawn.

@@ -45,7 +45,7 @@ impl ProgressLine {
         }
         if let Some(evaluation) = &progress.evaluation {
             let text = |figure: Figure| {
-                let mark = if evaluation.rests_on_few(figure) { " (!)" } else { "" };
+                let mark = if evaluation.is_marked(figure) { " (!)" } else { "" };
                 figure.value(evaluation).map(|ess| Unit::Fraction.text(ess, 1) + mark)
             };
             let both = [Figure::ReverseEss, Figure::ForwardEss].into_iter().filter_map(text);

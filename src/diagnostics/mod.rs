@@ -3,12 +3,14 @@
 
 mod alignment;
 mod assignment;
+mod bennett;
 mod distributions;
 mod observables;
 mod pareto;
 mod weights;
 
 pub use alignment::{Aligner, Symmetries};
+pub use bennett::bennett_log_z;
 pub use distributions::{
     energy_wasserstein, geometric_wasserstein, histogram, pair_distances, total_variation,
     Histogram,

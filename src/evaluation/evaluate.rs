@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use super::anneal::AnnealedDraws;
+use super::contradiction::Weighted;
 use super::distances::distances;
 use super::draw::{density_ratios, draw_weighted, energies};
 use super::figures::{Evaluation, Figure, Level};
 use crate::diagnostics::{
-    effective_sample_size, forward_effective_sample_size, largest_weight_share, log_mean_exp,
-    log_z_and_error, negative_log_likelihood, pareto_k,
+    bennett_log_z, effective_sample_size, forward_effective_sample_size, largest_weight_share,
+    log_mean_exp, log_z_and_error, negative_log_likelihood, pareto_k,
 };
 use crate::error::Error;
 use crate::random::{first_sample, second_series, step_before, Purpose};
@@ -34,6 +35,9 @@ pub struct EvaluationOptions {
     /// Whether the weights on x alone are computed for the flow's samples, at the cost of K − 1
     /// densities each; for reference samples they come with the likelihood.
     pub marginal: bool,
+    /// log Z of the target and its standard error from elsewhere, which the evaluation's own is
+    /// compared with.
+    pub known_log_z: Option<[f64; 2]>,
 }
 
 /// Evaluates the flow with parameters `theta`; `reference` are unbiased samples of the target,
@@ -69,8 +73,10 @@ pub fn evaluate(
     };
     evaluation.mark(&[Figure::ReverseEss, Figure::LogZ], &drawn.log_weights);
     if let Some(reference) = reference.filter(|r| !r.is_empty()) {
-        evaluate_on_reference(problem, theta, reference, options, &mut evaluation)?;
+        let of_flow = &drawn.log_weights;
+        evaluate_on_reference(problem, theta, (reference, of_flow), options, &mut evaluation)?;
     }
+    evaluation.compare(Weighted::Flow, [log_z, log_z_error], options.known_log_z);
     if options.marginal {
         let marginal = marginal_log_weights(problem, theta, &drawn, options);
         evaluation.marginal_reverse_ess = Some(effective_sample_size(&marginal).fraction);
@@ -90,11 +96,12 @@ pub fn evaluate(
     Ok((evaluation, drawn))
 }
 
-/// The figures over samples of the target.
+/// The figures over samples of the target, and those that need the log weights of the flow's
+/// samples, too.
 fn evaluate_on_reference(
     problem: &Problem,
     theta: &[f32],
-    reference: &[f64],
+    (reference, of_flow): (&[f64], &[f64]),
     options: EvaluationOptions,
     evaluation: &mut Evaluation,
 ) -> Result<(), Error> {
@@ -111,6 +118,10 @@ fn evaluate_on_reference(
     evaluation.mark(&[Figure::ForwardEss], &forward);
     evaluation.marginal_forward_ess = Some(forward_effective_sample_size(&marginal).fraction);
     evaluation.mark(&[Figure::MarginalForwardEss], &marginal);
+    if !evaluation.has_no_weight() && !forward.is_empty() {
+        let (log_z, error) = bennett_log_z(of_flow, &forward);
+        (evaluation.bennett_log_z, evaluation.bennett_log_z_error) = (Some(log_z), Some(error));
+    }
     let (nll, error) = negative_log_likelihood(&ratios, draws);
     (evaluation.nll, evaluation.nll_error) = (Some(nll), Some(error));
     Ok(())
@@ -142,6 +153,8 @@ fn anneal(
         .collect();
     evaluation.ais_ess = Some(effective_sample_size(&annealed.log_weights).fraction);
     evaluation.mark(&[Figure::AisEss], &annealed.log_weights);
+    let (log_z, error) = log_z_and_error(&annealed.log_weights);
+    evaluation.compare(Weighted::Annealed, [log_z, error], options.known_log_z);
     let positions = match options.distances {
         0 => Vec::new(),
         _ => annealed.positions(problem.flow.system().coordinates()),

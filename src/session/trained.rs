@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::config::{Recipe, Registry, Target};
 use crate::error::Error;
 use crate::evaluation::{
-    draw_weighted, estimate, evaluate, log_prob, AnnealedDraws, Estimates, Evaluation,
-    EvaluationOptions, Observable,
+    draw_weighted, estimate, evaluate, log_prob, AnnealedDraws, Contradiction, Estimates,
+    Evaluation, EvaluationOptions, Observable, Weighted,
 };
 use crate::random::Purpose;
 use crate::run::{load_model, read_model_metadata, ModelMetadata, RunFolder};
@@ -106,7 +106,7 @@ impl Trained {
         annealed: bool,
     ) -> Result<impl Iterator<Item = Result<Samples, Error>> + '_, Error> {
         let (problem, theta) = (&self.problem, self.theta.as_slice());
-        let levels = evaluation_options(&self.recipe).intermediate_distributions;
+        let levels = evaluation_options(&self.recipe, &self.target).intermediate_distributions;
         let annealed = match annealed {
             true => Some(AnnealedDraws::new(problem, theta, levels)?),
             false => None,
@@ -133,7 +133,18 @@ impl Trained {
 
     /// What an evaluation does by the recipe.
     pub fn evaluation_options(&self) -> EvaluationOptions {
-        EvaluationOptions { step: self.metadata.step, ..evaluation_options(&self.recipe) }
+        EvaluationOptions {
+            step: self.metadata.step,
+            ..evaluation_options(&self.recipe, &self.target)
+        }
+    }
+
+    /// What the evaluation in the run's folder found to speak against `weights`; nothing where
+    /// there is none.
+    pub fn contradictions(&self, weights: Weighted) -> Vec<Contradiction> {
+        let evaluation = self.folder.as_ref().map(RunFolder::read_evaluation::<Evaluation>);
+        let found = evaluation.and_then(Result::ok).unwrap_or_default().contradictions;
+        found.into_iter().filter(|found| found.weights == weights).collect()
     }
 
     /// Effective sample sizes, log Z and, where there are unbiased `reference` samples ([samples,
@@ -161,7 +172,8 @@ impl Trained {
     /// observable that does not fit the target.
     pub fn estimate(&self, observables: &[Observable], count: usize) -> Result<Estimates, Error> {
         let batches = self.batches(count, false)?;
-        estimate(self.problem.flow.system(), observables, 60, None, batches)
+        let found = estimate(self.problem.flow.system(), observables, 60, None, batches)?;
+        Ok(Estimates { contradictions: self.contradictions(Weighted::Flow), ..found })
     }
 
     /// Unbiased samples of the target by the recipe: its test data, those in the folder, or new
@@ -182,8 +194,8 @@ impl Trained {
     }
 }
 
-/// Options of evaluations by this recipe.
-pub(super) fn evaluation_options(recipe: &Recipe) -> EvaluationOptions {
+/// Options of evaluations by this recipe on `target`.
+pub(super) fn evaluation_options(recipe: &Recipe, target: &Target) -> EvaluationOptions {
     let intermediate_distributions = match &recipe.train.objective {
         Objective::Fab(fab) => fab.intermediate_distributions,
         _ => 4,
@@ -193,6 +205,7 @@ pub(super) fn evaluation_options(recipe: &Recipe) -> EvaluationOptions {
         draws: recipe.evaluate.draws,
         annealed_samples: recipe.evaluate.samples.div_ceil(10),
         intermediate_distributions,
+        known_log_z: target.known.log_z.map(|v| [v, target.known.log_z_error.unwrap_or(0.0)]),
         ..EvaluationOptions::default()
     }
 }

@@ -349,7 +349,8 @@ impl Training {
         };
         let Checkpoint { state, totals, .. } = &self.now;
         let positions = reference.as_ref().map(|samples| samples.positions.as_slice());
-        let options = EvaluationOptions { step: state.step, ..evaluation_options(&self.recipe) };
+        let options = evaluation_options(&self.recipe, &self.target);
+        let options = EvaluationOptions { step: state.step, ..options };
         let (theta, step_sizes) = (&state.average, state.own.step_sizes());
         let found = evaluate(&self.problem, theta, positions, step_sizes, options);
         self.reference = Some(reference);
