@@ -107,16 +107,13 @@ fn columns() -> Vec<Column> {
         ),
     ];
     for &figure in Figure::ALL {
-        let &Facts { name, label, unit, error, decimals, samples, .. } = figure.facts();
+        let &Facts { name, label, unit, decimals, samples, .. } = figure.facts();
         let Some(decimals) = decimals else { continue };
         let (head, factor) = match unit {
             Unit::Fraction => (format!("{label} / %"), 100.0),
             _ => (label.to_string(), 1.0),
         };
-        let of = move |run: &Run| {
-            let finite = |value: &f64| value.is_finite();
-            (figure.value(&run.evaluation), error(&run.evaluation).filter(finite))
-        };
+        let of = move |run: &Run| (figure.value(&run.evaluation), figure.error(&run.evaluation));
         let text = move |v: f64| format!("{:.decimals$}", factor * v);
         let is_marked = move |run: &Run| run.evaluation.is_marked(figure);
         columns.push(Column::new(name, head, of, text).marked(is_marked));
@@ -271,7 +268,7 @@ fn table(groups: &[Vec<&Run>]) -> Result<(), Error> {
         say!("\nSeveral seeds: mean ± standard error of the mean over them.")?;
     }
     for run in groups.iter().flatten().filter(|run| run.evaluation.has_no_weight()) {
-        say!("\nCaution: none of the samples of {} has a finite energy.", run.name)?;
+        say!("\nCaution: in {}, none of the samples has a finite energy.", run.name)?;
     }
     for run in groups.iter().flatten() {
         for found in &run.evaluation.contradictions {

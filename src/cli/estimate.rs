@@ -120,6 +120,9 @@ fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Err
 
 /// Two digits of the error and as many places of the value.
 fn with_error(value: f64, error: f64) -> String {
+    if !value.is_finite() {
+        return "no figure: not a finite number".into();
+    }
     let digits = if error > 0.0 && error.is_finite() {
         (1.0 - error.log10().floor()).clamp(0.0, 12.0) as usize
     } else {

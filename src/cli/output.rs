@@ -47,7 +47,7 @@ pub(super) fn of_each<T>(
     for run in runs {
         match team().agree(work(run)) {
             Ok(made) => found.push(made),
-            Err(error @ Error::Write { .. }) => return Err(error),
+            Err(error @ (Error::Write { .. } | Error::Stopped(_))) => return Err(error),
             Err(error) => failed.push((run, error)),
         }
     }
@@ -61,6 +61,11 @@ pub(super) fn of_each<T>(
 /// Says that reference samples are about to be drawn.
 pub(super) fn announce_reference(samples: usize) -> Result<(), Error> {
     line(format_args!("drawing {samples} reference samples, for the forward figures only"))
+}
+
+/// A command other than a training leaves nothing when it is stopped.
+pub(super) fn stopped_early(why: &str) -> Error {
+    Error::Stopped(format!("{why} before it was done: the same command begins again"))
 }
 
 /// Writes `value` as one JSON object.

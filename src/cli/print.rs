@@ -44,7 +44,9 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
     if evaluation.zero_weights > 0 {
         say!("{} samples had no finite energy and have weight zero", evaluation.zero_weights)?;
     }
-    if few {
+    if evaluation.has_no_weight() {
+        say!("(!) none of the samples has a finite energy: do not rely on it")?;
+    } else if few {
         say!("(!) rests on few samples with large weights: do not rely on it")?;
     }
     print_contradictions(&evaluation.contradictions)

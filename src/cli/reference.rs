@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::parallel::team;
 use crate::samples::{check_destination, units_in, write_samples};
 use crate::sampling::{sample_reference, ReferenceOptions};
+use crate::work;
 
 use super::args::ReferenceArgs;
 use super::output::{json, say};
@@ -18,7 +19,9 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
     let usual = ReferenceOptions::of(target.potential.system(), samples);
     let chains = args.chains.map_or(usual.chains, |c| c.get());
     let options = ReferenceOptions { chains, seed: args.seed, ..usual };
+    let work = work::begin("drawing reference samples");
     let reference = sample_reference(target.potential.clone(), options)?;
+    drop(work);
     let report = &reference.report;
     if !team().leads() {
         return Ok(());

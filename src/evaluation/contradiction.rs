@@ -6,9 +6,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use super::figures::{or_nan, Figure};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Standard errors by which two values of log Z must differ to contradict each other. Those of
 /// correlated reference samples are too small by up to a few times.
@@ -26,21 +24,11 @@ pub enum Weighted {
     Annealed,
 }
 
-impl Weighted {
-    /// The figures that rest on these weights.
-    pub(super) fn figures(self) -> &'static [Figure] {
-        match self {
-            Self::Flow => &[Figure::ReverseEss, Figure::MarginalReverseEss, Figure::LogZ],
-            Self::Annealed => &[Figure::AisEss],
-        }
-    }
-}
-
 /// What log Z by weights alone is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Witness {
-    /// Samples of the flow and reference samples together: [`Figure::BennettLogZ`].
+    /// Samples of the flow and reference samples together, by Bennett's acceptance ratio.
     ReferenceSamples,
     /// What the target's file says.
     Known,
@@ -66,6 +54,11 @@ pub struct Contradiction {
     /// Its standard error.
     #[serde(deserialize_with = "or_nan")]
     pub expected_error: f64,
+}
+
+/// JSON has null for what is not a finite number.
+pub(super) fn or_nan<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 impl Contradiction {
@@ -115,7 +108,9 @@ impl fmt::Display for Contradiction {
         // Not written as a comparison of the two, one of which may not be a number.
         match (self.witness, expected < log_z) {
             (Witness::ReferenceSamples, false) => {
-                write!(f, ": they miss a part of the target, and so does every average over them")
+                // A long run of correlated samples may not be fair either.
+                let missing = "a part of the target is missing from them";
+                write!(f, ": {missing}, unless the reference samples are wrong")
             }
             _ => write!(f, ": they cannot both be right"),
         }
@@ -134,7 +129,7 @@ mod tests {
     fn values_contradict_each_other_beyond_their_errors_and_a_tenth() {
         // One of two wells; a flow without density at the reference samples.
         let one_well = found([1.8686, 0.0005], [4.1489, 0.02]).unwrap();
-        assert!(one_well.to_string().contains("miss a part of the target"), "{one_well}");
+        assert!(one_well.to_string().contains("part of the target is missing"), "{one_well}");
         let none = found([1.8686, 0.0005], [f64::INFINITY, f64::NAN]).unwrap();
         assert!(none.to_string().contains("no density at any reference sample"), "{none}");
         let other = found([4.1489, 0.001], [1.8686, 0.001]).unwrap();

@@ -12,10 +12,15 @@ use crate::diagnostics::{
     log_mean_exp, log_z_and_error, negative_log_likelihood, pareto_k,
 };
 use crate::error::Error;
+use crate::parallel::team;
 use crate::random::{first_sample, second_series, step_before, Purpose};
 use crate::samples::Samples;
 use crate::sampling::StepSizes;
 use crate::train::Problem;
+use crate::work;
+
+/// Reference samples whose spread is known well enough for an error of log Z by them.
+const FEWEST: usize = 30;
 
 /// How much an evaluation does.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -53,6 +58,7 @@ pub fn evaluate(
     step_sizes: Option<&StepSizes>,
     options: EvaluationOptions,
 ) -> Result<(Evaluation, Samples), Error> {
+    let _work = work::begin("evaluating");
     let start = Instant::now();
     let streams = (Purpose::Evaluation, options.step);
     let drawn = draw_weighted(problem, theta, streams, 0, options.samples)?;
@@ -79,6 +85,7 @@ pub fn evaluate(
     evaluation.compare(Weighted::Flow, [log_z, log_z_error], options.known_log_z);
     if options.marginal {
         let marginal = marginal_log_weights(problem, theta, &drawn, options);
+        team().go_on()?;
         evaluation.marginal_reverse_ess = Some(effective_sample_size(&marginal).fraction);
         evaluation.mark(&[Figure::MarginalReverseEss], &marginal);
     }
@@ -108,6 +115,7 @@ fn evaluate_on_reference(
     let draws = options.draws.max(1);
     let streams = (options.step, first_sample::REFERENCE);
     let ratios = density_ratios(problem, theta, reference, draws, streams);
+    team().go_on()?;
     // A sample whose energy the potential failed to compute this time is left out.
     let energies = energies(&**problem.target.potential(), reference)?;
     let known = || energies.iter().zip(ratios.chunks_exact(draws)).filter(|(u, _)| u.is_finite());
@@ -118,7 +126,7 @@ fn evaluate_on_reference(
     evaluation.mark(&[Figure::ForwardEss], &forward);
     evaluation.marginal_forward_ess = Some(forward_effective_sample_size(&marginal).fraction);
     evaluation.mark(&[Figure::MarginalForwardEss], &marginal);
-    if !evaluation.has_no_weight() && !forward.is_empty() {
+    if !evaluation.has_no_weight() && forward.len() >= FEWEST {
         let (log_z, error) = bennett_log_z(of_flow, &forward);
         (evaluation.bennett_log_z, evaluation.bennett_log_z_error) = (Some(log_z), Some(error));
     }
@@ -135,6 +143,7 @@ fn anneal(
     options: EvaluationOptions,
     evaluation: &mut Evaluation,
 ) -> Result<Samples, Error> {
+    let _work = work::begin("evaluating by annealing");
     let (samples, step) = (options.annealed_samples, options.step);
     let levels = options.intermediate_distributions;
     let mut annealing =

@@ -1,8 +1,8 @@
 //! The figures of an evaluation, each declared once: see [`Figure`].
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use super::contradiction::{Contradiction, Weighted, Witness};
+use super::contradiction::{or_nan, Contradiction, Weighted, Witness};
 use super::distances::Distances;
 use crate::diagnostics::rests_on_few;
 
@@ -78,11 +78,6 @@ pub struct Evaluation {
     pub train_seconds: f64,
 }
 
-/// JSON has null for what is not a finite number.
-pub(super) fn or_nan<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
-}
-
 /// Hamiltonian transitions at one density of an annealing path.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Level {
@@ -95,7 +90,7 @@ pub struct Level {
 }
 
 impl Evaluation {
-    /// Whether there are samples and none has a finite energy, so that their weights give no figure.
+    /// Whether there are samples and none has a finite energy: their weights give no figure.
     pub fn has_no_weight(&self) -> bool {
         self.samples > 0 && self.zero_weights == self.samples
     }
@@ -107,7 +102,7 @@ impl Evaluation {
 
     /// Whether `figure` cannot be relied on: it rests on few samples or is contradicted.
     pub fn is_marked(&self, figure: Figure) -> bool {
-        let rests_on = |found: &Contradiction| found.weights.figures().contains(&figure);
+        let rests_on = |found: &Contradiction| resting_on(found.weights).contains(&figure);
         self.rests_on_few(figure) || self.contradictions.iter().any(rests_on)
     }
 
@@ -321,19 +316,33 @@ impl Figure {
         (self.facts().value)(evaluation).filter(|value| value.is_finite())
     }
 
+    /// Its standard error, if there is one that is a finite number.
+    pub fn error(self, evaluation: &Evaluation) -> Option<f64> {
+        (self.facts().error)(evaluation).filter(|error| error.is_finite())
+    }
+
     /// Its value with its standard error, with `decimals`, or why there is none; `None` where it
     /// was not computed.
     pub fn text(self, evaluation: &Evaluation, decimals: usize) -> Option<String> {
-        let Facts { unit, error, value, .. } = self.facts();
+        let Facts { unit, value, .. } = self.facts();
         match (self.value(evaluation), value(evaluation)) {
             (Some(value), _) => {
-                let error = error(evaluation).map(|e| format!(" ± {}", unit.text(e, decimals)));
+                let error =
+                    self.error(evaluation).map(|e| format!(" ± {}", unit.text(e, decimals)));
                 Some(unit.text(value, decimals) + &error.unwrap_or_default())
             }
             (None, Some(_)) if evaluation.has_no_weight() => Some(NO_ENERGY.into()),
             (None, Some(_)) => Some("no figure: not a finite number".into()),
             (None, None) => None,
         }
+    }
+}
+
+/// The figures that rest on these weights.
+fn resting_on(weights: Weighted) -> &'static [Figure] {
+    match weights {
+        Weighted::Flow => &[Figure::ReverseEss, Figure::MarginalReverseEss, Figure::LogZ],
+        Weighted::Annealed => &[Figure::AisEss],
     }
 }
 

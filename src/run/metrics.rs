@@ -82,10 +82,10 @@ metrics! {
     ess_samples: Option<u64> =
         "Number N of samples behind the effective sample sizes." from |e| Some(e.samples as u64),
     log_z: Option<f64> = Figure::LogZ,
-    log_z_error: Option<f64> = "Standard error of log_z." from |e| Some(e.log_z_error).filter(|e| e.is_finite()),
+    log_z_error: Option<f64> = "Standard error of log_z." from |e| Figure::LogZ.error(e),
     nll: Option<f64> = Figure::Nll,
     #[unit = "nat"]
-    nll_error: Option<f64> = "Standard error of nll." from |e| e.nll_error.filter(|e| e.is_finite()),
+    nll_error: Option<f64> = "Standard error of nll." from |e| Figure::Nll.error(e),
     largest_weight_share: Option<f64> = Figure::LargestWeightShare,
     pareto_k: Option<f64> = Figure::ParetoK,
     #[unit = "s"]

@@ -12,6 +12,7 @@ use crate::random::Purpose;
 use crate::run::{load_model, read_model_metadata, ModelMetadata, RunFolder};
 use crate::samples::Samples;
 use crate::train::{Objective, Problem};
+use crate::work;
 
 use super::reference::{self, Announce};
 
@@ -105,6 +106,7 @@ impl Trained {
         count: usize,
         annealed: bool,
     ) -> Result<impl Iterator<Item = Result<Samples, Error>> + '_, Error> {
+        let work = work::begin("drawing samples");
         let (problem, theta) = (&self.problem, self.theta.as_slice());
         let levels = evaluation_options(&self.recipe, &self.target).intermediate_distributions;
         let annealed = match annealed {
@@ -114,6 +116,8 @@ impl Trained {
         Ok((0..count.div_ceil(BATCH)).map(move |batch| {
             let first = batch * BATCH;
             let samples = BATCH.min(count - first);
+            let (from, to) = (first + 1, first + samples);
+            work.rename(format!("drawing samples {from} to {to} of {count}"));
             match &annealed {
                 Some(draws) => draws.draw(batch as u64, samples),
                 None => {

@@ -176,7 +176,7 @@ impl Ipi {
         }
         // Only the jobs hold senders now: if they are all gone, so is the wait.
         drop(sender);
-        self.pool.run(jobs, &answers, each).map_err(EvaluationError::Fatal)
+        self.pool.run(jobs, &answers, each)
     }
 
     /// `x` in bohr and around the origin, if it fits into the cell.
