@@ -48,7 +48,10 @@ pub enum Error {
     },
     /// The potential stopped the run.
     #[error(transparent)]
-    Evaluation(#[from] EvaluationError),
+    Evaluation(EvaluationError),
+    /// A signal stopped it: by which one, and how to go on.
+    #[error("{0}")]
+    Stopped(String),
     /// A check failed; its findings have been printed.
     #[error("{0}")]
     Check(String),
@@ -82,7 +85,8 @@ impl Error {
         }
     }
 
-    /// Process exit code: 1 for a failed check, 2 for wrong input, 3 for a fault while running.
+    /// Process exit code: 1 for a failed check, 2 for wrong input, 3 for a fault while running and
+    /// for a signal.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Check(_) => 1,
@@ -91,7 +95,16 @@ impl Error {
             | Self::Data { .. }
             | Self::Read { .. } => 2,
             Self::Elsewhere { exit_code, .. } => *exit_code,
-            Self::Write { .. } | Self::Evaluation(_) | Self::Run(_) => 3,
+            Self::Write { .. } | Self::Evaluation(_) | Self::Stopped(_) | Self::Run(_) => 3,
+        }
+    }
+}
+
+impl From<EvaluationError> for Error {
+    fn from(error: EvaluationError) -> Self {
+        match error {
+            EvaluationError::Stopped(why) => Self::Stopped(why),
+            other => Self::Evaluation(other),
         }
     }
 }
@@ -110,6 +123,9 @@ pub enum EvaluationError {
     /// The potential cannot continue: the run saves a checkpoint and stops with this message.
     #[error("the potential failed: {0}")]
     Fatal(String),
+    /// The program is to stop, which has nothing to do with the potential.
+    #[error("{0}")]
+    Stopped(String),
 }
 
 /// "did you mean …" when a known word is similar, the known words otherwise.

@@ -67,6 +67,10 @@
 pub mod error;
 #[forbid(unsafe_code)]
 mod limits;
+
+#[forbid(unsafe_code)]
+mod work;
+
 #[forbid(unsafe_code)]
 pub mod parallel;
 #[forbid(unsafe_code)]

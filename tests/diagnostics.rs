@@ -56,6 +56,52 @@ fn log_z_is_unbiased_within_its_error_and_a_dropped_mode_is_caught() {
 }
 
 #[test]
+fn log_z_by_bennett_sees_what_one_of_two_densities_misses() {
+    // Mixtures of Gaussians at 0 and at 60, of which `share` is at 0; log Z is 3.
+    let draws = |share: f64, count: usize, sample: u64| -> Vec<f64> {
+        let mut rng = stream(5, Purpose::Evaluation, 0, sample);
+        let noise = normals(count, sample + 1);
+        noise.iter().map(|x| if rng.gen_bool(share) { *x } else { 60.0 + x }).collect()
+    };
+    let density = |share: f64, x: f64| -> f64 {
+        let parts = [share.ln() - 0.5 * x * x, (1.0 - share).ln() - 0.5 * (x - 60.0).powi(2)];
+        log_sum_exp(&parts)
+    };
+    let weights = |p: f64, q: f64, x: &[f64]| -> Vec<f64> {
+        x.iter().map(|x| 3.0 + density(p, *x) - density(q, *x)).collect()
+    };
+    for (p, q, reverse_bias, inverse_bias) in [
+        // The draws miss nine tenths of p; three tenths of q are where p has nothing.
+        (0.1, 1.0, 0.1f64.ln(), 0.0),
+        (1.0, 0.7, 0.0, -0.7f64.ln()),
+        (0.5, 0.4, 0.0, 0.0),
+    ] {
+        let of_flow = weights(p, q, &draws(q, 4000, 10));
+        let of_target = weights(p, q, &draws(p, 2000, 20));
+        let (log_z, error) = bennett_log_z(&of_flow, &of_target);
+        assert!(error < 0.08 && (log_z - 3.0).abs() < 4.5 * error, "{p} {q}: {log_z} ± {error}");
+        // Planted: what each side says alone.
+        let reverse = log_mean_exp(&of_flow) - 3.0;
+        assert!((reverse - reverse_bias).abs() < 0.08, "{p} {q}: {reverse}");
+        let inverse: Vec<f64> = of_target.iter().map(|w| -w).collect();
+        let inverse = -log_mean_exp(&inverse) - 3.0;
+        assert!((inverse - inverse_bias).abs() < 0.2, "{p} {q}: {inverse}");
+    }
+    // A single sample far out, with which the forward effective sample size is nothing, and one
+    // that is nowhere in q.
+    let of_flow = weights(0.5, 0.4, &draws(0.4, 4000, 10));
+    for far in [700.0, f64::INFINITY] {
+        let mut of_target = weights(0.5, 0.4, &draws(0.5, 2000, 20));
+        of_target.push(far);
+        assert!(forward_effective_sample_size(&of_target).fraction < 1e-9);
+        let (log_z, error) = bennett_log_z(&of_flow, &of_target);
+        assert!((log_z - 3.0).abs() < 4.5 * error && error < 0.05, "{log_z} ± {error}");
+    }
+    let (log_z, error) = bennett_log_z(&of_flow, &[f64::INFINITY, f64::NAN]);
+    assert!(log_z == f64::INFINITY && error.is_nan());
+}
+
+#[test]
 fn likelihoods_average_draws_before_the_logarithm() {
     let (nll, error) = negative_log_likelihood(&[0.0, 3f64.ln(), 2f64.ln(), 2f64.ln()], 2);
     close(nll, -(2f64.ln()));

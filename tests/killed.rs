@@ -1,4 +1,5 @@
-//! `kill -9` at any moment, then the same command: the run ends as one that was never killed.
+//! `kill -9` or SIGTERM at any moment, then the same command: the run ends as one that was never
+//! stopped.
 
 mod traces;
 
@@ -47,6 +48,7 @@ every_seconds = 1e-6
 "#;
 
 const KILLS: u64 = 50;
+const STOPS: u64 = 24;
 
 fn train(folder: &Path, threads: u64) -> Child {
     Command::new(env!("CARGO_BIN_EXE_boltzflow"))
@@ -91,6 +93,48 @@ fn meets_a_training(kill: u64, duration: f64, want: &BTreeMap<String, Vec<u8>>) 
     assert_eq!(&traces(&run), want, "kill {kill}");
     assert!(!names().any(|name| name.to_string_lossy().ends_with("partial")), "kill {kill}");
     begun && !status.success()
+}
+
+/// As [`meets_a_training`] with a SIGTERM, which leaves a checkpoint of its own.
+#[cfg(unix)]
+fn stops_a_training(
+    stop: u64,
+    duration: f64,
+    recipe: &str,
+    want: &BTreeMap<String, Vec<u8>>,
+) -> bool {
+    let folder = workplace(recipe);
+    let run = folder.path().join("run");
+    let mut rng = stream(stop, Purpose::Evaluation, 1, 0);
+    let child = train(folder.path(), 1);
+    std::thread::sleep(Duration::from_secs_f64(rng.gen_range(0.0..duration)));
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", "TERM", &id]).stderr(Stdio::null()).status();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    // Before it listens, the signal just ends it.
+    let stopped = sent.unwrap().success() && output.status.code() == Some(3);
+    assert_eq!(stopped, said.contains("stopped by SIGTERM after step "), "stop {stop}: {said}");
+    if !output.status.success() {
+        to_the_end(folder.path(), 1 + stop % 3);
+    }
+    assert_eq!(&traces(&run), want, "stop {stop}: {said}");
+    stopped
+}
+
+#[cfg(unix)]
+#[test]
+fn runs_that_sigterm_stops_at_random_moments_end_as_if_nothing_had_happened() {
+    // No checkpoint but that of the signal.
+    let recipe = RECIPE.replace("every_seconds = 1e-6", "every_seconds = 600");
+    let untouched = workplace(&recipe);
+    let start = Instant::now();
+    to_the_end(untouched.path(), 1);
+    let duration = start.elapsed().as_secs_f64();
+    let want = traces(&untouched.path().join("run"));
+    let stops = (0..STOPS).into_par_iter();
+    let stopped = stops.filter(|stop| stops_a_training(*stop, duration, &recipe, &want)).count();
+    assert!(stopped as u64 > STOPS / 8, "only {stopped} signals met a training under way");
 }
 
 #[test]

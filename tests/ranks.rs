@@ -6,14 +6,17 @@ mod traces;
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use boltzflow::config::{Recipe, Registry};
-use boltzflow::error::Error;
+use boltzflow::error::{Error, EvaluationError};
 use boltzflow::parallel::{run_in_threads, team};
+use boltzflow::potential::Potential;
 use boltzflow::run::{Checkpoint, RunFolder};
 use boltzflow::samples::{write_samples, Samples};
 use boltzflow::sampling::{sample_reference, ReferenceOptions};
 use boltzflow::session::{Ending, Training};
+use boltzflow::system::System;
 use boltzflow::train::TrainingState;
 use recipes::{recipe, small_evaluations, Mortal, OBJECTIVES};
 use traces::traces;
@@ -26,12 +29,22 @@ fn rank(
     stop_after: u64,
     life: u64,
 ) -> Result<(Ending, TrainingState), Error> {
+    rank_on(folder, text, stop_after, |potential| Mortal(potential, life.into()))
+}
+
+/// The same with what `wrap` makes of the potential.
+fn rank_on<P: Potential + 'static>(
+    folder: &Path,
+    text: &str,
+    stop_after: u64,
+    wrap: impl FnOnce(Arc<dyn Potential>) -> P,
+) -> Result<(Ending, TrainingState), Error> {
     let mut recipe = small_evaluations(Recipe::from_text(text, Path::new("r.toml")).unwrap());
     recipe.evaluate.samples = 400;
     recipe.evaluate.reference_samples = 100;
     let target = Registry::builtin().load(&recipe.target).unwrap();
     let system = target.potential.system();
-    let mut training = Training::new(recipe, Mortal(target.potential, life.into())).unwrap();
+    let mut training = Training::new(recipe, wrap(target.potential)).unwrap();
     let resumes = team().allgather(Checkpoint::exists(folder).into())[0] == 1;
     let folder = match resumes {
         _ if !team().leads() => RunFolder::elsewhere("/nowhere"),
@@ -143,6 +156,48 @@ fn a_potential_that_fails_for_good_on_one_rank_stops_all_and_loses_nothing() {
             }
         }
         assert!(failures > 1, "{name}: {failures}");
+        assert_eq!(traces(&parts), traces(&straight), "{name}");
+    }
+}
+
+/// A potential at whose end a signal comes.
+struct Interrupted(Mortal);
+
+impl Potential for Interrupted {
+    fn system(&self) -> System {
+        self.0.system()
+    }
+
+    fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
+        let stopped = |_| EvaluationError::Stopped("stopped by SIGTERM".into());
+        self.0.energy_and_gradient(x, gradient).map_err(stopped)
+    }
+}
+
+#[test]
+fn a_signal_within_a_step_of_one_rank_stops_all_with_a_checkpoint() {
+    for (name, objective) in OBJECTIVES {
+        let place = tempfile::tempdir().unwrap();
+        let text = uneven(place.path(), objective);
+        let (straight, parts) = (place.path().join("straight"), place.path().join("parts"));
+        rank(&straight, &text, u64::MAX, u64::MAX).unwrap();
+        let mut stops = 0;
+        for life in (1..).map(|life| 150 * life) {
+            let endings = run_in_threads(3, || {
+                let life = if team().rank() == 2 { life } else { u64::MAX };
+                let wrap = |potential| Interrupted(Mortal(potential, life.into()));
+                rank_on(&parts, &text, u64::MAX, wrap).unwrap()
+            });
+            let step = Checkpoint::peek(&parts).unwrap().step;
+            assert!(endings
+                .iter()
+                .all(|(ending, state)| { (*ending, state.step) == (endings[0].0, step) }));
+            if endings[0].0 == Ending::Finished {
+                break;
+            }
+            stops += 1;
+        }
+        assert!(stops > 1, "{name}: {stops}");
         assert_eq!(traces(&parts), traces(&straight), "{name}");
     }
 }

@@ -99,6 +99,21 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// Whether it is a training, which keeps what is done when it is stopped.
+    pub fn is_training(&self) -> bool {
+        matches!(self, Self::Train(args) if !args.dry_run)
+    }
+
+    /// Whether it takes long and tests whether it is to stop.
+    pub fn listens(&self) -> bool {
+        match self {
+            Self::Train(args) => !args.dry_run,
+            Self::Evaluate(_) | Self::Sample(_) | Self::Estimate(_) | Self::Plot(_) => true,
+            Self::Report(_) | Self::Reference(_) | Self::Check(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether all ranks share its work; the others are done by rank 0 alone.
     pub fn is_collective(&self) -> bool {
         !matches!(

@@ -3,6 +3,7 @@
 use crate::config::Registry;
 use crate::error::Error;
 use crate::potential::{check, Severity};
+use crate::work;
 
 use super::args::CheckArgs;
 use super::output::say;
@@ -28,7 +29,9 @@ pub(super) fn run(args: &CheckArgs, registry: &Registry) -> Result<(), Error> {
             potential.structures().len()
         )?;
     }
+    let work = work::begin("looking at energies and gradients");
     let findings = check(potential)?;
+    drop(work);
     for finding in &findings {
         let severity = match finding.severity {
             Severity::Fine => "fine",

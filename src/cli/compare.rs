@@ -7,12 +7,13 @@ use crate::diagnostics::mean_and_error;
 use crate::error::Error;
 use crate::evaluation::{Evaluation, Facts, Figure, Unit};
 use crate::files::write_atomically;
+use crate::parallel::team;
 use crate::plot::comparison_figure;
 use crate::run::{read_metrics, MetricsRow, RunFolder};
 use crate::session::Trained;
 
 use super::args::CompareArgs;
-use super::output::say;
+use super::output::{of_each, say};
 
 /// A run, as far as it is compared.
 struct Run {
@@ -51,12 +52,16 @@ struct Value {
 /// A run's value of a column, and its own standard error.
 type ValueAndError = (Option<f64>, Option<f64>);
 
+/// Behind what cannot be relied on.
+const MARK: &str = " (!)";
+
 /// A column: its name in the CSV, its head in the table, a run's value with its own error, and the
 /// text of a value.
 struct Column {
     name: &'static str,
     head: String,
     of: Box<dyn Fn(&Run) -> ValueAndError>,
+    is_marked: Box<dyn Fn(&Run) -> bool>,
     text: Box<dyn Fn(f64) -> String>,
 }
 
@@ -67,7 +72,17 @@ impl Column {
         of: impl Fn(&Run) -> (Option<f64>, Option<f64>) + 'static,
         text: impl Fn(f64) -> String + 'static,
     ) -> Self {
-        Self { name, head: head.into(), of: Box::new(of), text: Box::new(text) }
+        Self {
+            name,
+            head: head.into(),
+            of: Box::new(of),
+            is_marked: Box::new(|_| false),
+            text: Box::new(text),
+        }
+    }
+
+    fn marked(self, is_marked: impl Fn(&Run) -> bool + 'static) -> Self {
+        Self { is_marked: Box::new(is_marked), ..self }
     }
 }
 
@@ -92,15 +107,16 @@ fn columns() -> Vec<Column> {
         ),
     ];
     for &figure in Figure::ALL {
-        let &Facts { name, label, unit, error, decimals, samples, .. } = figure.facts();
+        let &Facts { name, label, unit, decimals, samples, .. } = figure.facts();
         let Some(decimals) = decimals else { continue };
         let (head, factor) = match unit {
             Unit::Fraction => (format!("{label} / %"), 100.0),
             _ => (label.to_string(), 1.0),
         };
-        let of = move |run: &Run| (figure.value(&run.evaluation), error(&run.evaluation));
+        let of = move |run: &Run| (figure.value(&run.evaluation), figure.error(&run.evaluation));
         let text = move |v: f64| format!("{:.decimals$}", factor * v);
-        columns.push(Column::new(name, head, of, text));
+        let is_marked = move |run: &Run| run.evaluation.is_marked(figure);
+        columns.push(Column::new(name, head, of, text).marked(is_marked));
         if let Some((name, samples)) = samples {
             let of = move |run: &Run| {
                 let known = figure.value(&run.evaluation);
@@ -114,7 +130,7 @@ fn columns() -> Vec<Column> {
 
 pub(super) fn run(args: &CompareArgs, registry: &Registry) -> Result<(), Error> {
     let figure = args.output.as_deref().map(figure_path).transpose()?;
-    let runs = args.runs.iter().map(|path| read(path, registry)).collect::<Result<Vec<_>, _>>()?;
+    let runs = of_each(&args.runs, |path| read(path, registry))?;
     let groups = grouped(&runs);
     table(&groups)?;
     for (again, first) in repeated(&groups) {
@@ -132,10 +148,13 @@ pub(super) fn run(args: &CompareArgs, registry: &Registry) -> Result<(), Error> 
     Ok(())
 }
 
-/// The curves of several runs in one figure, `path` without its extension.
+/// The curves of several runs in one figure, `path` without its extension. A collective operation.
 pub(super) fn figure(paths: &[PathBuf], registry: &Registry, path: &Path) -> Result<(), Error> {
-    let runs = paths.iter().map(|path| read(path, registry)).collect::<Result<Vec<_>, _>>()?;
-    draw(&grouped(&runs), path)
+    let runs = of_each(paths, |path| read(path, registry))?;
+    match team().leads() {
+        true => draw(&grouped(&runs), path),
+        false => Ok(()),
+    }
 }
 
 fn draw(groups: &[Vec<&Run>], path: &Path) -> Result<(), Error> {
@@ -232,12 +251,15 @@ fn table(groups: &[Vec<&Run>]) -> Result<(), Error> {
     say!("| recipe | seeds | {} |", heads.join(" | "))?;
     say!("|---|---{}|", "|---".repeat(columns.len()))?;
     for group in groups {
-        let cell = |column: &Column| match value(column, group) {
-            Some(Value { mean, error: Some(error) }) => {
-                format!("{} ± {}", (column.text)(mean), (column.text)(error))
+        let cell = |column: &Column| {
+            let mark = if group.iter().any(|run| (column.is_marked)(run)) { MARK } else { "" };
+            match value(column, group) {
+                Some(Value { mean, error: Some(error) }) => {
+                    format!("{} ± {}{mark}", (column.text)(mean), (column.text)(error))
+                }
+                Some(Value { mean, error: None }) => (column.text)(mean) + mark,
+                None => "–".to_string(),
             }
-            Some(Value { mean, error: None }) => (column.text)(mean),
-            None => "–".to_string(),
         };
         let cells: Vec<String> = columns.iter().map(cell).collect();
         say!("| {} | {} | {} |", name(group, groups), group.len(), cells.join(" | "))?;
@@ -245,8 +267,18 @@ fn table(groups: &[Vec<&Run>]) -> Result<(), Error> {
     if groups.iter().any(|group| group.len() > 1) {
         say!("\nSeveral seeds: mean ± standard error of the mean over them.")?;
     }
-    let few = groups.iter().flatten().filter(|r| !r.evaluation.resting_on_few_samples.is_empty());
-    for run in few {
+    for run in groups.iter().flatten().filter(|run| run.evaluation.has_no_weight()) {
+        say!("\nCaution: in {}, none of the samples has a finite energy.", run.name)?;
+    }
+    for run in groups.iter().flatten() {
+        for found in &run.evaluation.contradictions {
+            say!("\nCaution: in {}, {found}.", run.name)?;
+        }
+    }
+    let few = |run: &&&Run| {
+        !run.evaluation.has_no_weight() && !run.evaluation.resting_on_few_samples.is_empty()
+    };
+    for run in groups.iter().flatten().filter(few) {
         let figures = run.evaluation.resting_on_few_samples.iter();
         let figures: Vec<&str> = figures.map(|figure| figure.facts().name).collect();
         say!("\nCaution: {} of {} rests on few samples.", figures.join(", "), run.name)?;
@@ -260,6 +292,7 @@ fn write_csv(groups: &[Vec<&Run>], path: &Path) -> Result<(), Error> {
     for column in &columns {
         head.extend([column.name.to_string(), format!("{}_error", column.name)]);
     }
+    head.push("marked".to_string());
     write_atomically(path, |file| {
         let mut writer = csv::Writer::from_writer(file);
         writer.write_record(&head)?;
@@ -270,6 +303,9 @@ fn write_csv(groups: &[Vec<&Run>], path: &Path) -> Result<(), Error> {
                 let value = value(column, group);
                 row.extend([text(value.map(|v| v.mean)), text(value.and_then(|v| v.error))]);
             }
+            let marked = |column: &&Column| group.iter().any(|run| (column.is_marked)(run));
+            let marked: Vec<&str> = columns.iter().filter(marked).map(|c| c.name).collect();
+            row.push(marked.join(" "));
             writer.write_record(&row)?;
         }
         writer.flush()

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use crate::config::Registry;
 use crate::error::Error;
-use crate::evaluation::{energies, estimate, Estimates, Observable, OtherEnergies, Profile};
+use crate::evaluation::{
+    energies, estimate, Estimates, Observable, OtherEnergies, Profile, Weighted,
+};
 use crate::files::write_atomically;
 use crate::parallel::team;
 use crate::samples::Samples;
@@ -13,6 +15,7 @@ use crate::session::Trained;
 
 use super::args::{AverageArgs, EstimateArgs};
 use super::output::{json, say};
+use super::print::print_contradictions;
 
 pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error> {
     let mut observables = args.averages.observables()?;
@@ -53,6 +56,8 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     let elsewhere = other.is_some() || args.temperature.is_some();
     let change: Option<OtherEnergies<'_>> = if elsewhere { Some(&mut reweigh) } else { None };
     let found = estimate(system, &observables, args.averages.bins.get(), change, batches)?;
+    let weights = if args.ais { Weighted::Annealed } else { Weighted::Flow };
+    let found = Estimates { contradictions: trained.contradictions(weights), ..found };
     let output = args.output.as_ref().filter(|_| team().leads());
     if let (Some(path), Some(profile)) = (output, found.profiles.first()) {
         write_atomically(path, |file| {
@@ -81,7 +86,7 @@ fn rows(profile: &Profile) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
 }
 
 fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Error> {
-    let mark = if found.rests_on_few_samples { "  (!)" } else { "" };
+    let mark = if found.is_marked() { "  (!)" } else { "" };
     say!("over {target}")?;
     say!("ESS {:.0} of {} samples{mark}", found.effective_samples, found.samples)?;
     if let Some(free) = &found.free_energy {
@@ -91,7 +96,7 @@ fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Err
     if found.rests_on_few_samples {
         say!("(!) rests on few samples with large weights: do not rely on it")?;
     }
-    Ok(())
+    print_contradictions(&found.contradictions)
 }
 
 impl AverageArgs {
@@ -103,7 +108,7 @@ impl AverageArgs {
 
 /// Prints means and histograms; a histogram that is written to `file` is only named.
 pub(super) fn print_averages(found: &Estimates, file: Option<&Path>) -> Result<(), Error> {
-    let mark = if found.rests_on_few_samples { "  (!)" } else { "" };
+    let mark = if found.is_marked() { "  (!)" } else { "" };
     for average in &found.averages {
         let text = with_error(average.mean, average.error);
         let left_out = match average.undefined {
@@ -113,7 +118,7 @@ pub(super) fn print_averages(found: &Estimates, file: Option<&Path>) -> Result<(
         say!("{:<24} {text}{left_out}{mark}", average.observable)?;
     }
     match (found.profiles.first(), file) {
-        (Some(_), Some(path)) => say!("pair_distances in {}", path.display()),
+        (Some(_), Some(path)) => say!("pair_distances in {}{mark}", path.display()),
         (Some(profile), None) => {
             say!("pair_distances: r, density")?;
             let is_visited = |row: &(f64, f64, f64)| row.1 > 0.0;
@@ -127,6 +132,9 @@ pub(super) fn print_averages(found: &Estimates, file: Option<&Path>) -> Result<(
 
 /// Two digits of the error and as many places of the value.
 fn with_error(value: f64, error: f64) -> String {
+    if !value.is_finite() {
+        return "no figure: not a finite number".into();
+    }
     let digits = if error > 0.0 && error.is_finite() {
         (1.0 - error.log10().floor()).clamp(0.0, 12.0) as usize
     } else {

@@ -4,29 +4,34 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Registry;
 use crate::error::Error;
+use crate::evaluation::Weighted;
 use crate::parallel::team;
 use crate::session::Trained;
 
 use super::args::PlotArgs;
 use super::compare;
-use super::output::{announce_reference, say};
+use super::output::{announce_reference, of_each, say, warn};
 
 pub(super) fn run(args: &PlotArgs, registry: &Registry) -> Result<(), Error> {
-    for run in &args.runs {
+    let drawn = of_each(&args.runs, |run| {
         let trained = Trained::open(run, registry)?;
         let own = args.output.as_deref().map(|output| match run.file_name() {
             Some(name) if args.runs.len() > 1 => output.join(name),
             _ => output.to_path_buf(),
         });
         draw(&trained, &folder_for(run, own.as_deref()))?;
-    }
-    if let (Some(first), true) = (args.runs.first(), args.runs.len() > 1) {
+        if team().leads() {
+            for found in trained.contradictions(Weighted::Flow) {
+                warn(&format!("{}: {found}. Do not rely on what is reweighted", run.display()));
+            }
+        }
+        Ok(run.to_path_buf())
+    })?;
+    if let (Some(first), true) = (drawn.first(), drawn.len() > 1) {
         let beside = || folder_for(first, None).parent().map(Path::to_path_buf).unwrap_or_default();
         let path = args.output.clone().unwrap_or_else(beside).join("comparison");
-        if team().leads() {
-            compare::figure(&args.runs, registry, &path)?;
-            say!("their ESS curves in {0}.svg and {0}.png", path.display())?;
-        }
+        compare::figure(&drawn, registry, &path)?;
+        say!("their ESS curves in {0}.svg and {0}.png", path.display())?;
     }
     Ok(())
 }

@@ -28,15 +28,19 @@ use clap::{CommandFactory, Parser};
 use crate::config::Registry;
 use crate::error::Error;
 use crate::parallel;
+use crate::work;
 use args::{Cli, Command, MOST_THREADS};
-use output::say;
+use output::{say, stopped_early};
+
+/// The exit code after a signal.
+const STOPPED: u8 = 3;
 
 /// Time for rank 0 to end all ranks, before another rank with an error does.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the command line of this process with the target kinds of `registry`, and returns its exit
-/// code: 0 fine, 1 a check failed, 2 wrong input, 3 a fault while running. A user's own binary gets
-/// every command for its own potentials by
+/// code: 0 fine, 1 a check failed, 2 wrong input, 3 a fault while running or a signal. A user's own
+/// binary gets every command for its own potentials by
 /// `boltzflow::run_command_line(Registry::builtin().with("mine", factory))`.
 pub fn run_command_line(registry: Registry) -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -71,9 +75,10 @@ fn colours(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bo
     is_terminal && !unwanted && variable("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
-/// Writes what went wrong to standard error, which may be closed.
+/// Writes what went wrong to standard error, which may be closed. A signal is no error.
 fn report(error: &Error) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "error: {error}");
+    let kind = if matches!(error, Error::Stopped(_)) { "" } else { "error: " };
+    let _ = writeln!(std::io::stderr(), "{kind}{error}");
     ExitCode::from(error.exit_code())
 }
 
@@ -106,9 +111,33 @@ fn execute(cli: Cli, registry: &Registry) -> Result<(), Error> {
             .map_err(|e| Error::Run(format!("cannot start {threads} threads: {e}")))?;
     }
     let command = cli.command.unwrap_or_default();
+    let is_training = command.is_training();
     if !(command.is_collective() || team.leads()) {
         return Ok(());
     }
+    let _shown = command.listens().then(|| listen(&command)).transpose()?;
+    let result = run(command, registry);
+    match result {
+        Err(Error::Stopped(why)) if !is_training => Err(stopped_early(&why)),
+        result => result,
+    }
+}
+
+/// Lets signals stop `command` and shows how far it is, until the value is dropped.
+fn listen(command: &Command) -> Result<progress::Watch, Error> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let is_training = command.is_training();
+    let mut signals = vec![SIGINT, SIGTERM];
+    // In batch queues, shortly before the time is up.
+    #[cfg(unix)]
+    if is_training {
+        signals.push(signal_hook::consts::SIGUSR1);
+    }
+    work::stop_at(&signals, STOPPED)?;
+    progress::watch(!is_training)
+}
+
+fn run(command: Command, registry: &Registry) -> Result<(), Error> {
     match command {
         Command::Train(args) => train::run(&args, registry),
         Command::Evaluate(args) => evaluate::run(&args, registry),

@@ -5,6 +5,7 @@
 
 use std::fmt::Arguments;
 use std::io::{stderr, stdout, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -33,9 +34,38 @@ pub(super) fn warn(text: &str) {
     let _ = writeln!(stderr(), "warning: {text}");
 }
 
+/// What `work` makes of each run. One that it can make nothing of is named on standard error and
+/// left out, as long as there is another one. A collective operation.
+///
+/// # Errors
+/// That of the last run, if there is none left; at once where no run is to blame.
+pub(super) fn of_each<T>(
+    runs: &[PathBuf],
+    mut work: impl FnMut(&Path) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let (mut found, mut failed) = (Vec::new(), Vec::new());
+    for run in runs {
+        match team().agree(work(run)) {
+            Ok(made) => found.push(made),
+            Err(error @ (Error::Write { .. } | Error::Stopped(_))) => return Err(error),
+            Err(error) => failed.push((run, error)),
+        }
+    }
+    let last = if found.is_empty() { failed.pop() } else { None };
+    for (run, error) in failed.iter().filter(|_| team().leads()) {
+        warn(&format!("{} is left out: {error}", run.display()));
+    }
+    last.map_or(Ok(found), |(_, error)| Err(error))
+}
+
 /// Says that reference samples are about to be drawn.
 pub(super) fn announce_reference(samples: usize) -> Result<(), Error> {
     line(format_args!("drawing {samples} reference samples, for the forward figures only"))
+}
+
+/// A command other than a training leaves nothing when it is stopped.
+pub(super) fn stopped_early(why: &str) -> Error {
+    Error::Stopped(format!("{why} before it was done: the same command begins again"))
 }
 
 /// Writes `value` as one JSON object.

@@ -2,21 +2,23 @@
 
 use crate::config::Target;
 use crate::error::Error;
-use crate::evaluation::{Distances, Evaluation, Facts, Figure, Unit};
+use crate::evaluation::{
+    Contradiction, Distances, Evaluation, Facts, Figure, SetDistances, Unit, Weighted,
+};
 
 use super::output::say;
 
 /// Prints all figures that were computed.
 pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Result<(), Error> {
+    let mut few = false;
     for figure in Figure::ALL {
-        let Facts { label, unit, error, line, .. } = figure.facts();
-        let (Some(value), Some(line)) = (figure.value(evaluation), line) else { continue };
+        let Facts { label, unit, line, .. } = figure.facts();
         let decimals = if *unit == Unit::Fraction { 2 } else { 4 };
-        let mut text = unit.text(value, decimals);
-        if let Some(error) = error(evaluation) {
-            text += &format!(" ± {}", unit.text(error, decimals));
+        let text = figure.text(evaluation, decimals);
+        let (Some(mut text), Some(line)) = (text, line) else { continue };
+        if figure.value(evaluation).is_some() {
+            text += &line(evaluation);
         }
-        text += &line(evaluation);
         match (figure, target.known.log_z, target.known.entropy) {
             (Figure::LogZ, Some(log_z), _) => text += &format!("  (known: {log_z:.3})"),
             (Figure::Nll, _, Some(entropy)) => {
@@ -24,13 +26,14 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
             }
             _ => {}
         }
-        if evaluation.rests_on_few(*figure) {
+        if figure.value(evaluation).is_some() && evaluation.is_marked(*figure) {
+            few |= evaluation.rests_on_few(*figure);
             text += "  (!)";
         }
         say!("{label:<11}  {text}")?;
     }
     if let Some(distances) = &evaluation.distances {
-        print_distances(distances)?;
+        print_distances(distances, &evaluation.contradictions)?;
     }
     say!(
         "training     {:.0} s, {:.3e} energy evaluations; drawing {:.0} samples/s with log q",
@@ -41,27 +44,37 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
     if evaluation.zero_weights > 0 {
         say!("{} samples had no finite energy and have weight zero", evaluation.zero_weights)?;
     }
-    if !evaluation.resting_on_few_samples.is_empty() {
+    if evaluation.has_no_weight() {
+        say!("(!) none of the samples has a finite energy: do not rely on it")?;
+    } else if few {
         say!("(!) rests on few samples with large weights: do not rely on it")?;
     }
-    Ok(())
+    print_contradictions(&evaluation.contradictions)
 }
 
-fn print_distances(distances: &Distances) -> Result<(), Error> {
+/// Why figures are marked that do not agree with others.
+pub(super) fn print_contradictions(found: &[Contradiction]) -> Result<(), Error> {
+    found.iter().try_for_each(|found| say!("(!) {found}. Do not rely on what is marked"))
+}
+
+fn print_distances(distances: &Distances, found: &[Contradiction]) -> Result<(), Error> {
     let n = distances.samples;
     say!("distances    of N = {n} samples from {n} reference samples")?;
     say!("             energy W2   geometric W2   pair-distance W2   pair-distance TV")?;
     let text = |value: Option<f64>| value.map_or("infinite".to_string(), |v| format!("{v:.4}"));
-    for (name, set) in [
-        ("flow", Some(&distances.flow)),
-        ("reweighted", distances.reweighted.as_ref()),
-        ("after AIS", distances.annealed.as_ref()),
-        ("floor", Some(&distances.floor)),
-    ] {
+    let sets: [(&str, Option<&SetDistances>, Option<Weighted>); 4] = [
+        ("flow", Some(&distances.flow), None),
+        ("reweighted", distances.reweighted.as_ref(), Some(Weighted::Flow)),
+        ("after AIS", distances.annealed.as_ref(), Some(Weighted::Annealed)),
+        ("floor", Some(&distances.floor), None),
+    ];
+    for (name, set, weights) in sets {
         if let Some(set) = set {
             let [e, g, d, tv] =
                 [set.energy_w2, set.geometric_w2, set.distance_w2, set.distance_tv].map(text);
-            say!("  {name:<10} {e:>9} {g:>14} {d:>18} {tv:>18}")?;
+            let is_marked = found.iter().any(|found| Some(found.weights) == weights);
+            let mark = if is_marked { "  (!)" } else { "" };
+            say!("  {name:<10} {e:>9} {g:>14} {d:>18} {tv:>18}{mark}")?;
         }
     }
     Ok(())

@@ -1,16 +1,42 @@
-//! One line that follows a training on a terminal, plain lines elsewhere.
+//! One line that follows a training, or other work that takes long, on a terminal; plain lines
+//! elsewhere.
 
-use std::io::IsTerminal;
+use std::io::{stderr, IsTerminal, Write};
+use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
+use std::sync::LazyLock;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::output::{say, warn};
+use super::output::{say, stopped_early, warn};
+use crate::error::Error;
 use crate::evaluation::{Figure, Unit};
+use crate::parallel::team;
 use crate::session::Progress;
+use crate::work;
 
 /// Time between plain lines that have no evaluation.
 const PLAIN_EVERY: Duration = Duration::from_secs(20);
+/// Work that is done by then is not shown.
+const SHOWN_AFTER: Duration = Duration::from_secs(2);
+/// Between two looks at the work.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Time for work to stop by itself; by then nothing that it does is of use.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// The lines on a terminal, of a training and of what it is doing.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// A line of `parts` on a terminal.
+fn bar(parts: u64) -> ProgressBar {
+    let bar = BARS.add(ProgressBar::new(parts));
+    // What does not fit into the terminal's width is cut off.
+    if let Ok(style) = ProgressStyle::with_template("{bar:12} {pos}/{len} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
 
 pub(super) struct ProgressLine {
     steps: u64,
@@ -22,14 +48,7 @@ pub(super) struct ProgressLine {
 
 impl ProgressLine {
     pub fn new(steps: u64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(steps);
-            // What does not fit into the terminal's width is cut off.
-            if let Ok(style) = ProgressStyle::with_template("{bar:12} {pos}/{len} {wide_msg}") {
-                bar.set_style(style);
-            }
-            bar
-        });
+        let bar = stderr().is_terminal().then(|| bar(steps));
         Self { steps, bar, ess: String::new(), last: Instant::now(), first: None }
     }
 
@@ -39,13 +58,13 @@ impl ProgressLine {
         let pace = (step - first) as f64 / start.elapsed().as_secs_f64().max(1e-9);
         if let Some(rollback) = &progress.rollback {
             match &self.bar {
-                Some(bar) => bar.suspend(|| warn(rollback)),
+                Some(_) => BARS.suspend(|| warn(rollback)),
                 None => warn(rollback),
             }
         }
         if let Some(evaluation) = &progress.evaluation {
             let text = |figure: Figure| {
-                let mark = if evaluation.rests_on_few(figure) { " (!)" } else { "" };
+                let mark = if evaluation.is_marked(figure) { " (!)" } else { "" };
                 figure.value(evaluation).map(|ess| Unit::Fraction.text(ess, 1) + mark)
             };
             let both = [Figure::ReverseEss, Figure::ForwardEss].into_iter().filter_map(text);
@@ -75,6 +94,89 @@ impl Drop for ProgressLine {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+    }
+}
+
+/// Shows long work while it lives.
+pub(super) struct Watch {
+    /// Whose end ends the thread.
+    life: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        drop(self.life.take());
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Shows on rank 0 how far long work is. Where `may_end`, the process ends if the work does not
+/// stop by itself soon after a signal.
+///
+/// # Errors
+/// [`Error::Run`] if there are no threads left.
+pub(super) fn watch(may_end: bool) -> Result<Watch, Error> {
+    let (life, death) = channel();
+    let shows = team().leads();
+    let follow = move || {
+        let (mut line, mut stopped) = (WorkLine::default(), None);
+        while death.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+            if work::is_stopped() && may_end {
+                let since: &mut Instant = stopped.get_or_insert_with(Instant::now);
+                if since.elapsed() > PATIENCE {
+                    line.update(None);
+                    let why = stopped_early(&work::stopped_by(work::signal()));
+                    let _ = writeln!(stderr(), "{why}");
+                    std::process::exit(why.exit_code().into());
+                }
+            }
+            if shows {
+                line.update(work::now());
+            }
+        }
+        line.update(None);
+    };
+    let thread = std::thread::Builder::new().name("progress".into()).spawn(follow);
+    let thread = thread.map_err(|e| Error::Run(format!("cannot start a thread: {e}")))?;
+    Ok(Watch { life: Some(life), thread: Some(thread) })
+}
+
+/// The line of work that takes long.
+#[derive(Default)]
+struct WorkLine {
+    bar: Option<ProgressBar>,
+    /// Since when there was what was printed last, and when that was, where there is no terminal.
+    printed: Option<[Instant; 2]>,
+}
+
+impl WorkLine {
+    fn update(&mut self, now: Option<work::State>) {
+        let Some(now) = now.filter(|now| now.since.elapsed() > SHOWN_AFTER) else {
+            if let Some(bar) = self.bar.take() {
+                bar.finish_and_clear();
+            }
+            return;
+        };
+        let (done, parts) = now.parts;
+        let after = time(now.since.elapsed().as_secs_f64());
+        if stderr().is_terminal() {
+            let bar = self.bar.get_or_insert_with(|| bar(0));
+            bar.set_length(parts as u64);
+            bar.set_position(done as u64);
+            bar.set_message(format!("{}  {after}", now.what));
+            return;
+        }
+        let is_new =
+            |[since, when]: &[Instant; 2]| *since != now.since || when.elapsed() > PLAIN_EVERY;
+        if self.printed.as_ref().is_none_or(is_new) {
+            let parts = match parts {
+                0 => String::new(),
+                _ => format!(": {done} of {parts} parts"),
+            };
+            let _ = writeln!(stderr(), "{}{parts} after {after}", now.what);
+            self.printed = Some([now.since, Instant::now()]);
         }
     }
 }

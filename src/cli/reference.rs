@@ -8,6 +8,7 @@ use crate::evaluation::{estimate, Average, Profile};
 use crate::parallel::team;
 use crate::samples::{check_destination, units_in, write_samples};
 use crate::sampling::{sample_reference, Reference, ReferenceOptions, ReferenceReport};
+use crate::work;
 
 use super::args::ReferenceArgs;
 use super::estimate::print_averages;
@@ -27,8 +28,10 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
     let usual = ReferenceOptions::of(system, samples);
     let chains = args.chains.map_or(usual.chains, |c| c.get());
     let options = ReferenceOptions { chains, seed: args.seed, ..usual };
+    let work = work::begin("drawing reference samples");
     let Reference { samples: mut drawn, report } =
         sample_reference(target.potential.clone(), options)?;
+    drop(work);
     if !team().leads() {
         return Ok(());
     }

@@ -13,12 +13,12 @@ use crate::session::{Trained, Training};
 use crate::train::Problem;
 
 use super::args::ReportArgs;
-use super::output::{announce_reference, say};
+use super::output::{announce_reference, of_each, say};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(super) fn run(args: &ReportArgs, registry: &Registry) -> Result<(), Error> {
-    let runs = args.runs.iter().map(|path| read(path, registry)).collect::<Result<_, _>>()?;
+    let runs = of_each(&args.runs, |path| read(path, registry))?;
     let page = page(&Report { version: VERSION, live: false, runs })?;
     write_atomically(&args.output, |file| std::io::Write::write_all(file, page.as_bytes()))?;
     say!("report in {} ({} kB)", args.output.display(), page.len().div_ceil(1000))

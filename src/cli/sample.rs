@@ -4,6 +4,7 @@ use rand::Rng;
 
 use crate::config::Registry;
 use crate::error::Error;
+use crate::evaluation::Weighted;
 use crate::parallel::team;
 use crate::random::{stream, Purpose, ONCE};
 use crate::samples::{check_destination, holds_positions_alone, units_in, write_samples};
@@ -25,6 +26,10 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     // Every rank takes part in the draws; rank 0 writes.
     if !team().leads() {
         return batches.try_for_each(|batch| batch.map(drop));
+    }
+    let weights = if args.ais { Weighted::Annealed } else { Weighted::Flow };
+    for found in trained.contradictions(weights) {
+        warn(&format!("{found}. Do not rely on these samples or their weights"));
     }
     let Some(places) = args.resample else {
         write_samples(&args.output, &particles, drawn, batches)?;

@@ -1,14 +1,13 @@
 //! `boltzflow train`.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::Arc;
 
 use crate::config::{Recipe, Registry};
 use crate::error::Error;
 use crate::parallel::team;
 use crate::run::{Checkpoint, RunFolder};
 use crate::session::{Ending, Training};
+use crate::work;
 
 use super::args::{Seeds, TrainArgs};
 use super::figures::{draw, folder_for};
@@ -83,6 +82,13 @@ fn run_one(args: &TrainArgs, registry: &Registry, runs: u64) -> Result<(), Error
             "{error}. The last checkpoint is kept: once this can be written again, the same \
              command goes on from there"
         ))),
+        Err(Error::Stopped(why)) => {
+            let (step, steps) = (training.state().step, training.recipe().0.train.descent.steps);
+            Err(Error::Stopped(format!(
+                "{why} after step {step} of {steps}, with a checkpoint: the same command goes on \
+                 from there"
+            )))
+        }
         result => result,
     }
 }
@@ -104,17 +110,15 @@ fn train_in(training: &mut Training, folder: RunFolder, resumes: bool) -> Result
     if resumes {
         say!("resuming after step {}", training.state().step)?;
     }
-    watch_signals(&training.stop_flag())?;
     let steps = training.recipe().0.train.descent.steps;
     let mut line = ProgressLine::new(steps as u64);
     let ending = training.run(|progress| line.update(progress))?;
     drop(line);
     if ending == Ending::Stopped {
-        return Err(Error::Run(format!(
-            "stopped by a signal after step {} of {steps}, with a checkpoint: the same command \
-             goes on from there",
-            training.state().step
-        )));
+        // Any rank may have got the signal.
+        let signals = team().allgather(work::signal() as u64);
+        let signal = signals.into_iter().max().unwrap_or_default();
+        return Err(Error::Stopped(work::stopped_by(signal as usize)));
     }
     let trained = training.trained()?;
     print_evaluation(&training.evaluation()?, &trained.target)?;
@@ -165,20 +169,4 @@ fn introduce(training: &Training) -> Result<(), Error> {
     )?;
     let folder = training.folder().map_or(Path::new("").display(), |f| f.path().display());
     say!("run folder {folder}")
-}
-
-/// Sets `stop` at the first SIGINT, SIGTERM or SIGUSR1; a second SIGINT ends the process at once.
-fn watch_signals(stop: &Arc<AtomicBool>) -> Result<(), Error> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let failed = |e| Error::Run(format!("cannot listen to signals: {e}"));
-    signal_hook::flag::register_conditional_shutdown(SIGINT, 3, Arc::clone(stop))
-        .map_err(failed)?;
-    #[cfg(unix)]
-    let signals = [SIGINT, SIGTERM, signal_hook::consts::SIGUSR1];
-    #[cfg(not(unix))]
-    let signals = [SIGINT, SIGTERM];
-    for signal in signals {
-        signal_hook::flag::register(signal, Arc::clone(stop)).map_err(failed)?;
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod alignment;
 mod assignment;
+mod bennett;
 mod distributions;
 mod observables;
 mod pareto;
@@ -10,6 +11,7 @@ mod weights;
 
 pub use alignment::{Aligner, Symmetries};
 pub(crate) use assignment::Assignment;
+pub use bennett::bennett_log_z;
 pub use distributions::{
     energy_wasserstein, geometric_wasserstein, histogram, pair_distances, total_variation,
     Histogram,

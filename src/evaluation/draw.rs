@@ -10,6 +10,7 @@ use crate::potential::Potential;
 use crate::random::{first_sample, stream, Purpose};
 use crate::samples::Samples;
 use crate::train::Problem;
+use crate::work;
 
 /// Samples of a task.
 const PART: usize = 64;
@@ -31,6 +32,7 @@ pub fn draw_weighted(
     let (width, coordinates) = (flow.width(), flow.system().coordinates());
     // Tiles of the flow are fixed, so that a part has the bytes that the whole would have.
     let parts = team().map(count.div_ceil(PART), |part| {
+        work::check()?;
         let samples = part * PART..((part + 1) * PART).min(count);
         let noise: Vec<f64> = samples
             .clone()
@@ -80,6 +82,7 @@ pub fn energies(potential: &dyn Potential, positions: &[f64]) -> Result<Vec<f64>
     let coordinates = potential.system().coordinates();
     let parts: Vec<&[f64]> = positions.chunks(PART * coordinates).collect();
     let energies = team().map(parts.len(), |part| {
+        work::check()?;
         let mut energies = vec![0.0; parts[part].len() / coordinates];
         potential.energies(parts[part], &mut energies)?;
         Ok(energies)
@@ -96,7 +99,8 @@ pub fn log_prob(problem: &Problem, theta: &[f32], x: &[f64], draws: usize) -> Ve
 }
 
 /// log q(x, a_k) − log π(a_k|x), [samples, draws], for draws a_k ~ π(a|x): their mean exponential
-/// is q(x). `streams` are the step and the number of the first sample's stream.
+/// is q(x). `streams` are the step and the number of the first sample's stream. If the program is
+/// to stop, the rest is left at 0: [`Team::go_on`](crate::parallel::Team::go_on) comes after it.
 pub(super) fn density_ratios(
     problem: &Problem,
     theta: &[f32],
@@ -121,6 +125,9 @@ pub(super) fn density_ratios(
     let to = &mut ratios[own.start * draws..own.end * draws];
     let parts = x.par_chunks(PART * coordinates).zip(to.par_chunks_mut(PART * draws));
     parts.enumerate().for_each(|(part, (x, ratios))| {
+        if work::is_stopped() {
+            return;
+        }
         let samples = x.len() / coordinates;
         let mut rngs: Vec<_> = (0..samples)
             .map(|s| {

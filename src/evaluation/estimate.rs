@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::contradiction::Contradiction;
 use super::observable::{formula_values, radii_of_gyration, Observable};
 use crate::diagnostics::{
     effective_sample_size, free_energy_difference, pair_distances, rests_on_few, reweighted,
@@ -57,12 +58,21 @@ pub struct Estimates {
     pub effective_samples: f64,
     /// Whether that rests on few samples, and all else with it.
     pub rests_on_few_samples: bool,
+    /// What an evaluation found to speak against the weights, and so against all else.
+    pub contradictions: Vec<Contradiction>,
     /// Means.
     pub averages: Vec<Average>,
     /// Histograms.
     pub profiles: Vec<Profile>,
     /// Against the trained target, when another one was asked for.
     pub free_energy: Option<FreeEnergy>,
+}
+
+impl Estimates {
+    /// Whether they are not to be relied on.
+    pub fn is_marked(&self) -> bool {
+        self.rests_on_few_samples || !self.contradictions.is_empty()
+    }
 }
 
 /// Energies over another density for a batch of samples.
@@ -137,6 +147,7 @@ pub fn estimate(
         samples: log_weights.len(),
         effective_samples: effective.count,
         rests_on_few_samples: rests_on_few(&log_weights),
+        contradictions: Vec::new(),
         averages,
         profiles,
         free_energy,

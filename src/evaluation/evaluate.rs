@@ -3,18 +3,24 @@
 use std::time::Instant;
 
 use super::anneal::AnnealedDraws;
+use super::contradiction::Weighted;
 use super::distances::distances;
 use super::draw::{density_ratios, draw_weighted, energies};
 use super::figures::{Evaluation, Figure, Level};
 use crate::diagnostics::{
-    effective_sample_size, forward_effective_sample_size, largest_weight_share, log_mean_exp,
-    log_z_and_error, negative_log_likelihood, pareto_k,
+    bennett_log_z, effective_sample_size, forward_effective_sample_size, largest_weight_share,
+    log_mean_exp, log_z_and_error, negative_log_likelihood, pareto_k,
 };
 use crate::error::Error;
+use crate::parallel::team;
 use crate::random::{first_sample, second_series, step_before, Purpose};
 use crate::samples::Samples;
 use crate::sampling::StepSizes;
 use crate::train::Problem;
+use crate::work;
+
+/// Reference samples whose spread is known well enough for an error of log Z by them.
+const FEWEST: usize = 30;
 
 /// How much an evaluation does.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -34,6 +40,9 @@ pub struct EvaluationOptions {
     /// Whether the weights on x alone are computed for the flow's samples, at the cost of K − 1
     /// densities each; for reference samples they come with the likelihood.
     pub marginal: bool,
+    /// log Z of the target and its standard error from elsewhere, which the evaluation's own is
+    /// compared with.
+    pub known_log_z: Option<[f64; 2]>,
 }
 
 /// Evaluates the flow with parameters `theta`; `reference` are unbiased samples of the target,
@@ -49,6 +58,7 @@ pub fn evaluate(
     step_sizes: Option<&StepSizes>,
     options: EvaluationOptions,
 ) -> Result<(Evaluation, Samples), Error> {
+    let _work = work::begin("evaluating");
     let start = Instant::now();
     let streams = (Purpose::Evaluation, options.step);
     let drawn = draw_weighted(problem, theta, streams, 0, options.samples)?;
@@ -69,10 +79,13 @@ pub fn evaluate(
     };
     evaluation.mark(&[Figure::ReverseEss, Figure::LogZ], &drawn.log_weights);
     if let Some(reference) = reference.filter(|r| !r.is_empty()) {
-        evaluate_on_reference(problem, theta, reference, options, &mut evaluation)?;
+        let of_flow = &drawn.log_weights;
+        evaluate_on_reference(problem, theta, (reference, of_flow), options, &mut evaluation)?;
     }
+    evaluation.compare(Weighted::Flow, [log_z, log_z_error], options.known_log_z);
     if options.marginal {
         let marginal = marginal_log_weights(problem, theta, &drawn, options);
+        team().go_on()?;
         evaluation.marginal_reverse_ess = Some(effective_sample_size(&marginal).fraction);
         evaluation.mark(&[Figure::MarginalReverseEss], &marginal);
     }
@@ -90,17 +103,19 @@ pub fn evaluate(
     Ok((evaluation, drawn))
 }
 
-/// The figures over samples of the target.
+/// The figures over samples of the target, and those that need the log weights of the flow's
+/// samples, too.
 fn evaluate_on_reference(
     problem: &Problem,
     theta: &[f32],
-    reference: &[f64],
+    (reference, of_flow): (&[f64], &[f64]),
     options: EvaluationOptions,
     evaluation: &mut Evaluation,
 ) -> Result<(), Error> {
     let draws = options.draws.max(1);
     let streams = (options.step, first_sample::REFERENCE);
     let ratios = density_ratios(problem, theta, reference, draws, streams);
+    team().go_on()?;
     // A sample whose energy the potential failed to compute this time is left out.
     let energies = energies(&**problem.target.potential(), reference)?;
     let known = || energies.iter().zip(ratios.chunks_exact(draws)).filter(|(u, _)| u.is_finite());
@@ -111,6 +126,10 @@ fn evaluate_on_reference(
     evaluation.mark(&[Figure::ForwardEss], &forward);
     evaluation.marginal_forward_ess = Some(forward_effective_sample_size(&marginal).fraction);
     evaluation.mark(&[Figure::MarginalForwardEss], &marginal);
+    if !evaluation.has_no_weight() && forward.len() >= FEWEST {
+        let (log_z, error) = bennett_log_z(of_flow, &forward);
+        (evaluation.bennett_log_z, evaluation.bennett_log_z_error) = (Some(log_z), Some(error));
+    }
     let (nll, error) = negative_log_likelihood(&ratios, draws);
     (evaluation.nll, evaluation.nll_error) = (Some(nll), Some(error));
     Ok(())
@@ -124,6 +143,7 @@ fn anneal(
     options: EvaluationOptions,
     evaluation: &mut Evaluation,
 ) -> Result<Samples, Error> {
+    let _work = work::begin("evaluating by annealing");
     let (samples, step) = (options.annealed_samples, options.step);
     let levels = options.intermediate_distributions;
     let mut annealing =
@@ -142,6 +162,8 @@ fn anneal(
         .collect();
     evaluation.ais_ess = Some(effective_sample_size(&annealed.log_weights).fraction);
     evaluation.mark(&[Figure::AisEss], &annealed.log_weights);
+    let (log_z, error) = log_z_and_error(&annealed.log_weights);
+    evaluation.compare(Weighted::Annealed, [log_z, error], options.known_log_z);
     let positions = match options.distances {
         0 => Vec::new(),
         _ => annealed.positions(problem.flow.system().coordinates()),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::contradiction::{or_nan, Contradiction, Weighted, Witness};
 use super::distances::Distances;
 use crate::diagnostics::rests_on_few;
 
@@ -11,24 +12,36 @@ pub struct Evaluation {
     /// Joint samples of the flow.
     pub samples: usize,
     /// (Σw)²/(N Σw²) over them.
+    #[serde(deserialize_with = "or_nan")]
     pub reverse_ess: f64,
     /// log Z, by the mean weight.
+    #[serde(deserialize_with = "or_nan")]
     pub log_z: f64,
     /// Its standard error.
+    #[serde(deserialize_with = "or_nan")]
     pub log_z_error: f64,
     /// Largest weight's share in their sum.
+    #[serde(deserialize_with = "or_nan")]
     pub largest_weight_share: f64,
     /// Shape of the weights' tail (Pareto k̂); the estimates are unreliable above 0.7.
     pub pareto_k: Option<f64>,
     /// The figures that rest on few samples and cannot be relied on.
     #[serde(default)]
     pub resting_on_few_samples: Vec<Figure>,
+    /// What speaks against log Z by the weights of the flow's samples, or of annealed ones. The
+    /// figures and averages that rest on these weights cannot be relied on.
+    #[serde(default)]
+    pub contradictions: Vec<Contradiction>,
     /// Samples of the flow without a finite weight.
     pub zero_weights: usize,
     /// Reference samples.
     pub reference_samples: usize,
     /// 1/(⟨w⟩⟨1/w⟩) over reference samples, one draw of the augmented copies each.
     pub forward_ess: Option<f64>,
+    /// log Z by Bennett's acceptance ratio, from samples of the flow and reference samples.
+    pub bennett_log_z: Option<f64>,
+    /// Its standard error.
+    pub bennett_log_z_error: Option<f64>,
     /// −⟨log q(x)⟩ over reference samples, K draws of the augmented copies each.
     pub nll: Option<f64>,
     /// Its standard error.
@@ -56,10 +69,12 @@ pub struct Evaluation {
     /// Distances from reference samples.
     pub distances: Option<Distances>,
     /// Samples with log-density drawn per second, on this machine.
+    #[serde(deserialize_with = "or_nan")]
     pub samples_per_second: f64,
     /// Energy evaluations of the training.
     pub energy_evaluations: u64,
     /// Wall time of the training, in seconds.
+    #[serde(deserialize_with = "or_nan")]
     pub train_seconds: f64,
 }
 
@@ -67,15 +82,41 @@ pub struct Evaluation {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Level {
     /// Mean acceptance probability.
+    #[serde(deserialize_with = "or_nan")]
     pub acceptance: f64,
     /// Leapfrog step size, a length.
+    #[serde(deserialize_with = "or_nan")]
     pub step_size: f64,
 }
 
 impl Evaluation {
+    /// Whether there are samples and none has a finite energy: their weights give no figure.
+    pub fn has_no_weight(&self) -> bool {
+        self.samples > 0 && self.zero_weights == self.samples
+    }
+
     /// Whether `figure` rests on few samples and cannot be relied on.
     pub fn rests_on_few(&self, figure: Figure) -> bool {
         self.resting_on_few_samples.contains(&figure)
+    }
+
+    /// Whether `figure` cannot be relied on: it rests on few samples or is contradicted.
+    pub fn is_marked(&self, figure: Figure) -> bool {
+        let rests_on = |found: &Contradiction| resting_on(found.weights).contains(&figure);
+        self.rests_on_few(figure) || self.contradictions.iter().any(rests_on)
+    }
+
+    /// Compares log Z by `weights`, with its standard error, with that of reference samples and
+    /// with the `known` one of the target.
+    pub(super) fn compare(&mut self, weights: Weighted, log_z: [f64; 2], known: Option<[f64; 2]>) {
+        let bennett = self.bennett_log_z.map(|expected| {
+            let error = self.bennett_log_z_error.unwrap_or(f64::NAN);
+            (Witness::ReferenceSamples, [expected, error])
+        });
+        let known = known.map(|known| (Witness::Known, known));
+        let witnesses = bennett.into_iter().chain(known);
+        self.contradictions
+            .extend(witnesses.filter_map(|w| Contradiction::between((weights, log_z), w)));
     }
 
     /// Marks `figures`, which come from these weights, if the weights rest on few samples.
@@ -238,6 +279,13 @@ figures! {
         line: Some(|_| String::new()),
         decimals: Some(4),
     }
+    bennett_log_z, BennettLogZ:
+    "log Z by Bennett's acceptance ratio, from flow and reference samples." {
+        label: "  with reference",
+        unit: Unit::Nat,
+        error: |e| e.bennett_log_z_error,
+        line: Some(|e| format!(", of {} reference samples", e.reference_samples)),
+    }
     nll, Nll: "Mean of −log q(x) over reference samples." {
         label: "NLL",
         unit: Unit::Nat,
@@ -263,11 +311,42 @@ figures! {
 }
 
 impl Figure {
-    /// Its value in `evaluation`; `None` where it was not computed.
+    /// Its value in `evaluation`; `None` where it was not computed or is not a finite number.
     pub fn value(self, evaluation: &Evaluation) -> Option<f64> {
-        (self.facts().value)(evaluation)
+        (self.facts().value)(evaluation).filter(|value| value.is_finite())
+    }
+
+    /// Its standard error, if there is one that is a finite number.
+    pub fn error(self, evaluation: &Evaluation) -> Option<f64> {
+        (self.facts().error)(evaluation).filter(|error| error.is_finite())
+    }
+
+    /// Its value with its standard error, with `decimals`, or why there is none; `None` where it
+    /// was not computed.
+    pub fn text(self, evaluation: &Evaluation, decimals: usize) -> Option<String> {
+        let Facts { unit, value, .. } = self.facts();
+        match (self.value(evaluation), value(evaluation)) {
+            (Some(value), _) => {
+                let error =
+                    self.error(evaluation).map(|e| format!(" ± {}", unit.text(e, decimals)));
+                Some(unit.text(value, decimals) + &error.unwrap_or_default())
+            }
+            (None, Some(_)) if evaluation.has_no_weight() => Some(NO_ENERGY.into()),
+            (None, Some(_)) => Some("no figure: not a finite number".into()),
+            (None, None) => None,
+        }
     }
 }
+
+/// The figures that rest on these weights.
+fn resting_on(weights: Weighted) -> &'static [Figure] {
+    match weights {
+        Weighted::Flow => &[Figure::ReverseEss, Figure::MarginalReverseEss, Figure::LogZ],
+        Weighted::Annealed => &[Figure::AisEss],
+    }
+}
+
+const NO_ENERGY: &str = "no figure: none of the samples has a finite energy";
 
 fn copies_averaged_out(evaluation: &Evaluation, samples: usize) -> String {
     format!(" of {samples}, copies averaged out with K = {}", evaluation.draws)
@@ -276,6 +355,39 @@ fn copies_averaged_out(evaluation: &Evaluation, samples: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_rests_on_contradicted_weights_is_marked() {
+        let planted = |log_z, bennett, known| {
+            let mut evaluation = Evaluation {
+                samples: 10_000,
+                reverse_ess: 0.9975,
+                bennett_log_z: bennett,
+                bennett_log_z_error: bennett.map(|_| 0.02),
+                ..Evaluation::default()
+            };
+            evaluation.compare(Weighted::Flow, [log_z, 0.0005], known);
+            evaluation
+        };
+        let rest = [Figure::ReverseEss, Figure::LogZ, Figure::MarginalReverseEss];
+        for (evaluation, witness) in [
+            (planted(1.8686, Some(4.1489), None), Witness::ReferenceSamples),
+            (planted(1.8686, Some(f64::INFINITY), None), Witness::ReferenceSamples),
+            (planted(1.8686, None, Some([4.1489, 0.0])), Witness::Known),
+        ] {
+            let found: Vec<Witness> =
+                evaluation.contradictions.iter().map(|found| found.witness).collect();
+            assert_eq!(found, [witness]);
+            for figure in Figure::ALL {
+                assert_eq!(evaluation.is_marked(*figure), rest.contains(figure), "{figure:?}");
+            }
+        }
+        // Nothing to compare with, and agreement.
+        for fine in [planted(1.8686, None, None), planted(4.13, Some(4.1489), Some([4.1489, 0.0]))]
+        {
+            assert!(!Figure::ALL.iter().any(|figure| fine.is_marked(*figure)));
+        }
+    }
 
     #[test]
     fn every_figure_is_in_the_file_under_its_name() {

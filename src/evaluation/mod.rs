@@ -1,6 +1,7 @@
 //! Samples of a trained flow and what they are worth: evaluations, and averages over a target.
 
 mod anneal;
+mod contradiction;
 mod distances;
 mod draw;
 mod estimate;
@@ -9,6 +10,7 @@ mod figures;
 mod observable;
 
 pub use anneal::AnnealedDraws;
+pub use contradiction::{Contradiction, Weighted, Witness};
 pub use distances::{Distances, SetDistances};
 pub use draw::{draw_weighted, energies, log_prob};
 pub use estimate::{estimate, Average, Estimates, FreeEnergy, OtherEnergies, Profile};

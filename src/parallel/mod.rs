@@ -27,6 +27,7 @@ use bytemuck::Pod;
 use rayon::prelude::*;
 
 use crate::error::{Error, EvaluationError};
+use crate::work;
 
 pub use environment::{default_threads, from_environment};
 pub(crate) use message::message;
@@ -292,7 +293,15 @@ impl Team {
         })
     }
 
-    /// Does `work` on every one of `items`, split over ranks and threads; all ranks get all
+    /// Whether to go on: an error if a signal has come to any rank.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub(crate) fn go_on(&self) -> Result<(), Error> {
+        self.agree(work::check().map_err(Error::from))
+    }
+
+    /// Does `each` with every one of `items`, split over ranks and threads; all ranks get all
     /// results, in order.
     ///
     /// # Errors
@@ -300,12 +309,12 @@ impl Team {
     pub fn map<T: Message>(
         &self,
         items: usize,
-        work: impl Fn(usize) -> Result<T, Error> + Sync,
+        each: impl Fn(usize) -> Result<T, Error> + Sync,
     ) -> Result<Vec<T>, Error> {
-        Ok(self.map_and_keep(items, |item| Ok((work(item)?, ())))?.0)
+        Ok(self.map_and_keep(items, |item| Ok((each(item)?, ())))?.0)
     }
 
-    /// As [`map`](Self::map), and what `work` keeps besides stays on the rank that made it: the
+    /// As [`map`](Self::map), and what `each` keeps besides stays on the rank that made it: the
     /// kept values of this rank's [`block`](Self::block).
     ///
     /// # Errors
@@ -313,9 +322,16 @@ impl Team {
     pub fn map_and_keep<T: Message, K: Send>(
         &self,
         items: usize,
-        work: impl Fn(usize) -> Result<(T, K), Error> + Sync,
+        each: impl Fn(usize) -> Result<(T, K), Error> + Sync,
     ) -> Result<(Vec<T>, Vec<K>), Error> {
-        let done = self.block(items).into_par_iter().map(&work).collect::<Result<Vec<_>, Error>>();
+        let block = self.block(items);
+        work::begin_parts(block.len());
+        let done = block.into_par_iter().map(|item| {
+            let done = each(item);
+            work::part_done();
+            done
+        });
+        let done = done.collect::<Result<Vec<_>, Error>>();
         if self.is_alone() {
             return done.map(|done| done.into_iter().unzip());
         }
@@ -348,6 +364,8 @@ fn unreadable() -> Error {
 
 /// What stands for an [`Error::Evaluation`] among exit codes when an error is sent.
 const EVALUATION: u8 = 100;
+/// And for an [`Error::Stopped`].
+const STOPPED: u8 = 101;
 
 /// A number for the kind of an error, and its message.
 fn parts_of(error: &Error) -> (u8, String) {
@@ -355,6 +373,7 @@ fn parts_of(error: &Error) -> (u8, String) {
         Error::Evaluation(EvaluationError::Recoverable(m) | EvaluationError::Fatal(m)) => {
             (EVALUATION, m.clone())
         }
+        Error::Stopped(message) => (STOPPED, message.clone()),
         other => (other.exit_code(), other.to_string()),
     }
 }
@@ -363,6 +382,7 @@ fn parts_of(error: &Error) -> (u8, String) {
 fn from_parts(kind: u8, message: String) -> Error {
     match kind {
         EVALUATION => EvaluationError::Fatal(message).into(),
+        STOPPED => Error::Stopped(message),
         exit_code => Error::Elsewhere { exit_code, message },
     }
 }

@@ -179,11 +179,7 @@ function summary(run) {
     verdict.figures.length
       ? make("div", { class: "big" }, ...verdict.figures.map(f => figure(f.label, f.value)))
       : make("p", { text: "Not evaluated yet." }),
-    verdict.few &&
-      make("p", {
-        class: "warn",
-        text: "(!) Some figures rest on few samples with large weights.",
-      }),
+    ...(verdict.marks || []).map(text => make("p", { class: "warn", text })),
     make("ul", { class: "verdict" }, ...verdict.sentences.map(text => make("li", { text }))),
     make(
       "div",

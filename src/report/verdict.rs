@@ -10,8 +10,8 @@ use crate::evaluation::{Evaluation, Figure, Unit};
 pub struct Verdict {
     /// The main figures.
     figures: Vec<Entry>,
-    /// Whether some figure rests on few samples.
-    few: bool,
+    /// Why figures are marked (!).
+    marks: Vec<String>,
     /// What a person should know, the most important first.
     sentences: Vec<String>,
     /// The verdict on the weights, and whether it is a warning.
@@ -29,7 +29,7 @@ impl Verdict {
     pub(super) fn new(evaluation: &Evaluation, facts: &Facts) -> Self {
         Self {
             figures: Figure::ALL.iter().filter_map(|f| entry(*f, evaluation, facts)).collect(),
-            few: !evaluation.resting_on_few_samples.is_empty(),
+            marks: marks(evaluation),
             sentences: sentences(evaluation, facts),
             weights: Some(weights(evaluation)),
         }
@@ -41,9 +41,9 @@ fn entry(figure: Figure, evaluation: &Evaluation, facts: &Facts) -> Option<Entry
     let about = figure.facts();
     about.line.and(about.decimals)?;
     let decimals = if about.unit == Unit::Fraction { 1 } else { 3 };
-    let mut value = about.unit.text(figure.value(evaluation)?, decimals);
-    if let Some(error) = (about.error)(evaluation) {
-        value += &format!(" ± {}", about.unit.text(error, decimals));
+    let mut value = figure.text(evaluation, decimals)?;
+    if figure.value(evaluation).is_some() && evaluation.is_marked(figure) {
+        value += " (!)";
     }
     let mut label = about.label.to_string();
     if let Some((_, samples)) = about.samples {
@@ -55,20 +55,38 @@ fn entry(figure: Figure, evaluation: &Evaluation, facts: &Facts) -> Option<Entry
     Some(Entry { label, value })
 }
 
+fn marks(evaluation: &Evaluation) -> Vec<String> {
+    let few = !evaluation.resting_on_few_samples.is_empty() && !evaluation.has_no_weight();
+    let few = few.then(|| "(!) Some figures rest on few samples with large weights.".to_string());
+    let contradictions = evaluation.contradictions.iter().map(|found| {
+        format!("(!) {found}. Do not rely on what is marked, nor on what is reweighted.")
+    });
+    few.into_iter().chain(contradictions).collect()
+}
+
 /// How far the weights can be trusted.
 fn weights(evaluation: &Evaluation) -> (String, bool) {
     let share = Unit::Fraction.text(evaluation.largest_weight_share, 1);
     let k = evaluation.pareto_k.map_or("unknown".into(), |k| Unit::One.text(k, 2));
     let is_heavy =
         evaluation.pareto_k.is_some_and(|k| k > 0.7) || evaluation.rests_on_few(Figure::ReverseEss);
-    let advice = match is_heavy {
-        true => " – heavy tail: do not rely on the figures above.",
-        false => " (reliable below 0.7).",
+    let is_marked = evaluation.is_marked(Figure::ReverseEss);
+    let advice = match (is_heavy, is_marked) {
+        (true, _) => " – heavy tail: do not rely on the figures above.",
+        (false, true) => " (reliable below 0.7), but other figures contradict the weights.",
+        (false, false) => " (reliable below 0.7).",
     };
-    (format!("Largest weight: {share} of the sum. Pareto k: {k}{advice}"), is_heavy)
+    (format!("Largest weight: {share} of the sum. Pareto k: {k}{advice}"), is_heavy || is_marked)
 }
 
 fn sentences(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
+    if evaluation.has_no_weight() {
+        return vec![format!(
+            "None of the {} samples has a finite energy: there is nothing to weigh. Look at the \
+             target by boltzflow check, and let the flow start nearer by `base_scale`.",
+            evaluation.samples
+        )];
+    }
     let percent = |fraction: f64| Unit::Fraction.text(fraction, 1);
     let n = evaluation.samples;
     let reverse = evaluation.reverse_ess;

@@ -82,10 +82,10 @@ metrics! {
     ess_samples: Option<u64> =
         "Number N of samples behind the effective sample sizes." from |e| Some(e.samples as u64),
     log_z: Option<f64> = Figure::LogZ,
-    log_z_error: Option<f64> = "Standard error of log_z." from |e| Some(e.log_z_error),
+    log_z_error: Option<f64> = "Standard error of log_z." from |e| Figure::LogZ.error(e),
     nll: Option<f64> = Figure::Nll,
     #[unit = "nat"]
-    nll_error: Option<f64> = "Standard error of nll." from |e| e.nll_error,
+    nll_error: Option<f64> = "Standard error of nll." from |e| Figure::Nll.error(e),
     largest_weight_share: Option<f64> = Figure::LargestWeightShare,
     pareto_k: Option<f64> = Figure::ParetoK,
     #[unit = "s"]
@@ -109,6 +109,10 @@ metrics! {
         "Share of rank 0's time since the previous row that it waited for others and the network.",
     without_gradient: u64 =
         "Configurations so far with a finite energy whose gradient is not a number.",
+    bennett_log_z: Option<f64> = Figure::BennettLogZ,
+    contradictions: Option<u64> =
+        "Number of comparisons that contradict log_z or ais_ess, which then cannot be relied on."
+        from |e| Some(e.contradictions.len() as u64),
 }
 
 /// Columns of the first files; a file may end with these, and later ones have their defaults.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{LogDensity, Subspace};
 use crate::error::EvaluationError;
 use crate::parallel::message;
+use crate::work;
 
 /// What evaluating one density has cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -275,7 +276,7 @@ pub struct Leapfrog {
 /// probability, `[rows]`.
 ///
 /// # Errors
-/// Only [`EvaluationError::Fatal`].
+/// [`EvaluationError::Fatal`]; [`EvaluationError::Stopped`] if the program is to stop.
 pub fn transition<'w>(
     path: &GeometricPath<'_>,
     coefficients: [f64; 2],
@@ -284,6 +285,7 @@ pub fn transition<'w>(
     rngs: &mut [ChaCha8Rng],
     workspace: &'w mut Workspace,
 ) -> Result<&'w [f64], EvaluationError> {
+    work::check()?;
     let width = chains.width;
     let ws = workspace;
     ws.resize(chains.rows(), width);

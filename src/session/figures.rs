@@ -12,6 +12,7 @@ use crate::plot::{
 use crate::random::Purpose;
 use crate::run::read_metrics;
 use crate::samples::Samples;
+use crate::work;
 
 use super::reference::Announce;
 use super::trained::Trained;
@@ -70,6 +71,7 @@ impl Trained {
     /// The samples that figures and reports show.
     pub(crate) fn drawn_for_figures(&self) -> Result<Samples, Error> {
         let samples = self.recipe.evaluate.samples;
+        let _work = work::begin("drawing samples for figures");
         draw_weighted(&self.problem, &self.theta, (Purpose::Sampling, 1), 0, samples)
     }
 

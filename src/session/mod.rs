@@ -4,6 +4,7 @@
 mod figures;
 mod memory;
 mod progress;
+mod ranks;
 mod record;
 mod reference;
 mod trained;

@@ -8,6 +8,7 @@ use crate::samples::{read_equal_samples, write_samples, Samples};
 use crate::sampling::{reference_seconds, sample_reference, ReferenceOptions};
 use crate::system::System;
 use crate::train::{MaxLikelihoodOptions, Objective};
+use crate::work;
 
 /// Called with the number of samples before they are drawn, which takes time.
 pub(super) type Announce = fn(usize) -> Result<(), Error>;
@@ -87,6 +88,7 @@ pub(super) fn samples(
         return Ok(Some(Samples { positions, log_weights: Vec::new(), energies }));
     }
     announce(samples)?;
+    let _work = work::begin("drawing reference samples");
     let options = options(recipe, system);
     let drawn = sample_reference(target.potential.clone(), options)?.samples;
     // A folder that somebody else wrote may be read-only.

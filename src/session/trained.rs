@@ -5,13 +5,14 @@ use std::path::Path;
 use crate::config::{Recipe, Registry, Target};
 use crate::error::Error;
 use crate::evaluation::{
-    draw_weighted, estimate, evaluate, log_prob, AnnealedDraws, Estimates, Evaluation,
-    EvaluationOptions, Observable,
+    draw_weighted, estimate, evaluate, log_prob, AnnealedDraws, Contradiction, Estimates,
+    Evaluation, EvaluationOptions, Observable, Weighted,
 };
 use crate::random::Purpose;
 use crate::run::{load_model, read_model_metadata, ModelMetadata, RunFolder};
 use crate::samples::Samples;
 use crate::train::{Objective, Problem};
+use crate::work;
 
 use super::reference::{self, Announce};
 
@@ -105,8 +106,9 @@ impl Trained {
         count: usize,
         annealed: bool,
     ) -> Result<impl Iterator<Item = Result<Samples, Error>> + '_, Error> {
+        let work = work::begin("drawing samples");
         let (problem, theta) = (&self.problem, self.theta.as_slice());
-        let levels = evaluation_options(&self.recipe).intermediate_distributions;
+        let levels = evaluation_options(&self.recipe, &self.target).intermediate_distributions;
         let annealed = match annealed {
             true => Some(AnnealedDraws::new(problem, theta, levels)?),
             false => None,
@@ -114,6 +116,8 @@ impl Trained {
         Ok((0..count.div_ceil(BATCH)).map(move |batch| {
             let first = batch * BATCH;
             let samples = BATCH.min(count - first);
+            let (from, to) = (first + 1, first + samples);
+            work.rename(format!("drawing samples {from} to {to} of {count}"));
             match &annealed {
                 Some(draws) => draws.draw(batch as u64, samples),
                 None => {
@@ -133,7 +137,18 @@ impl Trained {
 
     /// What an evaluation does by the recipe.
     pub fn evaluation_options(&self) -> EvaluationOptions {
-        EvaluationOptions { step: self.metadata.step, ..evaluation_options(&self.recipe) }
+        EvaluationOptions {
+            step: self.metadata.step,
+            ..evaluation_options(&self.recipe, &self.target)
+        }
+    }
+
+    /// What the evaluation in the run's folder found to speak against `weights`; nothing where
+    /// there is none.
+    pub fn contradictions(&self, weights: Weighted) -> Vec<Contradiction> {
+        let evaluation = self.folder.as_ref().map(RunFolder::read_evaluation::<Evaluation>);
+        let found = evaluation.and_then(Result::ok).unwrap_or_default().contradictions;
+        found.into_iter().filter(|found| found.weights == weights).collect()
     }
 
     /// Effective sample sizes, log Z and, where there are unbiased `reference` samples ([samples,
@@ -161,7 +176,8 @@ impl Trained {
     /// observable that does not fit the target.
     pub fn estimate(&self, observables: &[Observable], count: usize) -> Result<Estimates, Error> {
         let batches = self.batches(count, false)?;
-        estimate(self.problem.flow.system(), observables, 60, None, batches)
+        let found = estimate(self.problem.flow.system(), observables, 60, None, batches)?;
+        Ok(Estimates { contradictions: self.contradictions(Weighted::Flow), ..found })
     }
 
     /// Unbiased samples of the target by the recipe: its test data, those in the folder, or new
@@ -182,8 +198,8 @@ impl Trained {
     }
 }
 
-/// Options of evaluations by this recipe.
-pub(super) fn evaluation_options(recipe: &Recipe) -> EvaluationOptions {
+/// Options of evaluations by this recipe on `target`.
+pub(super) fn evaluation_options(recipe: &Recipe, target: &Target) -> EvaluationOptions {
     let intermediate_distributions = match &recipe.train.objective {
         Objective::Fab(fab) => fab.intermediate_distributions,
         _ => 4,
@@ -193,6 +209,7 @@ pub(super) fn evaluation_options(recipe: &Recipe) -> EvaluationOptions {
         draws: recipe.evaluate.draws,
         annealed_samples: recipe.evaluate.samples.div_ceil(10),
         intermediate_distributions,
+        known_log_z: target.known.log_z.map(|v| [v, target.known.log_z_error.unwrap_or(0.0)]),
         ..EvaluationOptions::default()
     }
 }

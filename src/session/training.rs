@@ -14,9 +14,11 @@ use crate::parallel::team;
 use crate::run::{load_model_on_all_ranks, Checkpoint, ModelMetadata, RunFolder, SessionTotals};
 use crate::samples::Samples;
 use crate::train::{Problem, StepReport, Trainer, TrainingState, Verdict};
+use crate::work;
 
 use super::memory;
 use super::progress::{Ending, Progress};
+use super::ranks::same_on_all_ranks;
 use super::record::{row, Record};
 use super::reference::{self, Announce};
 use super::trained::{evaluation_options, Trained};
@@ -47,6 +49,9 @@ pub struct Training {
     reference: Option<Option<Samples>>,
     announce: Announce,
     best: Option<Best>,
+    /// Whether the next step may fill a buffer, pass by pass: one that fails does not leave the
+    /// state as it was.
+    fills: bool,
     /// Whether there is a model, in the folder or here.
     has_model: bool,
     stop: Arc<AtomicBool>,
@@ -110,6 +115,7 @@ impl Training {
             reference: None,
             announce: |_| Ok(()),
             best: None,
+            fills: true,
             has_model: false,
             stop: Arc::default(),
         })
@@ -228,7 +234,8 @@ impl Training {
         self.now.state.step >= self.steps()
     }
 
-    /// While it is true, [`run`](Self::run) stops after the step it is at, with a checkpoint.
+    /// While it is true, [`run`](Self::run) stops after the step it is at, with a checkpoint. On
+    /// the command line, a signal also ends a step that draws or waits, which is then done again.
     pub fn stop_flag(&self) -> Arc<AtomicBool> {
         self.stop.clone()
     }
@@ -245,14 +252,17 @@ impl Training {
     pub fn run(&mut self, mut observe: impl FnMut(&Progress)) -> Result<Ending, Error> {
         let team = team();
         while !self.is_finished() {
-            let progress = self.step()?;
+            let progress = match self.step() {
+                Err(Error::Stopped(_)) => return Ok(Ending::Stopped),
+                result => result?,
+            };
             if team.leads() {
                 observe(&progress);
             }
             let seconds = self.recipe.checkpoint.every_seconds;
             let is_due = |record: &Record| record.saved.elapsed().as_secs_f64() >= seconds;
             let due = team.leads() && self.record.as_ref().is_some_and(is_due);
-            let stop = self.stop.load(Ordering::Relaxed);
+            let stop = self.stop.load(Ordering::Relaxed) || work::is_stopped();
             let words = team.allgather(u64::from(stop) * STOP + u64::from(due) * SAVE);
             let any = |word| words.iter().any(|words| words & word != 0);
             if any(STOP) || any(SAVE) || self.is_finished() {
@@ -270,17 +280,17 @@ impl Training {
     /// the model.
     ///
     /// # Errors
-    /// When the potential fails for good: the state is then that before the step, and in a folder
-    /// there is a checkpoint of it. When the folder cannot be written, or the training diverges for
-    /// good.
+    /// When the potential fails for good, or at a signal: the state is then that before the step,
+    /// and in a folder there is a checkpoint of it. When the folder cannot be written, or the
+    /// training diverges for good.
     pub fn step(&mut self) -> Result<Progress, Error> {
         self.begin()?;
         let (next, every) = (self.now.state.step + 1, self.recipe.evaluate.every_steps as u64);
         let evaluates = next >= self.steps() || next.is_multiple_of(every);
-        // A step that fails does not change the state, except for the first one, which fills the
-        // buffer; an evaluation comes after its step.
+        // A step that fails does not change the state, except for one that fills the buffer; an
+        // evaluation comes after its step.
         let before =
-            (evaluates || next == 1).then(|| (self.now.state.clone(), self.now.totals.clone()));
+            (evaluates || self.fills).then(|| (self.now.state.clone(), self.now.totals.clone()));
         let progress = match self.advance_and_evaluate(evaluates) {
             Ok(progress) => progress,
             Err(error) => {
@@ -291,6 +301,7 @@ impl Training {
             }
         };
         drop(before);
+        self.fills = progress.rollback.is_some();
         if evaluates || next.is_multiple_of((every / ROWS_PER_EVALUATION).max(1)) {
             let written = self.write(&progress);
             team().agree(written)?;
@@ -349,7 +360,8 @@ impl Training {
         };
         let Checkpoint { state, totals, .. } = &self.now;
         let positions = reference.as_ref().map(|samples| samples.positions.as_slice());
-        let options = EvaluationOptions { step: state.step, ..evaluation_options(&self.recipe) };
+        let options = evaluation_options(&self.recipe, &self.target);
+        let options = EvaluationOptions { step: state.step, ..options };
         let (theta, step_sizes) = (&state.average, state.own.step_sizes());
         let found = evaluate(&self.problem, theta, positions, step_sizes, options);
         self.reference = Some(reference);
@@ -358,10 +370,12 @@ impl Training {
         let draws = options.draws.max(1);
         let nll = |x| likelihood(&self.problem, theta, x, draws, 0).0;
         let held_back = Some(self.trainer.validation()).filter(|x| !x.is_empty());
+        let validation_nll = held_back.map(nll);
+        team().go_on()?;
         Ok(Evaluation {
             energy_evaluations: state.counters.energy_evaluations,
             train_seconds: totals.train_seconds,
-            validation_nll: held_back.map(nll),
+            validation_nll,
             ..evaluation
         })
     }
@@ -400,9 +414,14 @@ impl Training {
         written
     }
 
-    /// After an error: where a potential failed for good, a checkpoint keeps the training.
+    /// After an error: where a potential failed for good, or at a signal, a checkpoint keeps the
+    /// training.
     fn keep_what_is_left(&mut self, error: Error) -> Error {
-        let Error::Evaluation(fault) = error else { return error };
+        let fault = match error {
+            Error::Evaluation(fault) => fault,
+            Error::Stopped(_) => return self.save().err().unwrap_or(error),
+            other => return other,
+        };
         let Some(record) = &self.record else { return Error::Evaluation(fault) };
         let step = self.now.state.step;
         match self.now.save(record.folder.path()) {
@@ -477,20 +496,5 @@ impl Training {
             }
             (None, None) => Err(Error::Run("there was no evaluation yet".to_string())),
         }
-    }
-}
-
-/// Refuses to continue where ranks read different files.
-fn same_on_all_ranks(texts: &[&str]) -> Result<(), Error> {
-    let mine = crc32fast::hash(texts.concat().as_bytes());
-    let all = team().allgather(mine.into());
-    match all.iter().position(|other| *other != all[0]) {
-        None => Ok(()),
-        Some(rank) => Err(Error::parameter(
-            "recipe",
-            format!(
-                "or target differs between rank 0 and rank {rank}: let all read the same files"
-            ),
-        )),
     }
 }

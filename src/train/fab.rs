@@ -17,6 +17,7 @@ use crate::limits::{count, number, positive};
 use crate::parallel::team;
 use crate::random::{step_before, stream, Purpose};
 use crate::sampling::{Annealed, Annealing, Effort, StepSizes};
+use crate::work;
 
 use super::buffer::ReplayBuffer;
 use super::problem::{Problem, StepReport};
@@ -210,7 +211,9 @@ impl Fab {
     ) -> Result<(), Error> {
         if own.buffer.is_empty() {
             let passes = self.options.buffer.min_batches as u64;
+            let work = work::begin("filling the replay buffer");
             for extra in 1..passes {
+                work.rename(format!("filling the replay buffer, pass {extra} of {passes}"));
                 let before = step_before(extra + state.step * passes);
                 self.anneal(problem, state, own, before, report)?;
             }
@@ -297,6 +300,7 @@ impl Fab {
         let mut walkers = own.walkers.clone();
         let mut effort = Effort::default();
         if !walkers.started() {
+            let _work = work::begin("starting the walkers");
             effort += match options.start {
                 WalkerStart::Flow => {
                     let annealing = Annealing { alpha: 1.0, ..self.annealing() };

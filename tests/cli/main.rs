@@ -6,6 +6,9 @@ mod binary;
 mod mistakes;
 mod paths;
 mod results;
+#[cfg(unix)]
+mod signals;
+mod verdicts;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -74,7 +74,7 @@ fn evaluate_adds_distances_and_weights_on_x_alone_and_compare_reads_what_it_save
         assert!(fs::metadata(folder.path().join(file)).unwrap().len() > 1000);
     }
     fs::remove_file(folder.path().join("again/evaluation.json")).unwrap();
-    refuse(folder.path(), &["compare", "tiny", "again"], 2, &["boltzflow evaluate again --save"]);
+    refuse(folder.path(), &["compare", "again"], 2, &["boltzflow evaluate again --save"]);
     refuse(folder.path(), &["compare", "tiny", "-o", "f.pdf"], 2, &[".svg or .png"]);
     refuse(folder.path(), &["compare", "nowhere"], 2, &["nowhere"]);
 }

@@ -62,7 +62,7 @@ impl<P: Potential> Potential for Counted<P> {
         let failed = match &result {
             Ok(u) => !(u.is_finite() && gradient.iter().all(|g| g.is_finite())),
             Err(EvaluationError::Recoverable(_)) => true,
-            Err(EvaluationError::Fatal(_)) => false,
+            Err(EvaluationError::Fatal(_) | EvaluationError::Stopped(_)) => false,
         };
         self.counts.add(1, usize::from(failed));
         result

@@ -197,7 +197,7 @@ def resume(binary, work):
         wait_for_step(work / "run", 7 * number + 5, job)
         os.kill(processes(job)[-1] if ranks > 1 else job.pid, signal.SIGTERM)
         output, _ = job.communicate(timeout=120)
-        if job.returncode != 3 or "stopped by a signal" not in output:
+        if job.returncode != 3 or "stopped by SIG" not in output:
             sys.exit(f"{ranks} ranks ended with {job.returncode} at SIGTERM:\n{output}")
     run(binary, 4, train, work)
     same(traces(work / "run"), want, "resumed on 4, 1, 3, 2 and 4 ranks")
@@ -217,7 +217,7 @@ def stop(binary, work):
             time.sleep(0.005)
         os.kill(job.pid if who is None else processes(job)[who], what)
         output, _ = job.communicate(timeout=120)
-        if job.returncode != 3 or "stopped by a signal" not in output:
+        if job.returncode != 3 or "stopped by SIG" not in output:
             sys.exit(f"signal to {who}: ended with {job.returncode}:\n{output}")
         run(binary, 3, train, work)
         same(traces(work / name), want, f"signal to {who}")

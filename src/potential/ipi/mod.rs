@@ -178,7 +178,7 @@ impl Ipi {
         }
         // Only the jobs hold senders now: if they are all gone, so is the wait.
         drop(sender);
-        self.pool.run(jobs, &answers, each).map_err(EvaluationError::Fatal)
+        self.pool.run(jobs, &answers, each)
     }
 
     /// `x` in bohr, around the origin where `centred`, if it fits into the cell.

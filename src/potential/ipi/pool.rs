@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use super::address::{Listener, Stream};
 use super::client::Client;
 use super::protocol::{Answer, Fault};
+use crate::error::EvaluationError;
+use crate::work;
 
 /// Clients that may fail on a configuration before it is given up.
 const MOST_FAULTS: usize = 3;
@@ -25,7 +27,7 @@ const MOST_CLIENTS: usize = 1000;
 /// How often a listener looks for new clients.
 const ACCEPT_EVERY: Duration = Duration::from_millis(20);
 /// How often a caller checks that there are clients.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A configuration that waits for a client.
 pub(super) struct Job {
@@ -266,18 +268,20 @@ impl Pool {
     /// Runs `jobs` and hands each result to `each` as it comes in through `answers`.
     ///
     /// # Errors
-    /// When there has been no client for too long, or none that works.
+    /// [`EvaluationError::Fatal`] when there has been no client for too long, or none that works;
+    /// [`EvaluationError::Stopped`] when the program is to stop.
     pub fn run(
         &self,
         jobs: Vec<Job>,
         answers: &Receiver<(usize, Result<Answer, String>)>,
         mut each: impl FnMut(usize, Result<Answer, String>),
-    ) -> Result<(), String> {
+    ) -> Result<(), EvaluationError> {
         let start = Instant::now();
         let mut left = jobs.len();
         self.lock().queue.extend(jobs);
         self.changed.notify_all();
         while left > 0 {
+            work::check()?;
             match answers.recv_timeout(LOOK_EVERY) {
                 Ok((index, result)) => {
                     left -= 1;
@@ -289,14 +293,16 @@ impl Pool {
                 }
                 Err(RecvTimeoutError::Timeout) => self.look(start)?,
                 // Another caller has found that no answer will come.
-                Err(RecvTimeoutError::Disconnected) => return Err(self.lock().trouble.clone()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(EvaluationError::Fatal(self.lock().trouble.clone()));
+                }
             }
         }
         Ok(())
     }
 
     /// Whether to keep waiting, which began at `start`.
-    fn look(&self, start: Instant) -> Result<(), String> {
+    fn look(&self, start: Instant) -> Result<(), EvaluationError> {
         let mut state = self.lock();
         let absent = start.max(state.absent_since).elapsed();
         let what = if state.faults_in_a_row >= MOST_FAULTS_IN_A_ROW {
@@ -326,7 +332,7 @@ impl Pool {
         };
         state.trouble = format!("the clients at {} {what}", self.address);
         state.queue.clear();
-        Err(state.trouble.clone())
+        Err(EvaluationError::Fatal(state.trouble.clone()))
     }
 
     /// Dismisses all clients and waits until they have gone.

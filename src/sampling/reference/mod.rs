@@ -23,6 +23,7 @@ use serde::Serialize;
 
 use super::{AugmentedTarget, Effort};
 use crate::error::Error;
+use crate::parallel::team;
 use crate::potential::Potential;
 use crate::random::{step_before, stream, Purpose, ALL_SAMPLES};
 use crate::samples::Samples;
@@ -205,19 +206,21 @@ pub fn sample_reference(
 /// the Gaussian the nearest to the target in the forward Kullback-Leibler divergence. The widest of
 /// their populations counts.
 fn starting_density(target: &AugmentedTarget, seed: u64) -> Result<Start, Error> {
+    // Alone, each rank may fail or be stopped.
+    let fitted = |start: Start| team().agree(start.with_best_scale(target, seed));
     if let Some(start) = Start::around_structures(target) {
-        return start.with_best_scale(target, seed);
+        return fitted(start);
     }
-    let best = Start::around_origin(target.subspace(), 1.0).with_best_scale(target, seed)?;
-    let narrowest = best.scale;
-    let wide = Start { scale: 2.0 * narrowest, ..best };
+    let mut start = fitted(Start::around_origin(target.subspace(), 1.0))?;
+    let narrowest = start.scale;
+    start.scale *= 2.0;
     let freedom = target.subspace().system().degrees_of_freedom() as f64;
     let square = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>();
-    let scale = run_all(target, &wide, PILOT, 1, seed)?
+    start.scale = run_all(target, &start, PILOT, 1, seed)?
         .iter()
         .map(|found| (square(&found.positions) / (PILOT.chains as f64 * freedom)).sqrt())
         .fold(narrowest, f64::max);
-    Ok(Start { scale, ..wide })
+    Ok(start)
 }
 
 /// Takes chains of the populations in proportion to their Z and gives each a random orientation

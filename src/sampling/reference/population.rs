@@ -14,6 +14,7 @@ use crate::sampling::{
     resample_systematically, transition, AugmentedTarget, Chains, Effort, GeometricPath, Leapfrog,
     Proposal, StepSize, Workspace,
 };
+use crate::work;
 
 /// Rows of a tile of chains.
 pub(super) const TILE: usize = 64;
@@ -107,6 +108,7 @@ impl<'a> Population<'a> {
     ) -> Result<Self, Error> {
         let tiles = (0..size.div_ceil(TILE))
             .map(|tile| {
+                work::check()?;
                 let first = tile * TILE;
                 let mut rngs: Vec<ChaCha8Rng> = (first..size.min(first + TILE))
                     .map(|chain| stream(seed, Purpose::Reference, index, chain as u64))
@@ -131,6 +133,7 @@ impl<'a> Population<'a> {
 
     fn anneal(&mut self) -> Result<(), Error> {
         while self.beta < 1.0 {
+            work::check()?;
             if self.temperatures == MAX_TEMPERATURES {
                 return Err(Error::Run(format!(
                     "the reference sampler stands at β = {:.2e} after {MAX_TEMPERATURES} \
