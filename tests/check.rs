@@ -21,6 +21,7 @@ enum Mistake {
     Attraction,
     NoTrap,
     NanFarAway,
+    OverflowFarAway,
     AlwaysFails,
     BatchDiffers,
 }
@@ -34,11 +35,16 @@ impl Potential for Planted {
     }
 
     fn energy_and_gradient(&self, x: &[f64], g: &mut [f64]) -> Result<f64, EvaluationError> {
-        let trap = if self.0 == Mistake::NoTrap { 0.0 } else { 1.0 };
+        let held = ![Mistake::NoTrap, Mistake::OverflowFarAway].contains(&self.0);
+        let trap = if held { 1.0 } else { 0.0 };
         let charge = if self.0 == Mistake::Attraction { -3.0 } else { 3.0 };
         let mut closest = f64::INFINITY;
         let mut farthest = 0.0f64;
         let mut u = sum_over_pairs(self.system(), x, g, trap, |r2| {
+            if self.0 == Mistake::OverflowFarAway {
+                // The slope is ∞/∞ at a distance of 10²⁰, where no particle belongs.
+                return (r2.powi(-8), -16.0 * r2.powi(7) / r2.powi(16));
+            }
             let u = charge / r2.sqrt();
             (u, -u / r2)
         })?;
@@ -128,6 +134,7 @@ fn every_planted_mistake_is_found_and_nothing_else() {
         (Mistake::Attraction, &["overlap"], "cannot be normalised"),
         (Mistake::NoTrap, &["infinity"], "add a trap"),
         (Mistake::NanFarAway, &["infinity"], "not a number"),
+        (Mistake::OverflowFarAway, &["infinity"], "add a trap"),
         (Mistake::AlwaysFails, &["energy"], "the server is not running"),
         (Mistake::BatchDiffers, &["speed"], "a batch differs"),
     ] {

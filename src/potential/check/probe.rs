@@ -12,6 +12,9 @@ const TYPICAL: usize = 16;
 const STEPS: usize = 300;
 /// Where they may lead, as a share of the distance up to which there are energies.
 const ROOM: f64 = 0.1;
+/// And over the size that they start from. Where nothing holds the particles they would drift to
+/// distances at which forces mean nothing, which is a matter of infinity alone.
+const FARTHEST: f64 = 1e4;
 
 /// A potential whose recoverable failures are values.
 pub(super) struct Probe<'a> {
@@ -99,6 +102,7 @@ pub(super) fn typical(probe: &mut Probe<'_>) -> Result<Option<Typical>, Evaluati
             None => cloud(probe, room, &mut rng)?,
         };
         let Some((mut x, mut energy, mut step)) = start else { continue };
+        let room = room.min(FARTHEST * size(&x, system.particles()));
         for _ in 0..STEPS {
             let moved: Vec<f64> = x.iter().map(|x| x + step * normal(&mut rng)).collect();
             let inside = moved.iter().all(|x| x.abs() < room);
