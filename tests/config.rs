@@ -280,3 +280,138 @@ fn only_what_has_to_be_a_number_is_one() {
         assert!(found.contains(message), "{message} is not in {found}");
     }
 }
+
+/// The keys of a recipe that have no default, with what they can be.
+const NEEDED: [(&str, &str); 4] = [
+    ("target", "dw4"),
+    ("train.max_likelihood.data", "x.npz"),
+    ("train.reverse_kl.core.radius", "1"),
+    ("train.reverse_kl.core.steps", "1"),
+];
+
+/// A recipe that has the section `path`, and the needed keys but for `missing`, with `more`.
+fn with_section(path: &str, missing: &str, more: &str) -> Result<toml::Value, String> {
+    let mut settings = Vec::new();
+    if let Some(coupling) = path.strip_prefix("flow.layers.") {
+        settings.push(format!("flow.layers=[{{ coupling = \"{coupling}\" }}]"));
+    }
+    let objective = path.strip_prefix("train.").and_then(|path| path.split('.').next());
+    if let Some(name @ ("reverse_kl" | "max_likelihood")) = objective {
+        settings.push(format!("train.objective={name}"));
+    }
+    if path == "train.fab.walkers" {
+        settings.push("train.fab.walkers={}".to_string());
+    }
+    for (key, value) in NEEDED {
+        let section = key.rsplit_once('.').map_or("", |(section, _)| section);
+        if (section.is_empty() || section == path) && key != missing {
+            settings.push(format!("{key}={value}"));
+        }
+    }
+    settings.extend((!more.is_empty()).then(|| more.to_string()));
+    let recipe = Recipe::from_text_with("format = 1", Path::new("page"), &settings);
+    let text = recipe.and_then(|recipe| recipe.to_toml()).map_err(|e| e.to_string())?;
+    Ok(text.parse::<toml::Table>().unwrap().into())
+}
+
+/// What the page of all keys says that is not so.
+fn untrue(page: &str) -> Vec<String> {
+    let mut untrue = Vec::new();
+    let sections: Vec<&str> = page.split("\n##").skip(1).collect();
+    let quoted = |text: &str, marks: [&str; 2]| -> Vec<String> {
+        let parts = text.split(marks[0]).skip(1).filter_map(|part| part.split(marks[1]).next());
+        parts.map(str::to_string).collect()
+    };
+    let mut paths = Vec::new();
+    for section in &sections {
+        let (heading, _) = section.split_once('\n').unwrap();
+        paths.push(match heading {
+            _ if heading.contains("At the top") => vec![String::new()],
+            _ if heading.contains("Coupling") => {
+                let couplings = quoted(heading, ["`\"", "\"`"]);
+                couplings.iter().map(|name| format!("flow.layers.{name}")).collect()
+            }
+            _ if heading.contains("[[") => Vec::new(),
+            _ => quoted(heading, ["`[", "]`"]),
+        });
+    }
+    let inner: Vec<&String> = paths.iter().flatten().collect();
+    for (section, path) in
+        sections.iter().zip(&paths).flat_map(|(s, p)| p.iter().map(move |p| (s, p)))
+    {
+        let rows: Vec<Vec<&str>> = section
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| line.split(" | ").map(|cell| cell.trim_matches(['|', ' ', '`'])).collect())
+            .collect();
+        // A table's place in the recipe, as `--set` names it.
+        let place = if path.starts_with("flow.layers.") { "flow.layers.0" } else { path };
+        let full = |key: &str| if place.is_empty() { key.into() } else { format!("{place}.{key}") };
+        // The error about an unknown key lists all that are known.
+        let refused = with_section(path, "", &format!("{}=1", full("zzzzzz"))).unwrap_err();
+        let known = quoted(refused.split_once("use one of ").unwrap().1, ["`", "`"]);
+        let known: Vec<String> = known.into_iter().step_by(2).collect();
+        let is_elsewhere = |key: &String| {
+            let sections = [full(key), format!("{}.pairwise", full(key))];
+            key == "format" || inner.iter().any(|path| sections.contains(path))
+        };
+        for key in known.iter().filter(|key| !is_elsewhere(key)) {
+            if rows.iter().all(|row| row[0] != key) {
+                untrue.push(format!("`{}` is missing", full(key)));
+            }
+        }
+        let recipe = with_section(path, "", "").unwrap();
+        let of_key = |value: &toml::Value, key: &str| -> Option<toml::Value> {
+            match value {
+                toml::Value::Array(list) => list.get(key.parse::<usize>().ok()?).cloned(),
+                other => other.get(key).cloned(),
+            }
+        };
+        let parts = place.split('.').filter(|part| !part.is_empty());
+        let options = parts.fold(Some(recipe), |value, key| of_key(&value?, key));
+        for row in rows {
+            let (key, said) = (full(row[0]), row[1].split(": ").next().unwrap().replace('`', ""));
+            if !known.iter().any(|known| known == row[0]) {
+                untrue.push(format!("`{key}` is no key"));
+            }
+            let value = options.as_ref().and_then(|options| options.get(row[0]));
+            let said = if said == "needed" {
+                let error = with_section(path, &key, "").err().unwrap_or_default();
+                match NEEDED.iter().any(|(needed, _)| *needed == key) {
+                    true if error.contains("has no default") => continue,
+                    _ => "none".to_string(),
+                }
+            } else {
+                said
+            };
+            let number = |value: &toml::Value| match value {
+                toml::Value::Integer(n) => toml::Value::Float(*n as f64),
+                other => other.clone(),
+            };
+            let said = format!("x = {said}").parse::<toml::Table>().ok().map(|t| number(&t["x"]));
+            if said != value.map(number) {
+                untrue.push(format!("`{key}` is {value:?} by default"));
+            }
+        }
+    }
+    untrue
+}
+
+#[test]
+fn the_page_of_all_keys_has_each_with_its_default() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/recipe.md");
+    let page = std::fs::read_to_string(file).unwrap();
+    assert_eq!(untrue(&page), [""; 0]);
+    for (said, wrong) in [
+        ("`steps` | `10000`", "`steps` | `20000`"),
+        ("`count` | `4096`", "`count` | none"),
+        ("`energy_clip` | no limit", "`energy_clip` | `5`"),
+        ("`data` | needed", "`data` | none"),
+        ("`seed` | `0`", "`seed` | needed"),
+        ("| `bins` |", "| `bin` |"),
+        ("| `reference_chains` ", ""),
+    ] {
+        assert!(page.contains(said), "{said}");
+        assert_ne!(untrue(&page.replacen(said, wrong, 1)), [""; 0], "{wrong}");
+    }
+}

@@ -21,11 +21,11 @@ use crate::train::{Problem, TrainOptions, Trainer};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// Name of a built-in target, or path of a target file.
+    /// Name of a built-in target (`boltzflow targets` lists them), or path of a target file.
     pub target: String,
-    /// Folders in which relative paths are looked up before the current folder; relative ones start
-    /// at the recipe's folder (default: only that). The recipe in a run's folder has those of the
-    /// one that it comes from.
+    /// Folders in which relative paths are looked up before the current folder (default: that of
+    /// the recipe); relative ones start at the recipe's folder. The recipe in a run's folder has
+    /// those of the one that it comes from.
     #[serde(default, skip_serializing)]
     pub folders: Folders,
     /// Seed of every random number of the run (default 0).
@@ -45,18 +45,20 @@ pub struct Recipe {
     pub checkpoint: CheckpointOptions,
 }
 
-/// `[evaluate]`.
+/// Evaluations, during training and after it: `[evaluate]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluateOptions {
     /// Training steps between evaluations (default 500).
     pub every_steps: usize,
-    /// Joint samples of the flow for the reverse effective sample size and log Z (default 10 000).
+    /// Samples of the flow, each with its augmented copies, for the reverse effective sample size
+    /// and log Z (default 10 000). A tenth of them, at most 10 000, is also annealed to the target.
     pub samples: usize,
-    /// Draws of the augmented copies per reference sample for the likelihood (default 20).
+    /// Draws of the augmented copies per reference sample for the likelihood, which more of them
+    /// make sharper (default 20).
     pub draws: usize,
-    /// Samples of the reference sampler for the forward effective sample size and the likelihood; 0
-    /// goes without (default 0). They never enter the training.
+    /// Samples of the reference sampler, Monte Carlo without a flow, for the forward effective
+    /// sample size and the likelihood (default 0: goes without). They never enter the training.
     pub reference_samples: usize,
     /// Chains of the reference sampler, at least as many as samples; more find rare wells (default
     /// four a sample, from 4096 to 32 768, fewer for more than 13 particles).
@@ -89,7 +91,7 @@ impl EvaluateOptions {
     }
 }
 
-/// `[checkpoint]`.
+/// When the state is saved, so that a training that was stopped goes on: `[checkpoint]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointOptions {

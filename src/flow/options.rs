@@ -8,28 +8,31 @@ use super::{LayerGroup, PairwiseOptions};
 use crate::error::Error;
 use crate::limits::{count, positive};
 
-/// What a flow is made of: `[flow]` of a recipe. Lengths are in the target's units.
+/// What a flow is made of: `[flow]`. It moves the particles x together with augmented copies a of
+/// them, which are x plus Gaussian noise. Lengths are in the target's units.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlowOptions {
-    /// Standard deviation η of the augmented copies around x in the target (default 0.1).
+    /// Standard deviation η of the noise, that of the copies around x in the target: a fraction of
+    /// the smallest distance that matters (default 0.1).
     pub augmentation_scale: f64,
-    /// Initial standard deviation of the augmented copies around x in the base density; trainable
-    /// (default: `augmentation_scale`). A larger one lets the noise shrink on the way, a little in
-    /// every pairwise coupling, so that a small η resolves hard cores and the first layers still
-    /// take large steps.
+    /// Standard deviation of the noise in the base density, at the start; it is trained (default:
+    /// `augmentation_scale`). A larger one lets the noise shrink on the way, a little in every
+    /// pairwise coupling, so that a small η resolves hard cores and the first layers still take
+    /// large steps.
     pub base_augmentation_scale: Option<f64>,
-    /// Initial standard deviation of x in the base density; trainable (default 1).
+    /// Standard deviation of a coordinate of x in the base density, the Gaussian that samples start
+    /// from, at the start; it is trained (default 1). About that of the target is right.
     pub base_scale: f64,
     /// Number M of augmented copies, odd (default 1).
     pub augmented_copies: usize,
-    /// The layers from the base density to the target (default: 6 pairwise layers). One layer is
-    /// two couplings: the copies a given x, then x given a.
+    /// The layers from the base density to the target, in groups of one kind each (default: 6
+    /// pairwise layers). One layer is two couplings: the copies a given x, then x given a.
     pub layers: Vec<LayerGroup>,
-    /// Folder of a run whose trained flow a training starts from, in place of the identity
-    /// (default: none): a flow of the same layers, for another temperature, potential or
-    /// objective; its pairwise layers may have `angular` features in addition. The time and the
-    /// energy evaluations of that run are counted.
+    /// Folder of a run whose trained flow a training starts from (default: none, it starts as the
+    /// identity): a flow of the same layers, for another temperature, potential or objective; the
+    /// new pairwise layers may have `angular` features in addition. The time and the energy
+    /// evaluations of that run are counted.
     pub start_from: Option<PathBuf>,
 }
 
@@ -69,6 +72,12 @@ impl FlowOptions {
         count("layers (number of groups)", self.layers.len(), 1..=1000)?;
         let mut groups = self.layers.iter().enumerate();
         groups.try_for_each(|(i, group)| group.validate().map_err(|e| e.within(&layer_key(i))))
+    }
+
+    /// The name of the run whose flow a training starts from.
+    pub(crate) fn start_name(&self) -> Option<String> {
+        let name = self.start_from.as_deref()?.file_name()?;
+        Some(name.to_string_lossy().into())
     }
 
     /// The initial standard deviation of the augmented copies in the base density.

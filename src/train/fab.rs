@@ -26,7 +26,9 @@ use super::state::{Descent, DescentOptions, TrainingState};
 use super::trainer::{ObjectiveOptions, Trainer};
 use super::walkers::{WalkerOptions, WalkerStart, Walkers};
 
-/// `[train.fab]`: flow annealed importance sampling bootstrap (Midgley et al., ICLR 2023).
+/// Flow annealed importance sampling bootstrap (Midgley et al., ICLR 2023): `[train.fab]`. Samples
+/// of the flow are annealed towards where it is too thin, by Hamiltonian Monte Carlo, and the flow
+/// learns from them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FabOptions {
@@ -40,8 +42,8 @@ pub struct FabOptions {
     pub initial_step_size: f64,
     /// Gradient steps on batches from the buffer after each annealing pass (default 8).
     pub updates_per_annealing: usize,
-    /// Upper limit of the weight that corrects for the flow's change since a sample was annealed
-    /// (default 10).
+    /// Upper limit of the weight that corrects for the flow's change since a sample went into the
+    /// buffer (default 10).
     pub weight_clip: f64,
     /// The prioritised replay buffer.
     pub buffer: BufferOptions,
@@ -64,13 +66,13 @@ impl Default for FabOptions {
     }
 }
 
-/// `[train.fab.buffer]`: sizes of the replay buffer in batches.
+/// Annealed samples wait in a replay buffer, whose sizes are in batches: `[train.fab.buffer]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BufferOptions {
-    /// Training starts when it holds this many (default 64).
+    /// Gradient steps begin when it holds this many, at least `updates_per_annealing` (default 64).
     pub min_batches: usize,
-    /// The oldest samples leave when it would hold more (default 512).
+    /// The oldest samples leave when it would hold more than this (default 512).
     pub max_batches: usize,
 }
 

@@ -17,7 +17,7 @@ use super::problem::{Problem, StepReport};
 use super::state::{DescentOptions, TrainingState};
 use super::trainer::{ObjectiveOptions, Trainer};
 
-/// `[train.max_likelihood]`.
+/// KL divergence of the target from the flow, on samples from elsewhere: `[train.max_likelihood]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaxLikelihoodOptions {
@@ -27,10 +27,10 @@ pub struct MaxLikelihoodOptions {
     /// with the least negative log-likelihood there (default 0: the last model is kept).
     #[serde(default)]
     pub validation: f64,
-    /// Samples for that from a file of their own.
+    /// Samples for that from a file of their own (default: none).
     pub validation_data: Option<PathBuf>,
-    /// Samples for the forward figures and the likelihood of evaluations, in place of
-    /// `evaluate.reference_samples`; they decide nothing.
+    /// Samples for the forward figures and the likelihood of evaluations (default: those of
+    /// `evaluate.reference_samples`); they decide nothing.
     pub test_data: Option<PathBuf>,
 }
 

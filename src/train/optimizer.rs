@@ -12,7 +12,8 @@ use super::soap::{Rotations, Rule};
 use crate::error::Error;
 use crate::limits::{count, number, positive};
 
-/// A linear warm-up from `initial` to `peak`, then a cosine down to `final` at the last step.
+/// Step size of the optimizer: a linear warm-up from `initial` to `peak`, then a cosine down to
+/// `final` at the last step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LearningRate {
@@ -20,7 +21,8 @@ pub struct LearningRate {
     pub initial: f64,
     /// After the warm-up (default 2e-4).
     pub peak: f64,
-    /// At the last step (default 2e-5). In a recipe: `final`.
+    // `final` is a reserved word of Rust.
+    /// At the last step (default 2e-5).
     #[serde(rename = "final")]
     pub last: f64,
     /// Length of the warm-up in training steps, cut at the end of the training (default 200).
@@ -138,7 +140,8 @@ pub enum Outcome {
     Dropped,
 }
 
-/// Gradients are compared with the median norm of the last ones (the published FAB settings).
+/// What happens to a gradient that is far larger than the last ones: its norm is compared with the
+/// median of theirs (the published FAB settings).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GradientClip {

@@ -14,11 +14,11 @@ use super::state::DescentOptions;
 use super::trainer::{ObjectiveOptions, Trainer};
 use crate::error::Error;
 
-/// How the flow is trained: `[train]`, where the objective is its name, with its options in a
-/// section of that name.
+/// How the flow is trained: `[train]`. The objective has its own options in a section of its name,
+/// such as `[train.fab]`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrainOptions {
-    /// What is minimised, with its own options (default: FAB).
+    /// What is minimised, with its own options (default "fab").
     pub objective: Objective,
     /// What all objectives share; in a recipe, the keys of `[train]` itself.
     pub descent: DescentOptions,

@@ -20,7 +20,8 @@ use super::problem::{Problem, StepReport};
 use super::state::{DescentOptions, TrainingState};
 use super::trainer::{ObjectiveOptions, Trainer};
 
-/// `[train.reverse_kl]`.
+/// KL divergence of the flow from the target, on samples of the flow: `[train.reverse_kl]`. A step
+/// is fast, and a mode that the flow does not visit is never learnt.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReverseKlOptions {
@@ -44,7 +45,8 @@ pub enum Estimator {
     Total,
 }
 
-/// `[train.reverse_kl.core]`: pair terms are linear below a radius that shrinks linearly in time.
+/// Starts with a soft core and hardens it: `[train.reverse_kl.core]`. Pair terms are linear below a
+/// radius that shrinks linearly in time. Without the section the potential is as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CoreSchedule {

@@ -23,7 +23,7 @@ use super::soap::Rotations;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DescentOptions {
-    /// Training steps; one of FAB is an annealing pass with `updates_per_annealing` gradient steps
+    /// Training steps; one of FAB draws new samples and does `updates_per_annealing` gradient steps
     /// (default 10 000).
     pub steps: usize,
     /// Samples per gradient step (default 128).
@@ -32,8 +32,8 @@ pub struct DescentOptions {
     pub optimizer: Method,
     /// Step size of the optimizer.
     pub learning_rate: LearningRate,
-    /// Decay per gradient step of the averaged weights that evaluation uses; 0 uses the weights
-    /// themselves (default 0.999).
+    /// Decay per gradient step of the moving average of the parameters that evaluations and the
+    /// trained flow use; 0 uses the parameters themselves (default 0.999).
     pub ema_decay: f64,
     /// What happens to a gradient that is far larger than the last ones.
     pub gradient_clip: GradientClip,

@@ -36,20 +36,20 @@ pub enum WalkerStart {
     /// Annealing from the flow as it is then.
     #[default]
     Flow,
-    /// The reference sampler: sequential Monte Carlo from a Gaussian, which needs no flow.
+    /// The reference sampler: sequential Monte Carlo from a Gaussian, which takes longer and needs
+    /// no flow.
     Reference,
 }
 
-/// `[train.fab.walkers]`: long-lived Markov chains on the target. They need no gradient of the
-/// flow, so a step is several times faster than with annealing.
+/// Long-lived Markov chains on the target, which take over from annealing: `[train.fab.walkers]`.
+/// They need no gradient of the flow, so a step is several times faster. Without the section there
+/// are none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WalkerOptions {
     /// Number of chains (default 4096).
     pub count: usize,
-    /// Where they come from: `"flow"`, annealing from the flow as it is then, or `"reference"`,
-    /// sequential Monte Carlo from a Gaussian, which takes longer and needs no flow (default
-    /// "flow").
+    /// Where they come from (default "flow").
     pub start: WalkerStart,
     /// The training step at which they start; from the flow, which should by then reach all that
     /// matters, not before 1 (default 200).

@@ -5,10 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::limits::{count, layer_widths};
 
-/// Layers without rotational symmetry, `coupling = "nonequivariant"`: affine maps of Cartesian
-/// coordinates z about the centre ȳ of the conditioning half, whose scales and shifts a transformer
-/// (Vaswani et al., [arXiv 1706.03762](https://arxiv.org/abs/1706.03762)) makes of that half's
-/// coordinates y:
+/// Layers without rotational symmetry: affine maps of Cartesian coordinates z about the centre ȳ of
+/// the conditioning half, whose scales and shifts a transformer (Vaswani et al.,
+/// [arXiv 1706.03762](https://arxiv.org/abs/1706.03762)) makes of that half's coordinates y:
 ///
 /// ```text
 /// h_i  = Linear(y_i − ȳ) + species

@@ -90,15 +90,14 @@ pub enum Network {
     Radial,
 }
 
-/// Layers of a projection coupling, `coupling = "vector"`, `"cartesian"` or `"spherical"`; the
-/// defaults are the published sizes.
+/// Layers of a projection coupling. The defaults are the published sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProjectedOptions {
     /// Number of layers (default 12).
     pub repeat: usize,
-    /// How a Cartesian coordinate is transformed (default "affine"); the other projections have
-    /// splines.
+    /// How a coordinate is transformed; a choice only for Cartesian ones (default: affine there,
+    /// splines with the other projections).
     pub bend: Option<InnerTransform>,
     /// Inner transforms of a coupling, one after the other (default: as many as there are
     /// dimensions with the vector projection, else 1).
@@ -108,8 +107,8 @@ pub struct ProjectedOptions {
     /// The spline of a distance or of a coordinate ends here, a length, beyond which it is the
     /// identity (default 10).
     pub range: f64,
-    /// What makes the vectors and parameters (default "graph", as published; "radial" learns more
-    /// in a given time).
+    /// What makes the vectors and parameters; "graph" is as published, and "radial" learns more in
+    /// a given time (default "graph").
     pub network: Network,
     /// Message-passing blocks of the graph network; of the radial one, rounds over all pairs
     /// (default 3).
@@ -125,7 +124,7 @@ pub struct ProjectedOptions {
     /// (default 0.1).
     pub core: f64,
     /// Hidden layers of the graph network on edges: messages, and shifts of vectors (default
-    /// [64, 64]).
+    /// [64, 64]). A list has the width of each layer.
     pub edge_hidden: Vec<usize>,
     /// Hidden layers of the graph network that updates the features of a particle (default
     /// [64, 64]).

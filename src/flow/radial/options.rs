@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::limits::{count, number, positive};
 
-/// Pairwise layers of a flow, `coupling = "pairwise"`: sizes of their radial conditioner.
+/// Pairwise layers: sizes of the network on distances that makes their parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PairwiseOptions {
-    /// Number of layers (default 6).
+    /// Number of layers; more fit better, in proportion to the time (default 6).
     pub repeat: usize,
     /// Hidden features of particles and pairs (default 32).
     pub width: usize,
@@ -18,10 +18,11 @@ pub struct PairwiseOptions {
     /// Centre of the last basis function, a length: the largest distance that is resolved
     /// (default 8).
     pub cutoff: f64,
-    /// Angular features of a pair, which depend on the directions of the neighbours; distances
-    /// alone are cheaper, and enough for a few particles (default 0).
+    /// Angular features of a pair, which depend on the directions of the neighbours (default 0:
+    /// distances alone, which are cheaper, and enough for a few particles).
     pub angular: usize,
-    /// Rounds of message passing before the read-out (default 1).
+    /// Rounds in which particles collect features of their neighbours before parameters are made
+    /// (default 1).
     pub message_passes: usize,
     /// Length c that keeps distances √(r² + c²) and pair directions smooth at overlap
     /// (default 0.1).
