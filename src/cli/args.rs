@@ -109,7 +109,7 @@ impl Command {
         match self {
             Self::Train(args) => !args.dry_run,
             Self::Evaluate(_) | Self::Sample(_) | Self::Estimate(_) | Self::Plot(_) => true,
-            Self::Report(_) | Self::Reference(_) | Self::Check(_) => true,
+            Self::Report(_) | Self::Reference(_) | Self::Check(_) | Self::Bench(_) => true,
             _ => false,
         }
     }
@@ -162,7 +162,8 @@ impl std::str::FromStr for Seeds {
 pub(super) struct TrainArgs {
     /// The recipe [default: runs/dw4_fab.toml]
     pub recipe: Option<PathBuf>,
-    /// Folder of the run [default: the recipe's path without .toml, with a number if that is taken]
+    /// Folder of the run [default: the recipe's path without .toml; where that is a finished or
+    /// another run, the same with a number, as in NAME-2]
     #[arg(long, short)]
     pub output: Option<PathBuf>,
     /// Seed, instead of the recipe's; below 2⁶³, since a recipe must be able to hold it
@@ -198,9 +199,9 @@ pub(super) struct ReportArgs {
     /// Folders of the runs
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
-    /// The page to write
-    #[arg(long, short, value_name = "FILE", default_value = "report.html")]
-    pub output: PathBuf,
+    /// The page to write [default: report.html in the folder of the first run]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -210,6 +211,10 @@ pub(super) struct EvaluateArgs {
     /// Joint samples of the flow [default: the recipe's]
     #[arg(short = 'n', long, value_name = "N", value_parser = up_to(IN_MEMORY))]
     pub samples: Option<NonZeroUsize>,
+    /// Samples to anneal from the flow to the target, which takes longer than all else; 0 leaves
+    /// the AIS figure out [default: a tenth of the samples, at most 10000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=IN_MEMORY))]
+    pub annealed: Option<u64>,
     /// Your own unbiased reference samples: .npz, .npy, .csv or extended .xyz
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,
@@ -334,8 +339,8 @@ pub(super) struct PlotArgs {
     /// Folders of the runs; of several, their ESS curves are drawn in one figure, too
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
-    /// Folder of the figures; of several runs, a folder for each in it [default: plots/NAME beside
-    /// runs/, else the run's own folder]
+    /// Folder of the figures; of several runs, a folder for each in it [default: each run's own
+    /// folder]
     #[arg(long, short)]
     pub output: Option<PathBuf>,
 }

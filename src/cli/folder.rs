@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::run::{Checkpoint, RunFolder};
 
 use super::args::TrainArgs;
+use super::output::say;
 
 /// Keys that may change before a run is resumed: its state does not depend on them.
 const SAFE: [&str; 6] = [
@@ -58,10 +59,23 @@ pub(super) fn choose(
             _ => {}
         }
         if args.output.is_some() || is_free(&path) {
+            if number > 1 {
+                say_why(&base, &path, recipe)?;
+            }
             return Ok((RunFolder::create(path)?, false));
         }
     }
     Err(Error::parameter("--output", "is needed: every numbered folder is taken"))
+}
+
+/// Says why a run starts in `path` and not in `base`.
+fn say_why(base: &Path, path: &Path, recipe: &Recipe) -> Result<(), Error> {
+    let why = if is_finished(base, recipe) {
+        "has the finished run of this recipe, which starts anew"
+    } else {
+        "is taken: this run starts"
+    };
+    say!("{} {why} in {}", base.display(), path.display())
 }
 
 /// Whether the run in `path` is of this recipe and finished.

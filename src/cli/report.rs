@@ -1,7 +1,7 @@
 //! `boltzflow report`, and the page of a running training.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Recipe, Registry, Target};
 use crate::error::Error;
@@ -16,12 +16,16 @@ use super::args::ReportArgs;
 use super::output::{announce_reference, of_each, say};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The name of a page in the folder of its run.
+const PAGE: &str = "report.html";
 
 pub(super) fn run(args: &ReportArgs, registry: &Registry) -> Result<(), Error> {
-    let runs = of_each(&args.runs, |path| read(path, registry))?;
+    let found = of_each(&args.runs, |path| Ok((path.join(PAGE), read(path, registry)?)))?;
+    let (places, runs): (Vec<PathBuf>, Vec<RunReport>) = found.into_iter().unzip();
     let page = page(&Report { version: VERSION, live: false, runs })?;
-    write_atomically(&args.output, |file| std::io::Write::write_all(file, page.as_bytes()))?;
-    say!("report in {} ({} kB)", args.output.display(), page.len().div_ceil(1000))
+    let output = args.output.as_ref().or(places.first()).cloned().unwrap_or_default();
+    write_atomically(&output, |file| std::io::Write::write_all(file, page.as_bytes()))?;
+    say!("report in {} ({} kB)", output.display(), page.len().div_ceil(1000))
 }
 
 fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
@@ -76,6 +80,7 @@ fn facts(
         parameters: problem.flow.layout().total(),
         steps: recipe.train.descent.steps,
         seed: recipe.seed,
+        start_from: recipe.flow.start_name(),
         trained_by: VERSION.to_string(),
         recipe: recipe.to_toml()?,
         known_log_z: target.known.log_z,

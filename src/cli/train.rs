@@ -10,7 +10,7 @@ use crate::session::{Ending, Training};
 use crate::work;
 
 use super::args::{Seeds, TrainArgs};
-use super::figures::{draw, folder_for};
+use super::figures::draw;
 use super::output::{announce_reference, say, warn};
 use super::print::print_evaluation;
 use super::progress::ProgressLine;
@@ -132,7 +132,7 @@ fn train_in(training: &mut Training, folder: RunFolder, resumes: bool) -> Result
         ));
     }
     if let Some(folder) = training.folder() {
-        draw(&trained, &folder_for(folder.path(), None))?;
+        draw(&trained, folder.path())?;
         suggest(folder)?;
     }
     training.close()
@@ -143,7 +143,7 @@ fn suggest(folder: &RunFolder) -> Result<(), Error> {
     let folder = folder.path().display();
     say!(
         "next:\n  boltzflow sample {folder} -n 10000 -o samples.xyz\n  boltzflow estimate \
-         {folder}\n  boltzflow report {folder} -o report.html"
+         {folder}\n  boltzflow report {folder}"
     )
 }
 

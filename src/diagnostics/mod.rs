@@ -17,7 +17,7 @@ pub use distributions::{
     Histogram,
 };
 pub use observables::{free_energy_difference, reweighted, reweighted_variance, WeightedHistogram};
-pub use pareto::{pareto_k, rests_on_few};
+pub use pareto::{are_few, pareto_k, rests_on_few};
 pub use weights::{
     effective_sample_size, forward_effective_sample_size, largest_weight_share, log_mean_exp,
     log_sum_exp, log_z_and_error, mean_and_error, negative_log_likelihood, reweighted_mean,

@@ -37,12 +37,14 @@ pub fn pareto_k(log_weights: &[f64]) -> f64 {
 /// quarter larger.
 pub fn rests_on_few(log_weights: &[f64]) -> bool {
     let doubled: Vec<f64> = log_weights.iter().map(|w| 2.0 * w).collect();
-    let share = largest_weight_share(log_weights);
-    let k = pareto_k(log_weights);
-    share == 0.0
-        || share > 0.05
-        || largest_weight_share(&doubled) > 0.2
-        || (k.is_finite() && k > 0.7)
+    let of_squares = largest_weight_share(&doubled);
+    are_few(largest_weight_share(log_weights), of_squares, pareto_k(log_weights))
+}
+
+/// [`rests_on_few`], from the largest weight's share in the sum of the weights and in that of their
+/// squares, and k̂, which may be unknown: not a number.
+pub fn are_few(share: f64, of_squares: f64, k: f64) -> bool {
+    share == 0.0 || share > 0.05 || of_squares > 0.2 || (k.is_finite() && k > 0.7)
 }
 
 /// Posterior-mean shape of a generalised Pareto distribution for ascending positive `x`, shrunk

@@ -12,22 +12,61 @@ use crate::run::MetricsRow;
 const MARKED: usize = 40;
 
 /// Reverse, forward and annealed effective sample size against training steps, training time and
-/// energy evaluations.
+/// energy evaluations; with what explains a dip, and the start from the flow of another run, whose
+/// name is `from`.
 ///
 /// # Errors
 /// [`Error::Write`]; [`Error::Run`] when the drawing itself fails.
-pub fn ess_figure(rows: &[MetricsRow], title: &str, path: impl AsRef<Path>) -> Result<(), Error> {
+pub fn ess_figure(
+    rows: &[MetricsRow],
+    from: Option<&str>,
+    title: &str,
+    path: impl AsRef<Path>,
+) -> Result<(), Error> {
     let panel = |abscissa: Abscissa| {
         let curve = |label, color, y| ess_curve(label, color, rows, &abscissa.of, y);
-        let curves = vec![
+        let few = |row: &MetricsRow| row.reverse_ess.filter(|_| row.rests_on_few());
+        let mut curves = events(rows, from, &abscissa.of);
+        curves.extend([
             curve("after annealing (AIS)", Color::Green, |row| row.ais_ess),
             curve("forward", Color::Vermillion, |row| row.forward_ess),
             curve("reverse", Color::Blue, |row| row.reverse_ess),
-        ];
+            Curve {
+                stroke: Stroke::Dots,
+                ..curve("reverse rests on few samples (!)", Color::Black, few)
+            },
+        ]);
         ess_panel(rows, abscissa, curves)
     };
     let panels = abscissas(rows).map(panel).into();
     save(&Sheet { title: title.to_string(), note: sizes(rows), panels }, path.as_ref())
+}
+
+/// Vertical lines where the training went back to earlier parameters, and where it started from the
+/// flow of the run `from`.
+fn events(rows: &[MetricsRow], from: Option<&str>, x: &Value) -> Vec<Curve> {
+    let line = |label: String, color, at: f64| Curve {
+        label,
+        color,
+        stroke: Stroke::Dashed,
+        points: vec![(at, 0.0), (at, 1.0)],
+    };
+    let mut lines = Vec::new();
+    // Time and energy evaluations of the other run count: back to step 0 at the pace of the start.
+    if let (Some(from), [first, second, ..]) = (from, rows) {
+        let steps = second.step.saturating_sub(first.step).max(1) as f64;
+        let at = x(first) - (x(second) - x(first)) / steps * first.step as f64;
+        lines.push(line(format!("start from {from}"), Color::Orange, at.max(0.0)));
+    }
+    let mut before = 0;
+    for row in rows {
+        if row.rollbacks > before {
+            lines.push(line("roll-back".into(), Color::Black, x(row)));
+        }
+        before = row.rollbacks;
+    }
+    lines.retain(|line| line.points.iter().all(|point| point.0.is_finite()));
+    lines
 }
 
 /// Effective sample sizes from 0 to 1 against an abscissa of `rows`.

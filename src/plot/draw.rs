@@ -134,6 +134,7 @@ fn draw_head<DB: DrawingBackend>(
                 draw_stroke(area, &Curve { stroke: Stroke::Line, ..curve.clone() }, &ends, 0)?;
                 draw_stroke(area, curve, &[(x + sample / 2, middle)], 0)?;
             }
+            Stroke::Dots => draw_stroke(area, curve, &[(x + sample / 2, middle)], 0)?,
             _ => draw_stroke(area, curve, &ends, middle + 6 * s)?,
         }
         let place = Pos::new(HPos::Left, VPos::Center);
@@ -238,6 +239,10 @@ fn draw_stroke<DB: DrawingBackend>(
             .into_iter()
             .try_for_each(|piece| area.draw(&PathElement::new(piece, style)).map_err(text))
     };
+    let dots = |radius: u32| {
+        let mut circles = points.iter().map(|&at| Circle::new(at, radius * s, color.filled()));
+        circles.try_for_each(|circle| area.draw(&circle).map_err(text))
+    };
     match curve.stroke {
         Stroke::Line => line(color.stroke_width(2 * s)),
         Stroke::Faint => line(color.mix(0.35).stroke_width(s)),
@@ -252,10 +257,9 @@ fn draw_stroke<DB: DrawingBackend>(
         }
         Stroke::Marked => {
             line(color.stroke_width(2 * s))?;
-            points.iter().try_for_each(|&point| {
-                area.draw(&Circle::new(point, 3 * s, color.filled())).map_err(text)
-            })
+            dots(3)
         }
+        Stroke::Dots => dots(5),
         Stroke::Dashed => dashes(points).into_iter().try_for_each(|dash| {
             area.draw(&PathElement::new(dash, color.stroke_width(2 * s))).map_err(text)
         }),

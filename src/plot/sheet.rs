@@ -59,6 +59,8 @@ pub(super) enum Stroke {
     Area,
     /// A line with its points marked.
     Marked,
+    /// Points alone, larger ones.
+    Dots,
     /// The area that the points go around; has the label of the curve that lies in it.
     Band,
 }

@@ -34,6 +34,8 @@ pub struct RunReport {
     pub verdict: Verdict,
     /// `metrics.csv` by columns.
     pub curves: Curves,
+    /// What explains dips and jumps of the curves.
+    pub remarks: Vec<String>,
     /// Distributions and configurations; `None` while it is trained.
     pub pictures: Option<Pictures>,
 }
@@ -94,8 +96,45 @@ impl RunReport {
             if folder.evaluation().exists() { Some(folder.read_evaluation()?) } else { None };
         let rows = if folder.metrics().exists() { read_metrics(folder.metrics())? } else { vec![] };
         let verdict = evaluation.as_ref().map(|e| Verdict::new(e, &facts)).unwrap_or_default();
-        Ok(Self { facts, evaluation, verdict, curves: Curves::new(&rows), pictures })
+        let (curves, remarks) = (Curves::new(&rows), remarks(&rows, &facts));
+        Ok(Self { facts, evaluation, verdict, curves, remarks, pictures })
     }
+}
+
+/// What explains dips and jumps of the curves of `rows`.
+fn remarks(rows: &[MetricsRow], facts: &Facts) -> Vec<String> {
+    const NAMED: usize = 8;
+    let listed = |steps: &[u64]| {
+        let named: Vec<String> = steps.iter().take(NAMED).map(u64::to_string).collect();
+        let all = if steps.len() > NAMED { ", …" } else { "" };
+        let plural = if steps.len() > 1 { "s" } else { "" };
+        format!("step{plural} {}{all}", named.join(", "))
+    };
+    let mut say = Vec::new();
+    if let Some(from) = &facts.start_from {
+        say.push(format!(
+            "The training starts from the flow of {from}, whose time and energy evaluations count; \
+             its learning rate begins anew."
+        ));
+    }
+    let few: Vec<u64> = rows.iter().filter(|row| row.rests_on_few()).map(|row| row.step).collect();
+    if !few.is_empty() {
+        say.push(format!(
+            "At {} the reverse figure rests on few samples: one with a large weight can pull it \
+             far down.",
+            listed(&few)
+        ));
+    }
+    let after = rows.iter().skip(1).zip(rows).filter(|(row, last)| row.rollbacks > last.rollbacks);
+    let returns: Vec<u64> = after.map(|(row, _)| row.step).collect();
+    if !returns.is_empty() {
+        say.push(format!(
+            "By {} the training had diverged and went back to earlier parameters, with half the \
+             learning rate.",
+            listed(&returns)
+        ));
+    }
+    say
 }
 
 impl Curves {
@@ -204,6 +243,25 @@ mod tests {
         assert_eq!(text, "[0.33333,null,2.0]");
         let text = serde_json::to_string(&[-12_000.123_4, -12_000.13, 1.234_567e17].map(Short));
         assert_eq!(text.unwrap(), "[-12000.12,-12000.13,1.2346e+17]");
+    }
+
+    #[test]
+    fn remarks_explain_dips_and_jumps() {
+        let row = |step, share, rollbacks| MetricsRow {
+            step,
+            reverse_ess: Some(0.4),
+            ess_samples: Some(10_000),
+            largest_weight_share: Some(share),
+            rollbacks,
+            ..MetricsRow::default()
+        };
+        let rows = [row(10, 0.002, 0), row(20, 0.01, 0), row(30, 0.002, 1), row(40, 0.002, 1)];
+        let from = Facts { start_from: Some("warm".to_string()), ..Facts::default() };
+        let said = remarks(&rows, &from).join(" ");
+        for words in ["flow of warm", "At step 20 the", "By step 30 the"] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        assert_eq!(remarks(&rows[..1], &Facts::default()), [""; 0]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Facts {
     pub steps: usize,
     /// Seed.
     pub seed: u64,
+    /// Name of the run whose flow the training starts from.
+    pub start_from: Option<String>,
     /// Version of the program that trained it.
     pub trained_by: String,
     /// The resolved recipe.

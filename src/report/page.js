@@ -77,6 +77,11 @@ function curves(runs) {
           "Reverse: of samples of the flow. Forward: of reference samples, which also shows what " +
           "the flow misses. Point at a curve, or use the arrow keys on it, for values.",
       }),
+      ...runs.flatMap(run =>
+        run.remarks.map(text =>
+          make("p", { class: "note", text: several ? `${run.facts.name}: ${text}` : text }),
+        ),
+      ),
       make(
         "div",
         { class: "grid" },
@@ -243,6 +248,12 @@ function pictures(run) {
     "section",
     {},
     make("h2", { text: `${run.facts.name}: ${grouped(p.samples)} samples` }),
+    run.evaluation &&
+      run.evaluation.samples === p.samples &&
+      make("p", {
+        class: "note",
+        text: "Those on which the reverse effective sample size and log Z above rest.",
+      }),
     make(
       "div",
       { class: "grid" },

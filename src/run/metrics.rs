@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostics::are_few;
 use crate::error::Error;
 use crate::evaluation::{Evaluation, Figure};
 use crate::files::write_atomically;
@@ -44,6 +45,17 @@ macro_rules! metrics {
             meaning: $($meaning)? $(Figure::$figure.facts().meaning)?,
         },)*];
     };
+}
+
+impl MetricsRow {
+    /// Whether there is a reverse effective sample size that rests on few samples.
+    pub fn rests_on_few(&self) -> bool {
+        let figures = (self.reverse_ess, self.ess_samples, self.largest_weight_share);
+        let (Some(ess), Some(samples), Some(share)) = figures else { return false };
+        // N · ESS is (Σw)²/Σw².
+        let of_squares = share * share * samples as f64 * ess;
+        are_few(share, of_squares, self.pareto_k.unwrap_or(f64::NAN))
+    }
 }
 
 const fn last(texts: &[&'static str]) -> &'static str {

@@ -35,7 +35,9 @@ impl Trained {
         let name = self.name();
         if let Some(folder) = &self.folder {
             let rows = read_metrics(folder.metrics())?;
-            ess_figure(&rows, &format!("{name}: effective sample size"), output.join("ess"))?;
+            let from = self.recipe.flow.start_name();
+            let title = format!("{name}: effective sample size");
+            ess_figure(&rows, from.as_deref(), &title, output.join("ess"))?;
             loss_figure(&rows, &format!("{name}: training loss"), output.join("loss"))?;
         }
         let system = self.problem.flow.system();
@@ -68,11 +70,13 @@ impl Trained {
         )
     }
 
-    /// The samples that figures and reports show.
+    /// The samples that figures and reports show: those of the evaluation at the end of the
+    /// training, so that they fit its effective sample size.
     pub(crate) fn drawn_for_figures(&self) -> Result<Samples, Error> {
-        let samples = self.recipe.evaluate.samples;
+        let options = self.evaluation_options();
+        let streams = (Purpose::Evaluation, options.step);
         let _work = work::begin("drawing samples for figures");
-        draw_weighted(&self.problem, &self.theta, (Purpose::Sampling, 1), 0, samples)
+        draw_weighted(&self.problem, &self.theta, streams, 0, options.samples)
     }
 
     /// The name of its folder, else that of its target.
@@ -81,5 +85,25 @@ impl Trained {
             Some(name) => name.to_string_lossy().into(),
             None => self.target.name.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Registry;
+    use crate::diagnostics::effective_sample_size;
+    use crate::evaluation::EvaluationOptions;
+
+    #[test]
+    fn figures_show_the_draws_that_the_evaluation_rests_on() {
+        let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("runs/dw4_reverse_kl");
+        let mut trained = Trained::open(run, &Registry::builtin()).unwrap();
+        trained.recipe.evaluate.samples = 500;
+        let options = EvaluationOptions { annealed_samples: 0, ..trained.evaluation_options() };
+        let headline = trained.evaluate(None, options).unwrap().reverse_ess;
+        let ess = |samples: &Samples| effective_sample_size(&samples.log_weights).fraction;
+        assert_eq!(ess(&trained.drawn_for_figures().unwrap()), headline);
+        assert_ne!(ess(&trained.sample(500).unwrap()), headline);
     }
 }

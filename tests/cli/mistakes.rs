@@ -129,9 +129,14 @@ fn a_folder_with_a_run_is_not_written_again() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("being written"));
     assert!(!busy.join("config.toml").exists());
     // Without a name the next free one is taken.
-    succeed(folder.path(), &["train", "plain.toml"]);
-    succeed(folder.path(), &["train", "plain.toml"]);
+    let first = succeed(folder.path(), &["train", "plain.toml"]);
+    assert!(!first.contains("plain-2"), "{first}");
+    let again = succeed(folder.path(), &["train", "plain.toml"]);
+    let why = "plain has the finished run of this recipe, which starts anew in plain-2\n";
+    assert!(again.starts_with(why), "{again}");
     assert!(folder.path().join("plain-2/model.safetensors").exists());
+    let other = succeed(folder.path(), &["train", "plain.toml", "--seed", "9"]);
+    assert!(other.starts_with("plain is taken: this run starts in plain-3\n"), "{other}");
 }
 
 fn refuse_run(folder: &Path, word: &str) {

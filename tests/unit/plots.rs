@@ -96,7 +96,7 @@ fn effective_sample_sizes_against_steps_time_and_evaluations() {
     let folder = folder();
     let path = folder.0.join("ess");
     let rows = training();
-    ess_figure(&rows, "DW4, pairwise coupling", &path).unwrap();
+    ess_figure(&rows, None, "DW4, pairwise coupling", &path).unwrap();
     check(
         &path,
         &[
@@ -116,13 +116,40 @@ fn effective_sample_sizes_against_steps_time_and_evaluations() {
 }
 
 #[test]
+fn what_explains_a_dip_is_in_the_figure() {
+    let folder = folder();
+    let mut rows = training();
+    let drawn = |rows: &[MetricsRow], from| {
+        let path = folder.0.join("ess.dip");
+        ess_figure(rows, from, "a dip", &path).unwrap();
+        check(&path, &["reverse"]);
+        fs::read_to_string(folder.0.join("ess.dip.svg")).unwrap()
+    };
+    let plain = drawn(&rows, None);
+    let signs = ["rests on few samples (!)", "roll-back", "start from earlier"];
+    assert!(signs.iter().all(|sign| !plain.contains(sign)));
+    for row in rows.iter_mut().filter(|row| row.reverse_ess.is_some()) {
+        row.largest_weight_share = Some(0.002);
+    }
+    assert!(!drawn(&rows, None).contains("few samples"));
+    // One sample has 0.027² · 10 000 · 0.115 = 84 % of Σw².
+    rows[799].reverse_ess = Some(0.115);
+    rows[799].largest_weight_share = Some(0.027);
+    assert!(rows[799].ess_samples.is_some() && rows[799].rests_on_few());
+    rows.iter_mut().skip(1000).for_each(|row| row.rollbacks = 1);
+    rows.iter_mut().for_each(|row| row.train_seconds += 900.0);
+    let told = drawn(&rows, Some("earlier"));
+    assert!(signs.iter().all(|sign| told.contains(sign)), "{told}");
+}
+
+#[test]
 fn a_curve_that_was_never_evaluated_is_not_in_the_legend() {
     let folder = folder();
     let path = folder.0.join("ess.without.forward");
     let mut rows = training();
     rows.iter_mut().for_each(|row| (row.forward_ess, row.ais_ess) = (None, None));
     rows.iter_mut().for_each(|row| row.train_seconds *= 10.0);
-    ess_figure(&rows, "LJ13 <ε = 1> & no reference", &path).unwrap();
+    ess_figure(&rows, None, "LJ13 <ε = 1> & no reference", &path).unwrap();
     check(&path, &["reverse", "training time / h", "&lt;ε = 1&gt; &amp; no"]);
     let svg = fs::read_to_string(folder.0.join("ess.without.forward.svg")).unwrap();
     assert!(!svg.contains("forward\n") && !svg.contains("AIS"));
@@ -152,7 +179,7 @@ fn runs_with_one_row_none_or_nonsense_still_have_figures() {
         ("nonsense", &nonsense[..], "not evaluated yet", "no loss recorded"),
     ] {
         let path = folder.0.join(format!("ess_{name}"));
-        ess_figure(rows, name, &path).unwrap();
+        ess_figure(rows, Some("other"), name, &path).unwrap();
         check(&path, &[ess, "energy evaluations"]);
         let path = folder.0.join(format!("loss_{name}"));
         loss_figure(rows, name, &path).unwrap();
@@ -260,7 +287,7 @@ fn distributions_of_nothing_say_so_and_mismatches_are_errors() {
     assert!(message.contains("3 values for 2 log weights"), "{message}");
     assert!(!folder.0.join("wrong.svg").exists());
     let absent = folder.0.join("absent/ess");
-    assert!(ess_figure(&[], "", absent).unwrap_err().to_string().contains("absent"));
+    assert!(ess_figure(&[], None, "", absent).unwrap_err().to_string().contains("absent"));
 }
 
 /// Texts of the figure that stand in one row, as the ticks of an x axis do: the most of them.

@@ -9,7 +9,8 @@ use super::{page, serve, Facts, Report, RunReport};
 fn run(name: &str) -> RunReport {
     let facts = Facts { name: name.to_string(), ..Facts::default() };
     let curves = Curves::default();
-    RunReport { facts, evaluation: None, verdict: Default::default(), curves, pictures: None }
+    let (verdict, remarks) = Default::default();
+    RunReport { facts, evaluation: None, verdict, curves, remarks, pictures: None }
 }
 
 fn report(runs: Vec<RunReport>) -> Report {
