@@ -1,10 +1,12 @@
 //! `boltzflow bench`.
 
 use crate::error::Error;
-use crate::run::benchmark::{cases, Measurement, Operation};
+use crate::run::benchmark::{cases, time_to_measure, Measurement, Operation};
+use crate::work;
 
 use super::args::BenchArgs;
 use super::output::{json, say};
+use super::progress::{beside, time};
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
     let (flows, operations) = args.filter.split_once(": ").unwrap_or((&args.filter, ""));
@@ -19,21 +21,29 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
         ));
     }
     let mut measured: Vec<Measurement> = Vec::new();
+    let measurements = found.len() * operations.len();
     if !args.json {
+        let seconds = time_to_measure(&found, &operations, args.seconds);
+        say!("measurements: {measurements}, about {} in all", time(seconds))?;
         header()?;
     }
+    let work = work::begin("measuring");
+    work::begin_parts(measurements);
     for case in &found {
         if !args.json {
-            say!("")?;
+            beside(|| say!(""))?;
         }
         for &operation in &operations {
+            work.rename(format!("measuring {}: {}", case.name, operation.label()));
             let measurement = case.measure(operation, args.seconds);
+            work::part_done();
             if !args.json {
-                row(&measurement)?;
+                beside(|| row(&measurement))?;
             }
             measured.push(measurement);
         }
     }
+    drop(work);
     if args.json {
         return json(&measured);
     }

@@ -4,7 +4,7 @@ use crate::config::Registry;
 use crate::error::Error;
 use crate::evaluation::EvaluationOptions;
 use crate::run::RunFolder;
-use crate::session::{check_evaluation, Trained};
+use crate::session::{annealed_samples, check_evaluation, Trained};
 
 use super::args::EvaluateArgs;
 use super::output::{announce_reference, json};
@@ -23,15 +23,20 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
         }
         section.samples = samples.get();
         options.samples = samples.get();
-        options.annealed_samples = samples.get().div_ceil(10);
+        options.annealed_samples = annealed_samples(samples.get());
     }
     let distances = args.distances.map_or(0, |n| usize::try_from(n).unwrap_or(0));
+    let annealed = match args.annealed {
+        Some(samples) => usize::try_from(samples).unwrap_or(0),
+        None => options.annealed_samples.max(distances),
+    };
     let options = EvaluationOptions {
         distances,
-        annealed_samples: options.annealed_samples.max(distances),
+        annealed_samples: annealed,
         marginal: args.marginal,
         ..options
     };
+    section.samples = section.samples.max(annealed);
     check_evaluation(&section, &trained.problem)?;
     let reference = match &args.reference {
         Some(file) => Some(trained.reference_from(file)?),

@@ -38,6 +38,11 @@ fn bar(parts: u64) -> ProgressBar {
     bar
 }
 
+/// Lets `print` write lines of its own while a line of progress may be on the terminal.
+pub(super) fn beside<T>(print: impl FnOnce() -> T) -> T {
+    BARS.suspend(print)
+}
+
 pub(super) struct ProgressLine {
     steps: u64,
     bar: Option<ProgressBar>,
@@ -58,7 +63,7 @@ impl ProgressLine {
         let pace = (step - first) as f64 / start.elapsed().as_secs_f64().max(1e-9);
         if let Some(rollback) = &progress.rollback {
             match &self.bar {
-                Some(_) => BARS.suspend(|| warn(rollback)),
+                Some(_) => beside(|| warn(rollback)),
                 None => warn(rollback),
             }
         }

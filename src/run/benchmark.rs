@@ -79,6 +79,9 @@ pub struct Measurement {
     pub peak_rss_mb: Option<f64>,
 }
 
+/// Runs of a measurement, at least.
+const FEWEST: usize = 3;
+
 /// Name, particles, dimensions, and the scale of the Gaussian that they are drawn from, such that
 /// distances are those of the system.
 const SYSTEMS: [(&str, usize, usize, f64); 2] = [("dw4", 4, 2, 2.0), ("lj13", 13, 3, 1.0)];
@@ -133,6 +136,21 @@ pub fn cases(filter: &str, batch: usize) -> Result<Vec<Case>, Error> {
         }
     }
     Ok(found)
+}
+
+/// About how many seconds [`Case::measure`] takes for all of `operations` on all `cases`, by their
+/// arithmetic at a usual share of the product's speed.
+pub fn time_to_measure(cases: &[Case], operations: &[Operation], seconds: f64) -> f64 {
+    const SHARE: f64 = 0.7;
+    let peak = Peak::new();
+    peak.gflops();
+    let speed = SHARE * 1e9 * peak.gflops();
+    let pairs = cases.iter().flat_map(|case| operations.iter().map(move |&o| (case, o)));
+    let times = pairs.map(|(case, operation)| {
+        let run = case.operations(operation) * case.batch() as f64 / speed;
+        run + seconds.max(FEWEST as f64 * run)
+    });
+    times.sum()
 }
 
 /// A flow of `layers` on `system`, its parameters off the identity, with a batch around the origin.
@@ -227,7 +245,7 @@ impl Case {
         let mut runs: Vec<(f64, f64, f64)> = Vec::new();
         let begin = Instant::now();
         let mut before = peak.gflops();
-        while runs.len() < 3 || begin.elapsed().as_secs_f64() < seconds {
+        while runs.len() < FEWEST || begin.elapsed().as_secs_f64() < seconds {
             let start = Instant::now();
             self.run(operation);
             let time = start.elapsed().as_secs_f64();

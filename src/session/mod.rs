@@ -16,3 +16,4 @@ pub use training::Training;
 
 pub(crate) use memory::{check_evaluation, of_training};
 pub(crate) use reference::time_to_draw;
+pub(crate) use trained::annealed_samples;

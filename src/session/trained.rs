@@ -198,6 +198,12 @@ impl Trained {
     }
 }
 
+/// How many samples are annealed beside so many of the flow: a tenth, since each costs far more,
+/// and never more than tell their effective sample size.
+pub(crate) fn annealed_samples(samples: usize) -> usize {
+    samples.div_ceil(10).min(10_000)
+}
+
 /// Options of evaluations by this recipe on `target`.
 pub(super) fn evaluation_options(recipe: &Recipe, target: &Target) -> EvaluationOptions {
     let intermediate_distributions = match &recipe.train.objective {
@@ -207,9 +213,21 @@ pub(super) fn evaluation_options(recipe: &Recipe, target: &Target) -> Evaluation
     EvaluationOptions {
         samples: recipe.evaluate.samples,
         draws: recipe.evaluate.draws,
-        annealed_samples: recipe.evaluate.samples.div_ceil(10),
+        annealed_samples: annealed_samples(recipe.evaluate.samples),
         intermediate_distributions,
         known_log_z: target.known.log_z.map(|v| [v, target.known.log_z_error.unwrap_or(0.0)]),
         ..EvaluationOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_is_annealed_up_to_a_limit() {
+        for (samples, annealed) in [(2, 1), (10_000, 1000), (300_000, 10_000)] {
+            assert_eq!(annealed_samples(samples), annealed);
+        }
     }
 }

@@ -30,6 +30,35 @@ fn evaluate_prints_one_json_object_with_the_figures_of_the_training() {
 }
 
 #[test]
+fn evaluate_anneals_as_many_samples_as_it_is_told() {
+    let folder = with_trained();
+    let found = |count: &'static str| {
+        json(&succeed(folder.path(), &["evaluate", "tiny", "--json", "--annealed", count]))
+    };
+    assert_eq!(found("40")["annealed_samples"], 40);
+    let none = found("0");
+    assert!(none["annealed_samples"] == 0 && none["ais_ess"].is_null());
+    assert!(none["reverse_ess"].is_number());
+    let text = succeed(folder.path(), &["evaluate", "tiny", "--annealed", "0"]);
+    assert!(!text.contains("AIS"), "{text}");
+    assert!(succeed(folder.path(), &["evaluate", "tiny"]).contains("of 30 annealed samples"));
+}
+
+#[test]
+fn bench_says_how_long_it_takes_and_how_far_it_is() {
+    let folder = workplace();
+    let case = ["bench", "dw4-pairwise: sample", "-n", "64", "--seconds"];
+    let said = succeed(folder.path(), &[&case[..], &["0.01"]].concat());
+    assert!(said.starts_with("measurements: 1, about 0 s in all\n"), "{said}");
+    assert!(said.contains("dw4-pairwise: sample + log q"), "{said}");
+    let output = boltzflow(folder.path(), &[&case[..], &["3"]].concat());
+    assert!(out(&output).starts_with("measurements: 1, about 3 s in all\n"), "{}", out(&output));
+    let progress = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = "measuring dw4-pairwise: sample + log q: 0 of 1 parts";
+    assert!(progress.contains(line), "{progress}");
+}
+
+#[test]
 fn evaluate_adds_distances_and_weights_on_x_alone_and_compare_reads_what_it_saved() {
     let folder = with_trained();
     let arguments = ["evaluate", "tiny", "--distances", "20", "--marginal", "--save", "--json"];
@@ -162,6 +191,28 @@ fn plot_draws_the_figures_into_the_given_folder() {
     assert!(figures.len() >= 10, "{figures:?}");
     let text = fs::read_to_string(folder.path().join("figures/energy.svg")).unwrap();
     assert!(text.contains("<svg") && text.contains("energy"));
+}
+
+#[test]
+fn figures_and_pages_without_a_place_go_into_the_folder_of_their_run() {
+    let folder = with_trained();
+    let place = folder.path();
+    // Beside a run in `runs` may be figures of an earlier run of that name.
+    fs::create_dir_all(place.join("plots/tiny")).unwrap();
+    fs::create_dir(place.join("runs")).unwrap();
+    fs::rename(place.join("tiny"), place.join("runs/tiny")).unwrap();
+    fs::write(place.join("plots/tiny/ess.svg"), "mine").unwrap();
+    fs::write(place.join("report.html"), "mine").unwrap();
+    let said = succeed(place, &["plot", "runs/tiny"]);
+    assert!(said.contains("figures in runs/tiny\n"), "{said}");
+    let said = succeed(place, &["report", "runs/tiny"]);
+    assert!(said.contains("report in runs/tiny/report.html"), "{said}");
+    for (file, made) in [("runs/tiny/ess.svg", "<svg"), ("runs/tiny/report.html", "<!doctype")] {
+        assert!(fs::read_to_string(place.join(file)).unwrap().contains(made), "{file}");
+    }
+    for file in ["plots/tiny/ess.svg", "report.html"] {
+        assert_eq!(fs::read_to_string(place.join(file)).unwrap(), "mine", "{file}");
+    }
 }
 
 #[test]
