@@ -255,6 +255,59 @@ fn sample_resamples_and_anneals_and_writes_extended_xyz() {
     refuse(folder.path(), &["sample", "tiny", "-n", "5", "-o", "a.pdb"], 2, &["a.pdb", ".xyz"]);
 }
 
+/// Weights on x alone, in files and averages; a second batch draws copies of its own.
+#[test]
+fn sample_and_estimate_have_weights_on_x_alone() {
+    let folder = with_trained();
+    let draw = |name: &str, extra: &[&str]| {
+        let arguments = [&["sample", "tiny", "-n", "400", "-o", name][..], extra].concat();
+        let said = succeed(folder.path(), &arguments);
+        (said, read_samples(folder.path().join(name), system()).unwrap())
+    };
+    let (_, plain) = draw("plain.npz", &[]);
+    let (said, one) = draw("one.npz", &["--marginal", "1"]);
+    assert!(said.contains("with log weights on x alone (K = 1) and energies"), "{said}");
+    assert_eq!(one, plain);
+    let (_, many) = draw("many.npz", &["--marginal", "6"]);
+    assert_eq!((&many.positions, &many.energies), (&plain.positions, &plain.energies));
+    assert_ne!(many.log_weights, plain.log_weights);
+    let (_, equal) = draw("equal.npz", &["--marginal", "6", "--resample", "30"]);
+    assert_eq!(equal.count(system()), 30);
+
+    let trained = Trained::open(folder.path().join("tiny"), &Registry::builtin()).unwrap();
+    let (count, draws) = (16_384 + 100, NonZeroUsize::new(2).unwrap());
+    let batches = trained.batches(count, Weights::Marginal(draws)).unwrap();
+    let batches: Vec<Samples> = batches.map(Result::unwrap).collect();
+    let (problem, theta) = (&trained.problem, &trained.theta);
+    let streams = (Purpose::Sampling, 0);
+    let whole = draw_marginal(problem, theta, streams, 0, count, draws).unwrap();
+    assert_eq!(batches.len(), 2);
+    let log_weights = batches.iter().flat_map(|batch| &batch.log_weights);
+    assert!(log_weights.eq(&whole.log_weights));
+    assert_ne!(batches[0].log_weights[..100], batches[1].log_weights[..]);
+
+    let average = |extra: &[&str]| {
+        let arguments = [&["estimate", "tiny", "-n", "4000", "--json"][..], extra].concat();
+        json(&succeed(folder.path(), &arguments))
+    };
+    let (joint, alone) = (average(&[]), average(&["--marginal", "6"]));
+    assert!(joint["marginal_draws"].is_null() && alone["marginal_draws"] == 6);
+    assert_eq!(average(&["--marginal", "1"])["averages"], joint["averages"]);
+    assert_ne!(alone["averages"], joint["averages"]);
+    for key in ["mean", "error"] {
+        assert!(alone["averages"][0][key].is_number());
+    }
+    let said = succeed(folder.path(), &["estimate", "tiny", "-n", "400", "--marginal", "6"]);
+    assert!(said.contains("of 400 samples, weights on x alone (K = 6)"), "{said}");
+    for command in [&["sample", "tiny", "-n", "5", "-o", "x.npz"][..], &["estimate", "tiny"]] {
+        let both = [command, &["--marginal", "3", "--ais"]].concat();
+        refuse(folder.path(), &both, 2, &["--marginal", "--ais", "use one of both"]);
+        for wrong in ["0", "1001", "x"] {
+            refuse(folder.path(), &[command, &["--marginal", wrong]].concat(), 2, &["--marginal"]);
+        }
+    }
+}
+
 #[test]
 fn estimate_gives_averages_as_text_and_json_and_histograms_as_csv() {
     let folder = with_trained();
