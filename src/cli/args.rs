@@ -224,6 +224,12 @@ pub(super) struct EvaluateArgs {
     /// Also the effective sample sizes of the weights on x alone, the augmented copies averaged out
     #[arg(long)]
     pub marginal: bool,
+    /// Also what an effective sample costs by the flow and by Monte Carlo chains without it, and
+    /// from how many samples on the training has paid; the chains go on from reference samples for
+    /// so many seconds, 5 if none are given
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "5", value_parser = number_up_to(1e6))]
+    pub cost: Option<f64>,
     /// Also write the figures to the run's evaluation.json
     #[arg(long)]
     pub save: bool,

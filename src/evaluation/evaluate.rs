@@ -40,6 +40,9 @@ pub struct EvaluationOptions {
     /// Whether the weights on x alone are computed for the flow's samples, at the cost of K − 1
     /// densities each; for reference samples they come with the likelihood.
     pub marginal: bool,
+    /// Seconds to measure what Monte Carlo without the flow costs, from reference samples; 0 for
+    /// none.
+    pub cost_seconds: f64,
     /// log Z of the target and its standard error from elsewhere, which the evaluation's own is
     /// compared with.
     pub known_log_z: Option<[f64; 2]>,
@@ -87,6 +90,10 @@ pub fn evaluate(
         let marginal = marginal_log_weights(problem, theta, &drawn, options.draws, streams, 0)?;
         evaluation.marginal_reverse_ess = Some(effective_sample_size(&marginal).fraction);
         evaluation.mark(&[Figure::MarginalReverseEss], &marginal);
+    }
+    if let Some(reference) = reference.filter(|r| options.cost_seconds > 0.0 && !r.is_empty()) {
+        evaluation.add_cost(problem, reference, options.cost_seconds)?;
+        evaluation.mark(Figure::COST, &drawn.log_weights);
     }
     let mut annealed = None;
     if options.annealed_samples > 0 {

@@ -161,11 +161,8 @@ impl Trained {
         options: EvaluationOptions,
     ) -> Result<Evaluation, Error> {
         let (evaluation, _) = evaluate(&self.problem, &self.theta, reference, None, options)?;
-        Ok(Evaluation {
-            energy_evaluations: self.metadata.energy_evaluations,
-            train_seconds: self.metadata.train_seconds,
-            ..evaluation
-        })
+        let ModelMetadata { train_seconds, energy_evaluations, .. } = self.metadata;
+        Ok(evaluation.of_training(train_seconds, energy_evaluations))
     }
 
     /// Averages over the target with their errors, from `count` samples.

@@ -79,6 +79,58 @@ fn evaluate_adds_distances_and_weights_on_x_alone_and_compare_reads_what_it_save
     refuse(folder.path(), &["compare", "nowhere"], 2, &["nowhere"]);
 }
 
+/// What an effective sample costs by the flow and by Monte Carlo, printed, saved and reported.
+#[test]
+fn evaluate_says_from_when_on_a_training_has_paid() {
+    let folder = with_trained();
+    let without = json(&succeed(folder.path(), &["evaluate", "tiny", "--json"]));
+    assert!(without["effective_per_second"].is_null() && without["pays_from_in_time"].is_null());
+    let found =
+        json(&succeed(folder.path(), &["evaluate", "tiny", "--cost=1", "--save", "--json"]));
+    let figure = |name: &str| found[name].as_f64().unwrap_or_else(|| panic!("{name}: {found}"));
+    let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-9, "{a} {b}: {found}");
+    close(figure("effective_per_second"), figure("samples_per_second") * figure("reverse_ess"));
+    close(figure("evaluations_per_effective"), 1.0 / figure("reverse_ess"));
+    let energies = figure("leapfrog_steps") * figure("autocorrelation_time");
+    close(figure("monte_carlo_evaluations"), energies);
+    assert!(figure("monte_carlo_per_second") > 100.0);
+    assert!(figure("autocorrelation_time_error") < 0.5 * figure("autocorrelation_time"));
+    // What is saved from then on is what the training took.
+    let saved = figure("monte_carlo_evaluations") - figure("evaluations_per_effective");
+    close(figure("pays_from_in_energies") * saved, figure("energy_evaluations"));
+    let [flow, chains] = ["effective_per_second", "monte_carlo_per_second"].map(figure);
+    assert_eq!(found["pays_from_in_time"].is_number(), flow > chains);
+    // What does not come from a clock is the same without --cost.
+    for key in ["reverse_ess", "log_z", "nll", "ais_ess"] {
+        assert_eq!(found[key], without[key], "{key}");
+    }
+    let said = succeed(folder.path(), &["evaluate", "tiny", "--cost=1"]);
+    for word in ["effective samples/s  ", "energies with forces each (HMC, τ = ", "worth it     "]
+    {
+        assert!(said.contains(word), "no {word:?} in: {said}");
+    }
+    let of_cost = said.lines().filter(|line| line.contains("effective") || line.contains("HMC"));
+    assert!(of_cost.clone().count() >= 2 && of_cost.clone().all(|line| line.len() < 90), "{said}");
+    succeed(folder.path(), &["report", "tiny", "-o", "r.html"]);
+    let page = fs::read_to_string(folder.path().join("r.html")).unwrap();
+    assert!(page.contains("When the training has paid"), "no word of it");
+    let table = succeed(folder.path(), &["compare", "tiny"]);
+    assert!(table.contains("by Monte Carlo"), "{table}");
+    // Too short a time for any figure, and nothing to start from.
+    let said = succeed(folder.path(), &["evaluate", "tiny", "--cost=1e-9"]);
+    assert!(
+        said.contains("no figure for Monte Carlo") && said.contains("--cost=SECONDS"),
+        "{said}"
+    );
+    succeed(folder.path(), &["train", "plain.toml"]);
+    refuse(folder.path(), &["evaluate", "plain", "--cost"], 2, &["--cost", "--reference FILE"]);
+    for wrong in ["--cost=0", "--cost=x", "--cost=-1"] {
+        refuse(folder.path(), &["evaluate", "tiny", wrong], 2, &["--cost"]);
+    }
+    let table = succeed(folder.path(), &["compare", "plain"]);
+    assert!(!table.contains("by Monte Carlo") && table.contains("log Z"), "{table}");
+}
+
 #[test]
 fn evaluate_has_null_for_what_it_cannot_compute() {
     let folder = workplace();
