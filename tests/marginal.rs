@@ -42,7 +42,7 @@ buffer = { min_batches = 4, max_batches = 16 }
 "#;
 
 const STREAMS: (Purpose, u64) = (Purpose::Sampling, 0);
-const SAMPLES: usize = 6000;
+const SAMPLES: usize = 12_000;
 const DRAWS: usize = 8;
 
 fn pair() -> DoubleWell {

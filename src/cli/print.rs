@@ -56,7 +56,7 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
 /// Whether the training was worth it, where the cost of Monte Carlo was asked for.
 fn print_worth(evaluation: &Evaluation) -> Result<(), Error> {
     if let Some(worth) = evaluation.worth() {
-        say!("worth it     {worth}")?;
+        say!("worth it     {}", worth.replace("; ", ";\n             "))?;
         return say!("             (chains start from reference samples and give no log Z)");
     }
     match evaluation.effective_per_second {

@@ -292,7 +292,10 @@ figures! {
         unit: Unit::PerSecond,
         line: Some(|e| {
             let energies = Figure::EvaluationsPerEffective.text(e, 0).unwrap_or_default();
-            format!(" by the flow, {energies} energies each")
+            let alone = e.marginal_reverse_ess.map_or(String::new(), |ess| {
+                format!(" ({} on x alone)", Unit::Count.text(1.0 / ess, 0))
+            });
+            format!(" by the flow, {energies} energies each{alone}")
         }),
         decimals: Some(0),
     }

@@ -38,6 +38,9 @@ impl Unit {
 
 /// Three digits, which is more than a time is measured to.
 fn three_digits(value: f64) -> String {
+    if value == 0.0 {
+        return "0".into();
+    }
     if value.abs() >= 1e5 {
         return format!("{value:.2e}");
     }
@@ -53,7 +56,7 @@ mod tests {
     #[test]
     fn counts_and_rates_have_three_digits() {
         for (value, text) in [
-            (0.0, "0.00"),
+            (0.0, "0"),
             (0.01234, "0.0123"),
             (1.0, "1.00"),
             (96.04, "96.0"),

@@ -104,13 +104,19 @@ fn evaluate_says_from_when_on_a_training_has_paid() {
     for key in ["reverse_ess", "log_z", "nll", "ais_ess"] {
         assert_eq!(found[key], without[key], "{key}");
     }
-    let said = succeed(folder.path(), &["evaluate", "tiny", "--cost=1"]);
-    for word in ["effective samples/s  ", "energies with forces each (HMC, τ = ", "worth it     "]
-    {
+    let said = succeed(folder.path(), &["evaluate", "tiny", "--cost=1", "--marginal"]);
+    for word in [
+        "effective samples/s  ",
+        " on x alone)",
+        "energies with forces each (HMC, τ = ",
+        "worth it     ",
+    ] {
         assert!(said.contains(word), "no {word:?} in: {said}");
     }
-    let of_cost = said.lines().filter(|line| line.contains("effective") || line.contains("HMC"));
-    assert!(of_cost.clone().count() >= 2 && of_cost.clone().all(|line| line.len() < 90), "{said}");
+    let of_cost =
+        |line: &&str| ["effective", "HMC", "worth", "by Monte"].iter().any(|w| line.contains(w));
+    assert!(said.lines().filter(of_cost).count() >= 3, "{said}");
+    assert!(said.lines().filter(of_cost).all(|line| line.chars().count() <= 80), "{said}");
     succeed(folder.path(), &["report", "tiny", "-o", "r.html"]);
     let page = fs::read_to_string(folder.path().join("r.html")).unwrap();
     assert!(page.contains("When the training has paid"), "no word of it");
