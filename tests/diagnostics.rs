@@ -101,6 +101,70 @@ fn log_z_by_bennett_sees_what_one_of_two_densities_misses() {
     assert!(log_z == f64::INFINITY && error.is_nan());
 }
 
+/// Chains of an autoregressive process in equilibrium, whose ρ_t is φ^t: τ = (1 + φ)/(1 − φ).
+fn autoregressive(phi: f64, chains: usize, transitions: usize, sample: u64) -> Vec<f64> {
+    let noise = normals(chains * transitions, sample);
+    let mut series = Vec::new();
+    for noise in noise.chunks(transitions) {
+        let mut value = noise[0];
+        series.push(value);
+        for noise in &noise[1..] {
+            value = phi * value + (1.0 - phi * phi).sqrt() * noise;
+            series.push(value);
+        }
+    }
+    series
+}
+
+#[test]
+fn autocorrelation_times_of_autoregressive_chains_are_known() {
+    for (chains, transitions) in [(100, 800), (2, 40_000)] {
+        for (index, phi) in [0.8, 0.5, 0.0, -0.5].into_iter().enumerate() {
+            let series = autoregressive(phi, chains, transitions, 40 + index as u64);
+            let (time, error) = integrated_autocorrelation_time(&series, transitions).unwrap();
+            let expected = (1.0 + phi) / (1.0 - phi);
+            let known = (time - expected).abs() / error;
+            assert!(known < 4.5 && error < 0.07 * expected, "{phi}: {time} ± {error}");
+            // Planted: half of it, as where τ is counted from a half, and one of chains that are
+            // correlated a little more.
+            assert!((time - 0.5 * expected).abs() > 6.0 * error, "{phi}");
+            let more = autoregressive(0.5 + 0.5 * phi, chains, transitions, 40);
+            let (more, _) = integrated_autocorrelation_time(&more, transitions).unwrap();
+            assert!((more - expected).abs() > 9.0 * error, "{phi}: {more}");
+        }
+    }
+}
+
+#[test]
+fn stated_errors_of_autocorrelation_times_cover_them() {
+    let (phi, repeats) = (0.6, 200);
+    let covered = (0..repeats).filter(|repeat| {
+        let series = autoregressive(phi, 20, 400, 100 + repeat);
+        let (time, error) = integrated_autocorrelation_time(&series, 400).unwrap();
+        (time - 4.0).abs() < 2.0 * error
+    });
+    let covered = covered.count();
+    assert!(covered > 180, "{covered}");
+}
+
+#[test]
+fn chains_that_stay_where_they_are_have_no_autocorrelation_time() {
+    // Wells that chains do not leave: half of the variance lies between them.
+    let mut series = autoregressive(0.5, 50, 400, 7);
+    assert!(integrated_autocorrelation_time(&series, 400).is_some());
+    for (chain, values) in series.chunks_mut(400).enumerate() {
+        values.iter_mut().for_each(|value| *value += if chain % 2 == 0 { 1.0 } else { -1.0 });
+    }
+    assert_eq!(integrated_autocorrelation_time(&series, 400), None);
+    // Chains shorter than their memory, constant ones, ones with a hole, and none at all.
+    assert_eq!(integrated_autocorrelation_time(&autoregressive(0.99, 50, 40, 8), 40), None);
+    assert_eq!(integrated_autocorrelation_time(&[1.5; 400], 40), None);
+    series[3] = f64::INFINITY;
+    assert_eq!(integrated_autocorrelation_time(&series, 400), None);
+    assert_eq!(integrated_autocorrelation_time(&[], 0), None);
+    assert_eq!(integrated_autocorrelation_time(&[0.0, 1.0, 2.0], 3), None);
+}
+
 #[test]
 fn likelihoods_average_draws_before_the_logarithm() {
     let (nll, error) = negative_log_likelihood(&[0.0, 3f64.ln(), 2f64.ln(), 2f64.ln()], 2);

@@ -15,6 +15,9 @@ const MOST_CHAINS: u64 = 10_000_000;
 /// The most samples where they are not in memory all at once.
 const IN_TURN: u64 = 1_000_000_000_000;
 
+/// The most draws of the augmented copies; those of a batch are in memory all at once.
+const MOST_DRAWS: u64 = 1000;
+
 /// A whole number from 1 to `most`.
 fn up_to(most: u64) -> impl TypedValueParser<Value = NonZeroUsize> {
     let number = clap::value_parser!(u64).range(1..=most);
@@ -226,6 +229,12 @@ pub(super) struct EvaluateArgs {
     /// Also the effective sample sizes of the weights on x alone, the augmented copies averaged out
     #[arg(long)]
     pub marginal: bool,
+    /// Also what an effective sample costs by the flow and by Monte Carlo chains without it, and
+    /// from how many samples on the training has paid; the chains go on from reference samples for
+    /// so many seconds, 5 if none are given
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "5", value_parser = number_up_to(1e6))]
+    pub cost: Option<f64>,
     /// Also write the figures to the run's evaluation.json
     #[arg(long)]
     pub save: bool,
@@ -264,13 +273,25 @@ pub(super) struct SampleArgs {
     /// well below the effective sample size has few copies
     #[arg(long, value_name = "N", value_parser = up_to(IN_TURN))]
     pub resample: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub weights: WeightArgs,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// What weighs samples.
+#[derive(Debug, Args)]
+pub(super) struct WeightArgs {
     /// Refine by annealed importance sampling from the flow to the target: a higher effective
     /// sample size for about twenty times the work
     #[arg(long)]
     pub ais: bool,
-    /// Seed of the draws
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
+    /// Weights on x alone, the augmented copies averaged out with K draws: a higher effective
+    /// sample size for K passes of the flow and one energy a sample. Worth it where an energy costs
+    /// more than K passes, as in quantum chemistry; evaluate --marginal shows the gain
+    #[arg(long, value_name = "K", value_parser = up_to(MOST_DRAWS))]
+    pub marginal: Option<NonZeroUsize>,
 }
 
 /// What is averaged.
@@ -305,9 +326,8 @@ pub(super) struct EstimateArgs {
     /// Reweight to this multiple of the temperature, and print the free-energy difference
     #[arg(long, value_name = "RATIO", value_parser = number_up_to(1000.0))]
     pub temperature: Option<f64>,
-    /// Refine by annealed importance sampling first
-    #[arg(long)]
-    pub ais: bool,
+    #[command(flatten)]
+    pub weights: WeightArgs,
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

@@ -246,7 +246,9 @@ fn value(column: &Column, group: &[&Run]) -> Option<Value> {
 }
 
 fn table(groups: &[Vec<&Run>]) -> Result<(), Error> {
-    let columns = columns();
+    let mut columns = columns();
+    // Not what none of them has.
+    columns.retain(|column| groups.iter().flatten().any(|run| (column.of)(run).0.is_some()));
     let heads: Vec<&str> = columns.iter().map(|column| column.head.as_str()).collect();
     say!("| recipe | seeds | {} |", heads.join(" | "))?;
     say!("|---|---{}|", "|---".repeat(columns.len()))?;

@@ -6,14 +6,14 @@ use std::path::Path;
 use crate::config::Registry;
 use crate::error::Error;
 use crate::evaluation::{
-    energies, estimate, Estimates, Observable, OtherEnergies, Profile, Weighted,
+    energies, estimate, Estimates, Observable, OtherEnergies, Profile, Weights,
 };
 use crate::files::write_atomically;
 use crate::parallel::team;
 use crate::samples::Samples;
 use crate::session::Trained;
 
-use super::args::{AverageArgs, EstimateArgs};
+use super::args::{AverageArgs, EstimateArgs, WeightArgs};
 use super::output::{json, say};
 use super::print::print_contradictions;
 
@@ -27,6 +27,7 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
         let problem = "is for a histogram: add --observable pair_distances, or use --json";
         return Err(Error::parameter("--output", problem));
     }
+    let weights = args.weights.checked()?;
     let mut trained = Trained::open(&args.run, registry)?;
     trained.problem.seed = args.seed;
     let system = trained.problem.flow.system();
@@ -48,7 +49,7 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
             return Err(Error::parameter("--target", problem));
         }
     }
-    let batches = trained.batches(args.samples.get(), args.ais)?;
+    let batches = trained.batches(args.samples.get(), weights)?;
     let mut reweigh = |batch: &Samples| match (&other, args.temperature) {
         (Some(other), _) => energies(&*other.potential, &batch.positions),
         (None, ratio) => Ok(batch.energies.iter().map(|u| u / ratio.unwrap_or(1.0)).collect()),
@@ -56,8 +57,11 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     let elsewhere = other.is_some() || args.temperature.is_some();
     let change: Option<OtherEnergies<'_>> = if elsewhere { Some(&mut reweigh) } else { None };
     let found = estimate(system, &observables, args.averages.bins.get(), change, batches)?;
-    let weights = if args.ais { Weighted::Annealed } else { Weighted::Flow };
-    let found = Estimates { contradictions: trained.contradictions(weights), ..found };
+    let found = Estimates {
+        contradictions: trained.contradictions(weights.compared()),
+        marginal_draws: weights.draws().map(|k| k.get()),
+        ..found
+    };
     let output = args.output.as_ref().filter(|_| team().leads());
     if let (Some(path), Some(profile)) = (output, found.profiles.first()) {
         write_atomically(path, |file| {
@@ -88,7 +92,9 @@ fn rows(profile: &Profile) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
 fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Error> {
     let mark = if found.is_marked() { "  (!)" } else { "" };
     say!("over {target}")?;
-    say!("ESS {:.0} of {} samples{mark}", found.effective_samples, found.samples)?;
+    let kind =
+        found.marginal_draws.map_or(String::new(), |k| format!(", weights on x alone (K = {k})"));
+    say!("ESS {:.0} of {} samples{kind}{mark}", found.effective_samples, found.samples)?;
     if let Some(free) = &found.free_energy {
         say!("{:<24} {}{mark}", "free energy / kT", with_error(free.difference, free.error))?;
     }
@@ -97,6 +103,22 @@ fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Err
         say!("(!) rests on few samples with large weights: do not rely on it")?;
     }
     print_contradictions(&found.contradictions)
+}
+
+impl WeightArgs {
+    /// The weights that are asked for.
+    pub(super) fn checked(&self) -> Result<Weights, Error> {
+        match (self.marginal, self.ais) {
+            (None, false) => Ok(Weights::Joint),
+            (None, true) => Ok(Weights::Annealed),
+            (Some(draws), false) => Ok(Weights::Marginal(draws)),
+            (Some(_), true) => Err(Error::parameter(
+                "--marginal",
+                "cannot go with --ais: annealed samples are no longer distributed as the flow's, \
+                 so its density averaged over the copies does not weigh them: use one of both",
+            )),
+        }
+    }
 }
 
 impl AverageArgs {

@@ -34,21 +34,26 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
         distances,
         annealed_samples: annealed,
         marginal: args.marginal,
+        cost_seconds: args.cost.unwrap_or(0.0),
         ..options
     };
     section.samples = section.samples.max(annealed);
     check_evaluation(&section, &trained.problem)?;
-    let reference = match &args.reference {
-        Some(file) => Some(trained.reference_from(file)?),
-        None if args.distances.is_some() && section.reference_samples == 0 => {
+    let needs_reference = match (args.distances, args.cost) {
+        (Some(_), _) => Some("--distances"),
+        (None, cost) => cost.map(|_| "--cost"),
+    };
+    let reference = match (&args.reference, needs_reference) {
+        (Some(file), _) => Some(trained.reference_from(file)?),
+        (None, Some(flag)) if section.reference_samples == 0 => {
             return Err(Error::parameter(
-                "--distances",
+                flag,
                 "needs reference samples and the recipe has none: give --reference FILE, such as \
                  one of boltzflow reference",
             ));
         }
-        None if args.json => trained.reference(|_| Ok(()))?,
-        None => trained.reference(announce_reference)?,
+        (None, _) if args.json => trained.reference(|_| Ok(()))?,
+        (None, _) => trained.reference(announce_reference)?,
     };
     let reference = reference.as_ref().map(|r| r.positions.as_slice());
     let evaluation = trained.evaluate(reference, options)?;

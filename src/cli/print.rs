@@ -41,6 +41,7 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
         evaluation.energy_evaluations as f64,
         evaluation.samples_per_second
     )?;
+    print_worth(evaluation)?;
     if evaluation.zero_weights > 0 {
         say!("{} samples had no finite energy and have weight zero", evaluation.zero_weights)?;
     }
@@ -50,6 +51,22 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
         say!("(!) rests on few samples with large weights: do not rely on it")?;
     }
     print_contradictions(&evaluation.contradictions)
+}
+
+/// Whether the training was worth it, where the cost of Monte Carlo was asked for.
+fn print_worth(evaluation: &Evaluation) -> Result<(), Error> {
+    if let Some(worth) = evaluation.worth() {
+        say!("worth it     {}", worth.replace("; ", ";\n             "))?;
+        return say!("             (chains start from reference samples and give no log Z)");
+    }
+    match evaluation.effective_per_second {
+        Some(_) => say!(
+            "             no figure for Monte Carlo: its chains forget too slowly, or an energy\n\
+             {:13}takes too long, for this time; give more seconds by --cost=SECONDS",
+            ""
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Why figures are marked that do not agree with others.

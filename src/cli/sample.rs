@@ -4,7 +4,6 @@ use rand::Rng;
 
 use crate::config::Registry;
 use crate::error::Error;
-use crate::evaluation::Weighted;
 use crate::parallel::team;
 use crate::random::{stream, Purpose, ONCE};
 use crate::samples::{check_destination, holds_positions_alone, units_in, write_samples};
@@ -16,19 +15,19 @@ use super::output::{say, warn};
 
 pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     check_destination(&args.output)?;
+    let weights = args.weights.checked()?;
     let mut trained = Trained::open(&args.run, registry)?;
     trained.problem.seed = args.seed;
     let particles = trained.target.particles();
     let units = units_in(&args.output, &particles)?;
     let place = args.output.display();
     let drawn = args.samples.get();
-    let mut batches = trained.batches(drawn, args.ais)?;
+    let mut batches = trained.batches(drawn, weights)?;
     // Every rank takes part in the draws; rank 0 writes.
     if !team().leads() {
         return batches.try_for_each(|batch| batch.map(drop));
     }
-    let weights = if args.ais { Weighted::Annealed } else { Weighted::Flow };
-    for found in trained.contradictions(weights) {
+    for found in trained.contradictions(weights.compared()) {
         warn(&format!("{found}. Do not rely on these samples or their weights"));
     }
     let Some(places) = args.resample else {
@@ -38,7 +37,8 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
             warn("they do not count the same: write .npz for their weights, or use --resample");
             return Ok(());
         }
-        return say!("{drawn} samples with log weights and energies in {place}: {units}");
+        let kind = weights.draws().map_or(String::new(), |k| format!(" on x alone (K = {k})"));
+        return say!("{drawn} samples with log weights{kind} and energies in {place}: {units}");
     };
     let places = places.get();
     let offset = stream(args.seed, Purpose::Sampling, ONCE, 0).gen();

@@ -1,8 +1,9 @@
-//! Effective sample sizes, log Z, likelihoods, distances and histograms: pure functions of weights
-//! and samples.
+//! Effective sample sizes, log Z, likelihoods, distances, histograms, autocorrelation times: pure
+//! functions of weights and samples.
 
 mod alignment;
 mod assignment;
+mod autocorrelation;
 mod bennett;
 mod distributions;
 mod observables;
@@ -11,6 +12,7 @@ mod weights;
 
 pub use alignment::{Aligner, Symmetries};
 pub(crate) use assignment::Assignment;
+pub use autocorrelation::integrated_autocorrelation_time;
 pub use bennett::bennett_log_z;
 pub use distributions::{
     energy_wasserstein, geometric_wasserstein, histogram, pair_distances, total_variation,

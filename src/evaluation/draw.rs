@@ -1,8 +1,11 @@
 //! Draws from a trained flow, and the densities that weigh them.
 
+use std::num::NonZeroUsize;
+
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
+use super::contradiction::Weighted;
 use crate::diagnostics::log_mean_exp;
 use crate::error::Error;
 use crate::parallel::team;
@@ -14,6 +17,37 @@ use crate::work;
 
 /// Samples of a task.
 const PART: usize = 64;
+
+/// What weighs the samples of a trained flow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Weights {
+    /// p(x) π(a|x)/q(x, a) of x with the augmented copies a that it came with.
+    #[default]
+    Joint,
+    /// p(x)/q̂(x) of x alone, q̂(x) being the mean of q(x, a_k)/π(a_k|x) over K draws of copies:
+    /// exact weights with a higher effective sample size, for K − 1 more passes of the flow.
+    Marginal(NonZeroUsize),
+    /// Those of annealed importance sampling, which moves the samples from the flow to the target.
+    Annealed,
+}
+
+impl Weights {
+    /// The weights that an evaluation compares log Z by; what contradicts them contradicts these.
+    pub fn compared(self) -> Weighted {
+        match self {
+            Self::Joint | Self::Marginal(_) => Weighted::Flow,
+            Self::Annealed => Weighted::Annealed,
+        }
+    }
+
+    /// The draws K of weights on x alone.
+    pub fn draws(self) -> Option<NonZeroUsize> {
+        match self {
+            Self::Marginal(draws) => Some(draws),
+            Self::Joint | Self::Annealed => None,
+        }
+    }
+}
 
 /// Draws `count` samples of a flow with their energies and joint log weights, log p(x) π(a|x) − log
 /// q(x, a), which are −∞ where the energy is not finite. `first` is the number of the first one:
@@ -73,6 +107,56 @@ pub fn draw_weighted(
     Ok(drawn)
 }
 
+/// The samples of [`draw_weighted`] with log weights on x alone, the augmented copies averaged out
+/// with `draws` draws K: log p(x)/q̂(x), as in [`Weights::Marginal`]. With K = 1 they are the joint
+/// ones. An energy is computed once a sample, whatever K.
+///
+/// # Errors
+/// [`Error::Evaluation`] if the potential fails for good.
+pub fn draw_marginal(
+    problem: &Problem,
+    theta: &[f32],
+    streams: (Purpose, u64),
+    first: u64,
+    count: usize,
+    draws: NonZeroUsize,
+) -> Result<Samples, Error> {
+    let mut drawn = draw_weighted(problem, theta, streams, first, count)?;
+    drawn.log_weights = marginal_log_weights(problem, theta, &drawn, draws.get(), streams, first)?;
+    Ok(drawn)
+}
+
+/// The log weights on x alone of samples that [`draw_weighted`] drew from the same streams: of the
+/// K = `draws` copies, a_1 is the one that x came with and the others are draws of π(a|x).
+///
+/// Under the flow, x with a_1 … a_K in any order has the density q̂(x) ∏_k π(a_k|x), and under the
+/// target p(x) ∏_k π(a_k|x): so p(x)/q̂(x) averages to Z for every K.
+pub(super) fn marginal_log_weights(
+    problem: &Problem,
+    theta: &[f32],
+    drawn: &Samples,
+    draws: usize,
+    streams: (Purpose, u64),
+    first: u64,
+) -> Result<Vec<f64>, Error> {
+    let others = draws.max(1) - 1;
+    let first = first_sample::MARGINAL + first;
+    let ratios = density_ratios(problem, theta, &drawn.positions, others, streams, first);
+    team().go_on()?;
+    let joint = drawn.energies.iter().zip(&drawn.log_weights).enumerate();
+    let log_weights = joint.map(|(sample, (energy, log_weight))| {
+        if !log_weight.is_finite() {
+            return f64::NEG_INFINITY;
+        }
+        // q(x, a_k)/π(a_k|x) over that of the copy that x came with, p(x)/w.
+        let mut relative = vec![0.0];
+        let ratios = &ratios[sample * others..(sample + 1) * others];
+        relative.extend(ratios.iter().map(|ratio| ratio + energy + log_weight));
+        log_weight - log_mean_exp(&relative)
+    });
+    Ok(log_weights.collect())
+}
+
 /// U/kT of `positions` ([samples, particles, dimension]), shared by all threads and ranks; +∞ where
 /// the potential has no finite value.
 ///
@@ -94,19 +178,21 @@ pub fn energies(potential: &dyn Potential, positions: &[f64]) -> Result<Vec<f64>
 /// over `draws` draws a ~ π(a|x) of the augmented copies.
 pub fn log_prob(problem: &Problem, theta: &[f32], x: &[f64], draws: usize) -> Vec<f64> {
     let draws = draws.max(1);
-    let ratios = density_ratios(problem, theta, x, draws, (0, first_sample::LOG_PROB));
+    let ratios =
+        density_ratios(problem, theta, x, draws, (Purpose::Evaluation, 0), first_sample::LOG_PROB);
     ratios.chunks_exact(draws).map(log_mean_exp).collect()
 }
 
 /// log q(x, a_k) − log π(a_k|x), [samples, draws], for draws a_k ~ π(a|x): their mean exponential
-/// is q(x). `streams` are the step and the number of the first sample's stream. If the program is
-/// to stop, the rest is left at 0: [`Team::go_on`](crate::parallel::Team::go_on) comes after it.
+/// is q(x). Sample i has the stream (seed, purpose, step, `first` + i). If the program is to stop,
+/// the rest is left at 0: [`Team::go_on`](crate::parallel::Team::go_on) comes after it.
 pub(super) fn density_ratios(
     problem: &Problem,
     theta: &[f32],
     x: &[f64],
     draws: usize,
-    (step, first): (u64, u64),
+    (purpose, step): (Purpose, u64),
+    first: u64,
 ) -> Vec<f64> {
     let flow = &problem.flow;
     let (width, coordinates) = (flow.width(), flow.system().coordinates());
@@ -132,7 +218,7 @@ pub(super) fn density_ratios(
         let mut rngs: Vec<_> = (0..samples)
             .map(|s| {
                 let sample = (own.start + part * PART + s) as u64;
-                stream(problem.seed, Purpose::Evaluation, step, first + sample)
+                stream(problem.seed, purpose, step, first + sample)
             })
             .collect();
         let (mut joint, mut log_q) = (vec![0.0; samples * width], vec![0.0; samples]);

@@ -52,8 +52,10 @@ pub struct FreeEnergy {
 /// All that was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimates {
-    /// Samples samples drawn.
+    /// Samples drawn.
     pub samples: usize,
+    /// Draws K of the augmented copies behind each weight, for weights on x alone.
+    pub marginal_draws: Option<usize>,
     /// Equally weighted samples that they are worth.
     pub effective_samples: f64,
     /// Whether that rests on few samples, and all else with it.
@@ -145,6 +147,7 @@ pub fn estimate(
     }
     Ok(Estimates {
         samples: log_weights.len(),
+        marginal_draws: None,
         effective_samples: effective.count,
         rests_on_few_samples: rests_on_few(&log_weights),
         contradictions: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::anneal::AnnealedDraws;
 use super::contradiction::Weighted;
 use super::distances::distances;
-use super::draw::{density_ratios, draw_weighted, energies};
+use super::draw::{density_ratios, draw_weighted, energies, marginal_log_weights};
 use super::figures::{Evaluation, Figure, Level};
 use crate::diagnostics::{
     bennett_log_z, effective_sample_size, forward_effective_sample_size, largest_weight_share,
@@ -40,6 +40,9 @@ pub struct EvaluationOptions {
     /// Whether the weights on x alone are computed for the flow's samples, at the cost of K − 1
     /// densities each; for reference samples they come with the likelihood.
     pub marginal: bool,
+    /// Seconds to measure what Monte Carlo without the flow costs, from reference samples; 0 for
+    /// none.
+    pub cost_seconds: f64,
     /// log Z of the target and its standard error from elsewhere, which the evaluation's own is
     /// compared with.
     pub known_log_z: Option<[f64; 2]>,
@@ -84,10 +87,13 @@ pub fn evaluate(
     }
     evaluation.compare(Weighted::Flow, [log_z, log_z_error], options.known_log_z);
     if options.marginal {
-        let marginal = marginal_log_weights(problem, theta, &drawn, options);
-        team().go_on()?;
+        let marginal = marginal_log_weights(problem, theta, &drawn, options.draws, streams, 0)?;
         evaluation.marginal_reverse_ess = Some(effective_sample_size(&marginal).fraction);
         evaluation.mark(&[Figure::MarginalReverseEss], &marginal);
+    }
+    if let Some(reference) = reference.filter(|r| options.cost_seconds > 0.0 && !r.is_empty()) {
+        evaluation.add_cost(problem, reference, options.cost_seconds)?;
+        evaluation.mark(Figure::COST, &drawn.log_weights);
     }
     let mut annealed = None;
     if options.annealed_samples > 0 {
@@ -113,8 +119,8 @@ fn evaluate_on_reference(
     evaluation: &mut Evaluation,
 ) -> Result<(), Error> {
     let draws = options.draws.max(1);
-    let streams = (options.step, first_sample::REFERENCE);
-    let ratios = density_ratios(problem, theta, reference, draws, streams);
+    let streams = (Purpose::Evaluation, options.step);
+    let ratios = density_ratios(problem, theta, reference, draws, streams, first_sample::REFERENCE);
     team().go_on()?;
     // A sample whose energy the potential failed to compute this time is left out.
     let energies = energies(&**problem.target.potential(), reference)?;
@@ -180,31 +186,7 @@ pub fn likelihood(
     draws: usize,
     step: u64,
 ) -> (f64, f64) {
-    let ratios = density_ratios(problem, theta, x, draws, (step, first_sample::LIKELIHOOD));
+    let streams = (Purpose::Evaluation, step);
+    let ratios = density_ratios(problem, theta, x, draws, streams, first_sample::LIKELIHOOD);
     negative_log_likelihood(&ratios, draws)
-}
-
-/// log p(x)/q̂(x) of samples of the flow, of which [`Evaluation::marginal_reverse_ess`] is the
-/// effective sample size.
-fn marginal_log_weights(
-    problem: &Problem,
-    theta: &[f32],
-    drawn: &Samples,
-    options: EvaluationOptions,
-) -> Vec<f64> {
-    let others = options.draws.max(1) - 1;
-    let streams = (options.step, first_sample::MARGINAL);
-    let ratios = density_ratios(problem, theta, &drawn.positions, others, streams);
-    let joint = drawn.energies.iter().zip(&drawn.log_weights).enumerate();
-    joint
-        .map(|(sample, (energy, log_weight))| {
-            if !log_weight.is_finite() {
-                return f64::NEG_INFINITY;
-            }
-            // log q(x, a) − log π(a|x) for the a that x came with.
-            let mut all = vec![-energy - log_weight];
-            all.extend(&ratios[sample * others..(sample + 1) * others]);
-            -energy - log_mean_exp(&all)
-        })
-        .collect()
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contradiction::{or_nan, Contradiction, Weighted, Witness};
 use super::distances::Distances;
+use super::unit::Unit;
 use crate::diagnostics::rests_on_few;
 
 /// The figures of an evaluation; fractions, nats and counts. `None` where not computed.
@@ -71,6 +72,26 @@ pub struct Evaluation {
     /// Samples with log-density drawn per second, on this machine.
     #[serde(deserialize_with = "or_nan")]
     pub samples_per_second: f64,
+    /// Effective samples per second: `samples_per_second` times the reverse effective sample size.
+    pub effective_per_second: Option<f64>,
+    /// Energy evaluations per effective sample of the flow, without its training.
+    pub evaluations_per_effective: Option<f64>,
+    /// Effective samples of U/kT per second by Hamiltonian chains without the flow that go on from
+    /// reference samples, on this machine: transitions over their autocorrelation time.
+    pub monte_carlo_per_second: Option<f64>,
+    /// Their energy evaluations (with gradients) per effective sample.
+    pub monte_carlo_evaluations: Option<f64>,
+    /// Integrated autocorrelation time of U/kT along these chains, in transitions.
+    pub autocorrelation_time: Option<f64>,
+    /// Its standard error.
+    pub autocorrelation_time_error: Option<f64>,
+    /// Leapfrog steps of their transitions, the better of the tried ones.
+    pub leapfrog_steps: Option<usize>,
+    /// Effective samples from which training and drawing take less time than these chains; `None`
+    /// if that never is.
+    pub pays_from_in_time: Option<f64>,
+    /// Effective samples from which they take fewer energy evaluations.
+    pub pays_from_in_energies: Option<f64>,
     /// Energy evaluations of the training.
     pub energy_evaluations: u64,
     /// Wall time of the training, in seconds.
@@ -102,7 +123,7 @@ impl Evaluation {
 
     /// Whether `figure` cannot be relied on: it rests on few samples or is contradicted.
     pub fn is_marked(&self, figure: Figure) -> bool {
-        let rests_on = |found: &Contradiction| resting_on(found.weights).contains(&figure);
+        let rests_on = |found: &Contradiction| figure.rests_on(found.weights);
         self.rests_on_few(figure) || self.contradictions.iter().any(rests_on)
     }
 
@@ -123,39 +144,6 @@ impl Evaluation {
     pub(super) fn mark(&mut self, figures: &[Figure], log_weights: &[f64]) {
         if rests_on_few(log_weights) {
             self.resting_on_few_samples.extend(figures);
-        }
-    }
-}
-
-/// The unit of a figure, and how it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// A share of 1, shown as a percentage.
-    Fraction,
-    /// A natural logarithm.
-    Nat,
-    /// A number per second.
-    PerSecond,
-    /// A pure number.
-    One,
-}
-
-impl Unit {
-    /// As `metrics.csv` is documented.
-    pub const fn symbol(self) -> &'static str {
-        match self {
-            Self::Fraction => "fraction",
-            Self::Nat => "nat",
-            Self::PerSecond => "1/s",
-            Self::One => "",
-        }
-    }
-
-    /// A value with `decimals`, those of a fraction being of its percentage.
-    pub fn text(self, value: f64, decimals: usize) -> String {
-        match self {
-            Self::Fraction => format!("{:.decimals$} %", 100.0 * value),
-            _ => format!("{value:.decimals$}"),
         }
     }
 }
@@ -299,6 +287,45 @@ figures! {
         unit: Unit::PerSecond,
         decimals: Some(0),
     }
+    effective_per_second, EffectivePerSecond: "Effective samples of the flow drawn per second." {
+        label: "effective samples/s",
+        unit: Unit::PerSecond,
+        line: Some(|e| {
+            let energies = Figure::EvaluationsPerEffective.text(e, 0).unwrap_or_default();
+            let alone = e.marginal_reverse_ess.map_or(String::new(), |ess| {
+                format!(" ({} on x alone)", Unit::Count.text(1.0 / ess, 0))
+            });
+            format!(" by the flow, {energies} energies each{alone}")
+        }),
+        decimals: Some(0),
+    }
+    monte_carlo_per_second, MonteCarloPerSecond:
+    "Effective samples of U/kT per second by Monte Carlo chains without the flow." {
+        label: "  by Monte Carlo",
+        unit: Unit::PerSecond,
+        line: Some(monte_carlo),
+        decimals: Some(0),
+    }
+    evaluations_per_effective, EvaluationsPerEffective:
+    "Energy evaluations per effective sample of the flow, without its training." {
+        unit: Unit::Count,
+    }
+    monte_carlo_evaluations, MonteCarloEvaluations:
+    "Energy evaluations per effective sample of these chains." {
+        unit: Unit::Count,
+    }
+    autocorrelation_time, AutocorrelationTime:
+    "Integrated autocorrelation time of U/kT along these chains, in transitions." {
+        error: |e| e.autocorrelation_time_error,
+    }
+    pays_from_in_time, PaysFromInTime:
+    "Effective samples from which training and drawing take less time than these chains." {
+        unit: Unit::Count,
+    }
+    pays_from_in_energies, PaysFromInEnergies:
+    "Effective samples from which training and drawing take fewer energies than these chains." {
+        unit: Unit::Count,
+    }
     largest_weight_share, LargestWeightShare:
     "Share of the largest weight in the sum of the weights." {
         unit: Unit::Fraction,
@@ -311,6 +338,25 @@ figures! {
 }
 
 impl Figure {
+    /// Those of the flow's cost, which rest on its weights.
+    pub(super) const COST: &'static [Self] = &[
+        Self::EffectivePerSecond,
+        Self::EvaluationsPerEffective,
+        Self::PaysFromInTime,
+        Self::PaysFromInEnergies,
+    ];
+
+    /// Whether it rests on these weights.
+    fn rests_on(self, weights: Weighted) -> bool {
+        match weights {
+            Weighted::Flow => {
+                matches!(self, Self::ReverseEss | Self::MarginalReverseEss | Self::LogZ)
+                    || Self::COST.contains(&self)
+            }
+            Weighted::Annealed => self == Self::AisEss,
+        }
+    }
+
     /// Its value in `evaluation`; `None` where it was not computed or is not a finite number.
     pub fn value(self, evaluation: &Evaluation) -> Option<f64> {
         (self.facts().value)(evaluation).filter(|value| value.is_finite())
@@ -338,15 +384,17 @@ impl Figure {
     }
 }
 
-/// The figures that rest on these weights.
-fn resting_on(weights: Weighted) -> &'static [Figure] {
-    match weights {
-        Weighted::Flow => &[Figure::ReverseEss, Figure::MarginalReverseEss, Figure::LogZ],
-        Weighted::Annealed => &[Figure::AisEss],
-    }
-}
-
 const NO_ENERGY: &str = "no figure: none of the samples has a finite energy";
+
+fn monte_carlo(evaluation: &Evaluation) -> String {
+    let energies = Figure::MonteCarloEvaluations.text(evaluation, 0);
+    let time = Figure::AutocorrelationTime.text(evaluation, 2);
+    format!(
+        ", {} energies with forces each (HMC, τ = {})",
+        energies.unwrap_or_default(),
+        time.unwrap_or_default()
+    )
+}
 
 fn copies_averaged_out(evaluation: &Evaluation, samples: usize) -> String {
     format!(" of {samples}, copies averaged out with K = {}", evaluation.draws)
@@ -370,6 +418,7 @@ mod tests {
             evaluation
         };
         let rest = [Figure::ReverseEss, Figure::LogZ, Figure::MarginalReverseEss];
+        let rest = [&rest[..], Figure::COST].concat();
         for (evaluation, witness) in [
             (planted(1.8686, Some(4.1489), None), Witness::ReferenceSamples),
             (planted(1.8686, Some(f64::INFINITY), None), Witness::ReferenceSamples),

@@ -2,18 +2,21 @@
 
 mod anneal;
 mod contradiction;
+mod cost;
 mod distances;
 mod draw;
 mod estimate;
 mod evaluate;
 mod figures;
 mod observable;
+mod unit;
 
 pub use anneal::AnnealedDraws;
 pub use contradiction::{Contradiction, Weighted, Witness};
 pub use distances::{Distances, SetDistances};
-pub use draw::{draw_weighted, energies, log_prob};
+pub use draw::{draw_marginal, draw_weighted, energies, log_prob, Weights};
 pub use estimate::{estimate, Average, Estimates, FreeEnergy, OtherEnergies, Profile};
 pub use evaluate::{evaluate, likelihood, EvaluationOptions};
-pub use figures::{Evaluation, Facts, Figure, Level, Unit};
+pub use figures::{Evaluation, Facts, Figure, Level};
 pub use observable::Observable;
+pub use unit::Unit;

@@ -165,11 +165,24 @@ fn sentences(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
             "The negative log-likelihood {nll:.3} is {above:.3} above the lowest possible one."
         ));
     }
-    if let Some(annealed) = evaluation.ais_ess.filter(|a| *a > reverse + 0.02) {
+    say.extend(besides(evaluation));
+    say
+}
+
+/// What else was computed.
+fn besides(evaluation: &Evaluation) -> Vec<String> {
+    let mut say = Vec::new();
+    if let Some(annealed) = evaluation.ais_ess.filter(|a| *a > evaluation.reverse_ess + 0.02) {
         let samples = evaluation.annealed_samples;
         say.push(format!(
             "Annealed importance sampling lifts the effective sample size to {} of {samples}.",
-            percent(annealed)
+            Unit::Fraction.text(annealed, 1)
+        ));
+    }
+    if let Some(worth) = evaluation.worth() {
+        say.push(format!(
+            "When the training has paid, against Monte Carlo chains that start from reference \
+             samples: {worth}."
         ));
     }
     if evaluation.zero_weights > 0 {

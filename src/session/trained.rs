@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::config::{Recipe, Registry, Target};
 use crate::error::Error;
 use crate::evaluation::{
-    draw_weighted, estimate, evaluate, log_prob, AnnealedDraws, Contradiction, Estimates,
-    Evaluation, EvaluationOptions, Observable, Weighted,
+    draw_marginal, draw_weighted, estimate, evaluate, log_prob, AnnealedDraws, Contradiction,
+    Estimates, Evaluation, EvaluationOptions, Observable, Weighted, Weights,
 };
 use crate::random::Purpose;
 use crate::run::{load_model, read_model_metadata, ModelMetadata, RunFolder};
@@ -96,34 +96,33 @@ impl Trained {
         draw_weighted(&self.problem, &self.theta, streams, 0, count)
     }
 
-    /// The samples of [`sample`](Self::sample) in batches; with `annealed`, samples that annealed
-    /// importance sampling has moved from the flow to the target, with better weights.
+    /// The samples of [`sample`](Self::sample) in batches, with `weights`; annealed ones are moved
+    /// from the flow to the target.
     ///
     /// # Errors
     /// [`Error::Evaluation`] if the potential fails for good.
     pub fn batches(
         &self,
         count: usize,
-        annealed: bool,
+        weights: Weights,
     ) -> Result<impl Iterator<Item = Result<Samples, Error>> + '_, Error> {
         let work = work::begin("drawing samples");
         let (problem, theta) = (&self.problem, self.theta.as_slice());
         let levels = evaluation_options(&self.recipe, &self.target).intermediate_distributions;
-        let annealed = match annealed {
-            true => Some(AnnealedDraws::new(problem, theta, levels)?),
-            false => None,
+        let annealed = match weights {
+            Weights::Annealed => Some(AnnealedDraws::new(problem, theta, levels)?),
+            Weights::Joint | Weights::Marginal(_) => None,
         };
         Ok((0..count.div_ceil(BATCH)).map(move |batch| {
             let first = batch * BATCH;
             let samples = BATCH.min(count - first);
             let (from, to) = (first + 1, first + samples);
             work.rename(format!("drawing samples {from} to {to} of {count}"));
-            match &annealed {
-                Some(draws) => draws.draw(batch as u64, samples),
-                None => {
-                    let streams = (Purpose::Sampling, 0);
-                    draw_weighted(problem, theta, streams, first as u64, samples)
-                }
+            let (streams, first) = ((Purpose::Sampling, 0), first as u64);
+            match (&annealed, weights.draws()) {
+                (Some(draws), _) => draws.draw(batch as u64, samples),
+                (None, Some(k)) => draw_marginal(problem, theta, streams, first, samples, k),
+                (None, None) => draw_weighted(problem, theta, streams, first, samples),
             }
         }))
     }
@@ -162,11 +161,8 @@ impl Trained {
         options: EvaluationOptions,
     ) -> Result<Evaluation, Error> {
         let (evaluation, _) = evaluate(&self.problem, &self.theta, reference, None, options)?;
-        Ok(Evaluation {
-            energy_evaluations: self.metadata.energy_evaluations,
-            train_seconds: self.metadata.train_seconds,
-            ..evaluation
-        })
+        let ModelMetadata { train_seconds, energy_evaluations, .. } = self.metadata;
+        Ok(evaluation.of_training(train_seconds, energy_evaluations))
     }
 
     /// Averages over the target with their errors, from `count` samples.
@@ -175,7 +171,7 @@ impl Trained {
     /// [`Error::Evaluation`] if the potential fails for good; [`Error::Parameter`] for an
     /// observable that does not fit the target.
     pub fn estimate(&self, observables: &[Observable], count: usize) -> Result<Estimates, Error> {
-        let batches = self.batches(count, false)?;
+        let batches = self.batches(count, Weights::Joint)?;
         let found = estimate(self.problem.flow.system(), observables, 60, None, batches)?;
         Ok(Estimates { contradictions: self.contradictions(Weighted::Flow), ..found })
     }

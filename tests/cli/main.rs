@@ -11,12 +11,17 @@ mod signals;
 mod verdicts;
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use binary::boltzflow;
+use boltzflow::config::Registry;
+use boltzflow::evaluation::{draw_marginal, Weights};
+use boltzflow::random::Purpose;
 use boltzflow::samples::{read_samples, write_samples, Samples};
+use boltzflow::session::Trained;
 use boltzflow::system::System;
 use serde_json::Value;
 

@@ -108,6 +108,64 @@ fn evaluate_adds_distances_and_weights_on_x_alone_and_compare_reads_what_it_save
     refuse(folder.path(), &["compare", "nowhere"], 2, &["nowhere"]);
 }
 
+/// What an effective sample costs by the flow and by Monte Carlo, printed, saved and reported.
+#[test]
+fn evaluate_says_from_when_on_a_training_has_paid() {
+    let folder = with_trained();
+    let without = json(&succeed(folder.path(), &["evaluate", "tiny", "--json"]));
+    assert!(without["effective_per_second"].is_null() && without["pays_from_in_time"].is_null());
+    let found =
+        json(&succeed(folder.path(), &["evaluate", "tiny", "--cost=1", "--save", "--json"]));
+    let figure = |name: &str| found[name].as_f64().unwrap_or_else(|| panic!("{name}: {found}"));
+    let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-9, "{a} {b}: {found}");
+    close(figure("effective_per_second"), figure("samples_per_second") * figure("reverse_ess"));
+    close(figure("evaluations_per_effective"), 1.0 / figure("reverse_ess"));
+    let energies = figure("leapfrog_steps") * figure("autocorrelation_time");
+    close(figure("monte_carlo_evaluations"), energies);
+    assert!(figure("monte_carlo_per_second") > 100.0);
+    assert!(figure("autocorrelation_time_error") < 0.5 * figure("autocorrelation_time"));
+    // What is saved from then on is what the training took.
+    let saved = figure("monte_carlo_evaluations") - figure("evaluations_per_effective");
+    close(figure("pays_from_in_energies") * saved, figure("energy_evaluations"));
+    let [flow, chains] = ["effective_per_second", "monte_carlo_per_second"].map(figure);
+    assert_eq!(found["pays_from_in_time"].is_number(), flow > chains);
+    // What does not come from a clock is the same without --cost.
+    for key in ["reverse_ess", "log_z", "nll", "ais_ess"] {
+        assert_eq!(found[key], without[key], "{key}");
+    }
+    let said = succeed(folder.path(), &["evaluate", "tiny", "--cost=1", "--marginal"]);
+    for word in [
+        "effective samples/s  ",
+        " on x alone)",
+        "energies with forces each (HMC, τ = ",
+        "worth it     ",
+    ] {
+        assert!(said.contains(word), "no {word:?} in: {said}");
+    }
+    let of_cost =
+        |line: &&str| ["effective", "HMC", "worth", "by Monte"].iter().any(|w| line.contains(w));
+    assert!(said.lines().filter(of_cost).count() >= 3, "{said}");
+    assert!(said.lines().filter(of_cost).all(|line| line.chars().count() <= 80), "{said}");
+    succeed(folder.path(), &["report", "tiny", "-o", "r.html"]);
+    let page = fs::read_to_string(folder.path().join("r.html")).unwrap();
+    assert!(page.contains("When the training has paid"), "no word of it");
+    let table = succeed(folder.path(), &["compare", "tiny"]);
+    assert!(table.contains("by Monte Carlo"), "{table}");
+    // Too short a time for any figure, and nothing to start from.
+    let said = succeed(folder.path(), &["evaluate", "tiny", "--cost=1e-9"]);
+    assert!(
+        said.contains("no figure for Monte Carlo") && said.contains("--cost=SECONDS"),
+        "{said}"
+    );
+    succeed(folder.path(), &["train", "plain.toml"]);
+    refuse(folder.path(), &["evaluate", "plain", "--cost"], 2, &["--cost", "--reference FILE"]);
+    for wrong in ["--cost=0", "--cost=x", "--cost=-1"] {
+        refuse(folder.path(), &["evaluate", "tiny", wrong], 2, &["--cost"]);
+    }
+    let table = succeed(folder.path(), &["compare", "plain"]);
+    assert!(!table.contains("by Monte Carlo") && table.contains("log Z"), "{table}");
+}
+
 #[test]
 fn evaluate_has_null_for_what_it_cannot_compute() {
     let folder = workplace();
@@ -304,6 +362,59 @@ fn sample_resamples_and_anneals_and_writes_extended_xyz() {
         assert!((energy - (-r * r + 0.5 * r.powi(4))).abs() < 1e-9 * (1.0 + energy.abs()));
     }
     refuse(folder.path(), &["sample", "tiny", "-n", "5", "-o", "a.pdb"], 2, &["a.pdb", ".xyz"]);
+}
+
+/// Weights on x alone, in files and averages; a second batch draws copies of its own.
+#[test]
+fn sample_and_estimate_have_weights_on_x_alone() {
+    let folder = with_trained();
+    let draw = |name: &str, extra: &[&str]| {
+        let arguments = [&["sample", "tiny", "-n", "400", "-o", name][..], extra].concat();
+        let said = succeed(folder.path(), &arguments);
+        (said, read_samples(folder.path().join(name), system()).unwrap())
+    };
+    let (_, plain) = draw("plain.npz", &[]);
+    let (said, one) = draw("one.npz", &["--marginal", "1"]);
+    assert!(said.contains("with log weights on x alone (K = 1) and energies"), "{said}");
+    assert_eq!(one, plain);
+    let (_, many) = draw("many.npz", &["--marginal", "6"]);
+    assert_eq!((&many.positions, &many.energies), (&plain.positions, &plain.energies));
+    assert_ne!(many.log_weights, plain.log_weights);
+    let (_, equal) = draw("equal.npz", &["--marginal", "6", "--resample", "30"]);
+    assert_eq!(equal.count(system()), 30);
+
+    let trained = Trained::open(folder.path().join("tiny"), &Registry::builtin()).unwrap();
+    let (count, draws) = (16_384 + 100, NonZeroUsize::new(2).unwrap());
+    let batches = trained.batches(count, Weights::Marginal(draws)).unwrap();
+    let batches: Vec<Samples> = batches.map(Result::unwrap).collect();
+    let (problem, theta) = (&trained.problem, &trained.theta);
+    let streams = (Purpose::Sampling, 0);
+    let whole = draw_marginal(problem, theta, streams, 0, count, draws).unwrap();
+    assert_eq!(batches.len(), 2);
+    let log_weights = batches.iter().flat_map(|batch| &batch.log_weights);
+    assert!(log_weights.eq(&whole.log_weights));
+    assert_ne!(batches[0].log_weights[..100], batches[1].log_weights[..]);
+
+    let average = |extra: &[&str]| {
+        let arguments = [&["estimate", "tiny", "-n", "4000", "--json"][..], extra].concat();
+        json(&succeed(folder.path(), &arguments))
+    };
+    let (joint, alone) = (average(&[]), average(&["--marginal", "6"]));
+    assert!(joint["marginal_draws"].is_null() && alone["marginal_draws"] == 6);
+    assert_eq!(average(&["--marginal", "1"])["averages"], joint["averages"]);
+    assert_ne!(alone["averages"], joint["averages"]);
+    for key in ["mean", "error"] {
+        assert!(alone["averages"][0][key].is_number());
+    }
+    let said = succeed(folder.path(), &["estimate", "tiny", "-n", "400", "--marginal", "6"]);
+    assert!(said.contains("of 400 samples, weights on x alone (K = 6)"), "{said}");
+    for command in [&["sample", "tiny", "-n", "5", "-o", "x.npz"][..], &["estimate", "tiny"]] {
+        let both = [command, &["--marginal", "3", "--ais"]].concat();
+        refuse(folder.path(), &both, 2, &["--marginal", "--ais", "use one of both"]);
+        for wrong in ["0", "1001", "x"] {
+            refuse(folder.path(), &[command, &["--marginal", wrong]].concat(), 2, &["--marginal"]);
+        }
+    }
 }
 
 #[test]

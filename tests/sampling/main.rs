@@ -5,7 +5,9 @@ mod reference;
 use std::f64::consts::PI;
 use std::sync::Arc;
 
-use boltzflow::diagnostics::{effective_sample_size, log_z_and_error};
+use boltzflow::diagnostics::{
+    effective_sample_size, integrated_autocorrelation_time, log_z_and_error,
+};
 use boltzflow::potential::{EvaluationError, Potential, WithStructures};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::sampling::*;

@@ -151,3 +151,49 @@ fn the_reference_sampler_starts_from_structures() {
     let both = sample_reference(known, options).unwrap().report;
     within("log Z", both.log_z, both.log_z_error.hypot(cloud.log_z_error), cloud.log_z);
 }
+
+/// Chains that go on from samples keep the energy's mean and variance, and forget soon.
+#[test]
+fn chains_from_samples_keep_their_energies() {
+    let potential = Arc::new(harmonic(30.0, 1.5));
+    let options = ReferenceOptions { samples: 500, chains: 512, transitions: 10, seed: 5 };
+    let starts = sample_reference(potential.clone(), options).unwrap().samples.positions;
+    let found = energy_chains(potential.clone(), &starts, 8, 0.5, 1).unwrap();
+    let (count, transitions) = (found.energies.len() as f64, found.transitions);
+    assert!(transitions > 20 && found.seconds > 0.0 && found.seconds < 1.0, "{transitions}");
+    let (time, error) = integrated_autocorrelation_time(&found.energies, transitions).unwrap();
+    assert!(time > 0.1 && time < 20.0 && error < 0.5 * time, "{time} ± {error}");
+    // Four degrees of freedom over an offset of 1.5: mean 3.5, variance 2.
+    let mean = found.energies.iter().sum::<f64>() / count;
+    let spread = (2.0 * time / count).sqrt();
+    assert!((mean - 3.5).abs() < 4.5 * spread && spread < 0.05, "{mean} ± {spread}");
+    let variance = found.energies.iter().map(|u| (u - mean).powi(2)).sum::<f64>() / count;
+    assert!((variance - 2.0).abs() < 0.3, "{variance}");
+    // Planted: an energy at another temperature.
+    assert!((1.1 * (mean - 1.5) + 1.5 - 3.5).abs() > 9.0 * spread, "{mean} ± {spread}");
+    // No starts, and no time for a single transition.
+    assert_eq!(energy_chains(potential.clone(), &[], 8, 0.5, 1).unwrap(), Default::default());
+    let none = energy_chains(potential, &starts, 8, 1e-9, 1).unwrap();
+    assert_eq!(none, EnergyChains::default());
+}
+
+/// Chains do not leave their wells, whose energies differ: no time is stated that means nothing.
+#[test]
+fn chains_in_wells_that_they_do_not_leave_have_no_autocorrelation_time() {
+    let pair = |r: f64| {
+        let t = (r - 4.0) / 2.0;
+        let wall = t * t - 1.0;
+        (40.0 * wall * wall + 2.0 * t, 80.0 * wall * t + 1.0)
+    };
+    let potential = Pairs { system: System::new(2, 3).unwrap(), harmonic: 0.0, pair };
+    let start = |r: f64| [r / 2.0, 0.0, 0.0, -r / 2.0, 0.0, 0.0];
+    let starts: Vec<f64> = [2.0, 6.0].repeat(32).into_iter().flat_map(start).collect();
+    let potential = Arc::new(potential);
+    let time = |starts: &[f64]| {
+        let found = energy_chains(potential.clone(), starts, 8, 0.5, 1).unwrap();
+        assert!(found.transitions > 20);
+        integrated_autocorrelation_time(&found.energies, found.transitions)
+    };
+    assert_eq!(time(&starts), None);
+    assert!(time(&starts[..6]).is_some());
+}

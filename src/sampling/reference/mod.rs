@@ -11,6 +11,7 @@
 //! found a large well would count no more than those that missed it. Errors are jackknife errors
 //! over populations.
 
+mod chains;
 mod cost;
 mod pool;
 mod population;
@@ -29,6 +30,7 @@ use crate::random::{step_before, stream, Purpose, ALL_SAMPLES};
 use crate::samples::Samples;
 use crate::system::System;
 
+pub use chains::{energy_chains, EnergyChains};
 pub use cost::reference_seconds;
 
 use pool::Pool;

@@ -9,7 +9,7 @@ use super::start::Start;
 use crate::diagnostics::{effective_sample_size, log_sum_exp};
 use crate::error::Error;
 use crate::parallel::{message, team};
-use crate::random::{stream, Purpose, ALL_SAMPLES};
+use crate::random::{step_before, stream, Purpose, ALL_SAMPLES};
 use crate::sampling::{
     resample_systematically, transition, AugmentedTarget, Chains, Effort, GeometricPath, Leapfrog,
     Proposal, StepSize, Workspace,
@@ -95,6 +95,7 @@ pub(super) struct Population<'a> {
     log_weights: Vec<f64>,
     log_z: f64,
     step_size: StepSize,
+    leapfrog_steps: usize,
     temperatures: usize,
 }
 
@@ -127,8 +128,46 @@ impl<'a> Population<'a> {
             log_weights: vec![0.0; size],
             log_z: 0.0,
             step_size: StepSize::new(0.1),
+            leapfrog_steps: LEAPFROG_STEPS,
             temperatures: 0,
         })
+    }
+
+    /// Chains at `positions` ([chains, particles, dimension]), which are samples of exp(−U), in
+    /// tiles of `rows`: to go on, not to be annealed.
+    pub(super) fn at(
+        path: &'a GeometricPath<'a>,
+        positions: &[f64],
+        rows: usize,
+        leapfrog_steps: usize,
+        seed: u64,
+    ) -> Result<Self, Error> {
+        let width = path.subspace.width();
+        let size = positions.len() / width;
+        let tiles = positions.par_chunks(rows * width).enumerate().map(|(tile, positions)| {
+            work::check()?;
+            let first = (tile * rows) as u64;
+            let rngs = (first..first + (positions.len() / width) as u64)
+                .map(|chain| stream(seed, Purpose::Reference, step_before(2), chain))
+                .collect();
+            Ok((Chains::new(path, positions.to_vec())?, rngs))
+        });
+        Ok(Self {
+            path,
+            tiles: tiles.collect::<Result<_, Error>>()?,
+            rng: stream(seed, Purpose::Reference, step_before(2), ALL_SAMPLES),
+            beta: 1.0,
+            log_weights: vec![0.0; size],
+            log_z: 0.0,
+            step_size: StepSize::new(0.1),
+            leapfrog_steps,
+            temperatures: 0,
+        })
+    }
+
+    /// U/kT of every chain.
+    pub(super) fn energies(&self) -> Vec<f64> {
+        self.tiles.iter().flat_map(|(c, _)| c.log_density(1)).map(|p| -p).collect()
     }
 
     fn anneal(&mut self) -> Result<(), Error> {
@@ -222,7 +261,7 @@ impl<'a> Population<'a> {
     pub(super) fn step(&mut self) -> Result<f64, Error> {
         let leapfrog = Leapfrog {
             step_size: self.step_size.get() * self.rng.gen_range(0.8..1.2),
-            steps: LEAPFROG_STEPS,
+            steps: self.leapfrog_steps,
         };
         let (path, coefficients) = (self.path, [1.0 - self.beta, self.beta]);
         let acceptance: Vec<f64> = self
@@ -267,7 +306,7 @@ impl<'a> Population<'a> {
         }
         Ok(Outcome {
             positions: self.tiles.iter().flat_map(|(c, _)| c.position()).copied().collect(),
-            energies: self.tiles.iter().flat_map(|(c, _)| c.log_density(1)).map(|p| -p).collect(),
+            energies: self.energies(),
             log_z: self.log_z,
             energy: energy / terms,
             squared_energy: squared_energy / terms,
