@@ -367,8 +367,8 @@ fn untrue(page: &str) -> Vec<String> {
                 other => other.get(key).cloned(),
             }
         };
-        let parts = place.split('.').filter(|part| !part.is_empty());
-        let options = parts.fold(Some(recipe), |value, key| of_key(&value?, key));
+        let mut parts = place.split('.').filter(|part| !part.is_empty());
+        let options = parts.try_fold(recipe, |value, key| of_key(&value, key));
         for row in rows {
             let (key, said) = (full(row[0]), row[1].split(": ").next().unwrap().replace('`', ""));
             if !known.iter().any(|known| known == row[0]) {

@@ -16,12 +16,18 @@ pub(super) fn forces(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding
     let system = probe.potential.system();
     let (mut worst, mut products, mut squares) = (0.0f64, 0.0, 0.0);
     let mut rng = stream(0, Purpose::Evaluation, 11, 0);
+    let mut count = 0;
+    probe.begin(1);
     for x in &typical.configurations {
         let Some((_, gradient)) = probe.ask(x)? else { continue };
         let length = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
         let scale = shortest_distance(x, system.dimension()).min(typical.size);
         let typical_slope = (length / (x.len() as f64).sqrt()).max(1e-3 / typical.size);
         for _ in 0..DIRECTIONS {
+            if count > 0 && !probe.has_time() {
+                break;
+            }
+            count += 1;
             let mut direction: Vec<f64> = x.iter().map(|_| normal(&mut rng)).collect();
             system.remove_center_of_mass(&mut direction);
             let slope: f64 = gradient.iter().zip(&direction).map(|(g, v)| g * v).sum();
@@ -47,7 +53,7 @@ pub(super) fn forces(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding
     }
     let ratio = products / squares;
     let near = |value: f64| (ratio - value).abs() < 0.05 * value.abs();
-    let count = DIRECTIONS * typical.configurations.len();
+    let all = DIRECTIONS * typical.configurations.len();
     let (severity, advice) = match worst {
         worst if worst < 1e-4 => (Severity::Fine, ""),
         _ if near(-1.0) => {
@@ -58,7 +64,10 @@ pub(super) fn forces(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding
         worst if worst < 1e-2 => (Severity::Caution, ": single precision, or a kink?"),
         _ => (Severity::Wrong, ": the gradient is not that of the energy"),
     };
-    let text = format!("{count} directional derivatives are off by {worst:.0e} at most{advice}");
+    let text = format!(
+        "{count} directional derivatives are off by {worst:.0e} at most{advice}{}",
+        probe.out_of_time(count, all)
+    );
     Ok(Finding { what: "forces", severity, text })
 }
 

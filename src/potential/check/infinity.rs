@@ -59,8 +59,13 @@ pub(super) fn infinity(
     let distances = distances(probe, typical);
     let splits = splits(probe, typical, &distances)?;
     let mut loosest: Option<(f64, &Split)> = None;
-    let mut unknown = 0;
+    let (mut unknown, mut done) = (0, 0);
+    probe.begin(1);
     for (number, split) in splits.iter().enumerate() {
+        if done > 0 && !probe.has_time() {
+            break;
+        }
+        done += 1;
         let start = number % typical.configurations.len();
         let (x, energy) = (&typical.configurations[start], typical.energies[start]);
         match growth(probe, x, energy, split, &distances)? {
@@ -97,15 +102,17 @@ pub(super) fn infinity(
         }
         None if unknown > 0 => {
             let text = format!(
-                "{unknown} of {} ways to take the system apart have no finite energy {up_to}, so \
-                 whether it holds together is not known (the last: {}); a trap is safe",
-                splits.len(),
+                "{unknown} of {done} ways to take the system apart have no finite energy {up_to}, \
+                 so whether it holds together is not known (the last: {}); a trap is safe",
                 probe.last_failure
             );
             finding(Severity::Caution, text)
         }
         None => {
-            let text = "U grows fast enough as parts of the system leave each other".to_string();
+            let text = format!(
+                "U grows fast enough as parts of the system leave each other{}",
+                probe.out_of_time(done, splits.len())
+            );
             finding(Severity::Fine, text)
         }
     }
@@ -199,7 +206,10 @@ fn splits(
     };
     let mut splits: Vec<Split> = Vec::new();
     if n <= ALL_SPLITS {
-        splits.extend((1..1usize << (n - 1)).map(|bits| in_two(&|i| bits >> i & 1 == 1)));
+        let mut sets: Vec<usize> = (1..1usize << (n - 1)).collect();
+        // Single particles first, then pairs, as far as the time goes.
+        sets.sort_by_key(|bits| bits.count_ones().min(n as u32 - bits.count_ones()));
+        splits.extend(sets.into_iter().map(|bits| in_two(&|i| bits >> i & 1 == 1)));
     } else {
         let pieces = pieces(probe, &typical.configurations[0], &away, distances)?;
         let count = pieces.iter().max().map_or(1, |last| last + 1);

@@ -50,10 +50,19 @@ pub(super) fn overlap(
     let d = probe.potential.system().dimension();
     let mut rng = stream(0, Purpose::Evaluation, 13, 0);
     let meetings = meetings(probe, &mut rng);
-    let pairs = meetings.iter().filter(|meeting| meeting.particles.len() == 2).count();
-    let groups = meetings.iter().filter(|meeting| meeting.particles.len() > 2).count();
+    let (mut pairs, mut groups, mut done) = (0, 0, 0);
+    probe.begin(1);
     let mut seen = Seen { highest: f64::NEG_INFINITY, asked: 0, failed: 0 };
     for (number, meeting) in meetings.iter().enumerate() {
+        if done > 0 && !probe.has_time() {
+            break;
+        }
+        done += 1;
+        match meeting.particles.len() {
+            1 => {}
+            2 => pairs += 1,
+            _ => groups += 1,
+        }
         let x = &typical.configurations[number % typical.configurations.len()];
         let mut energies = match approach(probe, typical.size, x, meeting, &mut seen)? {
             Ok(energies) => energies,
@@ -75,8 +84,11 @@ pub(super) fn overlap(
     }
     let text = format!(
         "of {pairs} pairs and {groups} groups brought together; U up to {:.0e} kT, {} of {} \
-         without finite energy",
-        seen.highest, seen.failed, seen.asked
+         without finite energy{}",
+        seen.highest,
+        seen.failed,
+        seen.asked,
+        probe.out_of_time(done, meetings.len())
     );
     Ok(Finding { what: "overlap", severity: Severity::Fine, text })
 }

@@ -1,5 +1,7 @@
 //! Questions to a potential, and configurations that its density makes likely.
 
+use std::time::{Duration, Instant};
+
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -10,6 +12,10 @@ use crate::random::{stream, Purpose};
 const TYPICAL: usize = 16;
 /// Metropolis steps towards each of them.
 const STEPS: usize = 300;
+/// So many also where an energy takes long.
+const LEAST_STEPS: usize = 10;
+/// The time of each part of the check, after which it looks at no more.
+const SECONDS: Duration = Duration::from_secs(20);
 /// Where they may lead, as a share of the distance up to which there are energies.
 const ROOM: f64 = 0.1;
 /// And over the size that they start from. Where nothing holds the particles they would drift to
@@ -21,6 +27,7 @@ pub(super) struct Probe<'a> {
     pub potential: &'a dyn Potential,
     pub evaluations: usize,
     pub last_failure: String,
+    until: Instant,
 }
 
 /// Energy and gradient of a configuration; `None` for a recoverable failure.
@@ -28,7 +35,25 @@ type Answer = Option<(f64, Vec<f64>)>;
 
 impl<'a> Probe<'a> {
     pub fn new(potential: &'a dyn Potential) -> Self {
-        Self { potential, evaluations: 0, last_failure: String::new() }
+        Self { potential, evaluations: 0, last_failure: String::new(), until: Instant::now() }
+    }
+
+    /// Begins a part of [`SECONDS`] in all, of which this is one of `shares`.
+    pub fn begin(&mut self, shares: usize) {
+        self.until = Instant::now() + SECONDS / u32::try_from(shares).unwrap_or(u32::MAX);
+    }
+
+    /// Whether there is time left in this part.
+    pub fn has_time(&self) -> bool {
+        Instant::now() < self.until
+    }
+
+    /// What to say where only `done` of `all` fitted into the time.
+    pub fn out_of_time(&self, done: usize, all: usize) -> String {
+        match done < all {
+            true => format!("; an energy takes long, so only {done} of {all} are looked at"),
+            false => String::new(),
+        }
     }
 
     pub fn ask(&mut self, x: &[f64]) -> Result<Answer, EvaluationError> {
@@ -103,7 +128,11 @@ pub(super) fn typical(probe: &mut Probe<'_>) -> Result<Option<Typical>, Evaluati
         };
         let Some((mut x, mut energy, mut step)) = start else { continue };
         let room = room.min(FARTHEST * size(&x, system.particles()));
-        for _ in 0..STEPS {
+        probe.begin(TYPICAL);
+        for step_number in 0..STEPS {
+            if step_number >= LEAST_STEPS && !probe.has_time() {
+                break;
+            }
             let moved: Vec<f64> = x.iter().map(|x| x + step * normal(&mut rng)).collect();
             let inside = moved.iter().all(|x| x.abs() < room);
             let u = if inside { probe.energy(&moved)? } else { f64::INFINITY };
