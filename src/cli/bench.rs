@@ -10,6 +10,8 @@ use super::progress::{beside, time};
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
     let (flows, operations) = args.filter.split_once(": ").unwrap_or((&args.filter, ""));
+    // Each flow draws the batch that it is measured on.
+    let preparing = work::begin("preparing the flows");
     let found = cases(flows, args.batch.get())?;
     let operations: Vec<Operation> =
         Operation::ALL.into_iter().filter(|o| o.label().contains(operations)).collect();
@@ -24,9 +26,10 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
     let measurements = found.len() * operations.len();
     if !args.json {
         let seconds = time_to_measure(&found, &operations, args.seconds);
-        say!("measurements: {measurements}, about {} in all", time(seconds))?;
-        header()?;
+        beside(|| say!("measurements: {measurements}, about {} in all", time(seconds)))?;
+        beside(header)?;
     }
+    drop(preparing);
     let work = work::begin("measuring");
     work::begin_parts(measurements);
     for case in &found {
