@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use boltzflow::config::{Recipe, Registry};
 use boltzflow::error::{Error, EvaluationError};
+use boltzflow::evaluation::{evaluate, EvaluationOptions};
 use boltzflow::parallel::{run_in_threads, team};
 use boltzflow::potential::Potential;
 use boltzflow::run::{Checkpoint, RunFolder};
@@ -234,4 +235,33 @@ fn the_reference_sampler_is_the_same_on_any_number_of_ranks() {
     for ranks in [2, 3] {
         assert!(on(ranks).iter().all(|found| *found == one), "{ranks} ranks");
     }
+}
+
+/// Rank 0 measures Monte Carlo, for as many as there are; all know the same of it.
+#[test]
+fn all_ranks_know_the_same_cost_of_monte_carlo() {
+    let options = ReferenceOptions { samples: 50, chains: 64, transitions: 5, seed: 2 };
+    let dw4 = || Registry::builtin().load("dw4").unwrap().potential;
+    let reference = sample_reference(dw4(), options).unwrap().samples.positions;
+    let place = tempfile::tempdir().unwrap();
+    let text = recipe(place.path(), OBJECTIVES[0].1);
+    let found = run_in_threads(3, || {
+        let recipe = Recipe::from_text(&text, Path::new("r.toml")).unwrap();
+        let problem = recipe.problem(dw4()).unwrap();
+        let theta = problem.flow.layout().initialize::<f32>(0);
+        let options = EvaluationOptions {
+            samples: 100,
+            draws: 1,
+            cost_seconds: 1.0,
+            ..EvaluationOptions::default()
+        };
+        let found = evaluate(&problem, &theta, Some(&reference), None, options).unwrap().0;
+        let chains = [found.monte_carlo_per_second, found.monte_carlo_evaluations];
+        (chains, found.autocorrelation_time, found.leapfrog_steps, found.reverse_ess)
+    });
+    assert!(found.iter().all(|rank| *rank == found[0]), "{found:?}");
+    let (chains, time, steps, _) = found[0];
+    assert!(chains[0].unwrap() > 100.0, "{found:?}");
+    let energies = steps.unwrap() as f64 * time.unwrap();
+    assert!((chains[1].unwrap() / energies - 1.0).abs() < 1e-9, "{found:?}");
 }

@@ -158,9 +158,9 @@ fn chains_from_samples_keep_their_energies() {
     let potential = Arc::new(harmonic(30.0, 1.5));
     let options = ReferenceOptions { samples: 500, chains: 512, transitions: 10, seed: 5 };
     let starts = sample_reference(potential.clone(), options).unwrap().samples.positions;
-    let found = energy_chains(potential.clone(), &starts, 8, 0.5, 1).unwrap();
+    let found = energy_chains(potential.clone(), &starts, 8, 1.0, 1).unwrap();
     let (count, transitions) = (found.energies.len() as f64, found.transitions);
-    assert!(transitions > 20 && found.seconds > 0.0 && found.seconds < 1.0, "{transitions}");
+    assert!(transitions > 20 && found.seconds > 0.0 && found.seconds < 2.0, "{transitions}");
     let (time, error) = integrated_autocorrelation_time(&found.energies, transitions).unwrap();
     assert!(time > 0.1 && time < 20.0 && error < 0.5 * time, "{time} ± {error}");
     // Four degrees of freedom over an offset of 1.5: mean 3.5, variance 2.
@@ -188,12 +188,14 @@ fn chains_in_wells_that_they_do_not_leave_have_no_autocorrelation_time() {
     let potential = Pairs { system: System::new(2, 3).unwrap(), harmonic: 0.0, pair };
     let start = |r: f64| [r / 2.0, 0.0, 0.0, -r / 2.0, 0.0, 0.0];
     let starts: Vec<f64> = [2.0, 6.0].repeat(32).into_iter().flat_map(start).collect();
-    let potential = Arc::new(potential);
-    let time = |starts: &[f64]| {
-        let found = energy_chains(potential.clone(), starts, 8, 0.5, 1).unwrap();
-        assert!(found.transitions > 20);
-        integrated_autocorrelation_time(&found.energies, found.transitions)
-    };
-    assert_eq!(time(&starts), None);
-    assert!(time(&starts[..6]).is_some());
+    let found = energy_chains(Arc::new(potential), &starts, 8, 1.0, 1).unwrap();
+    assert!(found.transitions > 20);
+    assert_eq!(integrated_autocorrelation_time(&found.energies, found.transitions), None);
+    // Planted: without what lies between the wells, they would seem to forget.
+    let mut within = found.energies;
+    for chain in within.chunks_mut(found.transitions) {
+        let mean = chain.iter().sum::<f64>() / chain.len() as f64;
+        chain.iter_mut().for_each(|energy| *energy -= mean);
+    }
+    assert!(integrated_autocorrelation_time(&within, found.transitions).is_some());
 }

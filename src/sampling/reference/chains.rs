@@ -7,7 +7,7 @@ use super::population::{Population, TILE};
 use crate::error::{Error, EvaluationError};
 use crate::parallel::message;
 use crate::potential::Potential;
-use crate::sampling::{AugmentedTarget, GeometricPath, LogDensity, Subspace};
+use crate::sampling::{AugmentedTarget, Chains, GeometricPath, LogDensity, Subspace};
 
 /// Transitions that find the step size and are not counted.
 const WARM_UP: usize = 20;
@@ -46,57 +46,40 @@ pub fn energy_chains(
     let target = AugmentedTarget::new(potential, 1, 1.0)?;
     let subspace = target.subspace();
     let path = GeometricPath { densities: [&Flat(subspace), &target], subspace };
+    let Some(first) = starts.get(..subspace.width()) else { return Ok(EnergyChains::default()) };
     let begin = Instant::now();
-    let threads = rayon::current_num_threads();
-    let steps = (leapfrog_steps * (WARM_UP + FEWEST)) as f64;
-    let mut population = None;
-    // More chains while the time suffices for them.
-    for rows in [1, 8, TILE] {
-        let positions = starts.chunks_exact(subspace.width()).cycle().take(rows * threads);
-        let positions: Vec<f64> = positions.flatten().copied().collect();
-        if positions.is_empty() {
-            break;
-        }
-        let (found, seconds_each) = timed(0.01 * seconds, || {
-            Population::at(&path, &positions, rows, leapfrog_steps, seed)
-        })?;
-        let needed = seconds_each * steps;
-        if needed < seconds {
-            population = Some(found);
-        }
-        if 8.0 * needed > seconds {
-            break;
-        }
+    // The fastest of a few: other programs may be in the way.
+    let (mut fastest, mut tries) = (f64::INFINITY, 0);
+    while tries == 0 || (tries < 10 && begin.elapsed().as_secs_f64() < 0.01 * seconds) {
+        let start = Instant::now();
+        Chains::new(&path, first.to_vec())?;
+        fastest = fastest.min(start.elapsed().as_secs_f64());
+        tries += 1;
     }
-    let Some(mut population) = population else { return Ok(EnergyChains::default()) };
+    let needed = fastest * (leapfrog_steps * (WARM_UP + FEWEST)) as f64;
+    let rows = (seconds / needed).min(TILE as f64) as usize;
+    if rows == 0 {
+        return Ok(EnergyChains::default());
+    }
+    let chains = rows * rayon::current_num_threads();
+    let positions = starts.chunks_exact(subspace.width()).cycle().take(chains);
+    let positions: Vec<f64> = positions.flatten().copied().collect();
+    let mut population = Population::at(&path, &positions, rows, leapfrog_steps, seed)?;
     for _ in 0..WARM_UP {
         population.step()?;
     }
-    let (start, mut rows) = (Instant::now(), Vec::new());
-    while rows.len() < MOST && begin.elapsed().as_secs_f64() < seconds {
+    let (start, mut energies) = (Instant::now(), Vec::new());
+    while energies.len() < MOST && begin.elapsed().as_secs_f64() < seconds {
         population.step()?;
-        rows.push(population.energies());
+        energies.push(population.energies());
     }
     let seconds = start.elapsed().as_secs_f64();
-    let chains = rows.first().map_or(0, Vec::len);
+    let transitions = energies.len();
     // A chain from where the potential has no energy this time stands still.
-    let walks = |chain: &usize| rows.iter().all(|row| row[*chain].is_finite());
+    let walks = |chain: &usize| energies.iter().all(|all: &Vec<f64>| all[*chain].is_finite());
     let walking = (0..chains).filter(walks);
-    let energies = walking.flat_map(|chain| rows.iter().map(move |row| row[chain])).collect();
-    Ok(EnergyChains { energies, transitions: rows.len(), seconds })
-}
-
-/// What `work` makes, and the seconds of its fastest turn, of as many as start within `enough`.
-fn timed<T>(enough: f64, work: impl Fn() -> Result<T, Error>) -> Result<(T, f64), Error> {
-    let (begin, mut fastest) = (Instant::now(), f64::INFINITY);
-    loop {
-        let start = Instant::now();
-        let made = work()?;
-        fastest = fastest.min(start.elapsed().as_secs_f64());
-        if begin.elapsed().as_secs_f64() >= enough {
-            return Ok((made, fastest));
-        }
-    }
+    let energies = walking.flat_map(|chain| energies.iter().map(move |all| all[chain])).collect();
+    Ok(EnergyChains { energies, transitions, seconds })
 }
 
 /// A density of 1, for a path that has only its other end.
