@@ -9,6 +9,8 @@ mod overlap;
 mod probe;
 mod symmetries;
 
+use std::time::Duration;
+
 use self::batch::batch;
 use self::failures::failures;
 pub use self::finding::{Finding, Severity};
@@ -26,7 +28,14 @@ use super::{EvaluationError, Potential};
 /// # Errors
 /// Only [`EvaluationError::Fatal`].
 pub fn check(potential: &dyn Potential) -> Result<Vec<Finding>, EvaluationError> {
-    let mut probe = Probe::new(potential);
+    check_within(potential, Duration::from_secs(20))
+}
+
+fn check_within(
+    potential: &dyn Potential,
+    time_of_a_part: Duration,
+) -> Result<Vec<Finding>, EvaluationError> {
+    let mut probe = Probe::new(potential, time_of_a_part);
     let Some(typical) = typical(&mut probe)? else {
         let tried = match potential.structures().len() {
             0 => {
@@ -45,4 +54,33 @@ pub fn check(potential: &dyn Potential) -> Result<Vec<Finding>, EvaluationError>
     findings.push(batch(&mut probe, &typical)?);
     findings.push(failures(&mut probe, &typical)?);
     Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::potential::from_fn;
+    use crate::system::System;
+
+    /// Six particles in a trap, with an energy that takes a millisecond.
+    #[test]
+    fn a_costly_energy_is_looked_at_for_a_while() {
+        let potential = from_fn(System::new(6, 3).unwrap(), |x, gradient| {
+            std::thread::sleep(Duration::from_millis(1));
+            gradient.copy_from_slice(x);
+            Ok(0.5 * x.iter().map(|x| x * x).sum::<f64>())
+        });
+        let start = Instant::now();
+        let findings = check_within(&potential, Duration::from_millis(60)).unwrap();
+        // All that there is to look at would take ten seconds and more.
+        assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+        for what in ["forces", "overlap", "infinity"] {
+            let finding = findings.iter().find(|finding| finding.what == what).unwrap();
+            assert!(finding.text.contains("an energy takes long, so only"), "{}", finding.text);
+            assert_eq!(finding.severity, Severity::Fine, "{}", finding.text);
+        }
+        assert!(findings.iter().all(|finding| finding.severity != Severity::Wrong));
+    }
 }

@@ -14,8 +14,6 @@ const TYPICAL: usize = 16;
 const STEPS: usize = 300;
 /// So many also where an energy takes long.
 const LEAST_STEPS: usize = 10;
-/// The time of each part of the check, after which it looks at no more.
-const SECONDS: Duration = Duration::from_secs(20);
 /// Where they may lead, as a share of the distance up to which there are energies.
 const ROOM: f64 = 0.1;
 /// And over the size that they start from. Where nothing holds the particles they would drift to
@@ -27,6 +25,8 @@ pub(super) struct Probe<'a> {
     pub potential: &'a dyn Potential,
     pub evaluations: usize,
     pub last_failure: String,
+    /// The time of each part of the check, after which it looks at no more.
+    time: Duration,
     until: Instant,
 }
 
@@ -34,13 +34,14 @@ pub(super) struct Probe<'a> {
 type Answer = Option<(f64, Vec<f64>)>;
 
 impl<'a> Probe<'a> {
-    pub fn new(potential: &'a dyn Potential) -> Self {
-        Self { potential, evaluations: 0, last_failure: String::new(), until: Instant::now() }
+    pub fn new(potential: &'a dyn Potential, time: Duration) -> Self {
+        let until = Instant::now();
+        Self { potential, evaluations: 0, last_failure: String::new(), time, until }
     }
 
-    /// Begins a part of [`SECONDS`] in all, of which this is one of `shares`.
+    /// Begins one of so many `shares` of a part.
     pub fn begin(&mut self, shares: usize) {
-        self.until = Instant::now() + SECONDS / u32::try_from(shares).unwrap_or(u32::MAX);
+        self.until = Instant::now() + self.time / u32::try_from(shares).unwrap_or(u32::MAX);
     }
 
     /// Whether there is time left in this part.
