@@ -13,6 +13,10 @@ use super::compare;
 use super::output::{announce_reference, of_each, say, warn};
 
 pub(super) fn run(args: &PlotArgs, registry: &Registry) -> Result<(), Error> {
+    if let Some(file) = args.output.as_ref().filter(|output| output.is_file()) {
+        let problem = format!("is {}, a file: name a folder for the figures", file.display());
+        return Err(Error::parameter("--output", problem));
+    }
     let drawn = of_each(&args.runs, |run| {
         let trained = Trained::open(run, registry)?;
         let folder = match (&args.output, run.file_name()) {

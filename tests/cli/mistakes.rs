@@ -39,6 +39,7 @@ fn wrong_recipes_and_targets_are_refused() {
     }
     refuse(folder.path(), &["train", "plain.toml", "--seed", "18446744073709551615"], 2, &["seed"]);
     refuse(folder.path(), &["train", "plain.toml", "-o", "pair.toml"], 2, &["pair.toml"]);
+    refuse(folder.path(), &["plot", "tiny", "-o", "tiny.toml"], 2, &["--output", "folder"]);
     refuse(folder.path(), &["reference", "dw5"], 2, &["dw5", "dw4"]);
     refuse(folder.path(), &["reference", "cold_pair.toml"], 2, &["temperature"]);
     for output in ["x.txt", "nowhere/x.npz"] {
