@@ -155,7 +155,7 @@ fn a_run_without_any_finite_energy_is_read_and_said_to_be_one() {
     let said = succeed(place, &["evaluate", "plain", "--save"]);
     assert!(said.contains(words), "{said}");
     let said = succeed(place, &["compare", "plain"]);
-    assert!(said.contains(words) && said.contains("| – |"), "{said}");
+    assert!(said.contains(words) && !said.contains("NaN"), "{said}");
     succeed(place, &["report", "plain", "-o", "r.html"]);
     let page = fs::read_to_string(place.join("r.html")).unwrap();
     assert!(page.contains(words) && page.contains("there is nothing to weigh"));
