@@ -3,9 +3,8 @@
 //! All commands, with this potential in the place of the built-in one:
 //!
 //! ```sh
-//! cargo run --release --example faulty_potential -- train runs/dw4_fab.toml -o
-//! runs/dw4_fab_faulty_potential boltzflow evaluate runs/dw4_fab_faulty_potential      # the same
-//! flow by the sound potential
+//! cargo run --release --example faulty_potential -- train runs/dw4_fab.toml -o dw4_faulty
+//! boltzflow evaluate dw4_faulty      # the same flow by the sound potential
 //! ```
 //!
 //! `metrics.csv` counts what failed in `recoverable_failures`.
