@@ -108,8 +108,8 @@ fn print(report: &ReferenceReport, target: &Target) -> Result<(), Error> {
     }
     if report.rests_on_few() {
         say!(
-            "caution: the samples rest on {:.1} of {} populations, whose estimates of Z differ much: \
-             errors are not reliable; use more --chains",
+            "caution: the samples rest on {:.1} of {} populations, whose estimates of Z differ \
+             much: errors are not reliable; use more --chains",
             report.effective_populations,
             report.populations
         )?;
