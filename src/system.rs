@@ -128,6 +128,29 @@ impl System {
         q
     }
 
+    /// A rotation by `angle` about a random axis, or in the plane, row-major [dimension, dimension].
+    pub fn rotation_by(&self, angle: f64, rng: &mut impl Rng) -> Vec<f64> {
+        let (sin, cos) = angle.sin_cos();
+        if self.dimension == 2 {
+            return vec![cos, -sin, sin, cos];
+        }
+        // Rodrigues' formula; the first row of a uniform rotation is a uniform axis.
+        let axis = self.random_rotation(rng);
+        let [x, y, z] = [axis[0], axis[1], axis[2]];
+        let one = 1.0 - cos;
+        vec![
+            cos + x * x * one,
+            x * y * one - z * sin,
+            x * z * one + y * sin,
+            y * x * one + z * sin,
+            cos + y * y * one,
+            y * z * one - x * sin,
+            z * x * one - y * sin,
+            z * y * one + x * sin,
+            cos + z * z * one,
+        ]
+    }
+
     /// A permutation of the particles, uniform over all.
     pub fn random_permutation(&self, rng: &mut impl Rng) -> Vec<usize> {
         use rand::seq::SliceRandom;

@@ -186,6 +186,27 @@ impl Chains {
         self.effort
     }
 
+    /// Rotates chain `row`, which leaves the second of the path's densities as it is.
+    ///
+    /// # Errors
+    /// Those of the first density.
+    pub(super) fn turn(
+        &mut self,
+        path: &GeometricPath<'_>,
+        row: usize,
+        rotation: &[f64],
+    ) -> Result<(), EvaluationError> {
+        let (system, place) = (path.subspace.system(), row * self.width..(row + 1) * self.width);
+        system.rotate(rotation, &mut self.position[place.clone()]);
+        system.rotate(rotation, &mut self.values.gradient[1][place.clone()]);
+        path.densities[0].log_density_and_gradient(
+            &self.position[place.clone()],
+            &mut self.values.log_density[0][row..=row],
+            &mut self.values.gradient[0][place],
+        )?;
+        Ok(())
+    }
+
     /// Puts chain `row` where chain `from_row` of `from` stands.
     pub fn copy_row(&mut self, row: usize, from: &Self, from_row: usize) {
         let width = self.width;

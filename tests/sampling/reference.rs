@@ -124,6 +124,39 @@ fn the_reference_sampler_finds_the_larger_well() {
     assert!((share - outer / z).abs() < 0.05, "{share} against {}", outer / z);
 }
 
+/// A stiff triangle in space, which turns slowly: Z by quadrature over Jacobi coordinates u, v and
+/// the angle between them.
+#[test]
+fn orientations_count_where_the_reference_sampler_starts_from_a_structure() {
+    let pair = |r: f64| (400.0 * (r - 1.0) * (r - 1.0), 800.0 * (r - 1.0));
+    let triangle = Pairs { system: System::new(3, 3).unwrap(), harmonic: 0.0, pair };
+    let mut z = 0.0;
+    let steps = 120;
+    let grid = |low: f64, high: f64, i: usize| low + (high - low) * (i as f64 + 0.5) / steps as f64;
+    for i in 0..steps {
+        for j in 0..steps {
+            for k in 0..steps {
+                let (u, v) = (grid(0.5, 0.95, i), grid(0.45, 0.95, j));
+                let cos = grid(-0.7, 0.7, k);
+                let (half, height) = (u / 2f64.sqrt(), 1.5f64.sqrt() * v);
+                let side = |sign: f64| {
+                    (half * half + height * height + 2.0 * sign * half * height * cos).sqrt()
+                };
+                let energy = pair(2.0 * half).0 + pair(side(1.0)).0 + pair(side(-1.0)).0;
+                z += u * u * v * v * (-energy).exp();
+            }
+        }
+    }
+    z *= 8.0 * PI * PI * (0.45 * 0.5 * 1.4) / (steps as f64).powi(3);
+    let corners = vec![0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.5, 0.75f64.sqrt(), 0.0];
+    let known = Arc::new(WithStructures::new(triangle, vec![corners]));
+    let options = ReferenceOptions { samples: 100, chains: 2048, transitions: 10, seed: 5 };
+    let report = sample_reference(known, options).unwrap().report;
+    within("log Z", report.log_z, report.log_z_error, f64::ln(z));
+    within("energy", report.energy, report.energy_error, 1.5);
+    assert!(report.log_z_error < 0.06, "{}", report.log_z_error);
+}
+
 /// Three like particles in the plane, a triangle: no rotation turns one order of its corners into
 /// its mirror image, and log Z counts both.
 #[test]

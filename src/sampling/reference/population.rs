@@ -1,13 +1,16 @@
 //! One population of the reference sampler: from the start to exp(−U) by sequential Monte Carlo,
 //! then on by Hamiltonian Monte Carlo.
 
+use std::f64::consts::PI;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
 use super::start::Start;
 use crate::diagnostics::{effective_sample_size, log_sum_exp};
-use crate::error::Error;
+use crate::error::{Error, EvaluationError};
 use crate::parallel::{message, team};
 use crate::random::{step_before, stream, Purpose, ALL_SAMPLES};
 use crate::sampling::{
@@ -84,6 +87,9 @@ message!(Outcome {
     effort,
 });
 
+/// Rotations that are tried after each transition, by angles from π down by halves.
+const TURNS: i32 = 12;
+
 /// A population of weighted chains on its way from the Gaussian to exp(−U).
 pub(super) struct Population<'a> {
     path: &'a GeometricPath<'a>,
@@ -91,6 +97,8 @@ pub(super) struct Population<'a> {
     /// Decides for all chains at once: resampling and the jitter of step sizes.
     rng: ChaCha8Rng,
     beta: f64,
+    /// Whether the start prefers orientations.
+    is_oriented: bool,
     /// Since the last resampling, `[chains]`.
     log_weights: Vec<f64>,
     log_z: f64,
@@ -125,6 +133,7 @@ impl<'a> Population<'a> {
             tiles,
             rng: stream(seed, Purpose::Reference, index, ALL_SAMPLES),
             beta: 0.0,
+            is_oriented: start.is_oriented(),
             log_weights: vec![0.0; size],
             log_z: 0.0,
             step_size: StepSize::new(0.1),
@@ -157,6 +166,7 @@ impl<'a> Population<'a> {
             tiles: tiles.collect::<Result<_, Error>>()?,
             rng: stream(seed, Purpose::Reference, step_before(2), ALL_SAMPLES),
             beta: 1.0,
+            is_oriented: false,
             log_weights: vec![0.0; size],
             log_z: 0.0,
             step_size: StepSize::new(0.1),
@@ -264,11 +274,17 @@ impl<'a> Population<'a> {
             steps: self.leapfrog_steps,
         };
         let (path, coefficients) = (self.path, [1.0 - self.beta, self.beta]);
+        let turns = self.is_oriented && self.beta < 1.0;
         let acceptance: Vec<f64> = self
             .tiles
             .par_iter_mut()
             .map_init(Workspace::default, |workspace, (chains, rngs)| {
-                Ok(transition(path, coefficients, leapfrog, chains, rngs, workspace)?.iter().sum())
+                let accepted = transition(path, coefficients, leapfrog, chains, rngs, workspace)?;
+                let accepted = accepted.iter().sum();
+                if turns {
+                    turn(path, coefficients[0], chains, rngs)?;
+                }
+                Ok(accepted)
             })
             .collect::<Result<_, Error>>()?;
         let acceptance = acceptance.iter().sum::<f64>() / self.log_weights.len() as f64;
@@ -317,4 +333,31 @@ impl<'a> Population<'a> {
             effort,
         })
     }
+}
+
+/// Rotates chains at random by Metropolis steps. exp(−U) does not change, so they cost no energy;
+/// without them a stiff molecule turns too slowly to keep up with the temperature, and log Z comes
+/// out low.
+fn turn(
+    path: &GeometricPath<'_>,
+    coefficient: f64,
+    chains: &mut Chains,
+    rngs: &mut [ChaCha8Rng],
+) -> Result<(), EvaluationError> {
+    let (system, width) = (path.subspace.system(), path.subspace.width());
+    let (mut log_q, mut gradient) = ([0.0], vec![0.0; width]);
+    for (row, rng) in rngs.iter_mut().enumerate() {
+        for turn in 0..TURNS {
+            let normal: f64 = StandardNormal.sample(rng);
+            let rotation = system.rotation_by(PI * 0.5f64.powi(turn) * normal, rng);
+            let mut x = chains.position()[row * width..(row + 1) * width].to_vec();
+            system.rotate(&rotation, &mut x);
+            path.densities[0].log_density_and_gradient(&x, &mut log_q, &mut gradient)?;
+            let gain = coefficient * (log_q[0] - chains.log_density(0)[row]);
+            if rng.gen::<f64>() < gain.exp() {
+                chains.turn(path, row, &rotation)?;
+            }
+        }
+    }
+    Ok(())
 }

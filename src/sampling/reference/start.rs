@@ -51,6 +51,11 @@ impl Start {
         (!centres.is_empty()).then_some(Self { subspace, centres, alike, scale: 1.0 })
     }
 
+    /// Whether some orientations are likelier than others.
+    pub(super) fn is_oriented(&self) -> bool {
+        self.centres.iter().flatten().any(|c| *c != 0.0)
+    }
+
     /// With the scale of the lowest median of log q + U: the variational free energy, with a median
     /// instead of a mean because a single pair at overlap has an energy past all bounds.
     pub(super) fn with_best_scale(
