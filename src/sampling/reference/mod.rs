@@ -34,7 +34,7 @@ pub use chains::{energy_chains, EnergyChains};
 pub use cost::reference_seconds;
 
 use pool::Pool;
-use population::{run_all, Outcome, Run};
+use population::{run_all, schedule, Outcome, Run};
 use start::Start;
 
 /// Populations; enough for an error of the mean that is itself known to about a sixth.
@@ -160,7 +160,12 @@ pub fn sample_reference(
     let start = starting_density(&target, options.seed)?;
     let chains = options.chains.div_ceil(POPULATIONS).max(2);
     let run = Run { populations: POPULATIONS, chains, first: 0 };
-    let populations = run_all(&target, &start, run, options.transitions, options.seed)?;
+    let changes = match start.is_oriented() {
+        true => Some(schedule(&target, &start, chains, options.seed)?),
+        false => None,
+    };
+    let populations =
+        run_all(&target, &start, run, changes.as_deref(), options.transitions, options.seed)?;
 
     let pool = Pool::of(populations.iter().map(|p| p.log_z).collect());
     let mean = |f: fn(&Outcome) -> f64| pool.mean(&populations.iter().map(f).collect::<Vec<_>>());
@@ -218,7 +223,7 @@ fn starting_density(target: &AugmentedTarget, seed: u64) -> Result<Start, Error>
     start.scale *= 2.0;
     let freedom = target.subspace().system().degrees_of_freedom() as f64;
     let square = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>();
-    start.scale = run_all(target, &start, PILOT, 1, seed)?
+    start.scale = run_all(target, &start, PILOT, None, 1, seed)?
         .iter()
         .map(|found| (square(&found.positions) / (PILOT.chains as f64 * freedom)).sqrt())
         .fold(narrowest, f64::max);

@@ -47,6 +47,7 @@ pub(super) fn run_all(
     target: &AugmentedTarget,
     start: &Start,
     run: Run,
+    schedule: Option<&[f64]>,
     transitions: usize,
     seed: u64,
 ) -> Result<Vec<Outcome>, Error> {
@@ -54,9 +55,24 @@ pub(super) fn run_all(
     team().map(run.populations, |index| {
         let mut population =
             Population::draw(&path, start, run.chains, seed, run.first + index as u64)?;
-        population.anneal()?;
+        population.anneal(schedule)?;
         population.equilibrate(transitions)
     })
+}
+
+/// The changes of β that a population of its own takes. A population that chooses its own
+/// temperatures takes smaller changes where some chain would gain much weight, and its log Z is a
+/// little low; with these it is unbiased.
+pub(super) fn schedule(
+    target: &AugmentedTarget,
+    start: &Start,
+    chains: usize,
+    seed: u64,
+) -> Result<Vec<f64>, Error> {
+    let path = GeometricPath { densities: [start, target], subspace: target.subspace() };
+    let found =
+        team().map(1, |_| Population::draw(&path, start, chains, seed, 1 << 33)?.anneal(None))?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// What one population found.
@@ -180,7 +196,9 @@ impl<'a> Population<'a> {
         self.tiles.iter().flat_map(|(c, _)| c.log_density(1)).map(|p| -p).collect()
     }
 
-    fn anneal(&mut self) -> Result<(), Error> {
+    /// Anneals by the changes of `schedule`, or else by its own, which it returns.
+    fn anneal(&mut self, schedule: Option<&[f64]>) -> Result<Vec<f64>, Error> {
+        let mut changes = Vec::new();
         while self.beta < 1.0 {
             work::check()?;
             if self.temperatures == MAX_TEMPERATURES {
@@ -198,7 +216,11 @@ impl<'a> Population<'a> {
                     chains.log_density(1).iter().zip(chains.log_density(0)).map(|(p, q)| p - q)
                 })
                 .collect();
-            let change = self.next_change(&ratios);
+            let change = match schedule.and_then(|changes| changes.get(self.temperatures)) {
+                Some(change) => *change,
+                None => self.next_change(&ratios),
+            };
+            changes.push(change);
             let before = log_sum_exp(&self.log_weights);
             for (weight, ratio) in self.log_weights.iter_mut().zip(&ratios) {
                 *weight += change * ratio;
@@ -219,7 +241,7 @@ impl<'a> Population<'a> {
             }
             self.step()?;
         }
-        Ok(())
+        Ok(changes)
     }
 
     /// The largest change of β that keeps the conditional effective sample size (Σ W w)² / (Σ W · Σ
