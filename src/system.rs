@@ -128,7 +128,8 @@ impl System {
         q
     }
 
-    /// A rotation by `angle` about a random axis, or in the plane, row-major [dimension, dimension].
+    /// A rotation by `angle` about a random axis, or in the plane; row-major [dimension,
+    /// dimension].
     pub fn rotation_by(&self, angle: f64, rng: &mut impl Rng) -> Vec<f64> {
         let (sin, cos) = angle.sin_cos();
         if self.dimension == 2 {
