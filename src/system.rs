@@ -1,5 +1,7 @@
 //! Particles and dimensions; the zero-centre-of-mass subspace; random rotations and permutations.
 
+use std::collections::BTreeMap;
+
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -150,6 +152,19 @@ impl System {
             z * y * one + x * sin,
             cos + z * z * one,
         ]
+    }
+
+    /// The particles of each species, in the order of the species' numbers: all together where
+    /// `species` has not one number for each particle, as for particles that are all alike.
+    pub fn kinds(&self, species: &[usize]) -> Vec<Vec<usize>> {
+        if species.len() != self.particles {
+            return vec![(0..self.particles).collect()];
+        }
+        let mut kinds: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (particle, kind) in species.iter().enumerate() {
+            kinds.entry(*kind).or_default().push(particle);
+        }
+        kinds.into_values().collect()
     }
 
     /// A permutation of the particles, uniform over all.

@@ -2,89 +2,35 @@
 //! trained and of one that is not, with a higher effective sample size, and the same however the
 //! work is divided.
 
+mod pair;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use boltzflow::config::Recipe;
 use boltzflow::diagnostics::{
     effective_sample_size, log_mean_exp, log_z_and_error, mean_and_error, pair_distances,
     reweighted_mean,
 };
 use boltzflow::evaluation::{draw_marginal, draw_weighted, log_prob};
 use boltzflow::parallel::run_in_threads;
-use boltzflow::potential::{DoubleWell, DoubleWellParameters, Potential};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::samples::Samples;
 use boltzflow::sampling::AugmentedTarget;
-use boltzflow::train::{Problem, Verdict};
+use boltzflow::train::Problem;
 
-const RECIPE: &str = r#"
-format = 1
-target = "pair"
-seed = 4
-[flow]
-augmentation_scale = 0.4
-base_scale = 1.3
-[[flow.layers]]
-coupling = "pairwise"
-repeat = 2
-width = 8
-basis = 8
-cutoff = 5.0
-[train]
-steps = 40
-batch_size = 64
-learning_rate = { initial = 1e-3, peak = 1e-2, final = 1e-3, warm_up_steps = 5 }
-ema_decay = 0.95
-[train.fab]
-updates_per_annealing = 4
-buffer = { min_batches = 4, max_batches = 16 }
-"#;
+use pair::{pair, problem, trained, truth};
 
 const STREAMS: (Purpose, u64) = (Purpose::Sampling, 0);
 const SAMPLES: usize = 12_000;
 const DRAWS: usize = 8;
-
-fn pair() -> DoubleWell {
-    let parameters =
-        DoubleWellParameters { b: -1.0, c: 0.5, r0: 2.0, ..DoubleWellParameters::new(2, 2) };
-    DoubleWell::new(parameters).unwrap()
-}
-
-/// log Z = ln π ∫ r exp(−U(r)) dr and ⟨r⟩, by quadrature.
-fn truth() -> [f64; 2] {
-    let potential = pair();
-    let (mut z, mut first, step) = (0.0, 0.0, 1e-3);
-    for k in 0..10_000 {
-        let r = (f64::from(k) + 0.5) * step;
-        let energy = potential.energy_and_gradient(&[r, 0.0, 0.0, 0.0], &mut [0.0; 4]).unwrap();
-        let density = std::f64::consts::PI * r * (-energy).exp() * step;
-        z += density;
-        first += r * density;
-    }
-    [z.ln(), first / z]
-}
+const SEED: u64 = 4;
 
 /// A flow at its start, whose copies are wider than the target's by half.
 fn untrained() -> (Problem, Vec<f32>) {
-    let recipe = Recipe::from_text(RECIPE, "recipe".as_ref()).unwrap();
-    let mut problem = recipe.problem(Arc::new(pair())).unwrap();
+    let (_, mut problem) = problem(SEED);
     problem.target = AugmentedTarget::new(Arc::new(pair()), problem.flow.copies(), 0.27).unwrap();
     let theta = problem.flow.layout().initialize::<f32>(0);
     (problem, theta)
-}
-
-fn trained() -> (Problem, Vec<f32>) {
-    let recipe = Recipe::from_text(RECIPE, "recipe".as_ref()).unwrap();
-    let problem = recipe.problem(Arc::new(pair())).unwrap();
-    let trainer = recipe.trainer(&problem, problem.flow.system()).unwrap();
-    let mut state = trainer.start(&problem);
-    for _ in 0..recipe.train.descent.steps {
-        let report = trainer.step(&problem, &mut state).unwrap();
-        state.step += 1;
-        assert_eq!(state.judge(&report), Verdict::Continue);
-    }
-    (problem, state.average)
 }
 
 fn marginal(problem: &Problem, theta: &[f32], draws: usize) -> Samples {
@@ -109,7 +55,7 @@ fn gain(marginal: &[f64], joint: &[f64]) -> (f64, f64) {
 
 #[test]
 fn they_are_exact_and_worth_no_less_than_the_joint_ones() {
-    for (name, (problem, theta)) in [("trained", trained()), ("untrained", untrained())] {
+    for (name, (problem, theta)) in [("trained", trained(SEED)), ("untrained", untrained())] {
         let joint = draw_weighted(&problem, &theta, STREAMS, 0, SAMPLES).unwrap();
         assert_eq!(marginal(&problem, &theta, 1), joint, "{name}: K = 1");
         let many = marginal(&problem, &theta, DRAWS);

@@ -38,23 +38,14 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
     if let Some(output) = &args.output {
         write_samples(output, target.particles(), samples, [Ok(drawn.clone())])?;
     }
-    let averages = if observables.is_empty() {
-        None
-    } else {
-        drawn.log_weights = vec![0.0; samples];
-        Some(estimate(system, &observables, args.averages.bins.get(), None, [Ok(drawn)])?)
-    };
+    drawn.log_weights = vec![0.0; samples];
+    let found = estimate(system, &observables, args.averages.bins.get(), None, [Ok(drawn)])?;
     if args.json {
-        return json(&Output {
-            report: &report,
-            averages: averages.as_ref().map_or(&[], |found| &found.averages),
-            profiles: averages.as_ref().map_or(&[], |found| &found.profiles),
-        });
+        let (averages, profiles) = (&found.averages, &found.profiles);
+        return json(&Output { report: &report, averages, profiles });
     }
     print(&report, &target)?;
-    if let Some(averages) = &averages {
-        print_averages(averages, None)?;
-    }
+    print_averages(&found, None)?;
     if let Some(output) = &args.output {
         say!("samples in {}: {}", output.display(), units_in(output, &target.particles())?)?;
     }

@@ -46,11 +46,6 @@ impl Aligner {
     pub fn new(symmetries: Symmetries<'_>, starts: usize) -> Self {
         let Symmetries { system, species, reflections } = symmetries;
         let (n, d) = (system.particles(), system.dimension());
-        let species = if species.len() == n { species } else { &vec![0; n] };
-        let mut names = species.to_vec();
-        names.sort_unstable();
-        names.dedup();
-        let group = |name: &usize| (0..n).filter(|&i| species[i] == *name).collect();
         let start = |number: usize| {
             let q = system.random_rotation(&mut stream(0, Purpose::Evaluation, 0, number as u64));
             let mut rotation = [[0.0; 3]; 3];
@@ -62,7 +57,7 @@ impl Aligner {
         Self {
             system,
             reflections,
-            groups: names.iter().map(group).collect(),
+            groups: system.kinds(species),
             starts: (0..starts).map(start).collect(),
             assignment: Assignment::default(),
             cost: Vec::new(),

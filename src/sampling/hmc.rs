@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{LogDensity, Subspace};
 use crate::error::EvaluationError;
 use crate::parallel::message;
+use crate::system::System;
 use crate::work;
 
 /// What evaluating one density has cost.
@@ -186,25 +187,21 @@ impl Chains {
         self.effort
     }
 
-    /// Rotates chain `row`, which leaves the second of the path's densities as it is.
-    ///
-    /// # Errors
-    /// Those of the first density.
+    /// Puts chain `row` at `x`, where it comes by a rotation, which leaves the second of the path's
+    /// densities as it is; `log_density` and `gradient` are those of the first.
     pub(super) fn turn(
         &mut self,
-        path: &GeometricPath<'_>,
+        (system, rotation): (System, &[f64]),
         row: usize,
-        rotation: &[f64],
-    ) -> Result<(), EvaluationError> {
-        let (system, place) = (path.subspace.system(), row * self.width..(row + 1) * self.width);
-        system.rotate(rotation, &mut self.position[place.clone()]);
+        x: &[f64],
+        log_density: f64,
+        gradient: &[f64],
+    ) {
+        let place = row * self.width..(row + 1) * self.width;
+        self.position[place.clone()].copy_from_slice(x);
         system.rotate(rotation, &mut self.values.gradient[1][place.clone()]);
-        path.densities[0].log_density_and_gradient(
-            &self.position[place.clone()],
-            &mut self.values.log_density[0][row..=row],
-            &mut self.values.gradient[0][place],
-        )?;
-        Ok(())
+        self.values.log_density[0][row] = log_density;
+        self.values.gradient[0][place].copy_from_slice(gradient);
     }
 
     /// Puts chain `row` where chain `from_row` of `from` stands.

@@ -2,8 +2,8 @@
 //!
 //! Where m particles come as near as r to one point, the volume is r^{d(m−1)−1} dr. So exp(−U) can
 //! be normalised there if U is bounded from below, and also if it falls like c·ln r with
-//! c < d(m−1); what falls faster, such as −1/r, cannot. Only the limit counts: a repulsion of any
-//! height that grows a little smaller on the way is none of it.
+//! c < d(m−1); what falls faster, such as −1/r, cannot. Only the limit counts: a repulsion that
+//! becomes a little smaller at short distances, and stays finite, is no collapse.
 
 use rand::Rng;
 
@@ -179,7 +179,7 @@ fn falls_without_end(energies: &[f64], degrees: f64) -> bool {
 fn meetings(probe: &Probe<'_>, rng: &mut impl Rng) -> Vec<Meeting> {
     let potential = probe.potential;
     let (n, d) = (potential.system().particles(), potential.system().dimension());
-    let kinds = kinds(n, potential.species());
+    let kinds = potential.system().kinds(potential.species());
     let mut sets = chosen_pairs(n, &kinds, rng);
     sets.extend(kinds.iter().take(MOST_KINDS).map(|kind| vec![one_of(kind, rng)]));
     sets.extend(chosen_groups(n, &kinds, rng));
@@ -198,15 +198,6 @@ fn meetings(probe: &Probe<'_>, rng: &mut impl Rng) -> Vec<Meeting> {
             })
         })
         .collect()
-}
-
-/// The particles of each kind.
-fn kinds(n: usize, species: &[usize]) -> Vec<Vec<usize>> {
-    let mut kinds: std::collections::BTreeMap<usize, Vec<usize>> = Default::default();
-    for i in 0..n {
-        kinds.entry(species.get(i).copied().unwrap_or(0)).or_default().push(i);
-    }
-    kinds.into_values().collect()
 }
 
 fn one_of(kind: &[usize], rng: &mut impl Rng) -> usize {

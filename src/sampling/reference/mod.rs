@@ -168,13 +168,13 @@ pub fn sample_reference(
         run_all(&target, &start, run, changes.as_deref(), options.transitions, options.seed)?;
 
     let pool = Pool::of(populations.iter().map(|p| p.log_z).collect());
-    let mean = |f: fn(&Outcome) -> f64| pool.mean(&populations.iter().map(f).collect::<Vec<_>>());
-    let plain =
-        |f: fn(&Outcome) -> f64| populations.iter().map(f).sum::<f64>() / POPULATIONS as f64;
+    let of_each = |f: fn(&Outcome) -> f64| populations.iter().map(f).collect::<Vec<f64>>();
+    let plain = |f| of_each(f).iter().sum::<f64>() / POPULATIONS as f64;
     let (log_z, log_z_error) = pool.log_z();
-    let (energy, energy_error) = mean(|p| p.energy);
-    let (virial, virial_error) = mean(|p| p.virial);
-    let energies: Vec<f64> = populations.iter().map(|p| p.energy).collect();
+    let energies = of_each(|p| p.energy);
+    let (energy, energy_error) = pool.mean(&energies);
+    let (virial, virial_error) = pool.mean(&of_each(|p| p.virial));
+    let squared_energy = pool.mean_value(&of_each(|p| p.squared_energy));
     let entropy_error = pool.error(|pool| pool.mean_value(&energies) + pool.log_mean());
     let mut effort = Effort::default();
     for population in &populations {
@@ -191,7 +191,7 @@ pub fn sample_reference(
         log_z_error,
         energy,
         energy_error,
-        energy_std: (mean(|p| p.squared_energy).0 - energy * energy).max(0.0).sqrt(),
+        energy_std: (squared_energy - energy * energy).max(0.0).sqrt(),
         entropy: energy + log_z,
         entropy_error,
         virial,

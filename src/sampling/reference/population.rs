@@ -377,7 +377,7 @@ fn turn(
             path.densities[0].log_density_and_gradient(&x, &mut log_q, &mut gradient)?;
             let gain = coefficient * (log_q[0] - chains.log_density(0)[row]);
             if rng.gen::<f64>() < gain.exp() {
-                chains.turn(path, row, &rotation)?;
+                chains.turn((system, &rotation), row, &x, log_q[0], &gradient);
             }
         }
     }

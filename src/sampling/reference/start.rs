@@ -1,7 +1,6 @@
 //! Where the reference sampler starts: Gaussians of one width, around the origin or around known
 //! structures.
 
-use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
 use rand::Rng;
@@ -12,7 +11,6 @@ use crate::diagnostics::{log_mean_exp, log_sum_exp, Assignment};
 use crate::error::{Error, EvaluationError};
 use crate::random::{stream, Purpose, ONCE};
 use crate::sampling::{AugmentedTarget, LogDensity, Proposal, Subspace};
-use crate::system::System;
 
 /// An equal mixture of Gaussians N(c, scale² I) around centres c, on the zero-centre-of-mass
 /// subspace, over all orders of like particles.
@@ -47,7 +45,8 @@ impl Start {
         let structures = potential.structures();
         let centres: Vec<_> =
             structures.iter().cloned().chain(structures.iter().map(mirrored)).collect();
-        let alike = alike(system, potential.species());
+        let mut alike = system.kinds(potential.species());
+        alike.retain(|kind| kind.len() > 1);
         (!centres.is_empty()).then_some(Self { subspace, centres, alike, scale: 1.0 })
     }
 
@@ -159,16 +158,6 @@ impl Start {
     fn log_orders(&self) -> f64 {
         self.alike.iter().flat_map(|group| 1..=group.len()).map(|n| (n as f64).ln()).sum()
     }
-}
-
-/// The indices of each species with more than one particle.
-fn alike(system: System, species: &[usize]) -> Vec<Vec<usize>> {
-    let of = |i: usize| species.get(i).copied().unwrap_or(0);
-    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for i in 0..system.particles() {
-        groups.entry(of(i)).or_default().push(i);
-    }
-    groups.into_values().filter(|group| group.len() > 1).collect()
 }
 
 impl LogDensity for Start {
