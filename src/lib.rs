@@ -84,11 +84,11 @@ pub mod files;
 #[forbid(unsafe_code)]
 pub mod samples;
 
-#[forbid(unsafe_code)]
-pub mod potential;
-
 // The only `unsafe`; a comment at every block explains why it is sound.
 pub mod engine;
+
+#[forbid(unsafe_code)]
+pub mod potential;
 
 #[forbid(unsafe_code)]
 pub mod flow;

@@ -80,7 +80,7 @@ macro_rules! real {
 }
 
 real!(f32, dispatch_single);
-real!(f64, dispatch_double);
+real!(f64, dispatch_reference);
 
 fn dispatch_single<K: Kernel<f32>>(kernel: K) -> K::Output {
     if counting::is_active() {
@@ -95,7 +95,7 @@ fn dispatch_single<K: Kernel<f32>>(kernel: K) -> K::Output {
     }
 }
 
-fn dispatch_double<K: Kernel<f64>>(kernel: K) -> K::Output {
+fn dispatch_reference<K: Kernel<f64>>(kernel: K) -> K::Output {
     Portable::<f64>::call(kernel)
 }
 

@@ -14,6 +14,7 @@
 mod circle;
 mod counting;
 mod dispatch;
+mod double;
 mod gemm;
 mod math;
 mod portable;
@@ -21,10 +22,13 @@ mod vector;
 mod workspace;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_double;
 
 pub use circle::{angle, sin_cos};
 pub use counting::count_operations;
 pub use dispatch::{instruction_set, InstructionSet};
+pub use double::dispatch_double;
 pub use gemm::{matrix_product, outer_product, Matrix};
 pub use math::{exp, ln, sigmoid, silu, silu_and_derivative, tanh};
 pub use portable::Portable;
