@@ -24,6 +24,7 @@ enum Form {
     Product(Vec<(Part, i32)>),
     Function(Function, Scaled),
     Power(Scaled, Scaled),
+    Angle(Scaled, Scaled),
     /// `min` or `max` of all of these.
     Extreme(Operation, Vec<Scaled>),
     Whole(Scaled),
@@ -89,12 +90,14 @@ impl Forms {
         match function {
             Neg => Value { factor: -a.factor, ..a },
             // Even and odd functions.
-            Abs | Cos | Cosh => self.part(Form::Function(function, scaled(size))),
-            Sin | Tan | Asin | Atan | Sinh | Tanh | Sign => {
+            Abs | Cos | Cosh | Delta => self.part(Form::Function(function, scaled(size))),
+            Sin | Tan | Asin | Atan | Sinh | Tanh | Sign | Erf => {
                 let value = self.part(Form::Function(function, scaled(size)));
                 Value { factor: sign, ..value }
             }
-            Sqrt | Exp | Ln | Acos | Step => self.part(Form::Function(function, scaled(a))),
+            Sqrt | Exp | Ln | Acos | Step | FromZero | Erfc | Floor | Ceil => {
+                self.part(Form::Function(function, scaled(a)))
+            }
         }
     }
 
@@ -106,6 +109,7 @@ impl Forms {
             Mul | SlopeMul => self.product(a, b, 1),
             Div | SlopeDiv => self.product(a, b, -1),
             Pow => self.part(Form::Power(scaled(a), scaled(b))),
+            Atan2 => self.part(Form::Angle(scaled(a), scaled(b))),
             Min | Max => {
                 let mut all = self.among(operation, a);
                 all.extend(self.among(operation, b));

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 const MOST_FACTORS: f64 = 64.0;
 
 /// A node's place in its graph; its operands come before it.
-pub(super) type Id = usize;
+pub(in crate::potential) type Id = usize;
 
 /// Functions of one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Function {
+pub(in crate::potential) enum Function {
     Neg,
     Sqrt,
     Exp,
@@ -29,6 +29,14 @@ pub(super) enum Function {
     Sign,
     /// 1 above 0, 0 below, and the mean of both at 0, as `Sign` has.
     Step,
+    /// 1 from 0 on, 0 below.
+    FromZero,
+    /// 1 at 0, else 0.
+    Delta,
+    Erf,
+    Erfc,
+    Floor,
+    Ceil,
 }
 
 impl Function {
@@ -51,13 +59,19 @@ impl Function {
             Self::Abs => x.abs(),
             Self::Sign => f64::from(u8::from(x > 0.0)) - f64::from(u8::from(x < 0.0)),
             Self::Step => 0.5 * f64::from(u8::from(x > 0.0) + u8::from(x >= 0.0)),
+            Self::FromZero => f64::from(u8::from(x >= 0.0)),
+            Self::Delta => f64::from(u8::from(x == 0.0)),
+            Self::Erf => libm::erf(x),
+            Self::Erfc => libm::erfc(x),
+            Self::Floor => x.floor(),
+            Self::Ceil => x.ceil(),
         }
     }
 }
 
 /// Functions of two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Operation {
+pub(in crate::potential) enum Operation {
     Add,
     Sub,
     Mul,
@@ -65,6 +79,8 @@ pub(super) enum Operation {
     Pow,
     Min,
     Max,
+    /// The angle of the point (b, a).
+    Atan2,
     /// A product in the chain rule: 0 where a factor is 0, whatever the other one is. A flat branch
     /// stays flat however steep what is done with it: sqrt(max(0, 1 − r)) has the slope ∞·0 = 0
     /// from r = 1 on, and exp(−1/x) vanishes faster at 0 than 1/x² grows.
@@ -85,6 +101,7 @@ impl Operation {
             // NaN in either operand gives NaN.
             Self::Min => either(a < b || a.is_nan(), a, b),
             Self::Max => either(a > b || a.is_nan(), a, b),
+            Self::Atan2 => a.atan2(b),
             Self::SlopeMul => either((a == 0.0) | (b == 0.0), 0.0, a * b),
             Self::SlopeDiv => either(a == 0.0, 0.0, a / b),
         }
@@ -102,7 +119,7 @@ fn either(first: bool, a: f64, b: f64) -> f64 {
 
 /// A constant (as bits, which can be hashed), a variable, or a function of other nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Node {
+pub(in crate::potential) enum Node {
     Constant(u64),
     Variable(usize),
     Unary(Function, Id),
@@ -111,7 +128,7 @@ pub(super) enum Node {
 
 /// A set of expressions that share their parts.
 #[derive(Debug, Default)]
-pub(super) struct Graph {
+pub(in crate::potential) struct Graph {
     nodes: Vec<Node>,
     places: HashMap<Node, Id>,
 }
@@ -143,6 +160,16 @@ impl Graph {
             Node::Constant(bits) => Some(f64::from_bits(bits)),
             _ => None,
         }
+    }
+
+    /// a where `condition` is not 0, else b: the other one plays no part, whatever it is.
+    pub fn select(&mut self, condition: Id, a: Id, b: Id) -> Id {
+        let no = self.unary(Function::Delta, condition);
+        let one = self.constant(1.0);
+        let yes = self.binary(Operation::Sub, one, no);
+        let first = self.binary(Operation::SlopeMul, yes, a);
+        let second = self.binary(Operation::SlopeMul, no, b);
+        self.binary(Operation::Add, first, second)
     }
 
     pub fn unary(&mut self, function: Function, a: Id) -> Id {
@@ -280,7 +307,20 @@ impl Graph {
                 self.binary(Sub, one, squared)
             }
             Function::Abs => self.unary(Function::Sign, a),
-            Function::Sign | Function::Step => self.constant(0.0),
+            Function::Erf | Function::Erfc => {
+                let squared = square(self, a);
+                let exponent = self.unary(Function::Neg, squared);
+                let bell = self.unary(Function::Exp, exponent);
+                let sign = if function == Function::Erf { 1.0 } else { -1.0 };
+                let height = self.constant(sign * std::f64::consts::FRAC_2_SQRT_PI);
+                self.binary(Mul, height, bell)
+            }
+            Function::Sign
+            | Function::Step
+            | Function::FromZero
+            | Function::Delta
+            | Function::Floor
+            | Function::Ceil => self.constant(0.0),
         }
     }
 
@@ -321,6 +361,15 @@ impl Graph {
                 let outer = self.binary(SlopeMul, value, logarithm);
                 let right = self.binary(SlopeMul, outer, db);
                 self.binary(Add, left, right)
+            }
+            // (b a′ − a b′)/(a² + b²)
+            Atan2 => {
+                let squares = [self.binary(Mul, a, a), self.binary(Mul, b, b)];
+                let squared = self.binary(Add, squares[0], squares[1]);
+                let left = self.binary(SlopeMul, b, da);
+                let right = self.binary(SlopeMul, a, db);
+                let top = self.binary(Sub, left, right);
+                self.binary(SlopeDiv, top, squared)
             }
             Min | Max => {
                 let (more, less) = if operation == Max { (a, b) } else { (b, a) };

@@ -20,6 +20,10 @@ mod tile;
 use std::cell::Cell;
 use std::sync::Arc;
 
+pub(super) use self::graph::Graph;
+pub(super) use self::program::Program;
+pub(super) use self::syntax::{parse_with, Functions, Meaning};
+
 use self::evaluate::Terms;
 use self::program::{Row, WIDTH};
 use self::tile::Tile;

@@ -2,6 +2,7 @@
 //! once, which spreads the cost of interpretation, and the loops vectorise.
 
 use super::graph::{Function, Graph, Id, Node, Operation};
+use crate::engine::{Lane, Vector};
 
 /// Numbers that an instruction works on.
 pub(super) const WIDTH: usize = 16;
@@ -24,7 +25,7 @@ enum Instruction {
 
 /// The value of an expression and its derivative by each variable.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Program {
+pub(in crate::potential) struct Program {
     /// Each with the register for its result.
     instructions: Vec<(Instruction, u16)>,
     /// How many of them, from the first on, the value needs.
@@ -140,6 +141,38 @@ impl Program {
         }
     }
 
+    /// [`Self::run`] within a kernel, with all derivatives.
+    #[inline(always)]
+    pub fn run_lanes<V: Vector<Scalar = f64>>(&self, registers: &mut [Lane<f64>]) {
+        for &(instruction, to) in &self.instructions {
+            let load = |place: u16| V::load(&registers[usize::from(place)]);
+            let result = match instruction {
+                Instruction::Constant(value) => V::splat(value),
+                Instruction::Unary(function, a) => {
+                    unary_lane::<V>(function, &registers[usize::from(a)])
+                }
+                Instruction::Binary(operation, a, b) => binary_lane(operation, load(a), load(b)),
+                Instruction::WithRight(operation, a, value) => {
+                    binary_lane(operation, load(a), V::splat(value))
+                }
+                Instruction::WithLeft(operation, value, b) => {
+                    binary_lane(operation, V::splat(value), load(b))
+                }
+            };
+            result.store(&mut registers[usize::from(to)]);
+        }
+    }
+
+    /// The register of the value.
+    pub fn value_register(&self) -> usize {
+        usize::from(self.outputs[0])
+    }
+
+    /// The register of the derivative by variable number `variable`.
+    pub fn slope_register(&self, variable: usize) -> usize {
+        usize::from(self.outputs[1 + variable])
+    }
+
     /// The value.
     #[inline(always)]
     pub fn value<'a>(&self, registers: &'a [Row]) -> &'a Row {
@@ -163,7 +196,8 @@ fn unary(function: Function, a: &Row) -> Row {
             }
         };
     }
-    each!(Neg, Sqrt, Exp, Ln, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Abs, Sign, Step)
+    each!(Neg, Sqrt, Exp, Ln, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Abs, Sign, Step,
+        FromZero, Delta, Erf, Erfc, Floor, Ceil)
 }
 
 #[inline(always)]
@@ -175,5 +209,44 @@ fn binary(operation: Operation, a: &Row, b: &Row) -> Row {
             }
         };
     }
-    each!(Add, Sub, Mul, Div, Pow, Min, Max, SlopeMul, SlopeDiv)
+    each!(Add, Sub, Mul, Div, Pow, Min, Max, Atan2, SlopeMul, SlopeDiv)
+}
+
+/// A function of lanes; without a vector form it is one number after the other.
+#[inline(always)]
+fn unary_lane<V: Vector<Scalar = f64>>(function: Function, a: &Lane<f64>) -> V {
+    let x = V::load(a);
+    match function {
+        Function::Neg => -x,
+        Function::Sqrt => x.sqrt(),
+        Function::Exp => x.exp(),
+        Function::Abs => x.abs(),
+        Function::Ln => {
+            V::select(V::zero().lt(x), x.ln(), V::splat(f64::NAN))
+        }
+        _ => V::load(&Lane(unary(function, &a.0))),
+    }
+}
+
+#[inline(always)]
+fn binary_lane<V: Vector<Scalar = f64>>(operation: Operation, a: V, b: V) -> V {
+    match operation {
+        Operation::Add => a + b,
+        Operation::Sub => a - b,
+        Operation::Mul => a * b,
+        Operation::Div => a / b,
+        // As in `Operation::of`: 0 where a factor is 0, even if the other one is not a number.
+        Operation::SlopeMul => {
+            let (has_a, has_b) = (V::zero().lt(a.abs()), V::zero().lt(b.abs()));
+            let without_a = V::select(has_b, a, V::zero());
+            V::select(has_a, V::select(has_b, a * b, b), without_a)
+        }
+        Operation::SlopeDiv => V::select(V::zero().lt(a.abs()), a / b, a),
+        _ => {
+            let (mut left, mut right) = (Lane::zero(), Lane::zero());
+            a.store(&mut left);
+            b.store(&mut right);
+            V::load(&Lane(binary(operation, &left.0, &right.0)))
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Parses the text of a formula to a graph; errors name the place of what is wrong.
 //!
 //! Numbers, names, `+ - * / ^`, parentheses and functions. `^` binds to the right and before a
-//! sign, as on paper: −x^2 = −(x²).
+//! sign, as on paper: −x^2 = −(x²). Definitions of names follow after semicolons, each of which may
+//! use those after it: `d^2; d = r - r0`. This is the grammar of OpenMM, too.
 
 use std::collections::BTreeMap;
 
@@ -32,9 +33,71 @@ const FUNCTIONS: [(&str, Function); 14] = [
 
 const FUNCTIONS_OF_TWO: [(&str, Operation); 2] = [("min", Operation::Min), ("max", Operation::Max)];
 
+/// Functions that leave their names free for other uses.
+const MORE_FUNCTIONS: [(&str, usize, Build); 14] = [
+    ("step", 1, |graph, a| graph.unary(Function::FromZero, a[0])),
+    ("delta", 1, |graph, a| graph.unary(Function::Delta, a[0])),
+    ("erf", 1, |graph, a| graph.unary(Function::Erf, a[0])),
+    ("erfc", 1, |graph, a| graph.unary(Function::Erfc, a[0])),
+    ("floor", 1, |graph, a| graph.unary(Function::Floor, a[0])),
+    ("ceil", 1, |graph, a| graph.unary(Function::Ceil, a[0])),
+    ("square", 1, |graph, a| graph.binary(Operation::Mul, a[0], a[0])),
+    ("cube", 1, |graph, a| power(graph, a[0], 3.0)),
+    ("recip", 1, |graph, a| power(graph, a[0], -1.0)),
+    ("sec", 1, |graph, a| ratio(graph, None, (Function::Cos, a[0]))),
+    ("csc", 1, |graph, a| ratio(graph, None, (Function::Sin, a[0]))),
+    ("cot", 1, |graph, a| ratio(graph, Some(Function::Cos), (Function::Sin, a[0]))),
+    ("atan2", 2, |graph, a| graph.binary(Operation::Atan2, a[0], a[1])),
+    ("select", 3, |graph, a| graph.select(a[0], a[1], a[2])),
+];
+
+/// Makes a function of its arguments, as many as its entry says.
+type Build = fn(&mut Graph, &[Id]) -> Id;
+
+fn power(graph: &mut Graph, a: Id, exponent: f64) -> Id {
+    let exponent = graph.constant(exponent);
+    graph.binary(Operation::Pow, a, exponent)
+}
+
+/// 1 or a function of `a`, over another function of it.
+fn ratio(graph: &mut Graph, top: Option<Function>, (below, a): (Function, Id)) -> Id {
+    let top = match top {
+        Some(function) => graph.unary(function, a),
+        None => graph.constant(1.0),
+    };
+    let below = graph.unary(below, a);
+    graph.binary(Operation::Div, top, below)
+}
+
+/// Functions that only the formulas of some owner have, such as tables: their arguments do not
+/// depend on positions.
+pub(in crate::potential) trait Functions {
+    /// Whether there is one of that name.
+    fn has(&self, name: &str) -> bool;
+
+    /// What it is at these arguments.
+    ///
+    /// # Errors
+    /// What is wrong with them, to stand behind their place.
+    fn at(&mut self, name: &str, arguments: &[f64]) -> Result<Meaning, String>;
+}
+
+/// No functions of one's own.
+struct Nothing;
+
+impl Functions for Nothing {
+    fn has(&self, _: &str) -> bool {
+        false
+    }
+
+    fn at(&mut self, _: &str, _: &[f64]) -> Result<Meaning, String> {
+        Ok(Meaning::Parameter(f64::NAN))
+    }
+}
+
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Meaning {
+pub(in crate::potential) enum Meaning {
     /// An input of the program, by its number.
     Variable(usize),
     /// A number.
@@ -46,6 +109,12 @@ pub(super) fn is_reserved(name: &str) -> bool {
     name == "pi"
         || FUNCTIONS.iter().any(|(known, _)| *known == name)
         || FUNCTIONS_OF_TWO.iter().any(|(known, _)| *known == name)
+}
+
+/// All functions that every formula has.
+fn all_functions() -> impl Iterator<Item = &'static str> {
+    let two = FUNCTIONS_OF_TWO.iter().map(|f| f.0);
+    FUNCTIONS.iter().map(|f| f.0).chain(two).chain(MORE_FUNCTIONS.iter().map(|f| f.0))
 }
 
 /// Whether `name` can be written in a formula.
@@ -66,6 +135,19 @@ pub(super) fn parse(
     names: &BTreeMap<String, Meaning>,
     graph: &mut Graph,
 ) -> Result<Id, String> {
+    parse_with(text, names, &mut Nothing, graph)
+}
+
+/// [`parse`] with functions of one's own.
+///
+/// # Errors
+/// Those of [`parse`].
+pub(in crate::potential) fn parse_with(
+    text: &str,
+    names: &BTreeMap<String, Meaning>,
+    functions: &mut dyn Functions,
+    graph: &mut Graph,
+) -> Result<Id, String> {
     if text.len() > LONGEST {
         return Err(format!(
             "has {} bytes: a formula has at most {LONGEST}, use named parameters or write the \
@@ -73,24 +155,33 @@ pub(super) fn parse(
             text.len()
         ));
     }
-    let mut parser = Parser { text, at: 0, depth: 0, names, graph };
-    let root = parser.expression(0)?;
-    match parser.peek() {
-        None => Ok(root),
-        Some(')') => Err(parser.wrong("this `)` closes nothing: remove it")),
-        Some(c) if continues_name(c) || c == '(' => {
-            Err(parser.wrong("an operator is missing before this: write `*` for products"))
-        }
-        Some(c) => Err(parser.wrong(&format!("`{c}` is not an operator: use + - * / ^"))),
+    let defined = BTreeMap::new();
+    let mut parser = Parser { text, at: 0, end: 0, depth: 0, names, defined, functions, graph };
+    // Definitions use those after them; nothing may follow the last semicolon.
+    let text = text.strip_suffix(';').unwrap_or(text);
+    let mut start = text.rfind(';').map_or(0, |at| at + 1);
+    parser.end = text.len();
+    while start > 0 {
+        parser.at = start;
+        parser.definition()?;
+        parser.end = start - 1;
+        start = text[..parser.end].rfind(';').map_or(0, |at| at + 1);
     }
+    parser.at = 0;
+    parser.whole()
 }
 
 struct Parser<'a> {
     text: &'a str,
     /// Bytes read.
     at: usize,
+    /// Bytes that belong to what is being read.
+    end: usize,
     depth: usize,
     names: &'a BTreeMap<String, Meaning>,
+    /// Names that the formula itself defines.
+    defined: BTreeMap<&'a str, Id>,
+    functions: &'a mut dyn Functions,
     graph: &'a mut Graph,
 }
 
@@ -100,15 +191,48 @@ const PRODUCT: u8 = 2;
 const SIGN: u8 = 3;
 const POWER: u8 = 4;
 
-impl Parser<'_> {
-    fn rest(&self) -> &str {
-        &self.text[self.at..]
+impl<'a> Parser<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..self.end]
     }
 
     /// The next character that is not a space.
     fn peek(&mut self) -> Option<char> {
-        self.at = self.text.len() - self.rest().trim_start().len();
+        self.at = self.end - self.rest().trim_start().len();
         self.rest().chars().next()
+    }
+
+    /// An expression with nothing after it.
+    fn whole(&mut self) -> Result<Id, String> {
+        let root = self.expression(0)?;
+        match self.peek() {
+            None => Ok(root),
+            Some(')') => Err(self.wrong("this `)` closes nothing: remove it")),
+            Some(c) if continues_name(c) || c == '(' => {
+                Err(self.wrong("an operator is missing before this: write `*` for products"))
+            }
+            Some(c) => Err(self.wrong(&format!("`{c}` is not an operator: use + - * / ^"))),
+        }
+    }
+
+    /// A name, `=` and an expression.
+    fn definition(&mut self) -> Result<(), String> {
+        self.peek();
+        let start = self.at;
+        let rest = self.rest();
+        let length = rest.find(|c| !continues_name(c)).unwrap_or(rest.len());
+        let name = &rest[..length];
+        self.at += length;
+        if name.is_empty() || self.peek() != Some('=') {
+            let problem = "after a semicolon stands a definition, such as `d = r - 1`";
+            return Err(self.wrong_at(start, problem));
+        }
+        self.skip('=');
+        let value = self.whole()?;
+        match self.defined.insert(name, value) {
+            None => Ok(()),
+            Some(_) => Err(self.wrong_at(start, &format!("`{name}` is defined twice"))),
+        }
     }
 
     fn skip(&mut self, c: char) {
@@ -122,7 +246,7 @@ impl Parser<'_> {
 
     fn wrong_at(&self, at: usize, problem: &str) -> String {
         let place = 1 + self.text[..at].chars().count();
-        let near: String = self.text[at..]
+        let near: String = self.text[at..self.end.max(at)]
             .chars()
             .take(12)
             .map(|c| if c.is_control() { ' ' } else { c })
@@ -200,7 +324,7 @@ impl Parser<'_> {
                 Ok(inner)
             }
             Some(c) if c.is_ascii_digit() || c == '.' => self.number(),
-            Some(c) if c.is_alphabetic() => self.name(),
+            Some(c) if c.is_alphabetic() || c == '_' => self.name(),
             Some(')') => Err(self.wrong("a number, a name or a `(` is missing before this")),
             _ => Err(self.wrong("a number, a name or a `(` should stand here")),
         }
@@ -254,6 +378,9 @@ impl Parser<'_> {
         if name == "pi" {
             return Ok(self.graph.constant(std::f64::consts::PI));
         }
+        if let Some(value) = self.defined.get(name) {
+            return Ok(*value);
+        }
         match self.names.get(name) {
             Some(Meaning::Variable(number)) => Ok(self.graph.variable(*number)),
             Some(Meaning::Parameter(value)) => Ok(self.graph.constant(*value)),
@@ -271,6 +398,18 @@ impl Parser<'_> {
     /// A function of what stands in the parentheses ahead.
     fn call(&mut self, start: usize, name: &str) -> Result<Id, String> {
         let opened = self.at;
+        if self.functions.has(name) {
+            return self.own_function(start, name);
+        }
+        if let Some((_, count, build)) = MORE_FUNCTIONS.iter().find(|(known, ..)| *known == name) {
+            let arguments = self.arguments()?;
+            if arguments.len() != *count {
+                let problem = format!("`{name}` takes {count} numbers, not {}", arguments.len());
+                return Err(self.wrong_at(start, &problem));
+            }
+            let value = build(self.graph, &arguments);
+            return self.finite(start, value);
+        }
         let one = FUNCTIONS.iter().find(|(known, _)| *known == name);
         let two = FUNCTIONS_OF_TWO.iter().find(|(known, _)| *known == name);
         if one.is_none() && two.is_none() {
@@ -279,7 +418,7 @@ impl Parser<'_> {
                 return Err(self.wrong_at(start, &problem));
             }
             let known: Vec<&str> =
-                FUNCTIONS.iter().map(|f| f.0).chain(FUNCTIONS_OF_TWO.iter().map(|f| f.0)).collect();
+                all_functions().collect();
             let problem = format!("there is no function `{name}`: {}", suggest(name, &known));
             return Err(self.wrong_at(start, &problem));
         }
@@ -302,5 +441,39 @@ impl Parser<'_> {
             (None, None) => first,
         };
         self.finite(start, value)
+    }
+
+    /// The expressions in the parentheses ahead.
+    fn arguments(&mut self) -> Result<Vec<Id>, String> {
+        let opened = self.at;
+        self.skip('(');
+        let mut arguments = vec![self.expression(0)?];
+        while self.peek() == Some(',') {
+            self.skip(',');
+            arguments.push(self.expression(0)?);
+        }
+        self.close(opened)?;
+        Ok(arguments)
+    }
+
+    /// A function of [`Functions`].
+    fn own_function(&mut self, start: usize, name: &str) -> Result<Id, String> {
+        let arguments = self.arguments()?;
+        let numbers: Option<Vec<f64>> =
+            arguments.iter().map(|id| self.graph.value(*id)).collect();
+        let Some(numbers) = numbers else {
+            let problem = format!(
+                "`{name}` is not for arguments that depend on positions or computed values"
+            );
+            return Err(self.wrong_at(start, &problem));
+        };
+        match self.functions.at(name, &numbers) {
+            Ok(Meaning::Variable(number)) => Ok(self.graph.variable(number)),
+            Ok(Meaning::Parameter(value)) => {
+                let value = self.graph.constant(value);
+                self.finite(start, value)
+            }
+            Err(problem) => Err(self.wrong_at(start, &problem)),
+        }
     }
 }

@@ -4,11 +4,12 @@ use super::bonds::{Angles, Bonds};
 use super::born::{self, Born};
 use super::born_model;
 use super::cmap::Maps;
+use super::custom::{BornSpace, CustomBorn, Listed, Pairs};
 use super::nonbonded::Nonbonded;
 use super::tile::Tile;
 use super::torsions::Torsions;
 use super::xml::{short, Element};
-use crate::engine::{Arena, Vector};
+use crate::engine::{Arena, Lane, Vector};
 use crate::error::Error;
 
 /// More than a flow can learn; the memory of a tile grows with the square.
@@ -23,17 +24,32 @@ pub(super) enum Force {
     Maps(Maps),
     Nonbonded(Nonbonded),
     Born(Box<Born>),
+    Listed(Box<Listed>),
+    Pairs(Box<Pairs>),
+    CustomBorn(Box<CustomBorn>),
 }
 
 /// Memory that forces of a kind share, as they run one after the other.
 pub(super) struct Space<'a> {
     born: Option<born::Space<'a>>,
+    custom_born: BornSpace<'a>,
+    /// Of programs.
+    registers: &'a mut [Lane<f64>],
 }
 
 impl<'a> Space<'a> {
     pub fn take(arena: &mut Arena<'a, f64>, atoms: usize, forces: &[(String, Force)]) -> Self {
         let has_born = forces.iter().any(|(_, force)| matches!(force, Force::Born(_)));
-        Self { born: has_born.then(|| born::Space::take(arena, atoms)) }
+        let registers = forces.iter().map(|(_, force)| force.registers()).max().unwrap_or(0);
+        let custom_born = forces.iter().filter_map(|(_, force)| match force {
+            Force::CustomBorn(force) => Some(&**force),
+            _ => None,
+        });
+        Self {
+            born: has_born.then(|| born::Space::take(arena, atoms)),
+            custom_born: BornSpace::take(arena, custom_born),
+            registers: arena.take(registers),
+        }
     }
 }
 
@@ -52,11 +68,26 @@ impl Force {
             Self::Torsions(force) => force.add::<V>(tile, number),
             Self::Maps(force) => force.add::<V>(tile, number),
             Self::Nonbonded(force) => force.add::<V>(tile, number),
+            Self::Listed(force) => force.add::<V>(tile, space.registers, number),
+            Self::Pairs(force) => force.add::<V>(tile, space.registers, number),
+            Self::CustomBorn(force) => {
+                force.add::<V>(tile, &mut space.custom_born, space.registers, number);
+            }
             Self::Born(force) => {
                 if let Some(space) = &mut space.born {
                     force.add::<V>(tile, space, number);
                 }
             }
+        }
+    }
+
+    /// Lanes that its programs need.
+    fn registers(&self) -> usize {
+        match self {
+            Self::Listed(force) => force.registers(),
+            Self::Pairs(force) => force.registers(),
+            Self::CustomBorn(force) => force.registers(),
+            _ => 0,
         }
     }
 
@@ -127,8 +158,18 @@ pub(super) fn read(system: Element<'_>, count: usize) -> Result<Vec<(String, For
                 require_no_cutoff(force)?;
                 match born_model::recognize(force, count)? {
                     Some(model) => Force::Born(Box::new(model)),
-                    None => return force.refuse("is not known"),
+                    None => Force::CustomBorn(Box::new(CustomBorn::read(force, count)?)),
                 }
+            }
+            "CustomBondForce" => Force::Listed(Box::new(Listed::read_bonds(force, count)?)),
+            "CustomAngleForce" => Force::Listed(Box::new(Listed::read_angles(force, count)?)),
+            "CustomTorsionForce" => Force::Listed(Box::new(Listed::read_torsions(force, count)?)),
+            "CustomCompoundBondForce" => {
+                Force::Listed(Box::new(Listed::read_compounds(force, count)?))
+            }
+            "CustomNonbondedForce" => {
+                require_no_cutoff(force)?;
+                Force::Pairs(Box::new(Pairs::read(force, count)?))
             }
             "CMMotionRemover" | "AndersenThermostat" => continue,
             other if other.ends_with("Barostat") => {

@@ -7,6 +7,7 @@ mod bonds;
 mod born;
 mod born_model;
 mod cmap;
+mod custom;
 mod force;
 mod geometry;
 mod nonbonded;

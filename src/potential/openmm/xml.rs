@@ -118,6 +118,11 @@ impl<'a> Element<'a> {
         Ok(atoms)
     }
 
+    /// A number that no other element has.
+    pub fn number_in_file(&self) -> f64 {
+        self.0.id().get_usize() as f64
+    }
+
     /// Refuses a flag that is set.
     pub fn require_unset(&self, flag: &str, problem: &str) -> Result<(), Error> {
         match self.optional(flag) {
