@@ -159,6 +159,16 @@ pub trait Vector:
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// √self.
     fn sqrt(self) -> Self;
+    /// 1/self, to rounding.
+    #[inline(always)]
+    fn reciprocal(self) -> Self {
+        Self::constant(1.0) / self
+    }
+    /// 1/√self, to rounding.
+    #[inline(always)]
+    fn inverse_sqrt(self) -> Self {
+        Self::constant(1.0) / self.sqrt()
+    }
     /// The smaller; `other` where `self` is not a number.
     fn min(self, other: Self) -> Self;
     /// The larger; `other` where `self` is not a number.

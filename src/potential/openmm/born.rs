@@ -147,7 +147,7 @@ impl Born {
         // How L changes with r.
         let follow = V::select(inside, V::select(apart.lt(zero), c(-1.0), one), zero);
         // One quotient for both inverses.
-        let both = one / (lower * upper);
+        let both = (lower * upper).reciprocal();
         let (inverse_lower, inverse_upper) = (both * upper, both * lower);
         let squares = inverse_upper * inverse_upper - inverse_lower * inverse_lower;
         let share = scaled * scaled * inverse;
@@ -204,7 +204,7 @@ impl Born {
                     (inverse, flat * steep * c(atom.reduced / radius))
                 }
             };
-            let born = one / inverse;
+            let born = inverse.reciprocal();
             born.store(&mut space.radius[i]);
             inverse.store(&mut space.inverse_radius[i]);
             (born * born * fall).store(&mut space.radius_slope[i]);
@@ -261,7 +261,7 @@ impl Born {
                 let exponent = squared * inverse_born * inverse_other * c(-0.25);
                 let decay = exponent.exp();
                 let f_squared = (born * other).mul_add(decay, squared);
-                let inverse = one / f_squared.sqrt();
+                let inverse = f_squared.inverse_sqrt();
                 let (value, slope) = self.solvation::<V>(f_squared * inverse, inverse);
                 energy = value.mul_add(c(charge), energy);
                 // ∂U/∂f²: half of ∂U/∂f over f.
@@ -290,10 +290,11 @@ impl Neck {
         let square = d * d;
         let fourth = square * square;
         let below = c(3e5).mul_add(fourth * square, c(100.0).mul_add(square, c(1.0)));
-        let value = c(self.scale * self.height[place]) / below;
+        let inverse = below.reciprocal();
+        let value = c(self.scale * self.height[place]) * inverse;
         let steep = d * c(18e5).mul_add(fourth, c(200.0));
         let near = r.lt(c(reach));
-        let slope = -(value * steep / below);
+        let slope = -(value * steep * inverse);
         (V::select(near, value, V::zero()), V::select(near, slope, V::zero()))
     }
 }

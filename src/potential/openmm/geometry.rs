@@ -37,9 +37,9 @@ impl<V: Vector<Scalar = f64>> Angle<V> {
     #[inline(always)]
     pub fn pull(&self, tile: &mut Tile<'_>, torque: V) {
         let [a, b, c] = self.atoms;
-        let turn = torque / self.area;
-        let on_a = times(turn, minus(times(self.along / self.squares[0], self.u), self.v));
-        let on_c = times(turn, minus(times(self.along / self.squares[1], self.v), self.u));
+        let turn = torque * self.area.reciprocal();
+        let on_a = times(turn, minus(times(self.along * self.squares[0].reciprocal(), self.u), self.v));
+        let on_c = times(turn, minus(times(self.along * self.squares[1].reciprocal(), self.v), self.u));
         add(tile.gradient, a, on_a);
         add(tile.gradient, c, on_c);
         add(tile.gradient, b, times(V::constant(-1.0), plus(on_a, on_c)));
@@ -87,7 +87,7 @@ impl<V: Vector<Scalar = f64>> Dihedral<V> {
     /// cos φ and sin φ.
     #[inline(always)]
     pub fn cos_sin(&self) -> (V, V) {
-        let inverse = V::constant(1.0) / (self.squares[0] * self.squares[1]).sqrt();
+        let inverse = (self.squares[0] * self.squares[1]).inverse_sqrt();
         (self.front * inverse, self.side * inverse)
     }
 
@@ -103,9 +103,9 @@ impl<V: Vector<Scalar = f64>> Dihedral<V> {
     pub fn pull(&self, tile: &mut Tile<'_>, torque: V) {
         let [a, b, c, d] = self.atoms;
         let lever = torque * self.length;
-        let on_a = times(-(lever / self.squares[0]), self.m);
-        let on_d = times(lever / self.squares[1], self.n);
-        let turn = V::constant(1.0) / self.axis_squared;
+        let on_a = times(-(lever * self.squares[0].reciprocal()), self.m);
+        let on_d = times(lever * self.squares[1].reciprocal(), self.n);
+        let turn = self.axis_squared.reciprocal();
         let (p, q) = (self.along[0] * turn, self.along[1] * turn);
         let between = minus(times(p, on_a), times(q, on_d));
         add(tile.gradient, a, on_a);

@@ -50,7 +50,7 @@ impl<'a> Tile<'a> {
                 let d = minus(at, position::<V>(self.x, j));
                 let squared = dot(d, d);
                 squared.store(&mut self.squared[place]);
-                (V::constant(1.0) / squared.sqrt()).store(&mut self.inverse[place]);
+                squared.inverse_sqrt().store(&mut self.inverse[place]);
                 place += 1;
             }
         }
