@@ -17,6 +17,7 @@ mod format;
 mod npy;
 mod npz;
 mod spool;
+mod structure;
 mod xyz;
 
 pub use files::{
@@ -25,3 +26,4 @@ pub use files::{
 };
 pub use format::{FileUnits, Particles, Samples};
 pub(crate) use spool::{Numbers, Spool};
+pub(crate) use structure::{read_structure, Structure};
