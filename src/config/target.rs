@@ -17,7 +17,7 @@ use crate::potential::{
     DoubleWell, DoubleWellParameters, Formula, FormulaParameters, Ipi, LennardJones,
     LennardJonesParameters, Potential, WithStructures,
 };
-use crate::samples::Particles;
+use crate::samples::{Particles, Samples};
 
 /// The target files that come with the program.
 const BUILTIN: [(&str, &str); 7] = [
@@ -98,6 +98,12 @@ impl Target {
     /// text has no key `temperature`.
     pub fn temperature(&self) -> Option<String> {
         temperature_in(&self.text.parse().ok()?)
+    }
+
+    /// Mirrors samples to the handedness of its structure, where that has stereocentres, and
+    /// returns how many are of another molecule: [`Samples::mirror_to`].
+    pub fn mirror(&self, samples: &mut Samples) -> usize {
+        self.molecule.as_ref().map_or(0, |molecule| samples.mirror_to(molecule))
     }
 
     /// Its particles in files of samples: their names as the target's file spells them in a list

@@ -115,6 +115,16 @@ pub enum Backbone {
     Psi,
 }
 
+impl Backbone {
+    /// phi or psi.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Phi => "phi",
+            Self::Psi => "psi",
+        }
+    }
+}
+
 /// A dihedral angle of the backbone at a residue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackboneAngle {

@@ -126,8 +126,14 @@ pub(super) trait Format: Sync {
     /// error is a text that follows the file's name.
     fn read(&self, file: BufReader<File>, particles: &Particles) -> Result<Samples, String>;
 
-    /// Whether its files have units of their own, Å and eV.
+    /// Whether its files have units of their own: Å, and eV if they have energies.
     fn in_units(&self) -> bool {
+        false
+    }
+
+    /// Whether log weights and energies are in a table beside its files, which have no place for
+    /// them.
+    fn weights_beside(&self) -> bool {
         false
     }
 

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Write};
 
 use self::names::symbols;
+pub(super) use self::names::{check_order, Atom as Named};
 use self::read::{read_atoms, read_frames};
 use super::format::{Contents, Format, Particles, Samples};
 use crate::error::Error;

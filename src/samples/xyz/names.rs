@@ -6,7 +6,7 @@ use crate::samples::format::Particles;
 
 /// What a frame calls an atom.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Atom {
+pub(in crate::samples) struct Atom {
     /// The column `species`, or the symbol of the number in the column `Z`.
     pub symbol: String,
     /// The column `label`, if there is one.
@@ -75,7 +75,10 @@ pub(super) fn symbols(names: &[String]) -> (Vec<String>, bool) {
 ///
 /// # Errors
 /// The number of an atom, and what is wrong with it.
-pub(super) fn check_order(particles: &Particles, atoms: &[Atom]) -> Result<(), (usize, String)> {
+pub(in crate::samples) fn check_order(
+    particles: &Particles,
+    atoms: &[Atom],
+) -> Result<(), (usize, String)> {
     let Some(molecule) = &particles.molecule else { return check_names(&particles.names, atoms) };
     let is_name = |label: &String| molecule.atoms.iter().any(|atom| atom.name == *label);
     let labelled = atoms.iter().all(|atom| atom.label.as_ref().is_some_and(is_name));
