@@ -82,6 +82,9 @@ pub mod system;
 pub mod files;
 
 #[forbid(unsafe_code)]
+pub mod molecule;
+
+#[forbid(unsafe_code)]
 pub mod samples;
 
 // The only `unsafe`; a comment at every block explains why it is sound.

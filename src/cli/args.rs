@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The most threads that can be asked for.
 pub(super) const MOST_THREADS: u64 = 1024;
@@ -74,7 +74,8 @@ pub(super) enum Command {
     /// Averages over the target with their errors, from a trained flow
     #[command(
         after_help = "Examples: boltzflow estimate runs/dw4_fab\n          boltzflow estimate \
-                      runs/dw4_fab --observable 'pair: exp(-r)' --temperature 1.1"
+                      runs/dw4_fab --observable 'pair: exp(-r)' --temperature 1.1\n          \
+                      boltzflow estimate runs/aldp --histogram 'phi, psi' -o ramachandran.csv"
     )]
     Estimate(EstimateArgs),
     /// Write a commented recipe, and a target to fill in
@@ -218,7 +219,7 @@ pub(super) struct EvaluateArgs {
     /// the AIS figure out [default: a tenth of the samples, at most 10000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=IN_MEMORY))]
     pub annealed: Option<u64>,
-    /// Your own unbiased reference samples: .npz, .npy, .csv or extended .xyz
+    /// Your own unbiased reference samples: .npz, .npy, .csv, extended .xyz, .pdb or .dcd
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,
     /// Also Wasserstein-2 and total variation distances of N samples from N reference samples,
@@ -264,7 +265,8 @@ pub(super) struct SampleArgs {
     #[arg(short = 'n', long, value_name = "N", value_parser = up_to(IN_TURN))]
     pub samples: NonZeroUsize,
     /// File to write: .xyz or .extxyz (a frame each, with energy and log_weight, in Å and eV if the
-    /// target has units), .npz (positions, log_weights, energies), .npy (positions alone) or .csv
+    /// target has units), .npz (positions, log_weights, energies), .npy (positions alone), .csv, or .pdb
+    /// and .dcd in Å, with log weights and energies in FILE.weights.csv
     #[arg(short, long)]
     pub output: PathBuf,
     /// Write N configurations of equal weight instead, chosen from the weighted ones by systematic
@@ -275,9 +277,20 @@ pub(super) struct SampleArgs {
     pub resample: Option<NonZeroUsize>,
     #[command(flatten)]
     pub weights: WeightArgs,
+    /// Of a molecule with a stereocentre, the mirror image to write: that of the structure, for
+    /// which others are mirrored (exactly: energies and weights stay), or any, as drawn
+    #[arg(long, value_enum, default_value = "structure")]
+    pub chirality: ChiralityArg,
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+}
+
+/// Which mirror image to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ChiralityArg {
+    Structure,
+    Any,
 }
 
 /// What weighs samples.
@@ -301,10 +314,17 @@ pub(super) struct AverageArgs {
     /// (U/kT), heat_capacity (variance of U/kT, the configurational part in units of k),
     /// radius_of_gyration, pair_distances (a histogram), "pair: FORMULA" (sum over pairs, in the
     /// distance r) or "external: FORMULA" (sum over particles, in x, y, z and r_com from the centre
-    /// of mass), both written as in target files
+    /// of mass), both written as in target files; of atoms "distance: A B", "angle: A B C" and
+    /// "dihedral: A B C D" in degrees, where an atom is RESIDUE:NAME as in ALA:CA or ALA2:CA, or a
+    /// number, counted from 0; phi, psi or "phi: 2" of the backbone at residue 2; rmsd to the
+    /// target's structure
     #[arg(long, value_name = "WHAT")]
     pub observable: Vec<String>,
-    /// Bins of a histogram
+    /// Density of an observable, or of two as in "phi, psi", with the free energy −ln p and their
+    /// errors; may be given several times
+    #[arg(long, value_name = "WHAT")]
+    pub histogram: Vec<String>,
+    /// Bins of a histogram, of two observables along each
     #[arg(long, value_name = "N", default_value = "60", value_parser = up_to(100_000))]
     pub bins: NonZeroUsize,
 }
@@ -331,7 +351,8 @@ pub(super) struct EstimateArgs {
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// File for the histogram: CSV with r, density, error
+    /// File for the histogram: CSV with the centre, density and free energy of every bin, and
+    /// their errors
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Print one JSON object
@@ -381,7 +402,7 @@ pub(super) struct ReferenceArgs {
     pub samples: NonZeroUsize,
     #[command(flatten)]
     pub averages: AverageArgs,
-    /// File to write: .npz, .npy, .csv or .xyz; without it only the figures are printed
+    /// File to write: .npz, .npy, .csv, .xyz, .pdb or .dcd; without it only the figures are printed
     #[arg(short, long)]
     pub output: Option<PathBuf>,
     /// Chains; errors fall with the square root of their number [default: four a sample, 4096 to

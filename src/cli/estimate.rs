@@ -1,19 +1,16 @@
 //! `boltzflow estimate`.
 
-use std::io::Write;
 use std::path::Path;
 
 use crate::config::Registry;
 use crate::error::Error;
-use crate::evaluation::{
-    energies, estimate, Estimates, Observable, OtherEnergies, Profile, Weights,
-};
-use crate::files::write_atomically;
+use crate::evaluation::{energies, estimate, Estimates, Observable, OtherEnergies, Weights};
 use crate::parallel::team;
-use crate::samples::Samples;
+use crate::samples::{FileUnits, Samples};
 use crate::session::Trained;
 
 use super::args::{AverageArgs, EstimateArgs, WeightArgs};
+use super::histograms;
 use super::output::{json, say};
 use super::print::print_contradictions;
 
@@ -22,18 +19,22 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     if observables.is_empty() {
         observables = vec![Observable::Energy, Observable::HeatCapacity];
     }
-    let has_profile = observables.contains(&Observable::PairDistances);
-    if args.output.is_some() && !has_profile {
-        let problem = "is for a histogram: add --observable pair_distances, or use --json";
+    let is_drawn =
+        |o: &&Observable| matches!(o, Observable::PairDistances | Observable::Histogram(_));
+    let problem = match (&args.output, observables.iter().filter(is_drawn).count()) {
+        (None, _) | (_, 1) => None,
+        (_, 0) => Some("is for a histogram: add --histogram, or use --json"),
+        _ => Some("is for one histogram: ask for one at a time, or use --json for all"),
+    };
+    if let Some(problem) = problem {
         return Err(Error::parameter("--output", problem));
     }
     let weights = args.weights.checked()?;
     let mut trained = Trained::open(&args.run, registry)?;
     trained.problem.seed = args.seed;
     let system = trained.problem.flow.system();
-    for observable in &observables {
-        observable.formula(system)?;
-    }
+    let mut particles = trained.target.particles();
+    observables.iter().try_for_each(|observable| observable.check(&particles))?;
     let other = args.target.as_deref().map(|name| registry.load(name)).transpose()?;
     if let Some(other) = &other {
         let theirs = other.potential.system();
@@ -49,6 +50,13 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
             return Err(Error::parameter("--target", problem));
         }
     }
+    // Free energies are in those of the state that is averaged over.
+    let kt = match (&other, args.temperature) {
+        (Some(other), _) => other.particles().units.map(|units| units.electronvolt),
+        (None, ratio) => particles.units.map(|u| u.electronvolt * ratio.unwrap_or(1.0)),
+    };
+    particles.units =
+        particles.units.zip(kt).map(|(units, electronvolt)| FileUnits { electronvolt, ..units });
     let batches = trained.batches(args.samples.get(), weights)?;
     let mut reweigh = |batch: &Samples| match (&other, args.temperature) {
         (Some(other), _) => energies(&*other.potential, &batch.positions),
@@ -56,19 +64,15 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     };
     let elsewhere = other.is_some() || args.temperature.is_some();
     let change: Option<OtherEnergies<'_>> = if elsewhere { Some(&mut reweigh) } else { None };
-    let found = estimate(system, &observables, args.averages.bins.get(), change, batches)?;
+    let found = estimate(&particles, &observables, args.averages.bins.get(), change, batches)?;
     let found = Estimates {
         contradictions: trained.contradictions(weights.compared()),
         marginal_draws: weights.draws().map(|k| k.get()),
         ..found
     };
     let output = args.output.as_ref().filter(|_| team().leads());
-    if let (Some(path), Some(profile)) = (output, found.profiles.first()) {
-        write_atomically(path, |file| {
-            writeln!(file, "r,density,error")?;
-            rows(profile)
-                .try_for_each(|(r, density, error)| writeln!(file, "{r:e},{density:e},{error:e}"))
-        })?;
+    if let Some(path) = output {
+        histograms::write(&found, path)?;
     }
     if args.json {
         return json(&found);
@@ -82,11 +86,6 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
         (None, None) => trained.target.name.clone(),
     };
     print(&found, &where_, args)
-}
-
-fn rows(profile: &Profile) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
-    let values = profile.r.iter().zip(&profile.density).zip(&profile.error);
-    values.map(|((r, density), error)| (*r, *density, *error))
 }
 
 fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Error> {
@@ -122,9 +121,10 @@ impl WeightArgs {
 }
 
 impl AverageArgs {
-    /// The observables that are asked for.
+    /// The observables and histograms that are asked for.
     pub(super) fn observables(&self) -> Result<Vec<Observable>, Error> {
-        self.observable.iter().map(|text| text.parse()).collect()
+        let histograms = self.histogram.iter().map(|text| Observable::histogram(text));
+        self.observable.iter().map(|text| text.parse()).chain(histograms).collect()
     }
 }
 
@@ -137,19 +137,24 @@ pub(super) fn print_averages(found: &Estimates, file: Option<&Path>) -> Result<(
             0 => String::new(),
             count => format!("  without {count} samples where it is not a number"),
         };
-        say!("{:<24} {text}{left_out}{mark}", average.observable)?;
+        let circular = average.resultant.map_or(String::new(), |length| {
+            format!("  degrees, circular mean of resultant length {length:.3}: see --histogram")
+        });
+        say!("{:<24} {text}{circular}{left_out}{mark}", average.observable)?;
     }
-    match (found.profiles.first(), file) {
-        (Some(_), Some(path)) => say!("pair_distances in {}{mark}", path.display()),
-        (Some(profile), None) => {
-            say!("pair_distances: r, density")?;
-            let is_visited = |row: &(f64, f64, f64)| row.1 > 0.0;
-            rows(profile).filter(is_visited).try_for_each(|(r, density, error)| {
-                say!("{r:>10.4}  {density:.4} ± {error:.4}{mark}")
-            })
-        }
-        (None, _) => Ok(()),
+    if let Some(path) = file {
+        let histograms = found.histograms.iter().map(|h| h.observables.join(", "));
+        let mut names = histograms.chain(found.profiles.iter().map(|p| p.observable.clone()));
+        return names.try_for_each(|name| say!("{name} in {}{mark}", path.display()));
     }
+    for profile in &found.profiles {
+        say!("pair_distances: r, density")?;
+        let is_visited = |row: &(f64, f64, f64)| row.1 > 0.0;
+        histograms::rows(profile).filter(is_visited).try_for_each(|(r, density, error)| {
+            say!("{r:>10.4}  {density:.4} ± {error:.4}{mark}")
+        })?;
+    }
+    found.histograms.iter().try_for_each(|histogram| histograms::print(histogram, mark))
 }
 
 /// Two digits of the error and as many places of the value.

@@ -9,6 +9,7 @@ mod estimate;
 mod evaluate;
 mod figures;
 mod folder;
+mod histograms;
 mod new;
 mod output;
 mod print;

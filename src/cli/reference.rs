@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::config::{Registry, Target};
 use crate::error::Error;
-use crate::evaluation::{estimate, Average, Profile};
+use crate::evaluation::{estimate, Average, Estimates, Histogram, Profile};
 use crate::parallel::team;
 use crate::samples::{check_destination, units_in, write_samples};
 use crate::sampling::{sample_reference, Reference, ReferenceOptions, ReferenceReport};
@@ -21,9 +21,8 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
     }
     let observables = args.averages.observables()?;
     let system = target.potential.system();
-    for observable in &observables {
-        observable.formula(system)?;
-    }
+    let particles = target.particles();
+    observables.iter().try_for_each(|observable| observable.check(&particles))?;
     let samples = args.samples.get();
     let usual = ReferenceOptions::of(system, samples);
     let chains = args.chains.map_or(usual.chains, |c| c.get());
@@ -35,19 +34,20 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
     if !team().leads() {
         return Ok(());
     }
+    target.mirror(&mut drawn);
     if let Some(output) = &args.output {
-        write_samples(output, target.particles(), samples, [Ok(drawn.clone())])?;
+        write_samples(output, &particles, samples, [Ok(drawn.clone())])?;
     }
     drawn.log_weights = vec![0.0; samples];
-    let found = estimate(system, &observables, args.averages.bins.get(), None, [Ok(drawn)])?;
+    let found = estimate(&particles, &observables, args.averages.bins.get(), None, [Ok(drawn)])?;
     if args.json {
-        let (averages, profiles) = (&found.averages, &found.profiles);
-        return json(&Output { report: &report, averages, profiles });
+        let Estimates { averages, profiles, histograms, .. } = &found;
+        return json(&Output { report: &report, averages, profiles, histograms });
     }
     print(&report, &target)?;
     print_averages(&found, None)?;
     if let Some(output) = &args.output {
-        say!("samples in {}: {}", output.display(), units_in(output, &target.particles())?)?;
+        say!("samples in {}: {}", output.display(), units_in(output, &particles)?)?;
     }
     Ok(())
 }
@@ -59,6 +59,7 @@ struct Output<'a> {
     report: &'a ReferenceReport,
     averages: &'a [Average],
     profiles: &'a [Profile],
+    histograms: &'a [Histogram],
 }
 
 fn print(report: &ReferenceReport, target: &Target) -> Result<(), Error> {

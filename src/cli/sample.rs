@@ -4,13 +4,16 @@ use rand::Rng;
 
 use crate::config::Registry;
 use crate::error::Error;
+use crate::molecule::Chirality;
 use crate::parallel::team;
 use crate::random::{stream, Purpose, ONCE};
-use crate::samples::{check_destination, holds_positions_alone, units_in, write_samples};
+use crate::samples::{
+    check_destination, holds_positions_alone, units_in, weights_beside, write_samples,
+};
 use crate::sampling::resample;
 use crate::session::Trained;
 
-use super::args::SampleArgs;
+use super::args::{ChiralityArg, SampleArgs};
 use super::output::{say, warn};
 
 pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
@@ -18,9 +21,16 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     let weights = args.weights.checked()?;
     let mut trained = Trained::open(&args.run, registry)?;
     trained.problem.seed = args.seed;
+    trained.chirality = match args.chirality {
+        ChiralityArg::Structure => Chirality::Structure,
+        ChiralityArg::Any => Chirality::Any,
+    };
     let particles = trained.target.particles();
     let units = units_in(&args.output, &particles)?;
-    let place = args.output.display();
+    let place = match weights_beside(&args.output)? {
+        Some(table) => format!("{} and {}", args.output.display(), table.display()),
+        None => args.output.display().to_string(),
+    };
     let drawn = args.samples.get();
     let mut batches = trained.batches(drawn, weights)?;
     // Every rank takes part in the draws; rank 0 writes.
@@ -30,15 +40,18 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     for found in trained.contradictions(weights.compared()) {
         warn(&format!("{found}. Do not rely on these samples or their weights"));
     }
+    let handed = said_of_handedness(&trained);
     let Some(places) = args.resample else {
         write_samples(&args.output, &particles, drawn, batches)?;
         if holds_positions_alone(&args.output)? {
-            say!("{drawn} samples in {place}: {units}, without weights")?;
+            say!("{drawn} samples in {place}: {units}, without weights{handed}")?;
             warn("they do not count the same: write .npz for their weights, or use --resample");
             return Ok(());
         }
         let kind = weights.draws().map_or(String::new(), |k| format!(" on x alone (K = {k})"));
-        return say!("{drawn} samples with log weights{kind} and energies in {place}: {units}");
+        return say!(
+            "{drawn} samples with log weights{kind} and energies in {place}: {units}{handed}"
+        );
     };
     let places = places.get();
     let offset = stream(args.seed, Purpose::Sampling, ONCE, 0).gen();
@@ -47,10 +60,24 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     let distinct = resampled.distinct();
     say!(
         "{places} equally weighted samples in {place}, {distinct} of them different, out of \
-         {drawn}: {units}"
+         {drawn}: {units}{handed}"
     )?;
     if 2 * distinct < places {
         warn("most are copies: draw more by -n, refine by --ais, or resample fewer");
     }
     Ok(())
+}
+
+/// That configurations are mirrored, where they are.
+fn said_of_handedness(trained: &Trained) -> String {
+    let Some(molecule) = &trained.target.molecule else { return String::new() };
+    let centres: Vec<String> =
+        molecule.stereocentres.iter().map(|c| molecule.atoms[c.centre].label()).collect();
+    match (&centres[..], trained.chirality) {
+        ([], _) => String::new(),
+        (_, Chirality::Any) => "; of both mirror images".to_string(),
+        (centres, Chirality::Structure) => {
+            format!("; mirrored to the structure's handedness at {}", centres.join(", "))
+        }
+    }
 }

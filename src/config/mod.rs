@@ -1,6 +1,7 @@
 //! TOML files to objects: targets, and the recipes of runs.
 
 mod folders;
+mod molecules;
 mod overrides;
 mod particles;
 mod quantities;

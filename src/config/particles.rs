@@ -1,7 +1,10 @@
 //! What a target's file says about its particles, for files of samples.
 
+use std::sync::Arc;
+
 use toml::Table;
 
+use crate::molecule::Molecule;
 use crate::potential::units::{self, Units};
 use crate::potential::Potential;
 use crate::samples::{FileUnits, Particles};
@@ -10,11 +13,15 @@ use crate::samples::{FileUnits, Particles};
 const ANGSTROM: f64 = 1e-10;
 
 /// The particles of `potential`, which the text of a target defines: their names as it spells them
-/// in a list `particles` or `species`, and its units, if it has any.
-pub(super) fn particles_of(text: &str, potential: &dyn Potential) -> Particles {
+/// in a list `particles` or `species`, else as its `molecule` does, and its units, if it has any.
+pub(super) fn particles_of(
+    text: &str,
+    potential: &dyn Potential,
+    molecule: Option<&Arc<Molecule>>,
+) -> Particles {
     let table = text.parse::<Table>().unwrap_or_default();
     let (names, units) = (names(&table, potential), units_of(&table));
-    Particles { system: potential.system(), names, units }
+    Particles { system: potential.system(), names, units, molecule: molecule.cloned() }
 }
 
 /// None when all are alike. A number of each species stands in for names where only the potential

@@ -13,7 +13,7 @@ use crate::samples::{read_samples, Particles};
 use crate::system::System;
 
 /// More than so many are taken for a file of data.
-const MOST_STRUCTURES: usize = 1000;
+pub(super) const MOST_STRUCTURES: usize = 1000;
 
 /// The sections as a file has them.
 #[derive(Deserialize)]
@@ -100,7 +100,8 @@ fn listed(positions: &[Vec<Vec<f64>>], system: System) -> Result<Vec<Vec<f64>>, 
     }
 }
 
-fn check_energies(
+/// Checks that the potential has a finite energy at each of `structures`, which are from `source`.
+pub(super) fn check_energies(
     potential: &dyn Potential,
     structures: &[Vec<f64>],
     source: &Path,

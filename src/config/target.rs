@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::molecules::{read_molecule, with_content};
 use super::particles::particles_of;
 use super::quantities::{parameters, parameters_with, temperature_in};
 use super::read::{config_error, from_table, in_file, parse_table, read, COMMON_KEYS};
 use super::structures::{read_structures, with_positions};
 use crate::error::{suggest, Error};
+use crate::molecule::Molecule;
 use crate::potential::{
     DoubleWell, DoubleWellParameters, Formula, FormulaParameters, Ipi, LennardJones,
     LennardJonesParameters, Potential, WithStructures,
 };
-use crate::samples::Particles;
+use crate::samples::{Particles, Samples};
 
 /// The target files that come with the program.
 const BUILTIN: [(&str, &str); 7] = [
@@ -84,7 +86,9 @@ pub struct Target {
     pub potential: Arc<dyn Potential>,
     /// Ground truth, as far as there is one.
     pub known: Known,
-    /// The text it was read from, with the positions of its structures in place of their files,
+    /// Names, elements, bonds and handedness of its atoms, from a structure file.
+    pub molecule: Option<Arc<Molecule>>,
+    /// The text it was read from, with what its structures' files hold in place of their names,
     /// from which [`Registry::target_from_text`] makes it again; empty for a potential from Rust.
     pub text: String,
 }
@@ -96,10 +100,16 @@ impl Target {
         temperature_in(&self.text.parse().ok()?)
     }
 
+    /// Mirrors samples to the handedness of its structure, where that has stereocentres, and
+    /// returns how many are of another molecule: [`Samples::mirror_to`].
+    pub fn mirror(&self, samples: &mut Samples) -> usize {
+        self.molecule.as_ref().map_or(0, |molecule| samples.mirror_to(molecule))
+    }
+
     /// Its particles in files of samples: their names as the target's file spells them in a list
     /// `particles` or `species`, and its units, if it has any.
     pub fn particles(&self) -> Particles {
-        particles_of(&self.text, &*self.potential)
+        particles_of(&self.text, &*self.potential, self.molecule.as_ref())
     }
 }
 
@@ -111,6 +121,7 @@ impl<P: Potential + 'static> From<P> for Target {
             description: String::new(),
             potential: Arc::new(potential),
             known: Known::default(),
+            molecule: None,
             text: String::new(),
         }
     }
@@ -258,12 +269,20 @@ impl Registry {
                 format!("`particles` is {particles}: use at most {MOST_PARTICLES}"),
             ));
         }
-        let mut target = Target { name, description, potential, known, text: text.to_string() };
-        if let Some(sections) = structures {
+        let text = text.to_string();
+        let mut target = Target { name, description, potential, known, molecule: None, text };
+        if let Some(toml::Value::String(structure)) = &structures {
+            let evaluated = (kind != REMOTE).then_some(&*target.potential);
+            let found = read_molecule(structure, &target.particles(), evaluated, file)?;
+            target.text = with_content(&target.text, &found.content);
+            let (bonds, alike) = (target.potential.bonds(), target.potential.species());
+            target.molecule = Some(Arc::new(found.molecule.in_target(bonds, alike)));
+            target.potential = Arc::new(WithStructures::new(target.potential, found.structures));
+        } else if let Some(sections) = structures {
             let particles = target.particles();
             let evaluated = (kind != REMOTE).then_some(&*target.potential);
             let found = read_structures(sections, &particles, evaluated, file)?;
-            target.text = with_positions(text, &found);
+            target.text = with_positions(&target.text, &found);
             let structures = found.into_iter().flat_map(|section| section.structures).collect();
             target.potential = Arc::new(WithStructures::new(target.potential, structures));
         }

@@ -4,14 +4,15 @@
 use serde::Serialize;
 
 use super::contradiction::Contradiction;
-use super::observable::{formula_values, radii_of_gyration, Observable};
+use super::histogram::{Collected, Histogram};
+use super::measure::Measure;
+use super::observable::Observable;
 use crate::diagnostics::{
     effective_sample_size, free_energy_difference, pair_distances, rests_on_few, reweighted,
     reweighted_mean, reweighted_variance, WeightedHistogram,
 };
 use crate::error::Error;
-use crate::potential::Formula;
-use crate::samples::Samples;
+use crate::samples::{Particles, Samples};
 use crate::system::System;
 
 /// A mean over the target.
@@ -19,10 +20,14 @@ use crate::system::System;
 pub struct Average {
     /// The observable.
     pub observable: String,
-    /// Reweighted mean; the variance for `heat_capacity`.
+    /// Reweighted mean; the variance for `heat_capacity`; for dihedral angles the direction of the
+    /// mean of e^{iφ}, in degrees.
     pub mean: f64,
     /// Its standard error.
     pub error: f64,
+    /// |⟨e^{iφ}⟩| of a dihedral angle: 1 where all are the same, and near 0 the mean says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resultant: Option<f64>,
     /// Samples where the observable is not a number; they are left out.
     pub undefined: usize,
 }
@@ -64,8 +69,10 @@ pub struct Estimates {
     pub contradictions: Vec<Contradiction>,
     /// Means.
     pub averages: Vec<Average>,
-    /// Histograms.
+    /// Histograms of pair distances.
     pub profiles: Vec<Profile>,
+    /// Histograms of one or two other observables, with free energies.
+    pub histograms: Vec<Histogram>,
     /// Against the trained target, when another one was asked for.
     pub free_energy: Option<FreeEnergy>,
 }
@@ -82,21 +89,26 @@ pub type OtherEnergies<'a> = &'a mut dyn FnMut(&Samples) -> Result<Vec<f64>, Err
 
 /// Estimates `observables` over exp(−U) from weighted `batches` of samples of it, or over
 /// exp(−U_other) where `other` gives that energy for a batch. What is kept of a sample are its
-/// weight and a number for each observable.
+/// weight and a number for each observable. Dihedral angles of a chiral molecule are those of its
+/// structure if the samples have its handedness: see [`Samples::mirror_to`].
 ///
 /// # Errors
-/// The first error of a batch; [`Error::Parameter`] for a formula that cannot be evaluated;
+/// The first error of a batch; [`Error::Parameter`] for a formula that cannot be evaluated or an
+/// atom that `particles` do not have;
 /// [`Error::Run`] when no sample has a weight.
 pub fn estimate(
-    system: System,
+    particles: impl Into<Particles>,
     observables: &[Observable],
     bins: usize,
     mut other: Option<OtherEnergies<'_>>,
     batches: impl IntoIterator<Item = Result<Samples, Error>>,
 ) -> Result<Estimates, Error> {
-    let formulas: Vec<Option<Formula>> =
-        observables.iter().map(|o| o.formula(system)).collect::<Result<_, _>>()?;
-    let mut values: Vec<Vec<f64>> = vec![Vec::new(); observables.len()];
+    let particles = particles.into();
+    let system = particles.system;
+    let measures: Vec<Vec<Measure>> =
+        observables.iter().map(|o| o.measures(&particles)).collect::<Result<_, _>>()?;
+    let mut values: Vec<Vec<Vec<f64>>> =
+        measures.iter().map(|measures| vec![Vec::new(); measures.len()]).collect();
     let (mut trained_weights, mut changes, mut log_weights) = (vec![], vec![], vec![]);
     let mut distances: Option<WeightedHistogram> = None;
     for batch in batches {
@@ -110,20 +122,14 @@ pub fn estimate(
             changes.extend(change);
             (batch.log_weights, batch.energies) = (weights, energies);
         }
-        for ((observable, formula), values) in observables.iter().zip(&formulas).zip(&mut values) {
-            match observable {
-                Observable::Energy | Observable::HeatCapacity => values.extend(&batch.energies),
-                Observable::RadiusOfGyration => {
-                    values.extend(radii_of_gyration(system, &batch.positions));
-                }
-                Observable::PairDistances => add_distances(&mut distances, system, bins, &batch),
-                Observable::Pair(_) | Observable::External(_) => {
-                    if let Some(formula) = formula {
-                        values.extend(formula_values(formula, &batch.positions)?);
-                    }
-                }
-            }
+        if observables.contains(&Observable::PairDistances) {
+            add_distances(&mut distances, system, bins, &batch);
         }
+        let each = measures.iter().flatten().zip(values.iter_mut().flatten());
+        each.into_iter().try_for_each(|(measure, values)| {
+            values.extend(measure.values(&batch)?);
+            Ok::<(), Error>(())
+        })?;
         log_weights.append(&mut batch.log_weights);
     }
     let effective = effective_sample_size(&log_weights);
@@ -138,11 +144,17 @@ pub fn estimate(
         let (difference, error) = free_energy_difference(&trained_weights, &changes);
         FreeEnergy { difference, error }
     });
-    let (mut averages, mut profiles) = (Vec::new(), Vec::new());
-    for (observable, values) in observables.iter().zip(values) {
-        match observable {
-            Observable::PairDistances => profiles.push(profile(observable, distances.as_ref())),
-            _ => averages.push(average(observable, &log_weights, &values)),
+    let (mut averages, mut profiles, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
+    for ((observable, measures), values) in observables.iter().zip(&measures).zip(&values) {
+        match (observable, &measures[..], &values[..]) {
+            (Observable::Histogram(_), _, _) => {
+                let collected = Collected { observable, measures, values };
+                histograms.push(collected.histogram(&log_weights, bins, &particles));
+            }
+            (_, [measure], [values]) => {
+                averages.push(average(observable, measure, &log_weights, values));
+            }
+            _ => profiles.push(profile(observable, distances.as_ref())),
         }
     }
     Ok(Estimates {
@@ -153,6 +165,7 @@ pub fn estimate(
         contradictions: Vec::new(),
         averages,
         profiles,
+        histograms,
         free_energy,
     })
 }
@@ -187,16 +200,42 @@ fn profile(observable: &Observable, histogram: Option<&WeightedHistogram>) -> Pr
     }
 }
 
-fn average(observable: &Observable, log_weights: &[f64], values: &[f64]) -> Average {
+fn average(
+    observable: &Observable,
+    measure: &Measure,
+    log_weights: &[f64],
+    values: &[f64],
+) -> Average {
     // A sample with a weight and without a value, such as 1/r at an overlap.
     let is_undefined = |(w, v): &(&f64, &f64)| **w > f64::NEG_INFINITY && !v.is_finite();
     let undefined = log_weights.iter().zip(values).filter(is_undefined).count();
     let defined: (Vec<f64>, Vec<f64>) =
         log_weights.iter().zip(values).filter(|(_, v)| v.is_finite()).unzip();
     let (log_weights, values) = (&defined.0, &defined.1);
+    let mut resultant = None;
     let (mean, error) = match observable {
         Observable::HeatCapacity => reweighted_variance(log_weights, values),
+        _ if measure.is_circular() => {
+            let (mean, error, length) = mean_direction(log_weights, values);
+            resultant = Some(length);
+            (mean, error)
+        }
         _ => reweighted_mean(log_weights, values),
     };
-    Average { observable: observable.name(), mean, error, undefined }
+    Average { observable: observable.name(), mean, error, resultant, undefined }
+}
+
+/// The direction of ⟨e^{iφ}⟩ of angles in degrees, its standard error and |⟨e^{iφ}⟩|.
+///
+/// The influence of a sample on the direction μ is sin(φ − μ)/|⟨e^{iφ}⟩| (Fisher, Statistical
+/// analysis of circular data, 1993, ch. 4).
+fn mean_direction(log_weights: &[f64], degrees: &[f64]) -> (f64, f64, f64) {
+    let mean = |f: &dyn Fn(f64) -> f64| {
+        let values: Vec<f64> = degrees.iter().map(|angle| f(angle.to_radians())).collect();
+        reweighted_mean(log_weights, &values)
+    };
+    let ((cos, _), (sin, _)) = (mean(&f64::cos), mean(&f64::sin));
+    let (direction, length) = (sin.atan2(cos), sin.hypot(cos));
+    let (_, error) = mean(&|angle| (angle - direction).sin());
+    (direction.to_degrees(), (error / length).to_degrees(), length)
 }

@@ -8,6 +8,8 @@ mod draw;
 mod estimate;
 mod evaluate;
 mod figures;
+mod histogram;
+mod measure;
 mod observable;
 mod unit;
 
@@ -18,5 +20,6 @@ pub use draw::{draw_marginal, draw_weighted, energies, log_prob, Weights};
 pub use estimate::{estimate, Average, Estimates, FreeEnergy, OtherEnergies, Profile};
 pub use evaluate::{evaluate, likelihood, EvaluationOptions};
 pub use figures::{Evaluation, Facts, Figure, Level};
+pub use histogram::Histogram;
 pub use observable::Observable;
 pub use unit::Unit;

@@ -2,11 +2,8 @@
 
 use std::str::FromStr;
 
-use rayon::prelude::*;
-
 use crate::error::{suggest, Error};
-use crate::potential::{Formula, FormulaParameters, Particles, PerSpecies, Potential};
-use crate::system::System;
+use crate::molecule::{AtomName, Backbone};
 
 /// What to average over a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,41 +20,118 @@ pub enum Observable {
     Pair(String),
     /// Σ over particles of a formula in the place from the centre of mass.
     External(String),
+    /// The distance of two atoms.
+    Distance([AtomName; 2]),
+    /// The angle at the second of three atoms, in degrees.
+    Angle([AtomName; 3]),
+    /// The dihedral angle of four atoms, in degrees in (−180, 180]; its mean is that of directions.
+    Dihedral([AtomName; 4]),
+    /// A dihedral angle of a peptide's backbone, at the residue of that number or name; at the only
+    /// one if none is given.
+    Backbone(Backbone, Option<String>),
+    /// √(Σ‖xᵢ − yᵢ‖²/n) to the target's structure y, moved, turned and with like atoms exchanged
+    /// for the least.
+    Rmsd,
+    /// The density of one of these, or of two together.
+    Histogram(Vec<Observable>),
 }
 
-const NAMES: [&str; 6] =
-    ["energy", "heat_capacity", "radius_of_gyration", "pair_distances", "pair:", "external:"];
+const NAMES: [&str; 12] = [
+    "energy",
+    "heat_capacity",
+    "radius_of_gyration",
+    "pair_distances",
+    "pair:",
+    "external:",
+    "distance:",
+    "angle:",
+    "dihedral:",
+    "phi",
+    "psi",
+    "rmsd",
+];
+
+fn wrong<T>(problem: String) -> Result<T, Error> {
+    Err(Error::parameter("--observable", problem))
+}
 
 impl FromStr for Observable {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let (name, formula) = match text.split_once(':') {
-            Some((name, formula)) => (name.trim(), Some(formula.trim().to_string())),
+        let (name, rest) = match text.split_once(':') {
+            Some((name, rest)) => (name.trim(), Some(rest.trim().to_string())),
             None => (text.trim(), None),
         };
-        match (name, formula) {
+        match (name, rest) {
             ("energy", None) => Ok(Self::Energy),
             ("heat_capacity", None) => Ok(Self::HeatCapacity),
             ("radius_of_gyration", None) => Ok(Self::RadiusOfGyration),
             ("pair_distances", None) => Ok(Self::PairDistances),
+            ("rmsd", None) => Ok(Self::Rmsd),
             ("pair", Some(formula)) => Ok(Self::Pair(formula)),
             ("external", Some(formula)) => Ok(Self::External(formula)),
-            ("pair" | "external", None) => Err(Error::parameter(
-                "--observable",
-                format!("\"{text}\" needs a formula: \"{name}: …\""),
+            ("distance", Some(names)) => atoms(text, &names).map(Self::Distance),
+            ("angle", Some(names)) => atoms(text, &names).map(Self::Angle),
+            ("dihedral", Some(names)) => atoms(text, &names).map(Self::Dihedral),
+            ("phi", residue) => Ok(Self::Backbone(Backbone::Phi, residue)),
+            ("psi", residue) => Ok(Self::Backbone(Backbone::Psi, residue)),
+            ("pair" | "external", None) => {
+                wrong(format!("\"{text}\" needs a formula: \"{name}: …\""))
+            }
+            ("distance" | "angle" | "dihedral", None) => wrong(format!(
+                "\"{text}\" needs atoms, such as \"dihedral: ACE:C ALA:N ALA:CA ALA:C\""
             )),
-            _ => Err(Error::parameter(
-                "--observable",
-                format!("\"{text}\" is not known: {}", suggest(name, &NAMES)),
-            )),
+            _ => wrong(format!("\"{text}\" is not known: {}", suggest(name, &NAMES))),
         }
     }
 }
 
+fn atoms<const N: usize>(text: &str, names: &str) -> Result<[AtomName; N], Error> {
+    let names: Result<Vec<AtomName>, String> = names.split_whitespace().map(str::parse).collect();
+    let found = names.or_else(|problem| wrong(format!("\"{text}\" {problem}")))?;
+    let count = found.len();
+    found.try_into().or_else(|_| {
+        wrong(format!("\"{text}\" has {count} atoms and needs {N}, with blanks between them"))
+    })
+}
+
 impl Observable {
-    /// Its name, which [`FromStr`] reads.
+    /// The histogram of one observable, or of two with a comma between them: "phi, psi".
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where there are others, or what has no number for each sample.
+    pub fn histogram(text: &str) -> Result<Self, Error> {
+        let of = match text.parse::<Self>() {
+            Ok(one) => vec![one],
+            // A formula may have commas, too.
+            Err(error) => {
+                let commas = text.match_indices(',').map(|(at, _)| at);
+                let both =
+                    |at: usize| Some(vec![text[..at].parse().ok()?, text[at + 1..].parse().ok()?]);
+                let mut found = commas.filter_map(both);
+                found.next().ok_or_else(|| match error {
+                    Error::Parameter { problem, .. } => Error::parameter("--histogram", problem),
+                    other => other,
+                })?
+            }
+        };
+        let has_no_number = |o: &&Self| matches!(o, Self::HeatCapacity | Self::PairDistances);
+        match of.iter().find(has_no_number) {
+            Some(other) => Err(Error::parameter(
+                "--histogram",
+                format!("\"{}\" has no number for each sample: use --observable", other.name()),
+            )),
+            None => Ok(Self::Histogram(of)),
+        }
+    }
+
+    /// Its name, which [`FromStr`] reads, and [`histogram`](Self::histogram) for a histogram.
     pub fn name(&self) -> String {
+        let listed = |kind: &str, atoms: &[AtomName]| {
+            let names: Vec<String> = atoms.iter().map(AtomName::to_string).collect();
+            format!("{kind}: {}", names.join(" "))
+        };
         match self {
             Self::Energy => "energy".into(),
             Self::HeatCapacity => "heat_capacity".into(),
@@ -65,64 +139,15 @@ impl Observable {
             Self::PairDistances => "pair_distances".into(),
             Self::Pair(formula) => format!("pair: {formula}"),
             Self::External(formula) => format!("external: {formula}"),
+            Self::Distance(atoms) => listed("distance", atoms),
+            Self::Angle(atoms) => listed("angle", atoms),
+            Self::Dihedral(atoms) => listed("dihedral", atoms),
+            Self::Backbone(kind, residue) => {
+                let kind = kind.name();
+                residue.as_ref().map_or(kind.into(), |residue| format!("{kind}: {residue}"))
+            }
+            Self::Rmsd => "rmsd".into(),
+            Self::Histogram(of) => of.iter().map(Self::name).collect::<Vec<_>>().join(", "),
         }
     }
-
-    /// The potential whose energy is the sum that a formula stands for; `None` for the others.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] with the place in the formula.
-    pub fn formula(&self, system: System) -> Result<Option<Formula>, Error> {
-        let (pair, external) = match self {
-            Self::Pair(formula) => (Some(PerSpecies::All(formula.clone())), None),
-            Self::External(formula) => (None, Some(PerSpecies::All(formula.clone()))),
-            _ => return Ok(None),
-        };
-        let parameters = FormulaParameters {
-            dimension: system.dimension(),
-            particles: Particles::Alike(system.particles()),
-            temperature: 1.0,
-            pair,
-            external,
-            bonds: Vec::new(),
-            angles: Vec::new(),
-            dihedrals: Vec::new(),
-            triples: Vec::new(),
-            embedding: None,
-            parameters: Default::default(),
-            species: Default::default(),
-        };
-        let formula = Formula::new(parameters).map_err(|error| match error {
-            Error::Parameter { field, problem } => {
-                Error::parameter("--observable", format!("{field}: {problem}"))
-            }
-            other => other,
-        })?;
-        Ok(Some(formula))
-    }
-}
-
-/// √(Σ‖xᵢ − x̄‖²/n) of each configuration of `x` ([samples, particles, dimension]).
-pub(super) fn radii_of_gyration(system: System, x: &[f64]) -> Vec<f64> {
-    let radius = |x: &[f64]| {
-        let center = system.center_of_mass(x);
-        let squares: f64 = x
-            .chunks_exact(system.dimension())
-            .flat_map(|row| row.iter().zip(&center))
-            .map(|(value, center)| (value - center).powi(2))
-            .sum();
-        (squares / system.particles() as f64).sqrt()
-    };
-    x.chunks_exact(system.coordinates()).map(radius).collect()
-}
-
-/// The value of `formula` for each configuration of `x`; not a number (NaN) where it has none.
-pub(super) fn formula_values(formula: &Formula, x: &[f64]) -> Result<Vec<f64>, Error> {
-    const PART: usize = 256;
-    let coordinates = formula.system().coordinates();
-    let mut values = vec![0.0; x.len() / coordinates];
-    x.par_chunks(PART * coordinates)
-        .zip(values.par_chunks_mut(PART))
-        .try_for_each(|(x, values)| formula.energies(x, values).map(|_| ()))?;
-    Ok(values)
 }

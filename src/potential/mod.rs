@@ -94,6 +94,12 @@ pub trait Potential: Send + Sync {
         &[]
     }
 
+    /// Bonded particles, each pair once; none by default. They tell pictures, stereocentres and
+    /// files what the energy holds together.
+    fn bonds(&self) -> &[[usize; 2]] {
+        &[]
+    }
+
     /// Distance of a particle from the centre of mass up to which there are energies, +∞ by
     /// default. A failure within it is a wall; one beyond it says nothing about the energy.
     fn reach(&self) -> f64 {
@@ -191,6 +197,10 @@ macro_rules! delegate_to_pointee {
 
             fn structures(&self) -> &[Vec<f64>] {
                 (**self).structures()
+            }
+
+            fn bonds(&self) -> &[[usize; 2]] {
+                (**self).bonds()
             }
 
             fn reach(&self) -> f64 {

@@ -35,6 +35,10 @@ impl<P: Potential> Potential for WithStructures<P> {
         &self.structures
     }
 
+    fn bonds(&self) -> &[[usize; 2]] {
+        self.potential.bonds()
+    }
+
     fn reach(&self) -> f64 {
         self.potential.reach()
     }

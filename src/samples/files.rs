@@ -2,19 +2,22 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::beside::{read_table, remove_table, table_of, Table};
 use super::csv::Csv;
+use super::dcd::Dcd;
 use super::format::{Contents, Format, Particles, Samples};
 use super::npy::Npy;
 use super::npz::Npz;
+use super::pdb::Pdb;
 use super::xyz::Xyz;
 use crate::error::Error;
 use crate::files::AtomicFile;
 use crate::system::System;
 
 /// All formats.
-pub(super) static FORMATS: [&dyn Format; 4] = [&Xyz, &Npz, &Npy, &Csv];
+pub(super) static FORMATS: [&dyn Format; 6] = [&Xyz, &Npz, &Npy, &Csv, &Pdb, &Dcd];
 
 fn format_of(path: &Path) -> Result<&'static dyn Format, Error> {
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
@@ -61,6 +64,16 @@ pub fn holds_positions_alone(path: impl AsRef<Path>) -> Result<bool, Error> {
     Ok(format_of(path.as_ref())?.positions_alone())
 }
 
+/// The table beside a file of this name that has the log weights and energies of its samples, in
+/// kT; `None` for formats that hold them themselves.
+///
+/// # Errors
+/// [`Error::Parameter`] when the ending is unknown.
+pub fn weights_beside(path: impl AsRef<Path>) -> Result<Option<PathBuf>, Error> {
+    let path = path.as_ref();
+    Ok(format_of(path)?.weights_beside().then(|| table_of(path)))
+}
+
 /// The units of a file of this name, in words for a message.
 ///
 /// # Errors
@@ -68,6 +81,7 @@ pub fn holds_positions_alone(path: impl AsRef<Path>) -> Result<bool, Error> {
 pub fn units_in(path: impl AsRef<Path>, particles: &Particles) -> Result<String, Error> {
     let format = format_of(path.as_ref())?;
     let units = match particles.units {
+        Some(_) if format.weights_beside() => ("Å", "kT"),
         Some(_) if format.in_units() => ("Å", "eV"),
         _ => ("the target's unit of length", "kT"),
     };
@@ -81,8 +95,10 @@ pub fn units_in(path: impl AsRef<Path>, particles: &Particles) -> Result<String,
 /// one after the other; one batch is in memory at a time. The file appears only when it is
 /// complete.
 ///
-/// Extended XYZ has the names of the particles, and positions in Å and energies in eV if they have
-/// units; all other formats have the units of [`Samples`].
+/// Extended XYZ and PDB have the names of the particles. With DCD they have positions in Å, and
+/// extended XYZ energies in eV, if the particles have units; everything else is in the units of
+/// [`Samples`]. Beside PDB and DCD the log weights and energies are in a table: see
+/// [`weights_beside`].
 ///
 /// # Errors
 /// The first error of a batch; [`Error::Parameter`] when the ending is unknown, a batch does not
@@ -122,19 +138,36 @@ pub fn write_samples(
     });
     let mut file = AtomicFile::create(path)?;
     let contents = Contents { path, particles, count, weighted, with_energies };
-    format.write(&mut file, &contents, &mut checked)?;
+    let mut table = match format.weights_beside() {
+        true => Table::begin(&contents)?,
+        false => None,
+    };
+    let mut batches = checked.by_ref().map(|batch| {
+        let batch = batch?;
+        if let Some(table) = &mut table {
+            table.add(&batch)?;
+        }
+        Ok(batch)
+    });
+    format.write(&mut file, &contents, &mut batches)?;
     if remaining > 0 {
         return Err(Error::parameter(
             "samples",
             format!("are {} and {count} were announced", count - remaining),
         ));
     }
+    match table {
+        Some(table) => table.commit()?,
+        None if format.weights_beside() => remove_table(path)?,
+        None => {}
+    }
     file.commit()
 }
 
-/// Reads samples of `particles`, such as a user's reference samples. Only extended XYZ names its
-/// particles, and these must agree; it is in Å if the particles have units, and all other formats
-/// are in the target's unit of length.
+/// Reads samples of `particles`, such as a user's reference samples. Extended XYZ and PDB name
+/// their particles, and these must agree; with DCD they are in Å if the particles have units, and
+/// all other formats are in the target's unit of length. Log weights and energies of PDB and DCD
+/// are read from the table that was written beside them, if it is there.
 ///
 /// Arrays may be f32 or f64 of either byte order, row-major or Fortran-ordered, and positions may
 /// have the shape [samples, particles, dimension] or [samples, particles · dimension]. The centre
@@ -154,10 +187,13 @@ pub fn read_samples(
     particles.check()?;
     let file =
         File::open(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
-    format
-        .read(BufReader::new(file), &particles)
-        .and_then(|samples| check_numbers(&samples, particles.system).map(|()| samples))
-        .map_err(|problem| Error::Data { file: path.to_path_buf(), problem })
+    let wrong = |problem| Error::Data { file: path.to_path_buf(), problem };
+    let mut samples = format.read(BufReader::new(file), &particles).map_err(wrong)?;
+    if format.weights_beside() {
+        read_table(path, samples.count(particles.system), &mut samples)?;
+    }
+    check_numbers(&samples, particles.system).map_err(wrong)?;
+    Ok(samples)
 }
 
 /// [`read_samples`] where all samples must count the same: to train on, to validate or to test.

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::files::AtomicFile;
+use crate::molecule::Molecule;
 use crate::parallel::message;
 use crate::system::System;
 
@@ -30,6 +32,8 @@ pub struct Particles {
     pub names: Vec<String>,
     /// The target's units, for formats that have units of their own; `None` for reduced units.
     pub units: Option<FileUnits>,
+    /// What the target's structure file says about them.
+    pub molecule: Option<Arc<Molecule>>,
 }
 
 /// Sizes of a target's units in those of extended XYZ.
@@ -43,9 +47,13 @@ pub struct FileUnits {
 
 impl Particles {
     /// # Errors
-    /// [`Error::Parameter`] unless each particle has a name or none has.
+    /// [`Error::Parameter`] unless each particle has a name or none has, and is an atom of the
+    /// molecule if there is one.
     pub(super) fn check(&self) -> Result<(), Error> {
         let (names, n) = (self.names.len(), self.system.particles());
+        if let Some(atoms) = self.molecule.as_ref().map(|m| m.atoms.len()).filter(|m| *m != n) {
+            return Err(Error::parameter("molecule", format!("has {atoms} atoms and not {n}")));
+        }
         match names == 0 || names == n {
             true => Ok(()),
             false => {
@@ -55,9 +63,16 @@ impl Particles {
     }
 }
 
+impl Particles {
+    /// One unit of length in Å, as far as the target has units.
+    pub fn angstrom(&self) -> f64 {
+        self.units.map_or(1.0, |units| units.angstrom)
+    }
+}
+
 impl From<System> for Particles {
     fn from(system: System) -> Self {
-        Self { system, names: Vec::new(), units: None }
+        Self { system, names: Vec::new(), units: None, molecule: None }
     }
 }
 
@@ -111,8 +126,14 @@ pub(super) trait Format: Sync {
     /// error is a text that follows the file's name.
     fn read(&self, file: BufReader<File>, particles: &Particles) -> Result<Samples, String>;
 
-    /// Whether its files have units of their own, Å and eV.
+    /// Whether its files have units of their own: Å, and eV if they have energies.
     fn in_units(&self) -> bool {
+        false
+    }
+
+    /// Whether log weights and energies are in a table beside its files, which have no place for
+    /// them.
+    fn weights_beside(&self) -> bool {
         false
     }
 

@@ -76,7 +76,8 @@ impl Trained {
         let options = self.evaluation_options();
         let streams = (Purpose::Evaluation, options.step);
         let _work = work::begin("drawing samples for figures");
-        draw_weighted(&self.problem, &self.theta, streams, 0, options.samples)
+        let drawn = draw_weighted(&self.problem, &self.theta, streams, 0, options.samples)?;
+        Ok(self.hand(drawn))
     }
 
     /// The name of its folder, else that of its target.

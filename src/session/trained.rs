@@ -8,6 +8,7 @@ use crate::evaluation::{
     draw_marginal, draw_weighted, estimate, evaluate, log_prob, AnnealedDraws, Contradiction,
     Estimates, Evaluation, EvaluationOptions, Observable, Weighted, Weights,
 };
+use crate::molecule::Chirality;
 use crate::random::Purpose;
 use crate::run::{load_model, read_model_metadata, ModelMetadata, RunFolder};
 use crate::samples::Samples;
@@ -35,6 +36,8 @@ pub struct Trained {
     pub theta: Vec<f32>,
     /// Where the parameters come from.
     pub metadata: ModelMetadata,
+    /// Which mirror images of a chiral molecule are drawn.
+    pub chirality: Chirality,
 }
 
 impl Trained {
@@ -83,7 +86,8 @@ impl Trained {
             return Err(Error::Data { file: folder.model(), problem });
         }
         let (theta, metadata) = load_model(folder.model(), problem.flow.layout())?;
-        Ok(Self { folder: Some(folder), recipe, target, problem, theta, metadata })
+        let (folder, chirality) = (Some(folder), Chirality::default());
+        Ok(Self { folder, recipe, target, problem, theta, metadata, chirality })
     }
 
     /// `count` independent samples with their log weights and energies; others with another seed of
@@ -93,7 +97,22 @@ impl Trained {
     /// [`Error::Evaluation`] if the potential fails for good.
     pub fn sample(&self, count: usize) -> Result<Samples, Error> {
         let streams = (Purpose::Sampling, 0);
-        draw_weighted(&self.problem, &self.theta, streams, 0, count)
+        draw_weighted(&self.problem, &self.theta, streams, 0, count).map(|drawn| self.hand(drawn))
+    }
+
+    /// `drawn` samples with the handedness that is asked for.
+    pub(super) fn hand(&self, mut drawn: Samples) -> Samples {
+        if self.chirality == Chirality::Structure {
+            let others = self.target.mirror(&mut drawn);
+            if others > 0 {
+                tracing::warn!(
+                    "{others} of {} configurations are of a diastereomer: some stereocentres are \
+                     as in the structure and some are not. They have weight zero",
+                    drawn.count(self.problem.flow.system())
+                );
+            }
+        }
+        drawn
     }
 
     /// The samples of [`sample`](Self::sample) in batches, with `weights`; annealed ones are moved
@@ -119,11 +138,12 @@ impl Trained {
             let (from, to) = (first + 1, first + samples);
             work.rename(format!("drawing samples {from} to {to} of {count}"));
             let (streams, first) = ((Purpose::Sampling, 0), first as u64);
-            match (&annealed, weights.draws()) {
+            let drawn = match (&annealed, weights.draws()) {
                 (Some(draws), _) => draws.draw(batch as u64, samples),
                 (None, Some(k)) => draw_marginal(problem, theta, streams, first, samples, k),
                 (None, None) => draw_weighted(problem, theta, streams, first, samples),
-            }
+            };
+            drawn.map(|drawn| self.hand(drawn))
         }))
     }
 
@@ -172,7 +192,7 @@ impl Trained {
     /// observable that does not fit the target.
     pub fn estimate(&self, observables: &[Observable], count: usize) -> Result<Estimates, Error> {
         let batches = self.batches(count, Weights::Joint)?;
-        let found = estimate(self.problem.flow.system(), observables, 60, None, batches)?;
+        let found = estimate(self.target.particles(), observables, 60, None, batches)?;
         Ok(Estimates { contradictions: self.contradictions(Weighted::Flow), ..found })
     }
 
@@ -182,7 +202,8 @@ impl Trained {
     /// # Errors
     /// Those of reading and of drawing.
     pub fn reference(&self, announce: Announce) -> Result<Option<Samples>, Error> {
-        reference::samples(self.folder.as_ref(), &self.target, &self.recipe, announce)
+        let found = reference::samples(self.folder.as_ref(), &self.target, &self.recipe, announce)?;
+        Ok(found.map(|samples| self.hand(samples)))
     }
 
     /// Unbiased samples of the target from a file.
@@ -190,7 +211,7 @@ impl Trained {
     /// # Errors
     /// Those of reading.
     pub fn reference_from(&self, file: &Path) -> Result<Samples, Error> {
-        reference::from_file(file, &self.target)
+        reference::from_file(file, &self.target).map(|samples| self.hand(samples))
     }
 }
 

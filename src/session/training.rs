@@ -465,8 +465,8 @@ impl Training {
                 load_model_on_all_ranks(folder.model(), self.problem.flow.layout(), None)?
             }
             _ => {
-                let problem = "there is no model before the first evaluation: train until then";
-                return Err(Error::Run(problem.to_string()));
+                let why = "there is no model before the first evaluation: train until then";
+                return Err(Error::Run(why.to_string()));
             }
         };
         Ok(Trained {
@@ -476,6 +476,7 @@ impl Training {
             problem: self.problem.clone(),
             theta,
             metadata,
+            chirality: Default::default(),
         })
     }
 
@@ -484,7 +485,7 @@ impl Training {
     /// # Errors
     /// Those of [`trained`](Self::trained).
     pub fn evaluation(&self) -> Result<Evaluation, Error> {
-        let invalid = |e: serde_json::Error| Error::Run(format!("the evaluation is damaged: {e}"));
+        let invalid = |e| Error::Run(format!("the evaluation is damaged: {e}"));
         match (&self.best, self.folder()) {
             (Some(best), _) => Ok(best.evaluation.clone()),
             (None, Some(folder)) => {

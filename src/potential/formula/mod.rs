@@ -64,6 +64,7 @@ pub struct Formula {
     system: System,
     terms: Terms,
     alike: Vec<usize>,
+    bonds: Vec<[usize; 2]>,
     /// Rows that programs work in.
     registers: usize,
 }
@@ -82,7 +83,8 @@ impl Formula {
         let (system, terms) = build::build(&parameters)?;
         let alike = alike::alike(&terms);
         let registers = terms.registers();
-        Ok(Self { system, terms, alike, registers })
+        let bonds = parameters.bonds.iter().flat_map(|bonds| bonds.atoms.iter().copied()).collect();
+        Ok(Self { system, terms, alike, bonds, registers })
     }
 
     /// Energies of at most [`WIDTH`] configurations, and their gradients where `SLOPES`; what is
@@ -134,6 +136,10 @@ impl Potential for Formula {
 
     fn species(&self) -> &[usize] {
         &self.alike
+    }
+
+    fn bonds(&self) -> &[[usize; 2]] {
+        &self.bonds
     }
 
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {

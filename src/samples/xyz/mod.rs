@@ -14,10 +14,13 @@ use std::fs::File;
 use std::io::{self, BufReader, Write};
 
 use self::names::symbols;
-use self::read::read_frames;
+pub(super) use self::names::{check_order, Atom as Named};
+use self::read::{read_atoms, read_frames};
 use super::format::{Contents, Format, Particles, Samples};
 use crate::error::Error;
 use crate::files::AtomicFile;
+use crate::molecule::{self, Element, Molecule};
+use crate::system::System;
 
 /// A frame per sample.
 pub(super) struct Xyz;
@@ -49,19 +52,50 @@ impl Format for Xyz {
     }
 }
 
+/// The molecule in frames that are in Å, and its configurations; a column `label` has the names of
+/// atoms.
+///
+/// # Errors
+/// What follows the file's name.
+pub(super) fn read_xyz_structure(text: &str) -> Result<(Molecule, Vec<f64>), String> {
+    let first = text.lines().next().unwrap_or_default().trim();
+    let count = first.parse().ok().filter(|count| text.lines().count() > *count);
+    let system = count.and_then(|count| System::new(count, 3).ok());
+    let system = system.ok_or_else(|| {
+        format!("begins with {first:.20}, which is not the number of its atoms: it was cut off")
+    })?;
+    let (samples, atoms) = read_atoms(text.as_bytes(), &system.into(), |_| Ok(()))?;
+    let atoms = atoms.into_iter().map(|atom| molecule::Atom {
+        element: Element::of_symbol_in_any_case(&atom.symbol),
+        name: atom.label.unwrap_or(atom.symbol),
+        ..molecule::Atom::default()
+    });
+    let atoms: Vec<_> = atoms.collect();
+    let positions = samples.positions.iter().copied().take(3 * atoms.len()).collect();
+    Ok((Molecule { atoms, positions, ..Molecule::default() }, samples.positions))
+}
+
 /// Frames of one kind of particles.
 struct Frames<'a> {
     particles: &'a Particles,
     /// The column `species` of each particle.
     species: Vec<String>,
-    /// Whether there is a column `label` with their own names.
-    labelled: bool,
+    /// The column `label` with their own names; empty where that says nothing more.
+    labels: Vec<String>,
     text: String,
 }
 
 impl<'a> Frames<'a> {
     fn new(particles: &'a Particles) -> Result<Self, Error> {
-        let Particles { system, names, .. } = particles;
+        let Particles { system, names, molecule, .. } = particles;
+        if let Some(molecule) = molecule {
+            let symbol = |atom: &molecule::Atom| atom.symbol().to_string();
+            let species: Vec<String> = molecule.atoms.iter().map(symbol).collect();
+            let name = |atom: &molecule::Atom| atom.name.replace(char::is_whitespace, "_");
+            let labels: Vec<String> = molecule.atoms.iter().map(name).collect();
+            let labels = if labels == species { Vec::new() } else { labels };
+            return Ok(Self { particles, species, labels, text: String::new() });
+        }
         if let Some(name) = names.iter().find(|name| name.contains(char::is_whitespace)) {
             let problem = format!(
                 "has the name \"{name}\", and a column of extended XYZ cannot have a blank: write \
@@ -73,16 +107,17 @@ impl<'a> Frames<'a> {
             true => (vec!["X".to_string(); system.particles()], false),
             false => symbols(names),
         };
-        Ok(Self { particles, species, labelled, text: String::new() })
+        let labels = if labelled { names.clone() } else { Vec::new() };
+        Ok(Self { particles, species, labels, text: String::new() })
     }
 
     /// Writes the frames of a batch, in Å and eV where the target has units. Numbers come back
     /// exactly: they are written as the shortest text that does.
     fn write(&mut self, batch: &Samples, out: &mut impl Write) -> io::Result<()> {
-        let Particles { system, names, units } = self.particles;
+        let Particles { system, units, .. } = self.particles;
         let (n, d) = (system.particles(), system.dimension());
         let (length, energy) = units.map_or((1.0, 1.0), |u| (u.angstrom, u.electronvolt));
-        let label = if self.labelled { ":label:S:1" } else { "" };
+        let label = if self.labels.is_empty() { "" } else { ":label:S:1" };
         for (index, x) in batch.positions.chunks_exact(n * d).enumerate() {
             let text = &mut self.text;
             text.clear();
@@ -103,7 +138,7 @@ impl<'a> Frames<'a> {
                 if d == 2 {
                     text.push_str(" 0.0");
                 }
-                if let Some(name) = names.get(particle).filter(|_| self.labelled) {
+                if let Some(name) = self.labels.get(particle) {
                     text.push(' ');
                     text.push_str(name);
                 }

@@ -1,17 +1,12 @@
 //! Names of particles in frames: chemical symbols, and whether a file has the target's order.
 
 use super::comment::shown;
-
-/// Symbols of the elements by their number, from 1.
-const ELEMENTS: &str =
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga \
-     Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu \
-     Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am \
-     Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og";
+use crate::molecule::Element;
+use crate::samples::format::Particles;
 
 /// What a frame calls an atom.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Atom {
+pub(in crate::samples) struct Atom {
     /// The column `species`, or the symbol of the number in the column `Z`.
     pub symbol: String,
     /// The column `label`, if there is one.
@@ -20,11 +15,14 @@ pub(super) struct Atom {
 
 /// The symbol of an element by its number, `X` for 0.
 pub(super) fn symbol(number: usize) -> Option<&'static str> {
-    std::iter::once("X").chain(ELEMENTS.split(' ')).nth(number)
+    match number {
+        0 => Some("X"),
+        number => Element::of_number(number).map(Element::symbol),
+    }
 }
 
 fn is_element(text: &str) -> bool {
-    ELEMENTS.split(' ').any(|element| element == text)
+    Element::of_symbol(text).is_some()
 }
 
 /// `ar` and `AR` as `Ar`, as ASE reads them.
@@ -71,13 +69,46 @@ pub(super) fn symbols(names: &[String]) -> (Vec<String>, bool) {
     }
 }
 
-/// Checks that the atoms of a frame are in the order of the target's particles, as far as names can
-/// tell: by labels if these are the target's names, else by elements if those are, else like ones
+/// Checks that the atoms of a frame are in the order of the target's particles: by the elements of
+/// its molecule, and by labels where all of them are names of its atoms; without a molecule as far
+/// as names can tell.
+///
+/// # Errors
+/// The number of an atom, and what is wrong with it.
+pub(in crate::samples) fn check_order(
+    particles: &Particles,
+    atoms: &[Atom],
+) -> Result<(), (usize, String)> {
+    let Some(molecule) = &particles.molecule else { return check_names(&particles.names, atoms) };
+    let is_name = |label: &String| molecule.atoms.iter().any(|atom| atom.name == *label);
+    let labelled = atoms.iter().all(|atom| atom.label.as_ref().is_some_and(is_name));
+    for (index, (found, atom)) in atoms.iter().zip(&molecule.atoms).enumerate() {
+        let symbol = Element::of_symbol_in_any_case(&found.symbol).map_or("X", Element::symbol);
+        let differs = |what: &str, name: &str| {
+            let problem = format!(
+                "is `{}` and the target's structure has {name} there: put the atoms in its order",
+                shown(what)
+            );
+            Err((index, problem))
+        };
+        // X stands for anything, such as a bead.
+        if ![symbol, atom.symbol()].contains(&"X") && symbol != atom.symbol() {
+            return differs(&found.symbol, &format!("{}, {}", atom.label(), atom.symbol()));
+        }
+        match &found.label {
+            Some(label) if labelled && *label != atom.name => return differs(label, &atom.name),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks by names alone, as far as they can tell: by labels if these are the target's names, else by elements if those are, else like ones
 /// must have like symbols. `names` is empty when all particles are alike.
 ///
 /// # Errors
 /// The number of an atom, and what is wrong with it.
-pub(super) fn check_order(names: &[String], atoms: &[Atom]) -> Result<(), (usize, String)> {
+fn check_names(names: &[String], atoms: &[Atom]) -> Result<(), (usize, String)> {
     let differs = |atom: usize, found: &str| {
         let problem = format!(
             "is `{}` and the target has `{}` there: put the atoms in the target's order",
@@ -164,7 +195,7 @@ mod tests {
             each.map(|(i, s)| Atom { symbol: s.to_string(), label: label(i) }).collect()
         };
         let check = |names: &[&str], symbols: &[&str], labels: &[&str]| {
-            check_order(&texts(names), &atoms(symbols, labels)).err().map(|(atom, _)| atom)
+            check_names(&texts(names), &atoms(symbols, labels)).err().map(|(atom, _)| atom)
         };
         let ethanol = ["C1", "C2", "O", "H1"];
         assert_eq!(check(&ethanol, &["C", "C", "O", "H"], &[]), None);

@@ -14,6 +14,16 @@ const LONGEST_LINE: u64 = 1 << 16;
 /// names of the particles. `log_weight=…` of the second line is read where every frame has it;
 /// energies are not, since files do not say in which unit they are.
 pub(super) fn read_frames(reader: impl BufRead, particles: &Particles) -> Result<Samples, String> {
+    let order = |atoms: &[Atom]| check_order(particles, atoms);
+    read_atoms(reader, particles, order).map(|(samples, _)| samples)
+}
+
+/// The samples, and what the first frame calls its atoms if they are in `order`.
+pub(super) fn read_atoms(
+    reader: impl BufRead,
+    particles: &Particles,
+    order: impl Fn(&[Atom]) -> Result<(), (usize, String)>,
+) -> Result<(Samples, Vec<Atom>), String> {
     let (n, d) = (particles.system.particles(), particles.system.dimension());
     let unit = particles.units.map_or(1.0, |units| units.angstrom);
     let mut samples = Samples::default();
@@ -49,7 +59,7 @@ pub(super) fn read_frames(reader: impl BufRead, particles: &Particles) -> Result
             .map_err(|problem| here(atom, problem))?;
         }
         if frame == 0 {
-            check_order(&particles.names, &atoms).map_err(|(atom, problem)| here(atom, problem))?;
+            order(&atoms).map_err(|(atom, problem)| here(atom, problem))?;
         }
         if !samples.log_weights.is_empty() && samples.log_weights.len() != frame + 1 {
             return Err(format!("frame {frame} has no log_weight, or the frames before have none"));
@@ -59,7 +69,7 @@ pub(super) fn read_frames(reader: impl BufRead, particles: &Particles) -> Result
     if samples.positions.is_empty() {
         return Err("has no frames".to_string());
     }
-    Ok(samples)
+    Ok((samples, atoms))
 }
 
 /// A file, line by line.

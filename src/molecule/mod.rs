@@ -1,0 +1,23 @@
+//! What a structure file says about a molecule: names, elements, residues, bonds, a geometry; and
+//! what follows from these: geometry by names, stereocentres.
+//!
+//! The readers of PDB and PDBx/mmCIF are our own: the crate pdbtbx 0.12 reads no CONECT and panics
+//! on one in twenty files with a single damaged byte.
+
+mod atoms;
+mod bonds;
+mod chirality;
+mod cif;
+mod elements;
+mod geometry;
+mod names;
+mod pdb;
+
+pub use atoms::{Atom, Molecule};
+pub use chirality::{Chirality, Handedness, Stereocentre};
+pub use elements::Element;
+pub use geometry::{angle, dihedral, distance};
+pub use names::{AtomName, Backbone, BackboneAngle};
+
+pub(crate) use cif::read_cif;
+pub(crate) use pdb::read_pdb;
