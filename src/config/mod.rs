@@ -1,5 +1,6 @@
 //! TOML files to objects: targets, and the recipes of runs.
 
+mod contents;
 mod folders;
 mod molecules;
 mod overrides;

@@ -33,7 +33,8 @@ fn names(table: &Table, potential: &dyn Potential) -> Vec<String> {
         list.iter().map(|name| name.as_str().map(str::to_string)).collect::<Option<Vec<_>>>()
     });
     // Bonds make kinds of particles that are alike by name: files cannot tell these apart.
-    let by_bonds = table.get("kind").and_then(|kind| kind.as_str()) == Some("formula");
+    let kind = table.get("kind").and_then(|kind| kind.as_str());
+    let by_bonds = matches!(kind, Some("formula" | "openmm"));
     match named.filter(|names| names.len() == potential.system().particles()) {
         Some(names) => names,
         None if by_bonds || species.windows(2).all(|pair| pair[0] == pair[1]) => Vec::new(),
@@ -61,7 +62,11 @@ fn units_of(table: &Table) -> Option<FileUnits> {
         }
         None => {
             let kt = units::thermal_energy(text("temperature")?).ok()?;
-            (units::length(text("length")?).ok()?, kt)
+            let length = match text("kind") {
+                Some("openmm") => "angstrom",
+                _ => text("length")?,
+            };
+            (units::length(length).ok()?, kt)
         }
     };
     let electronvolt = joules / units::ELECTRONVOLT;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::molecules::{read_molecule, with_content};
+use super::contents::{read_content, with_content};
+use super::molecules::read_molecule;
 use super::particles::particles_of;
 use super::quantities::{parameters, parameters_with, temperature_in};
 use super::read::{config_error, from_table, in_file, parse_table, read, COMMON_KEYS};
@@ -15,12 +16,13 @@ use crate::error::{suggest, Error};
 use crate::molecule::Molecule;
 use crate::potential::{
     DoubleWell, DoubleWellParameters, Formula, FormulaParameters, Ipi, LennardJones,
-    LennardJonesParameters, Potential, WithStructures,
+    LennardJonesParameters, OneHanded, OpenMm, Potential, WithStructures,
 };
 use crate::samples::{Particles, Samples};
 
 /// The target files that come with the program.
-const BUILTIN: [(&str, &str); 7] = [
+const BUILTIN: [(&str, &str); 8] = [
+    ("aldp", include_str!("../../targets/aldp.toml")),
     ("dw4", include_str!("../../targets/dw4.toml")),
     ("harmonic", include_str!("../../targets/harmonic.toml")),
     ("lj13", include_str!("../../targets/lj13.toml")),
@@ -147,6 +149,10 @@ struct Common {
 /// The kind whose energies come from programs that have yet to connect.
 const REMOTE: &str = "ipi";
 
+/// The kind whose energies come from a System of OpenMM, in the file that this key names.
+const OPENMM: &str = "openmm";
+const SYSTEM: &str = "system";
+
 /// Whether a recipe or a command means a file and not a built-in target.
 pub(crate) fn is_path(name: &str) -> bool {
     name.contains(['/', std::path::MAIN_SEPARATOR]) || name.ends_with(".toml")
@@ -175,6 +181,7 @@ impl Registry {
                 let dimensions = LennardJonesParameters::DIMENSIONS;
                 Ok(Arc::new(LennardJones::new(parameters_with(table, dimensions)?)?))
             })
+            .with(OPENMM, |table| Ok(Arc::new(OpenMm::new(&parameters(table)?)?)))
             .with(REMOTE, |table| {
                 if table.contains_key("units") {
                     let problem = "is not for this kind, whose `length` and `temperature` have \
@@ -261,6 +268,13 @@ impl Registry {
                            that hold together by themselves or in a trap";
             return Err(config_error(file, format!("`{key}`: {problem}")));
         }
+        let mut text = text.to_string();
+        if let (OPENMM, Some(toml::Value::String(name))) = (kind.as_str(), own.get(SYSTEM)) {
+            let content = read_content(name, file, "XML")?;
+            let lines: Vec<&str> = content.text.lines().map(str::trim_start).collect();
+            text = with_content(&text, SYSTEM, &lines.join("\n"));
+            own.insert(SYSTEM.into(), toml::Value::String(content.text));
+        }
         let potential = factory(&own).map_err(|e| in_file(file, e))?;
         let particles = potential.system().particles();
         if particles > MOST_PARTICLES {
@@ -269,14 +283,17 @@ impl Registry {
                 format!("`particles` is {particles}: use at most {MOST_PARTICLES}"),
             ));
         }
-        let text = text.to_string();
         let mut target = Target { name, description, potential, known, molecule: None, text };
         if let Some(toml::Value::String(structure)) = &structures {
             let evaluated = (kind != REMOTE).then_some(&*target.potential);
             let found = read_molecule(structure, &target.particles(), evaluated, file)?;
-            target.text = with_content(&target.text, &found.content);
+            target.text = with_content(&target.text, "structure", &found.content);
             let (bonds, alike) = (target.potential.bonds(), target.potential.species());
-            target.molecule = Some(Arc::new(found.molecule.in_target(bonds, alike)));
+            let molecule = Arc::new(found.molecule.in_target(bonds, alike));
+            if kind == OPENMM {
+                target.potential = Arc::new(OneHanded::new(target.potential, molecule.clone()));
+            }
+            target.molecule = Some(molecule);
             target.potential = Arc::new(WithStructures::new(target.potential, found.structures));
         } else if let Some(sections) = structures {
             let particles = target.particles();

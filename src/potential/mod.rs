@@ -6,6 +6,7 @@ mod formula;
 mod from_fn;
 mod ipi;
 mod lennard_jones;
+mod one_handed;
 mod openmm;
 mod pairs;
 mod softened;
@@ -26,6 +27,7 @@ pub use formula::{
 pub use from_fn::{from_fn, FnPotential};
 pub use ipi::{Ipi, IpiParameters};
 pub use lennard_jones::{LennardJones, LennardJonesParameters};
+pub use one_handed::OneHanded;
 pub use openmm::{OpenMm, OpenMmParameters};
 pub use pairs::sum_over_pairs;
 pub use softened::LinearCore;

@@ -71,3 +71,21 @@ def make_system(forcefield, topology):
     return forcefield.createSystem(
         topology, nonbondedMethod=app.NoCutoff, constraints=None, removeCMMotion=False
     )
+
+
+def in_order(topology, positions, order):
+    """The same molecule with the atoms of each residue in the order of names in `order`."""
+    result, places, atoms = app.Topology(), [], {}
+    for chain in topology.chains():
+        new_chain = result.addChain(chain.id)
+        for residue in chain.residues():
+            new_residue = result.addResidue(residue.name, new_chain, residue.id)
+            named = {atom.name: atom for atom in residue.atoms()}
+            for name in order[residue.name].split():
+                atom = named.pop(name)
+                atoms[atom] = result.addAtom(name, atom.element, new_residue)
+                places.append(positions[atom.index])
+            assert not named, f"{residue.name} has atoms without a place: {list(named)}"
+    for a, b in topology.bonds():
+        result.addBond(atoms[a], atoms[b])
+    return result, places

@@ -3,6 +3,7 @@
 //! The file is read once (`xml`, `force`), and every force becomes a kernel on sixteen configurations
 //! at a time (`tile`), with lengths in nm and energies in kJ/mol as OpenMM has them.
 
+mod alike;
 mod bonds;
 mod born;
 mod born_model;
@@ -51,6 +52,9 @@ pub struct OpenMmParameters {
 /// CustomGBForce (HCT, OBC1, OBC2, GBn, GBn2) have kernels of their own. A CMMotionRemover and
 /// thermostats have no energy and are left out. Everything else is refused by its name.
 ///
+/// Hydrogens on one atom with four bonds (CH₃, NH₃⁺, CH₂) are alike; every other atom is a species
+/// of its own.
+///
 /// Source of the functional forms: the OpenMM user guide, "Standard forces" and "Custom forces"
 /// (docs.openmm.org).
 ///
@@ -81,6 +85,7 @@ pub struct OpenMm {
     forces: Vec<(String, Force)>,
     bonds: Vec<[usize; 2]>,
     masses: Vec<f64>,
+    alike: Vec<usize>,
     /// kT in kJ/mol.
     kt: f64,
     lanes: usize,
@@ -106,10 +111,12 @@ impl OpenMm {
         };
         let forces = force::read(root, masses.len())?;
         let bonds = forces.iter().flat_map(|(_, force)| force.bonds().to_vec()).collect();
-        let mut potential = Self { system, forces, bonds, masses, kt, lanes: 0 };
+        let alike = Vec::new();
+        let mut potential = Self { system, forces, bonds, masses, alike, kt, lanes: 0 };
         potential.lanes = Arena::measure(|arena| {
             potential.take(arena);
         });
+        potential.alike = alike::alike(&potential)?;
         Ok(potential)
     }
 
@@ -194,6 +201,14 @@ impl Kernel<f64> for Evaluation<'_> {
 impl Potential for OpenMm {
     fn system(&self) -> System {
         self.system
+    }
+
+    fn species(&self) -> &[usize] {
+        &self.alike
+    }
+
+    fn bonds(&self) -> &[[usize; 2]] {
+        &self.bonds
     }
 
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {
