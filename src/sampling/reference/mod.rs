@@ -13,6 +13,7 @@
 
 mod chains;
 mod cost;
+mod exchange;
 mod pool;
 mod population;
 mod start;
@@ -32,6 +33,7 @@ use crate::system::System;
 
 pub use chains::{energy_chains, EnergyChains};
 pub use cost::reference_seconds;
+pub use exchange::ExchangeReport;
 
 use pool::Pool;
 use population::{run_all, schedule, Outcome, Run};
@@ -64,11 +66,14 @@ impl Default for ReferenceOptions {
 }
 
 impl ReferenceOptions {
-    /// The default work for `samples` of this system: four chains a sample, within 4096 and 32 768.
+    /// The default work for `samples` of this potential: four chains a sample, within 4096 and 32 768.
     /// An energy costs the square of the particles: beyond those of LJ13 there are fewer chains, at
-    /// least 2048, and errors are larger.
-    pub fn of(system: System, samples: usize) -> Self {
-        let options = Self::default();
+    /// least 2048, and errors are larger. A molecule has 512 chains of 1000 sweeps.
+    pub fn of(potential: &dyn Potential, samples: usize) -> Self {
+        let (options, system) = (Self::default(), potential.system());
+        if exchange::is_molecule(potential) {
+            return Self { samples, chains: 512, transitions: 1000, ..options };
+        }
         let chains = samples.saturating_mul(4).clamp(4096, options.chains);
         let pairs = |particles: usize| particles * particles.saturating_sub(1) / 2;
         let affordable = chains * pairs(13) / pairs(system.particles()).max(pairs(13));
@@ -118,6 +123,8 @@ pub struct ReferenceReport {
     pub step_size: f64,
     /// Cost of the potential.
     pub effort: Effort,
+    /// Of a molecule, which is sampled by replica exchange.
+    pub exchange: Option<ExchangeReport>,
 }
 
 impl ReferenceReport {
@@ -149,6 +156,9 @@ pub fn sample_reference(
 ) -> Result<Reference, Error> {
     if options.samples == 0 {
         return Err(Error::parameter("samples", "is 0: ask for at least 1"));
+    }
+    if exchange::is_molecule(&*potential) {
+        return exchange::sample(potential, options);
     }
     if options.chains < options.samples {
         return Err(Error::parameter(
@@ -200,6 +210,7 @@ pub fn sample_reference(
         acceptance: plain(|p| p.acceptance),
         step_size: plain(|p| p.step_size),
         effort,
+        exchange: None,
     };
     let samples = collect_samples(&target, &populations, &pool, options);
     Ok(Reference { samples, report })
@@ -238,9 +249,7 @@ fn collect_samples(
     pool: &Pool,
     options: ReferenceOptions,
 ) -> Samples {
-    let system = target.subspace().system();
-    let species = target.potential().species();
-    let width = system.coordinates();
+    let width = target.subspace().width();
     let chains = populations.iter().map(|p| p.energies.len()).min().unwrap_or(0);
     let offset = stream(options.seed, Purpose::Reference, step_before(1), ALL_SAMPLES).gen();
     let mut samples = Samples::default();
@@ -248,13 +257,19 @@ fn collect_samples(
         pool.choose(options.samples, chains, offset).into_iter().enumerate()
     {
         let found = &populations[population];
-        let mut rng = stream(options.seed, Purpose::Reference, step_before(1), sample as u64);
-        let permutation = system.random_permutation_within(species, &mut rng);
-        let mut x =
-            system.permute(&permutation, &found.positions[chain * width..(chain + 1) * width]);
-        system.rotate(&system.random_rotation(&mut rng), &mut x);
-        samples.positions.extend_from_slice(&x);
+        let x = &found.positions[chain * width..(chain + 1) * width];
+        samples.positions.extend(orient(&**target.potential(), x, options.seed, sample as u64));
         samples.energies.push(found.energies[chain]);
     }
     samples
+}
+
+/// A configuration with a random orientation and, within a species, order.
+fn orient(potential: &dyn Potential, x: &[f64], seed: u64, sample: u64) -> Vec<f64> {
+    let system = potential.system();
+    let mut rng = stream(seed, Purpose::Reference, step_before(1), sample);
+    let permutation = system.random_permutation_within(potential.species(), &mut rng);
+    let mut x = system.permute(&permutation, x);
+    system.rotate(&system.random_rotation(&mut rng), &mut x);
+    x
 }

@@ -1,0 +1,391 @@
+//! The reference sampler of molecules: replica exchange over temperatures.
+//!
+//! A molecule is stiff, and its conformations are apart: annealing passes each barrier once, while
+//! chains that exchange configurations with hotter ones pass them again and again. Sixteen
+//! independent ensembles of ladders start from the structure; their differences give the errors. Z
+//! follows by Bennett's acceptance ratio, from temperature to temperature and at the hottest from a
+//! density in internal coordinates that is fitted there.
+
+mod base;
+mod ladder;
+mod sectors;
+mod trajectory;
+mod tree;
+mod visits;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use self::base::Base;
+use self::ladder::{Ladders, TILE};
+use self::sectors::Sectors;
+use self::tree::Tree;
+use self::visits::{Torsions, Visits};
+use super::{orient, Reference, ReferenceOptions, ReferenceReport, POPULATIONS};
+use crate::diagnostics::{bennett_log_z, integrated_autocorrelation_time};
+use crate::error::Error;
+use crate::parallel::{message, team};
+use crate::potential::Potential;
+use crate::random::{step_before, stream, Purpose};
+use crate::samples::Samples;
+use crate::sampling::Effort;
+
+/// The hottest temperature over that of the target.
+const HOTTEST: f64 = 4.0;
+/// Neighbouring temperatures differ by so many standard deviations of the energy, at which two of
+/// five exchanges are made.
+const SPACING: f64 = 1.2;
+/// Configurations of an ensemble at the hottest temperature from which Z there follows.
+const HOT_SAMPLES: usize = 8192;
+/// Sweeps that find step sizes and are not counted, as a part of all.
+const SETTLING: usize = 5;
+
+/// What replica exchange has to say.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ExchangeReport {
+    /// Temperatures over that of the target, from 1 on.
+    pub temperatures: Vec<f64>,
+    /// Share of exchanges that were made between each two neighbours.
+    pub exchanges: Vec<f64>,
+    /// Ways of replicas from the coldest temperature to the hottest and back.
+    pub round_trips: u64,
+    /// Integrated autocorrelation time of U in sweeps; `None` if chains are too short for it.
+    pub autocorrelation_time: Option<f64>,
+    /// Sweeps of all chains over that time: how many independent samples means rest on.
+    pub effective_samples: Option<f64>,
+    /// Dihedral angles, by atoms, and the degrees around which only one chain has seen them: their
+    /// share is not known.
+    pub seen_once: Vec<([usize; 4], f64)>,
+}
+
+/// What one ensemble of ladders found.
+struct Ensemble {
+    /// Thinned, [samples, particles, dimension], with energies.
+    positions: Vec<f64>,
+    energies: Vec<f64>,
+    /// U of every sweep, [chains, sweeps].
+    series: Vec<f64>,
+    log_z: f64,
+    energy: f64,
+    squared_energy: f64,
+    virial: f64,
+    acceptance: f64,
+    step_size: f64,
+    tried: Vec<u64>,
+    made: Vec<u64>,
+    round_trips: u64,
+    visits: Visits,
+    effort: Effort,
+}
+
+message!(Ensemble {
+    positions,
+    energies,
+    series,
+    log_z,
+    energy,
+    squared_energy,
+    virial,
+    acceptance,
+    step_size,
+    tried,
+    made,
+    round_trips,
+    visits,
+    effort,
+});
+
+/// What all ensembles share.
+struct Plan<'a> {
+    potential: &'a dyn Potential,
+    betas: Vec<f64>,
+    masses: Vec<f64>,
+    torsions: Torsions,
+    tree: &'a Tree,
+    sectors: &'a Sectors,
+    /// Ladders of an ensemble.
+    chains: usize,
+    /// Sweeps that are counted.
+    sweeps: usize,
+    /// Samples that an ensemble keeps.
+    kept: usize,
+    seed: u64,
+}
+
+/// Whether replica exchange can sample it: a molecule with a structure whose bonds hold all of its
+/// atoms together.
+pub(super) fn is_molecule(potential: &dyn Potential) -> bool {
+    let system = potential.system();
+    system.dimension() == 3
+        && !potential.structures().is_empty()
+        && Tree::of(system.particles(), potential.bonds()).is_some()
+}
+
+/// Samples a molecule.
+///
+/// # Errors
+/// [`Error::Run`] if it is none.
+pub(super) fn sample(
+    potential: Arc<dyn Potential>,
+    options: ReferenceOptions,
+) -> Result<Reference, Error> {
+    let system = potential.system();
+    let tree = Tree::of(system.particles(), potential.bonds());
+    let (Some(tree), [first, ..]) = (tree, potential.structures()) else {
+        return Err(Error::Run("a molecule without bonds or structure cannot be sampled".into()));
+    };
+    let sectors = Sectors::of(&*potential, first);
+    let chains = options.chains.div_ceil(POPULATIONS).div_ceil(TILE).max(1) * TILE;
+    let (heat_capacity, masses) = pilot(&*potential, first, options.seed)?;
+    let plan = Plan {
+        potential: &*potential,
+        betas: ladder(heat_capacity),
+        masses,
+        torsions: Torsions::of(system, potential.bonds()),
+        tree: &tree,
+        sectors: &sectors,
+        chains,
+        sweeps: options.transitions.max(SETTLING),
+        kept: options.samples.div_ceil(POPULATIONS),
+        seed: options.seed,
+    };
+    let ensembles = team().map(POPULATIONS, |index| plan.ensemble(index as u64))?;
+    let (report, samples) = report(&plan, &ensembles, options)?;
+    Ok(Reference { samples, report })
+}
+
+/// Heat capacity, the variance of βU, and masses, from short chains at the hottest temperature.
+fn pilot(
+    potential: &dyn Potential,
+    structure: &[f64],
+    seed: u64,
+) -> Result<(f64, Vec<f64>), Error> {
+    const SWEEPS: usize = 60;
+    let beta = 1.0 / HOTTEST;
+    let mut masses = vec![1.0; potential.system().particles()];
+    let mut starts = structure.repeat(TILE);
+    let mut heat_capacity = 1.0;
+    // Twice: masses from the first time make the second one quicker.
+    for round in 0..2 {
+        let betas = [beta, beta];
+        let index = (1 << 32) + round;
+        let mut hot = Ladders::at(potential, &betas, &masses, &starts, (seed, index))?;
+        let mut energies = Vec::new();
+        for sweep in 0..SWEEPS {
+            hot.sweep(true)?;
+            if sweep >= SWEEPS / 2 {
+                hot.tiles().for_each(|tile| energies.extend(&tile.energy));
+            }
+        }
+        let mean = energies.iter().sum::<f64>() / energies.len() as f64;
+        let square: f64 = energies.iter().map(|u| (u - mean) * (u - mean)).sum();
+        heat_capacity = beta * beta * square / energies.len() as f64;
+        let gradients: Vec<f64> = hot.tiles().flat_map(|tile| tile.gradient.clone()).collect();
+        starts = hot.level(0).flat_map(|tile| tile.x.clone()).collect();
+        masses = trajectory::masses(potential.system(), &gradients);
+    }
+    Ok((heat_capacity, masses))
+}
+
+/// β from 1 down to that of the hottest temperature, by equal factors. There the variance of βU is
+/// that of the heat capacity; from one temperature to the next it hardly changes.
+fn ladder(heat_capacity: f64) -> Vec<f64> {
+    let spread = if heat_capacity > 0.0 { heat_capacity.sqrt() } else { 1.0 };
+    let steps = (HOTTEST.ln() / (SPACING / spread).ln_1p()).ceil().clamp(1.0, 200.0);
+    (0..=steps as usize).map(|level| HOTTEST.powf(-(level as f64) / steps)).collect()
+}
+
+impl Plan<'_> {
+    fn ensemble(&self, index: u64) -> Result<Ensemble, Error> {
+        let Self { potential, betas, masses, .. } = self;
+        let width = potential.system().coordinates();
+        let starts = self.sectors.starts(*potential, self.chains, (self.seed, index));
+        let mut ladders = Ladders::at(*potential, betas, masses, &starts, (self.seed, index))?;
+        for _ in 0..self.sweeps.div_ceil(SETTLING - 1) {
+            ladders.sweep(true)?;
+        }
+        ladders.forget();
+        let mut found = Ensemble {
+            positions: Vec::new(),
+            energies: Vec::new(),
+            series: vec![0.0; self.chains * self.sweeps],
+            log_z: 0.0,
+            energy: 0.0,
+            squared_energy: 0.0,
+            virial: 0.0,
+            acceptance: 0.0,
+            step_size: ladders.step_size(),
+            tried: Vec::new(),
+            made: Vec::new(),
+            round_trips: 0,
+            visits: Visits::default(),
+            effort: Effort::default(),
+        };
+        // Samples are taken at equal distances along all chains.
+        let thinned = (self.sweeps * self.chains / self.kept).clamp(1, self.sweeps);
+        let seen_every = (self.sweeps / 200).max(1);
+        let mut seen: Vec<Vec<f64>> = vec![Vec::new(); self.chains];
+        let mut by_level: Vec<Vec<f64>> = vec![Vec::new(); betas.len()];
+        let hot_every = (self.sweeps * self.chains / HOT_SAMPLES).max(1);
+        let mut hot = Vec::new();
+        for sweep in 0..self.sweeps {
+            ladders.sweep(false)?;
+            let mut chain = 0;
+            for tile in ladders.level(0) {
+                for (row, x) in tile.x.chunks_exact(width).enumerate() {
+                    found.series[chain * self.sweeps + sweep] = tile.energy[row];
+                    if (sweep + chain) % seen_every == 0 {
+                        seen[chain].extend_from_slice(x);
+                    }
+                    if (sweep + 7 * chain) % thinned == 0 {
+                        found.positions.extend_from_slice(x);
+                        found.energies.push(tile.energy[row]);
+                    }
+                    chain += 1;
+                }
+                let products = tile.x.iter().zip(&tile.gradient).map(|(x, g)| x * g);
+                found.virial += products.filter(|product| !product.is_nan()).sum::<f64>();
+            }
+            if sweep % hot_every == 0 {
+                ladders.level(betas.len() - 1).for_each(|tile| hot.extend_from_slice(&tile.x));
+            }
+            for (level, energies) in by_level.iter_mut().enumerate() {
+                ladders.level(level).for_each(|tile| energies.extend(&tile.energy));
+            }
+        }
+        let count = (self.sweeps * self.chains) as f64;
+        found.virial /= count;
+        found.energy = found.series.iter().sum::<f64>() / count;
+        found.squared_energy = found.series.iter().map(|u| u * u).sum::<f64>() / count;
+        found.acceptance = ladders.accepted[0] / self.sweeps as f64;
+        let ratio: f64 = betas
+            .windows(2)
+            .zip(by_level.windows(2))
+            .map(|(betas, energies)| {
+                let weights = |energies: &[f64]| -> Vec<f64> {
+                    energies.iter().map(|u| -(betas[0] - betas[1]) * u).collect()
+                };
+                bennett_log_z(&weights(&energies[1]), &weights(&energies[0])).0
+            })
+            .sum();
+        found.log_z = self.hot_log_z(&hot, index)? + ratio + self.sectors.log_count;
+        (found.tried, found.made) = (ladders.tried.clone(), ladders.made.clone());
+        found.round_trips = ladders.round_trips;
+        let chains = seen.iter().map(|x| x.chunks_exact(width).collect());
+        found.visits = Visits::of(&self.torsions, chains);
+        ladders.tiles().for_each(|tile| found.effort += tile.effort);
+        Ok(found)
+    }
+}
+
+impl Plan<'_> {
+    /// log Z of the structure's sector at the hottest temperature, of which `samples` ([samples,
+    /// particles, 3], in the order of time) are: half of them fit a density, and the others and as
+    /// many draws are weighed with it.
+    fn hot_log_z(&self, samples: &[f64], index: u64) -> Result<f64, Error> {
+        let width = self.potential.system().coordinates();
+        let count = samples.len() / width;
+        let (fitted, weighed) = samples.split_at(count / 2 * width);
+        let base = Base::fit(self.tree, fitted.chunks_exact(width));
+        let mut rng = stream(self.seed, Purpose::Reference, step_before(2), index);
+        let draws: Vec<Option<Vec<f64>>> =
+            (0..weighed.len() / width).map(|_| base.draw(&mut rng)).collect();
+        let drawn: Vec<f64> = draws.iter().flatten().flatten().copied().collect();
+        let mut of_draws = self.log_weights(&base, &drawn)?;
+        // What is no configuration has weight 0.
+        of_draws.resize(draws.len(), f64::NEG_INFINITY);
+        Ok(bennett_log_z(&of_draws, &self.log_weights(&base, weighed)?).0)
+    }
+
+    fn log_weights(&self, base: &Base<'_>, x: &[f64]) -> Result<Vec<f64>, Error> {
+        let width = self.potential.system().coordinates();
+        let beta = self.betas[self.betas.len() - 1];
+        let mut energies = vec![0.0; x.len() / width];
+        self.potential.energies(x, &mut energies)?;
+        let weights = energies.iter().zip(x.chunks_exact(width));
+        Ok(weights.map(|(u, x)| -beta * u - base.log_density(x)).collect())
+    }
+}
+
+/// Means over ensembles, which count the same, and their errors.
+fn report(
+    plan: &Plan<'_>,
+    ensembles: &[Ensemble],
+    options: ReferenceOptions,
+) -> Result<(ReferenceReport, Samples), Error> {
+    let count = ensembles.len() as f64;
+    let mean = |of: &dyn Fn(&Ensemble) -> f64| {
+        let values: Vec<f64> = ensembles.iter().map(of).collect();
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|v| (v - mean) * (v - mean)).sum();
+        (mean, (squares / (count * (count - 1.0))).sqrt())
+    };
+    let (energy, energy_error) = mean(&|e| e.energy);
+    let (squared_energy, _) = mean(&|e| e.squared_energy);
+    let (virial, virial_error) = mean(&|e| e.virial);
+    let (log_z, log_z_error) = mean(&|e| e.log_z);
+    let mut visits = Visits::default();
+    let mut effort = Effort::default();
+    for ensemble in ensembles {
+        visits.add(&ensemble.visits);
+        effort += ensemble.effort;
+    }
+    let series: Vec<f64> = ensembles.iter().flat_map(|e| &e.series).copied().collect();
+    let time = integrated_autocorrelation_time(&series, plan.sweeps).map(|(time, _)| time);
+    let sum = |of: fn(&Ensemble) -> &[u64], place: usize| -> u64 {
+        ensembles.iter().map(|e| of(e)[place]).sum()
+    };
+    let exchanges = (0..plan.betas.len() - 1)
+        .map(|level| sum(|e| &e.made, level) as f64 / sum(|e| &e.tried, level).max(1) as f64);
+    let seen_once = visits.seen_by(1);
+    let exchange = ExchangeReport {
+        temperatures: plan.betas.iter().map(|beta| 1.0 / beta).collect(),
+        exchanges: exchanges.collect(),
+        round_trips: ensembles.iter().map(|e| e.round_trips).sum(),
+        autocorrelation_time: time,
+        effective_samples: time.map(|time| series.len() as f64 / time.max(1.0)),
+        seen_once: seen_once.map(|(t, degrees)| (plan.torsions.atoms[t], degrees)).collect(),
+    };
+    let report = ReferenceReport {
+        samples: options.samples,
+        populations: ensembles.len(),
+        effective_populations: ensembles.len() as f64,
+        chains: plan.chains * ensembles.len(),
+        temperatures: plan.betas.len() as f64,
+        start_scale: 0.0,
+        log_z,
+        log_z_error,
+        energy,
+        energy_error,
+        energy_std: (squared_energy - energy * energy).max(0.0).sqrt(),
+        entropy: energy + log_z,
+        entropy_error: mean(&|e| e.energy + e.log_z).1,
+        virial,
+        virial_error,
+        degrees_of_freedom: plan.potential.system().degrees_of_freedom(),
+        acceptance: mean(&|e| e.acceptance).0,
+        step_size: mean(&|e| e.step_size).0,
+        effort,
+        exchange: Some(exchange),
+    };
+    let width = plan.potential.system().coordinates();
+    let kept = |e: &Ensemble| e.energies.len();
+    let most = ensembles.iter().map(kept).min().unwrap_or(0);
+    let mut samples = Samples::default();
+    for sample in 0..options.samples {
+        // One of each ensemble in turn, spread over its chains and sweeps.
+        let (ensemble, place) = (sample % ensembles.len(), sample / ensembles.len());
+        let place = place * most / options.samples.div_ceil(ensembles.len());
+        let found = &ensembles[ensemble];
+        let x = &found.positions[place * width..(place + 1) * width];
+        let mut x = orient(plan.potential, x, options.seed, sample as u64);
+        // One of every two is the mirror image, where that is another molecule.
+        if plan.sectors.is_handed && sample / ensembles.len() % 2 == 1 {
+            x.iter_mut().for_each(|x| *x = -*x);
+        }
+        samples.positions.extend(x);
+        samples.energies.push(found.energies[place]);
+    }
+    Ok((report, samples))
+}
