@@ -39,8 +39,8 @@ fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
     chosen = chosen.into_iter().step_by(stride).collect();
     let reference = trained.reference(announce_reference)?;
     let reference = reference.as_ref().filter(|r| !r.energies.is_empty());
-    let molecule = trained.target.molecule.as_ref().map(|molecule| {
-        let portrait = Portrait::new(molecule, &drawn, reference);
+    let portrait = Portrait::new(&trained.target.particles(), &drawn, reference);
+    let molecule = portrait.zip(trained.target.molecule.as_ref()).map(|(portrait, molecule)| {
         let kt = trained.target.kilojoules_per_mole();
         MoleculePictures::new(molecule, &portrait, &drawn.log_weights, kt)
     });

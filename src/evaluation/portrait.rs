@@ -2,7 +2,7 @@
 //! the backbone's two angles.
 
 use crate::molecule::{angle, dihedral, distance, Backbone, Molecule};
-use crate::samples::Samples;
+use crate::samples::{Particles, Samples};
 
 /// Kinds of each that are shown at most.
 const MOST: usize = 6;
@@ -34,8 +34,10 @@ pub struct BackboneMap {
 /// The numbers behind a molecule's figures.
 #[derive(Debug, Clone, Default)]
 pub struct Portrait {
-    /// Bond lengths by elements, in the target's unit.
+    /// Bond lengths by elements, in the unit below.
     pub bonds: Vec<Spread>,
+    /// "Å", or empty where the target has no units.
+    pub length_unit: &'static str,
     /// Angles by elements, in degrees.
     pub angles: Vec<Spread>,
     /// Dihedral angles, in degrees, one for each sample.
@@ -45,8 +47,14 @@ pub struct Portrait {
 }
 
 impl Portrait {
-    /// Of samples of the flow and of reference samples, which have the structure's handedness.
-    pub fn new(molecule: &Molecule, drawn: &Samples, reference: Option<&Samples>) -> Self {
+    /// Of samples of the flow and of reference samples, which have the structure's handedness;
+    /// `None` where `particles` are not those of a molecule.
+    pub fn new(
+        particles: &Particles,
+        drawn: &Samples,
+        reference: Option<&Samples>,
+    ) -> Option<Self> {
+        let molecule: &Molecule = particles.molecule.as_deref()?;
         let of = Of { width: 3 * molecule.atoms.len(), drawn, reference };
         let bonds = molecule.bond_kinds().into_iter().take(MOST);
         let angles = molecule.angle_kinds().into_iter().take(MOST);
@@ -58,16 +66,17 @@ impl Portrait {
             let (first, second) = (turn("φ", phi.atoms), turn("ψ", psi.atoms));
             Some(BackboneMap { label: phi.label.clone(), phi: first, psi: second })
         });
-        Self {
-            bonds: bonds
-                .map(|kind| of.spread(&kind.label, &kind.members, |x, atoms| distance(x, 3, atoms)))
-                .collect(),
+        let unit = particles.angstrom();
+        let length = |x: &[f64], atoms| unit * distance(x, 3, atoms);
+        Some(Self {
+            bonds: bonds.map(|kind| of.spread(&kind.label, &kind.members, length)).collect(),
+            length_unit: if particles.units.is_some() { "Å" } else { "" },
             angles: angles
                 .map(|kind| of.spread(&kind.label, &kind.members, |x, atoms| angle(x, 3, atoms)))
                 .collect(),
             torsions: torsions.map(|t| of.spread(&t.label, &[t.atoms], dihedral)).collect(),
             maps: maps.take(MOST_MAPS).collect(),
-        }
+        })
     }
 }
 

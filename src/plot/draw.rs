@@ -75,7 +75,8 @@ const IN_A_ROW: usize = 3;
 /// Rows and columns of panels.
 fn layout(sheet: &Sheet) -> (usize, usize) {
     let panels = sheet.panels.len().max(1);
-    (panels.div_ceil(IN_A_ROW), panels.min(IN_A_ROW))
+    let columns = if panels == 4 { 2 } else { panels.min(IN_A_ROW) };
+    (panels.div_ceil(columns), columns)
 }
 
 fn size(sheet: &Sheet) -> (u32, u32) {
@@ -184,7 +185,7 @@ fn draw_scale<DB: DrawingBackend>(
         area.draw(&Rectangle::new(corners, RGBColor(r, g, b).filled())).map_err(text)?;
     }
     let end = first + steps * wide + 8 * s;
-    words(&format!("{:.0} and more: {}; white: no samples", scale.top, scale.label), end)
+    words(&format!("{:.0}: {}; white: more, or no samples", scale.top, scale.label), end)
 }
 
 /// One entry for each label that has points somewhere, last drawn first: it lies on top.
@@ -208,7 +209,7 @@ fn draw_panel<DB: DrawingBackend>(
     let mut chart = ChartBuilder::on(area)
         .margin_left(12 * s)
         .margin_right(24 * s)
-        .margin_top(8 * s)
+        .margin_top(if panel.cells.is_some() { 26 * s } else { 8 * s })
         .margin_bottom(12 * s)
         .x_label_area_size(46 * s)
         .y_label_area_size(if named { 84 * s } else { 58 * s })
@@ -217,8 +218,6 @@ fn draw_panel<DB: DrawingBackend>(
     if let Some(cells) = &panel.cells {
         draw_cells(cells, area, chart.plotting_area(), panel)?;
     }
-    // plotters chooses steps of 1, 2 or 5; thirteen make it choose 50 of a turn, too, so that
-    // degrees are put there below.
     let labels = |ticks: Ticks| if ticks == Ticks::Degrees { 0 } else { 6 };
     let mut mesh = chart.configure_mesh();
     mesh.x_labels(labels(panel.x.ticks))
@@ -243,8 +242,8 @@ fn draw_panel<DB: DrawingBackend>(
     draw_degrees(panel, area, plane)?;
     if let Some(cells) = &panel.cells {
         let (left, top) = area.get_base_pixel();
-        let corner = (columns.start + 6 * s as i32 - left, rows.start + 6 * s as i32 - top);
-        area.draw_text(&cells.name, &style(TEXT), corner).map_err(text)?;
+        let above = (columns.start - left, rows.start - 22 * s as i32 - top);
+        area.draw_text(&cells.name, &style(TEXT), above).map_err(text)?;
     }
     let is_blank = panel.cells.as_ref().is_none_or(|c| c.values.iter().all(Option::is_none));
     if is_blank && panel.curves.iter().all(|curve| curve.points.is_empty()) {
@@ -259,7 +258,8 @@ fn draw_panel<DB: DrawingBackend>(
     Ok(())
 }
 
-/// Ticks at multiples of 60 degrees, which plotters would not choose.
+/// Ticks at multiples of 60 degrees, which plotters would not choose, and lines where there is no
+/// map.
 fn draw_degrees<DB: DrawingBackend>(
     panel: &Panel,
     area: &DrawingArea<DB, Shift>,
@@ -267,12 +267,17 @@ fn draw_degrees<DB: DrawingBackend>(
 ) -> Drawn {
     let s = SCALE as i32;
     let (left, top) = area.get_base_pixel();
-    let ((x0, _), (y0, _)) = (panel.x.range, panel.y.range);
+    let ((x0, _), (y0, y1)) = (panel.x.range, panel.y.range);
     for step in -3..=3 {
         let degrees = 60.0 * f64::from(step);
         if panel.x.ticks == Ticks::Degrees {
             let (x, y) = plane.map_coordinate(&(degrees, y0));
             let (x, y) = (x - left, y - top);
+            let high = plane.map_coordinate(&(degrees, y1)).1 - top;
+            if panel.cells.is_none() {
+                let line = PathElement::new([(x, y), (x, high)], GRID.stroke_width(SCALE));
+                area.draw(&line).map_err(text)?;
+            }
             let tick = PathElement::new([(x, y), (x, y + 5 * s)], INK.stroke_width(SCALE));
             area.draw(&tick).map_err(text)?;
             let place = style(TICK).pos(Pos::new(HPos::Center, VPos::Top));

@@ -88,21 +88,11 @@ impl Landscape {
         Self::new(&flow, log_weights, reference, MAP_BINS)
     }
 
-    /// Of one angle: (degrees, free energy / kT), without empty bins.
-    pub fn profile(
-        flow: &[f64],
-        log_weights: &[f64],
-        reference: Option<&[f64]>,
-    ) -> [Vec<(f64, f64)>; 3] {
+    /// Of one angle, in 60 bins.
+    pub fn profile(flow: &[f64], log_weights: &[f64], reference: Option<&[f64]>) -> Self {
         let reference = reference.map(|values| [values]);
         let reference = reference.as_ref().map(|one| &one[..]);
-        let found = Self::new(&[flow], log_weights, reference, PROFILE_BINS);
-        let points = |energies: Vec<Option<f64>>| {
-            let centre = |bin: usize| -180.0 + (bin as f64 + 0.5) * 360.0 / PROFILE_BINS as f64;
-            let filled = energies.into_iter().enumerate();
-            filled.filter_map(|(bin, energy)| Some((centre(bin), energy?))).collect()
-        };
-        [points(found.flow), points(found.reweighted), points(found.reference)]
+        Self::new(&[flow], log_weights, reference, PROFILE_BINS)
     }
 
     /// The highest free energy in kT that is worth a colour.
@@ -126,7 +116,8 @@ pub fn map_figure(
 ) -> Result<(), Error> {
     let top = map.top();
     let panel = |name: &str, energies: &[Option<f64>]| {
-        let values = energies.iter().map(|energy| energy.map(|e| (e / top).min(1.0))).collect();
+        let share = |energy: &Option<f64>| energy.map(|e| e / top).filter(|share| *share <= 1.0);
+        let values = energies.iter().map(share).collect();
         Panel {
             x: Axis::new(format!("{} / degrees", names[0]), (-180.0, 180.0), Ticks::Degrees),
             y: Axis::new(format!("{} / degrees", names[1]), (-180.0, 180.0), Ticks::Degrees),
@@ -144,39 +135,51 @@ pub fn map_figure(
     save(&Sheet { title: title.to_string(), scale, panels, ..Sheet::default() }, path.as_ref())
 }
 
-/// Free-energy profiles of dihedral angles, each named and with its points of
-/// [`Landscape::profile`].
+/// The curve of a profile's `energies` in kT up to `top`, in pieces without gaps: (degrees, free
+/// energy).
+pub fn pieces(energies: &[Option<f64>], top: f64) -> Vec<Vec<(f64, f64)>> {
+    let centre = |bin: usize| -180.0 + (bin as f64 + 0.5) * 360.0 / PROFILE_BINS as f64;
+    let shown = |energy: &Option<f64>| energy.filter(|energy| *energy <= top);
+    let points: Vec<Option<(f64, f64)>> =
+        energies.iter().enumerate().map(|(bin, e)| Some((centre(bin), shown(e)?))).collect();
+    let pieces = points.split(Option::is_none).filter(|piece| !piece.is_empty());
+    pieces.map(|piece| piece.iter().flatten().copied().collect()).collect()
+}
+
+/// Free-energy profiles of dihedral angles, each with its name.
 ///
 /// # Errors
 /// [`Error::Write`]; [`Error::Run`] when the drawing itself fails.
 pub fn profile_figure(
-    profiles: &[(String, [Vec<(f64, f64)>; 3])],
+    profiles: &[(String, Landscape)],
     unit: EnergyUnit,
     title: &str,
     path: impl AsRef<Path>,
 ) -> Result<(), Error> {
-    let panel = |(name, [flow, reweighted, reference]): &(String, [Vec<(f64, f64)>; 3])| {
-        let curve = |label: &str, color, stroke, points: &[(f64, f64)]| Curve {
-            label: label.to_string(),
-            color,
-            stroke,
-            points: points.iter().map(|(x, y)| (*x, y * unit.kt)).collect(),
-        };
-        let all = reweighted.iter().chain(reference).map(|p| p.1);
-        let top = all.fold(1.0, f64::max).min(HIGHEST) * unit.kt;
+    let panel = |(name, profile): &(String, Landscape)| {
+        let top = profile.top();
+        let curves = [
+            ("reference", Color::Black, &profile.reference),
+            ("flow", Color::Orange, &profile.flow),
+            ("flow, reweighted", Color::Blue, &profile.reweighted),
+        ];
+        let curves = curves.into_iter().flat_map(|(label, color, energies)| {
+            pieces(energies, top).into_iter().map(move |piece| Curve {
+                label: label.to_string(),
+                color,
+                stroke: Stroke::Line,
+                points: piece.into_iter().map(|(x, y)| (x, y * unit.kt)).collect(),
+            })
+        });
         Panel {
             x: Axis::new(format!("{name} / degrees"), (-180.0, 180.0), Ticks::Degrees),
             y: Axis::new(
                 format!("free energy −ln p / {}", unit.name),
-                (0.0, 1.08 * top),
+                (0.0, 1.02 * top * unit.kt),
                 Ticks::Plain,
             ),
             cells: None,
-            curves: vec![
-                curve("reference", Color::Black, Stroke::Line, reference),
-                curve("flow", Color::Orange, Stroke::Line, flow),
-                curve("flow, reweighted", Color::Blue, Stroke::Line, reweighted),
-            ],
+            curves: curves.collect(),
             empty: "no samples",
         }
     };

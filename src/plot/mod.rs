@@ -18,7 +18,7 @@ pub use distribution::{
     distribution_figure, log_weight_figure, log_weight_outline, outlines, Distribution, Outlines,
 };
 pub use landscape::{
-    distributions_figure, map_figure, profile_figure, EnergyUnit, Landscape, MAP_BINS,
+    distributions_figure, map_figure, pieces, profile_figure, EnergyUnit, Landscape, MAP_BINS,
 };
 pub use sheet::count;
 

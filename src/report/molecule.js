@@ -76,7 +76,7 @@ function map(title, values, bins, top) {
     g.clearRect(0, 0, size, size);
     const cell = plane / bins;
     values.forEach((value, i) => {
-      if (value === null) return;
+      if (value === null || value > top) return;
       g.fillStyle = viridis(value / top);
       const x = L + Math.floor(i / bins) * cell,
         y = T + plane - ((i % bins) + 1) * cell;
@@ -116,7 +116,7 @@ function colorBar(top, unit) {
     { class: "note" },
     "0 ",
     make("span", { class: "bar", style: `background: linear-gradient(to right, ${steps})` }),
-    ` ${short(top)} ${unit} and more, free energy −ln p; blank: no samples`,
+    ` ${short(top)} ${unit}: free energy −ln p; blank: more, or no samples`,
   );
 }
 
@@ -124,7 +124,7 @@ function colorBar(top, unit) {
 function molecular(run, distribution) {
   const { molecule } = run.pictures;
   if (!molecule) return [];
-  const { maps, torsions, lengths, angles, unit } = molecule;
+  const { maps, torsions, lengths, angles, unit, length_unit } = molecule;
   const profiles = torsion => {
     const series = [
       ["reference", 4, "none"],
@@ -140,6 +140,7 @@ function molecular(run, distribution) {
         x: "degrees",
         y: `free energy / ${unit}`,
         series,
+        turn: true,
       }),
       legend(series),
     );
@@ -162,7 +163,7 @@ function molecular(run, distribution) {
       ),
     ),
     ...torsions.map(profiles),
-    ...shown(lengths).map(n => distribution(`Bonds ${n.label}`, n.picture, "length")),
+    ...shown(lengths).map(n => distribution(`Bonds ${n.label}`, n.picture, length_unit ? `length / ${length_unit}` : "length")),
     ...shown(angles).map(n => distribution(`Angles ${n.label}`, n.picture, "angle / degrees")),
   ];
 }

@@ -6,7 +6,7 @@ use super::numbers::{Picture, Short};
 use crate::error::Error;
 use crate::evaluation::{BackboneMap, Portrait, Spread};
 use crate::molecule::{Atom, Molecule};
-use crate::plot::{outlines, Distribution, EnergyUnit, Landscape, MAP_BINS};
+use crate::plot::{outlines, pieces, Distribution, EnergyUnit, Landscape, MAP_BINS};
 
 /// A molecule's atoms and bonds, and the figures of its samples.
 #[derive(Debug, Clone, Serialize)]
@@ -16,6 +16,8 @@ pub struct MoleculePictures {
     bonds: Vec<[usize; 2]>,
     /// Of free energies.
     unit: &'static str,
+    /// Of bond lengths; empty where the target has no units.
+    length_unit: &'static str,
     maps: Vec<MapPicture>,
     torsions: Vec<Profile>,
     lengths: Vec<Named>,
@@ -33,7 +35,7 @@ struct MapPicture {
     reference: Vec<Short>,
 }
 
-/// Free energies over an angle.
+/// Free energies over an angle; a pair of nulls is a gap.
 #[derive(Debug, Clone, Serialize)]
 struct Profile {
     label: String,
@@ -71,6 +73,7 @@ impl MoleculePictures {
             labels: molecule.atoms.iter().map(Atom::label).collect(),
             bonds: molecule.bonds.clone(),
             unit: unit.name,
+            length_unit: portrait.length_unit,
             maps: portrait.maps.iter().map(|map| picture(map, log_weights, unit)).collect(),
             torsions: portrait.torsions.iter().map(|t| profile(t, log_weights, unit)).collect(),
             lengths: portrait.bonds.iter().map(named).collect::<Result<_, Error>>()?,
@@ -100,8 +103,20 @@ fn picture(map: &BackboneMap, log_weights: &[f64], unit: EnergyUnit) -> MapPictu
 fn profile(spread: &Spread, log_weights: &[f64], unit: EnergyUnit) -> Profile {
     let reference = spread.reference.as_deref();
     let found = Landscape::profile(&spread.flow, log_weights, reference);
-    let [flow, reweighted, reference] = found.map(|points| {
-        points.into_iter().map(|(x, y)| [Short(x), Short(y * unit.kt)]).collect::<Vec<_>>()
-    });
-    Profile { label: spread.label.clone(), flow, reweighted, reference }
+    let (top, gap) = (found.top(), [Short(f64::NAN); 2]);
+    let points = |energies: &[Option<f64>]| -> Vec<[Short; 2]> {
+        let short = |piece: Vec<(f64, f64)>| {
+            let points: Vec<[Short; 2]> =
+                piece.into_iter().map(|(x, y)| [Short(x), Short(y * unit.kt)]).collect();
+            points
+        };
+        let pieces: Vec<Vec<[Short; 2]>> = pieces(energies, top).into_iter().map(short).collect();
+        pieces.join(&gap)
+    };
+    Profile {
+        label: spread.label.clone(),
+        flow: points(&found.flow),
+        reweighted: points(&found.reweighted),
+        reference: points(&found.reference),
+    }
 }

@@ -69,11 +69,8 @@ impl Trained {
             &format!("{name}: pair distances of {samples} samples"),
             output.join("pair_distances"),
         )?;
-        match &self.target.molecule {
-            Some(molecule) => {
-                let portrait = Portrait::new(molecule, &drawn, reference.as_ref());
-                self.draw_molecule(&portrait, &drawn.log_weights, output)
-            }
+        match Portrait::new(&self.target.particles(), &drawn, reference.as_ref()) {
+            Some(portrait) => self.draw_molecule(&portrait, &drawn.log_weights, output),
             None => Ok(()),
         }
     }
@@ -105,8 +102,9 @@ impl Trained {
         if !profiles.is_empty() {
             profile_figure(&profiles, unit, &format!("{name}: torsions"), output.join("torsions"))?;
         }
+        let length = if portrait.length_unit.is_empty() { "length" } else { portrait.length_unit };
         for (spreads, file, title, of) in [
-            (&portrait.bonds, "bonds", "bond lengths", "length"),
+            (&portrait.bonds, "bonds", "bond lengths", length),
             (&portrait.angles, "angles", "bond angles", "degrees"),
         ] {
             let shown: Vec<_> = spreads
