@@ -242,6 +242,16 @@ fn damaged_data_are_refused(folder: &Path) {
     let damaged = flipped(good, 120).into_iter().chain(mangled(good, 40));
     let found = tally(&path, damaged, || read_samples(&path, system));
     assert!(found.refused >= 80, "{found:?}");
+    for (name, least) in [("data.pdb", 40), ("data.dcd", 40)] {
+        let path = file(name);
+        let bare = Samples { log_weights: vec![], energies: vec![], ..samples(count, system) };
+        write_samples(&path, system, count, [Ok(bare)]).unwrap();
+        let good = fs::read(&path).unwrap();
+        let damaged = flipped(&good, 120).into_iter().chain(mangled(&good, 40));
+        let found = tally(&path, damaged, || read_samples(&path, system));
+        assert!(found.refused >= least, "{name}: {found:?}");
+    }
+    damaged_structures_are_refused(folder);
     // A header that claims far more than there is.
     let path = file("data.npy");
     let good = fs::read(&path).unwrap();
@@ -256,4 +266,24 @@ fn damaged_data_are_refused(folder: &Path) {
     // Planted: a reader that trusts a size is caught by the measurement of memory.
     let (_, memory) = measured(|| Arc::new(vec![1u8; 10 * good.len()]));
     assert!(memory >= 10 * good.len());
+}
+
+/// A structure of eleven atoms in each format.
+fn damaged_structures_are_refused(folder: &Path) {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/molecule");
+    let keys = fs::read_to_string(here.join("capped.toml")).unwrap();
+    for (name, least) in [("capped.pdb", 40), ("capped.cif", 80), ("capped.xyz", 60)] {
+        let path = folder.join(name);
+        let good = fs::read(here.join(name)).unwrap();
+        fs::write(&path, &good).unwrap();
+        let keys = keys.replace("capped.pdb", name);
+        let read = || {
+            let file = folder.join("molecule.toml");
+            let target = Registry::builtin().target_from_text(&keys, &file)?;
+            Ok(target.molecule.map(|molecule| (*molecule).clone()))
+        };
+        let damaged = flipped(&good, 300).into_iter().chain(mangled(&good, 100));
+        let found = tally(&path, damaged, read);
+        assert!(found.refused >= least, "{name}: {found:?}");
+    }
 }

@@ -173,7 +173,7 @@ fn observables_have_names_and_wrong_ones_are_refused() {
         [("pair: q^2", "q"), ("external: r_com +", "external"), ("external: z", "z")]
     {
         let observable: Observable = text.parse().unwrap();
-        let message = observable.formula(system).unwrap_err().to_string();
+        let message = observable.check(&system.into()).unwrap_err().to_string();
         assert!(message.contains("--observable") && message.contains(words), "{message}");
     }
     let nothing = Samples {

@@ -265,8 +265,8 @@ pub(super) struct SampleArgs {
     #[arg(short = 'n', long, value_name = "N", value_parser = up_to(IN_TURN))]
     pub samples: NonZeroUsize,
     /// File to write: .xyz or .extxyz (a frame each, with energy and log_weight, in Å and eV if the
-    /// target has units), .npz (positions, log_weights, energies), .npy (positions alone), .csv, or .pdb
-    /// and .dcd in Å, with log weights and energies in FILE.weights.csv
+    /// target has units), .npz (positions, log_weights, energies), .npy (positions alone), .csv, or
+    /// .pdb and .dcd in Å, with log weights and energies in FILE.weights.csv
     #[arg(short, long)]
     pub output: PathBuf,
     /// Write N configurations of equal weight instead, chosen from the weighted ones by systematic

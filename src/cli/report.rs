@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Recipe, Registry, Target};
 use crate::error::Error;
+use crate::evaluation::Portrait;
 use crate::files::write_atomically;
-use crate::report::{page, serve, Facts, Pictures, Report, RunReport, Serving};
+use crate::report::{page, serve, Facts, MoleculePictures, Pictures, Report, RunReport, Serving};
 use crate::run::RunFolder;
 use crate::sampling::resample_systematically;
 use crate::session::{Trained, Training};
@@ -38,7 +39,12 @@ fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
     chosen = chosen.into_iter().step_by(stride).collect();
     let reference = trained.reference(announce_reference)?;
     let reference = reference.as_ref().filter(|r| !r.energies.is_empty());
-    let pictures = Pictures::new(system, &drawn, &chosen, reference)?;
+    let portrait = Portrait::new(&trained.target.particles(), &drawn, reference);
+    let molecule = portrait.zip(trained.target.molecule.as_ref()).map(|(portrait, molecule)| {
+        let kt = trained.target.kilojoules_per_mole();
+        MoleculePictures::new(molecule, &portrait, &drawn.log_weights, kt)
+    });
+    let pictures = Pictures::new(system, &drawn, &chosen, reference, molecule.transpose()?)?;
     let folder = RunFolder::read_only(path)?;
     let facts = Facts {
         trained_by: trained.metadata.boltzflow_version.clone(),

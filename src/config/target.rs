@@ -18,7 +18,7 @@ use crate::potential::{
     DoubleWell, DoubleWellParameters, Formula, FormulaParameters, Ipi, LennardJones,
     LennardJonesParameters, OneHanded, OpenMm, Potential, WithStructures,
 };
-use crate::samples::{Particles, Samples};
+use crate::samples::{FileUnits, Particles, Samples};
 
 /// The target files that come with the program.
 const BUILTIN: [(&str, &str); 8] = [
@@ -100,6 +100,11 @@ impl Target {
     /// text has no key `temperature`.
     pub fn temperature(&self) -> Option<String> {
         temperature_in(&self.text.parse().ok()?)
+    }
+
+    /// kT in kJ/mol, where it has units.
+    pub fn kilojoules_per_mole(&self) -> Option<f64> {
+        self.particles().units.map(FileUnits::kilojoules_per_mole)
     }
 
     /// Mirrors samples to the handedness of its structure, where that has stereocentres, and

@@ -7,9 +7,6 @@ use super::observable::Observable;
 use crate::diagnostics::WeightedHistogram;
 use crate::samples::{FileUnits, Particles};
 
-/// One electronvolt for each of 6.02214076·10²³ particles, in kJ (CODATA 2018, exact).
-const KILOJOULES_PER_MOLE: f64 = 96.485_332_123_310_02;
-
 /// A density in bins, in one or two dimensions, and its free energy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Histogram {
@@ -79,13 +76,9 @@ impl Collected<'_> {
                 .collect(),
             density,
             error,
-            kilojoules_per_mole: particles.units.map(kilojoules_per_mole),
+            kilojoules_per_mole: particles.units.map(FileUnits::kilojoules_per_mole),
         }
     }
-}
-
-fn kilojoules_per_mole(units: FileUnits) -> f64 {
-    units.electronvolt * KILOJOULES_PER_MOLE
 }
 
 struct Axis {

@@ -11,6 +11,7 @@ mod figures;
 mod histogram;
 mod measure;
 mod observable;
+mod portrait;
 mod unit;
 
 pub use anneal::AnnealedDraws;
@@ -22,4 +23,5 @@ pub use evaluate::{evaluate, likelihood, EvaluationOptions};
 pub use figures::{Evaluation, Facts, Figure, Level};
 pub use histogram::Histogram;
 pub use observable::Observable;
+pub use portrait::{BackboneMap, Portrait, Spread};
 pub use unit::Unit;

@@ -1,6 +1,5 @@
 //! A molecule and its atoms.
 
-use super::chirality::Stereocentre;
 use super::elements::Element;
 
 /// What a structure file says about an atom.
@@ -39,6 +38,17 @@ impl Atom {
     }
 }
 
+/// An atom with four bonds to groups that all differ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stereocentre {
+    /// The atom.
+    pub centre: usize,
+    /// The four atoms bonded to it, by their number.
+    pub neighbours: [usize; 4],
+    /// Whether (a − d)·((b − d) × (c − d)) of these is positive in the structure.
+    pub positive: bool,
+}
+
 /// A molecule as a structure file has it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Molecule {
@@ -56,26 +66,6 @@ pub struct Molecule {
 }
 
 impl Molecule {
-    /// The molecule in the target whose potential has these `bonds` and takes these atoms for
-    /// `alike` (empty: all of them). Without bonds it keeps those of its file, which are completed
-    /// by the distances of atoms where some atom has none.
-    pub fn in_target(mut self, bonds: &[[usize; 2]], alike: &[usize]) -> Self {
-        if !bonds.is_empty() {
-            self.bonds = bonds.to_vec();
-        } else if !self.each_atom_has_a_bond() {
-            let near = self.bonds_by_distance();
-            self.bonds.extend(near);
-        }
-        let n = self.atoms.len();
-        self.bonds.iter_mut().for_each(|bond| bond.sort_unstable());
-        self.bonds.retain(|[a, b]| a != b && *b < n);
-        self.bonds.sort_unstable();
-        self.bonds.dedup();
-        self.alike = if alike.is_empty() { vec![0; n] } else { alike.to_vec() };
-        self.stereocentres = self.find_stereocentres();
-        self
-    }
-
     /// The atoms bonded to each.
     pub fn neighbours(&self) -> Vec<Vec<usize>> {
         let mut neighbours = vec![Vec::new(); self.atoms.len()];
@@ -84,9 +74,5 @@ impl Molecule {
             neighbours[b].push(a);
         }
         neighbours
-    }
-
-    fn each_atom_has_a_bond(&self) -> bool {
-        self.neighbours().iter().all(|others| !others.is_empty())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::atoms::Molecule;
+use super::atoms::{Molecule, Stereocentre};
 use super::geometry::{cross, dot};
 
 /// Which mirror images samples of a chiral molecule are.
@@ -13,17 +13,6 @@ pub enum Chirality {
     Structure,
     /// As drawn: both, equally often in the long run.
     Any,
-}
-
-/// An atom with four bonds to groups that all differ.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stereocentre {
-    /// The atom.
-    pub centre: usize,
-    /// The four atoms bonded to it, by their number.
-    pub neighbours: [usize; 4],
-    /// Whether (a − d)·((b − d) × (c − d)) of these is positive in the structure.
-    pub positive: bool,
 }
 
 /// A configuration beside the structure.

@@ -8,15 +8,18 @@ mod atoms;
 mod bonds;
 mod chirality;
 mod cif;
+mod complete;
 mod elements;
 mod geometry;
+mod kinds;
 mod names;
 mod pdb;
 
-pub use atoms::{Atom, Molecule};
-pub use chirality::{Chirality, Handedness, Stereocentre};
+pub use atoms::{Atom, Molecule, Stereocentre};
+pub use chirality::{Chirality, Handedness};
 pub use elements::Element;
 pub use geometry::{angle, dihedral, distance};
+pub use kinds::{Kind, Torsion};
 pub use names::{AtomName, Backbone, BackboneAngle};
 
 pub(crate) use cif::read_cif;

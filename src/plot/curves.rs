@@ -39,7 +39,8 @@ pub fn ess_figure(
         ess_panel(rows, abscissa, curves)
     };
     let panels = abscissas(rows).map(panel).into();
-    save(&Sheet { title: title.to_string(), note: sizes(rows), panels }, path.as_ref())
+    let (title, note) = (title.to_string(), sizes(rows));
+    save(&Sheet { title, note, panels, ..Sheet::default() }, path.as_ref())
 }
 
 /// Vertical lines where the training went back to earlier parameters, and where it started from the
@@ -76,6 +77,7 @@ fn ess_panel(rows: &[MetricsRow], abscissa: Abscissa, curves: Vec<Curve>) -> Pan
     Panel {
         x: Axis::new(label, (0.0, if end > 0.0 { 1.02 * end } else { 1.0 }), ticks),
         y: Axis::new("effective sample size", (0.0, 1.0), Ticks::Percent),
+        cells: None,
         curves,
         empty: "not evaluated yet",
     }
@@ -160,7 +162,7 @@ pub fn comparison_figure(
     if recipes.iter().any(|(_, seeds)| seeds.len() > 1) {
         note += "; bands: from the lowest to the highest seed, with their median";
     }
-    save(&Sheet { title: title.to_string(), note, panels }, path.as_ref())
+    save(&Sheet { title: title.to_string(), note, panels, ..Sheet::default() }, path.as_ref())
 }
 
 /// The curve of a recipe; of several seeds the median at the steps that all have evaluated, in its
@@ -255,11 +257,9 @@ pub fn loss_figure(rows: &[MetricsRow], title: &str, path: impl AsRef<Path>) -> 
         vec![Curve { label: "loss".into(), color: Color::Blue, stroke: Stroke::Marked, points }]
     };
     let x = Axis::new("training steps", (0.0, end.max(1.0)), Ticks::Thousands);
-    let panel = Panel { x, y, curves, empty: "no loss recorded yet" };
-    save(
-        &Sheet { title: title.to_string(), note: note.to_string(), panels: vec![panel] },
-        path.as_ref(),
-    )
+    let panel = Panel { x, y, cells: None, curves, empty: "no loss recorded yet" };
+    let (title, note, panels) = (title.to_string(), note.to_string(), vec![panel]);
+    save(&Sheet { title, note, panels, ..Sheet::default() }, path.as_ref())
 }
 
 /// The median of each point and its neighbours up to `half` away on both sides.

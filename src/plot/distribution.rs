@@ -45,7 +45,7 @@ pub fn distribution_figure(
     });
     let panel = density_panel(label, range, curves.collect());
     save(
-        &Sheet { title: title.to_string(), note: String::new(), panels: vec![panel] },
+        &Sheet { title: title.to_string(), panels: vec![panel], ..Sheet::default() },
         path.as_ref(),
     )
 }
@@ -151,10 +151,12 @@ pub fn log_weight_figure(
         );
     }
     let panel = density_panel("log weight log w", range, curves);
-    save(&Sheet { title: title.to_string(), note, panels: vec![panel] }, path.as_ref())
+    let title = title.to_string();
+    save(&Sheet { title, note, panels: vec![panel], ..Sheet::default() }, path.as_ref())
 }
 
-fn density_panel(label: &str, range: (f64, f64), curves: Vec<Curve>) -> Panel {
+/// A panel of densities over `range`.
+pub(super) fn density_panel(label: &str, range: (f64, f64), curves: Vec<Curve>) -> Panel {
     let top = curves.iter().flat_map(|c| &c.points).map(|p| p.1).fold(0.0, f64::max);
     Panel {
         x: Axis::new(label, range, Ticks::Plain),
@@ -163,6 +165,7 @@ fn density_panel(label: &str, range: (f64, f64), curves: Vec<Curve>) -> Panel {
             (0.0, if top > 0.0 { 1.08 * top } else { 1.0 }),
             Ticks::Plain,
         ),
+        cells: None,
         curves,
         empty: "no finite values",
     }

@@ -12,7 +12,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{register_font, FontStyle};
 
 use super::bitmap::Bitmap;
-use super::sheet::{Curve, Panel, Sheet, Stroke};
+use super::sheet::{viridis, Cells, Curve, Panel, Scale, Sheet, Stroke, Ticks};
 use crate::error::Error;
 use crate::files::write_atomically;
 
@@ -69,13 +69,25 @@ fn with_extension(path: &Path, extension: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Panels beside each other at most.
+const IN_A_ROW: usize = 3;
+
+/// Rows and columns of panels.
+fn layout(sheet: &Sheet) -> (usize, usize) {
+    let panels = sheet.panels.len().max(1);
+    let columns = if panels == 4 { 2 } else { panels.min(IN_A_ROW) };
+    (panels.div_ceil(columns), columns)
+}
+
 fn size(sheet: &Sheet) -> (u32, u32) {
-    let (width, height) = if sheet.panels.len() > 1 {
-        (60 + 400 * sheet.panels.len() as u32, 430)
-    } else {
-        (800, 500)
+    let (rows, columns) = layout(sheet);
+    let (width, height) = match columns {
+        1 => (800, 500),
+        columns => (60 + 400 * columns as u32, 90 + 340 * rows as u32),
     };
-    (width * SCALE, height * SCALE)
+    // Maps are nearly square, and have a colour bar above.
+    let more = if sheet.scale.is_some() { 60 } else { 0 };
+    (width * SCALE, (height + more) * SCALE)
 }
 
 type Drawn = Result<(), String>;
@@ -91,10 +103,12 @@ fn style(size: u32) -> TextStyle<'static> {
 fn draw<DB: DrawingBackend>(sheet: &Sheet, area: &DrawingArea<DB, Shift>) -> Drawn {
     area.fill(&WHITE).map_err(text)?;
     let rest = draw_head(sheet, area)?;
-    let panels = rest.split_evenly((1, sheet.panels.len().max(1)));
+    let (rows, columns) = layout(sheet);
+    let panels = rest.split_evenly((rows, columns));
     for (index, (panel, area)) in sheet.panels.iter().zip(panels).enumerate() {
         // Neighbours share the axis, so its name stands once.
-        draw_panel(panel, &area, index == 0 || panel.y.label != sheet.panels[0].y.label)?;
+        let is_first = index % columns == 0;
+        draw_panel(panel, &area, is_first || panel.y.label != sheet.panels[0].y.label)?;
     }
     area.present().map_err(text)
 }
@@ -116,6 +130,10 @@ fn draw_head<DB: DrawingBackend>(
     y += 30 * s;
     if !sheet.note.is_empty() {
         line(&sheet.note, TICK, y)?;
+        y += 24 * s;
+    }
+    if let Some(scale) = &sheet.scale {
+        draw_scale(scale, area, (margin, y))?;
         y += 24 * s;
     }
     let mut x = margin;
@@ -146,6 +164,30 @@ fn draw_head<DB: DrawingBackend>(
     Ok(below)
 }
 
+/// The colour bar, its ends, and what it is of.
+fn draw_scale<DB: DrawingBackend>(
+    scale: &Scale,
+    area: &DrawingArea<DB, Shift>,
+    (x, y): (i32, i32),
+) -> Drawn {
+    let s = SCALE as i32;
+    let (steps, wide, high) = (64, 4 * s, 16 * s);
+    let place = Pos::new(HPos::Left, VPos::Center);
+    let words = |text_: &str, at: i32| {
+        area.draw_text(text_, &style(TEXT).pos(place), (at, y + high / 2)).map_err(text)
+    };
+    words("0", x)?;
+    let first = x + 18 * s;
+    for step in 0..steps {
+        let [r, g, b] = viridis((f64::from(step) + 0.5) / f64::from(steps));
+        let left = first + step * wide;
+        let corners = [(left, y), (left + wide, y + high)];
+        area.draw(&Rectangle::new(corners, RGBColor(r, g, b).filled())).map_err(text)?;
+    }
+    let end = first + steps * wide + 8 * s;
+    words(&format!("{:.0}: {}; white: more, or no samples", scale.top, scale.label), end)
+}
+
 /// One entry for each label that has points somewhere, last drawn first: it lies on top.
 fn legend(sheet: &Sheet) -> Vec<&Curve> {
     let mut entries: Vec<&Curve> = Vec::new();
@@ -167,15 +209,19 @@ fn draw_panel<DB: DrawingBackend>(
     let mut chart = ChartBuilder::on(area)
         .margin_left(12 * s)
         .margin_right(24 * s)
-        .margin_top(8 * s)
+        .margin_top(if panel.cells.is_some() { 26 * s } else { 8 * s })
         .margin_bottom(12 * s)
         .x_label_area_size(46 * s)
         .y_label_area_size(if named { 84 * s } else { 58 * s })
         .build_cartesian_2d(x0..x1, y0..y1)
         .map_err(text)?;
+    if let Some(cells) = &panel.cells {
+        draw_cells(cells, area, chart.plotting_area(), panel)?;
+    }
+    let labels = |ticks: Ticks| if ticks == Ticks::Degrees { 0 } else { 6 };
     let mut mesh = chart.configure_mesh();
-    mesh.x_labels(6)
-        .y_labels(6)
+    mesh.x_labels(labels(panel.x.ticks))
+        .y_labels(labels(panel.y.ticks))
         .max_light_lines(0)
         .bold_line_style(GRID.stroke_width(s))
         .axis_style(INK.stroke_width(s))
@@ -193,7 +239,14 @@ fn draw_panel<DB: DrawingBackend>(
 
     let plane = chart.plotting_area();
     let (columns, rows) = plane.get_pixel_range();
-    if panel.curves.iter().all(|curve| curve.points.is_empty()) {
+    draw_degrees(panel, area, plane)?;
+    if let Some(cells) = &panel.cells {
+        let (left, top) = area.get_base_pixel();
+        let above = (columns.start - left, rows.start - 22 * s as i32 - top);
+        area.draw_text(&cells.name, &style(TEXT), above).map_err(text)?;
+    }
+    let is_blank = panel.cells.as_ref().is_none_or(|c| c.values.iter().all(Option::is_none));
+    if is_blank && panel.curves.iter().all(|curve| curve.points.is_empty()) {
         let middle = ((columns.start + columns.end) / 2, (rows.start + rows.end) / 2);
         let (left, top) = area.get_base_pixel();
         let centred = style(TEXT).pos(Pos::new(HPos::Center, VPos::Center));
@@ -201,6 +254,68 @@ fn draw_panel<DB: DrawingBackend>(
     }
     for curve in &panel.curves {
         draw_curve(curve, area, plane, panel)?;
+    }
+    Ok(())
+}
+
+/// Ticks at multiples of 60 degrees, which plotters would not choose, and lines where there is no
+/// map.
+fn draw_degrees<DB: DrawingBackend>(
+    panel: &Panel,
+    area: &DrawingArea<DB, Shift>,
+    plane: &DrawingArea<DB, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
+) -> Drawn {
+    let s = SCALE as i32;
+    let (left, top) = area.get_base_pixel();
+    let ((x0, _), (y0, y1)) = (panel.x.range, panel.y.range);
+    for step in -3..=3 {
+        let degrees = 60.0 * f64::from(step);
+        if panel.x.ticks == Ticks::Degrees {
+            let (x, y) = plane.map_coordinate(&(degrees, y0));
+            let (x, y) = (x - left, y - top);
+            let high = plane.map_coordinate(&(degrees, y1)).1 - top;
+            if panel.cells.is_none() {
+                let line = PathElement::new([(x, y), (x, high)], GRID.stroke_width(SCALE));
+                area.draw(&line).map_err(text)?;
+            }
+            let tick = PathElement::new([(x, y), (x, y + 5 * s)], INK.stroke_width(SCALE));
+            area.draw(&tick).map_err(text)?;
+            let place = style(TICK).pos(Pos::new(HPos::Center, VPos::Top));
+            area.draw_text(&panel.x.text(degrees), &place, (x, y + 8 * s)).map_err(text)?;
+        }
+        if panel.y.ticks == Ticks::Degrees {
+            let (x, y) = plane.map_coordinate(&(x0, degrees));
+            let (x, y) = (x - left, y - top);
+            let tick = PathElement::new([(x - 5 * s, y), (x, y)], INK.stroke_width(SCALE));
+            area.draw(&tick).map_err(text)?;
+            let place = style(TICK).pos(Pos::new(HPos::Right, VPos::Center));
+            area.draw_text(&panel.y.text(degrees), &place, (x - 8 * s, y)).map_err(text)?;
+        }
+    }
+    Ok(())
+}
+
+fn draw_cells<DB: DrawingBackend>(
+    cells: &Cells,
+    area: &DrawingArea<DB, Shift>,
+    plane: &DrawingArea<DB, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
+    panel: &Panel,
+) -> Drawn {
+    let ((x0, x1), (y0, y1)) = (panel.x.range, panel.y.range);
+    let (left, top) = area.get_base_pixel();
+    let corner = |column: usize, row: usize| {
+        let share = |bin: usize| bin as f64 / cells.bins as f64;
+        let place = (x0 + share(column) * (x1 - x0), y0 + share(row) * (y1 - y0));
+        let (x, y) = plane.map_coordinate(&place);
+        (x - left, y - top)
+    };
+    for (cell, value) in cells.values.iter().enumerate() {
+        let Some(value) = value else { continue };
+        let (column, row) = (cell / cells.bins, cell % cells.bins);
+        let ((x, bottom), (right, y)) = (corner(column, row), corner(column + 1, row + 1));
+        let [r, g, b] = viridis(*value);
+        let style = RGBColor(r, g, b).filled();
+        area.draw(&Rectangle::new([(x, y), (right, bottom)], style)).map_err(text)?;
     }
     Ok(())
 }

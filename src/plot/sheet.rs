@@ -6,7 +6,50 @@ pub(super) struct Sheet {
     pub title: String,
     /// A line under the title, such as the number of samples; may be empty.
     pub note: String,
+    /// What the colours of cells mean.
+    pub scale: Option<Scale>,
     pub panels: Vec<Panel>,
+}
+
+/// A colour bar from 0 to `top`.
+#[derive(Debug, Clone)]
+pub(super) struct Scale {
+    pub label: String,
+    pub top: f64,
+}
+
+/// A map of equal cells that fill a panel.
+#[derive(Debug, Clone)]
+pub(super) struct Cells {
+    /// Stands in its corner.
+    pub name: String,
+    /// Along each axis.
+    pub bins: usize,
+    /// From 0 to 1 of the colour bar, those along y running fastest; `None` is left blank.
+    pub values: Vec<Option<f64>>,
+}
+
+/// The colours of matplotlib's viridis at equal steps, from dark to bright, which stay in order for
+/// every reader and in grey (<https://bids.github.io/colormap>).
+const VIRIDIS: [[u8; 3]; 9] = [
+    [68, 1, 84],
+    [71, 44, 122],
+    [59, 81, 139],
+    [44, 113, 142],
+    [33, 144, 141],
+    [39, 173, 129],
+    [92, 200, 99],
+    [170, 220, 50],
+    [253, 231, 37],
+];
+
+/// The colour at a share of the colour bar from 0 to 1.
+pub(super) fn viridis(share: f64) -> [u8; 3] {
+    let place = share.clamp(0.0, 1.0) * (VIRIDIS.len() - 1) as f64;
+    let below = (place as usize).min(VIRIDIS.len() - 2);
+    let (a, b, rest) = (VIRIDIS[below], VIRIDIS[below + 1], place - below as f64);
+    let mix = |k: usize| (f64::from(a[k]) * (1.0 - rest) + f64::from(b[k]) * rest).round() as u8;
+    [mix(0), mix(1), mix(2)]
 }
 
 /// One coordinate system.
@@ -14,6 +57,8 @@ pub(super) struct Sheet {
 pub(super) struct Panel {
     pub x: Axis,
     pub y: Axis,
+    /// A map behind the curves.
+    pub cells: Option<Cells>,
     /// In drawing order; those without points are left out of the legend.
     pub curves: Vec<Curve>,
     /// Shown in place of curves when none has points.
@@ -38,6 +83,8 @@ pub(super) enum Ticks {
     Thousands,
     /// A percentage of a fraction.
     Percent,
+    /// Multiples of 60.
+    Degrees,
 }
 
 /// A set of points, all finite, with its place in the legend.
@@ -154,7 +201,7 @@ fn widened((low, high): (f64, f64)) -> (f64, f64) {
 impl Ticks {
     fn text(self, value: f64) -> String {
         let text = match self {
-            Self::Plain => plain(value),
+            Self::Plain | Self::Degrees => plain(value),
             Self::Percent => format!("{} %", plain(100.0 * value)),
             Self::Thousands => {
                 let (unit, suffix) = match value.abs() {

@@ -66,7 +66,8 @@ const axis = (low, high, count) => {
 const toggle = (label, pressed, act) =>
   make("button", { type: "button", "aria-pressed": pressed, text: label, onclick: act });
 
-// A chart: series of [x, y] points over common axes; the pointer or the arrow keys show the values.
+// A chart: series of [x, y] points over common axes, where [null, null] is a gap and an axis of a
+// whole turn is in degrees; the pointer or the arrow keys show the values.
 function chart({
   title,
   x,
@@ -77,6 +78,7 @@ function chart({
   fill = null,
   top = null,
   wide = false,
+  turn = false,
 }) {
   const figure = make("figure", {
     tabindex: 0,
@@ -113,6 +115,7 @@ function chart({
     y0 = 0;
     y1 = Math.max(top, y1);
   }
+  if (turn) [x0, x1] = [-180, 180];
   if (x0 === x1) x1 = x0 + 1;
   if (y0 === y1) {
     y0 -= Math.abs(y0) / 2 || 1;
@@ -129,6 +132,7 @@ function chart({
   const svg = shape("svg", { viewBox: `0 0 ${W} ${H}`, "aria-hidden": true });
   const below = axis(x0, x1, W > 420 ? 5 : 3),
     beside = axis(y0, y1, 5);
+  if (turn) below.marks = [-180, -90, 0, 90, 180];
   const plain = form === short && !log;
   for (const t of below.marks) {
     svg.append(shape("line", { class: "axis", x1: px(t), x2: px(t), y1: T, y2: H - B }));
@@ -165,8 +169,13 @@ function chart({
   );
   shown.forEach(s => {
     const points = s.points.filter(p => good(p[1]));
-    const path = points
-      .map((p, i) => `${i ? "L" : "M"}${px(p[0]).toFixed(1)} ${py(p[1]).toFixed(1)}`)
+    const drawn = turn ? s.points : points;
+    const path = drawn
+      .map((p, i) => {
+        if (!good(p[1])) return "";
+        const follows = i && good(drawn[i - 1][1]);
+        return `${follows ? "L" : "M"}${px(p[0]).toFixed(1)} ${py(p[1]).toFixed(1)}`;
+      })
       .join("");
     if (s.area && points.length) {
       const base = (H - B).toFixed(1),

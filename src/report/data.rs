@@ -1,13 +1,15 @@
 //! What a page shows, as numbers.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::facts::Facts;
+use super::molecules::MoleculePictures;
+use super::numbers::{shortened, Picture, Short};
 use super::verdict::Verdict;
 use crate::diagnostics::pair_distances;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
-use crate::plot::{log_weight_outline, outlines, Distribution, Outlines};
+use crate::plot::{log_weight_outline, outlines, Distribution};
 use crate::run::{read_metrics, MetricsRow, RunFolder};
 use crate::samples::Samples;
 use crate::system::System;
@@ -57,15 +59,6 @@ pub struct Curves {
     overhead: Vec<Short>,
 }
 
-/// An observable's distribution; outlines of histograms, densities per unit of the observable.
-#[derive(Debug, Clone, Serialize)]
-pub struct Picture {
-    range: [Short; 2],
-    reference: Vec<[Short; 2]>,
-    flow: Vec<[Short; 2]>,
-    reweighted: Vec<[Short; 2]>,
-}
-
 /// What samples show.
 #[derive(Debug, Clone, Serialize)]
 pub struct Pictures {
@@ -77,6 +70,8 @@ pub struct Pictures {
     /// dimension].
     drawn: Vec<Vec<Short>>,
     reference: Vec<Vec<Short>>,
+    /// What else there is of a molecule.
+    molecule: Option<MoleculePictures>,
 }
 
 /// Configurations of each kind on a page.
@@ -173,6 +168,7 @@ impl Curves {
 impl Pictures {
     /// Distributions of the flow's weighted samples `drawn` and of reference samples, and the first
     /// few configurations of both; `chosen` are numbers of flow samples that were drawn by weight.
+    /// A molecule has more.
     ///
     /// # Errors
     /// [`Error::Parameter`] when energies and weights differ in number.
@@ -181,6 +177,7 @@ impl Pictures {
         drawn: &Samples,
         chosen: &[usize],
         reference: Option<&Samples>,
+        molecule: Option<MoleculePictures>,
     ) -> Result<Self, Error> {
         let picture = |flow: &[f64], reference: Option<&[f64]>| {
             let log_weights = &drawn.log_weights;
@@ -198,52 +195,14 @@ impl Pictures {
             log_weight: shortened(&log_weight_outline(&drawn.log_weights)),
             drawn: rows(&drawn.pick(system, chosen.iter().copied().take(SHOWN))),
             reference: reference.map(rows).unwrap_or_default(),
+            molecule,
         })
-    }
-}
-
-impl From<Outlines> for Picture {
-    fn from(outlines: Outlines) -> Self {
-        Self {
-            range: [Short(outlines.range.0), Short(outlines.range.1)],
-            reference: shortened(&outlines.reference),
-            flow: shortened(&outlines.flow),
-            reweighted: shortened(&outlines.reweighted),
-        }
-    }
-}
-
-fn shortened(points: &[(f64, f64)]) -> Vec<[Short; 2]> {
-    points.iter().map(|&(x, y)| [Short(x), Short(y)]).collect()
-}
-
-/// A number for the eye: five digits, more where these would not reach hundredths, and null where
-/// it is not finite.
-#[derive(Debug, Clone, Copy)]
-struct Short(f64);
-
-impl Serialize for Short {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let size = self.0.abs();
-        let digits = if size < 1e10 { size.max(1.0).log10() as usize + 2 } else { 0 };
-        match format!("{:.*e}", digits.max(4), self.0).parse::<f64>() {
-            Ok(value) if value.is_finite() => serializer.serialize_f64(value),
-            _ => serializer.serialize_unit(),
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_short_and_gaps_are_null() {
-        let text = serde_json::to_string(&[Short(1.0 / 3.0), Short(f64::NAN), Short(2.0)]).unwrap();
-        assert_eq!(text, "[0.33333,null,2.0]");
-        let text = serde_json::to_string(&[-12_000.123_4, -12_000.13, 1.234_567e17].map(Short));
-        assert_eq!(text.unwrap(), "[-12000.12,-12000.13,1.2346e+17]");
-    }
 
     #[test]
     fn remarks_explain_dips_and_jumps() {

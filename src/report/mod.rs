@@ -6,12 +6,15 @@
 
 mod data;
 mod facts;
+mod molecules;
+mod numbers;
 mod page;
 mod server;
 mod verdict;
 
 pub use data::{Pictures, Report, RunReport};
 pub use facts::Facts;
+pub use molecules::MoleculePictures;
 pub use page::page;
 pub use server::{serve, Serving};
 

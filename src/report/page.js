@@ -273,6 +273,7 @@ function pictures(run) {
         said && make("p", { class: heavy ? "warn" : "note", text: said }),
       ),
       p.drawn.length ? view(run) : null,
+      ...molecular(run, distribution),
     ),
   );
 }
@@ -280,7 +281,7 @@ function pictures(run) {
 // Some configurations of the flow beside reference ones, turned by the pointer.
 let stopSpinning = [];
 function view(run) {
-  const { drawn, reference } = run.pictures,
+  const { drawn, reference, molecule } = run.pictures,
     d = run.facts.dimension,
     flat = d === 2;
   const canvas = make("canvas", {
@@ -314,13 +315,17 @@ function view(run) {
       g.fillText(rows.length ? label : "no reference", cx, 292);
       if (!rows.length) return;
       const scale = 125 / reach,
-        turned = points(rows[state.sample % rows.length])
-          .map(([x, y, z]) => {
-            const u = x * Math.cos(a) + z * Math.sin(a),
-              w = z * Math.cos(a) - x * Math.sin(a);
-            return [u, y * Math.cos(b) - w * Math.sin(b), w * Math.cos(b) + y * Math.sin(b)];
-          })
-          .sort((p, q) => p[2] - q[2]);
+        turned = points(rows[state.sample % rows.length]).map(([x, y, z]) => {
+          const u = x * Math.cos(a) + z * Math.sin(a),
+            w = z * Math.cos(a) - x * Math.sin(a);
+          return [u, y * Math.cos(b) - w * Math.sin(b), w * Math.cos(b) + y * Math.sin(b)];
+        });
+      if (molecule) {
+        const at = ([x, y]) => [cx + scale * x, 138 - scale * y];
+        ballAndStick(g, molecule, turned, at, z => 0.5 + (0.5 * z) / reach, ink("--soft"));
+        return;
+      }
+      turned.sort((p, q) => p[2] - q[2]);
       for (const [x, y, z] of turned) {
         const near = 0.5 + (0.5 * z) / reach;
         g.globalAlpha = flat ? 0.9 : 0.45 + 0.55 * near;

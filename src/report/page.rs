@@ -5,7 +5,8 @@ use crate::error::Error;
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = concat!(include_str!("chart.js"), include_str!("page.js"));
+const SCRIPT: &str =
+    concat!(include_str!("chart.js"), include_str!("molecule.js"), include_str!("page.js"));
 
 /// The whole page as one text. Names that users chose are in it as JSON only, and the script
 /// inserts them as text, never as HTML.

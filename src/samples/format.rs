@@ -45,6 +45,16 @@ pub struct FileUnits {
     pub electronvolt: f64,
 }
 
+/// One electronvolt for each of 6.02214076·10²³ particles, in kJ (CODATA 2018, exact).
+const KILOJOULES_PER_MOLE: f64 = 96.485_332_123_310_02;
+
+impl FileUnits {
+    /// kT in kJ/mol.
+    pub fn kilojoules_per_mole(self) -> f64 {
+        self.electronvolt * KILOJOULES_PER_MOLE
+    }
+}
+
 impl Particles {
     /// # Errors
     /// [`Error::Parameter`] unless each particle has a name or none has, and is an atom of the

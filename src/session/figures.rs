@@ -4,10 +4,11 @@ use std::path::Path;
 
 use crate::diagnostics::pair_distances;
 use crate::error::Error;
-use crate::evaluation::draw_weighted;
+use crate::evaluation::{draw_weighted, BackboneMap, Portrait, Spread};
 use crate::parallel::team;
 use crate::plot::{
-    count, distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution,
+    count, distribution_figure, distributions_figure, ess_figure, log_weight_figure, loss_figure,
+    map_figure, profile_figure, Distribution, EnergyUnit, Landscape,
 };
 use crate::random::Purpose;
 use crate::run::read_metrics;
@@ -67,7 +68,57 @@ impl Trained {
             "pair distance r",
             &format!("{name}: pair distances of {samples} samples"),
             output.join("pair_distances"),
-        )
+        )?;
+        match Portrait::new(&self.target.particles(), &drawn, reference.as_ref()) {
+            Some(portrait) => self.draw_molecule(&portrait, &drawn.log_weights, output),
+            None => Ok(()),
+        }
+    }
+
+    /// Figures of a molecule: a map of φ and ψ for each residue, `ramachandran_ALA2`, and
+    /// `torsions`, `bonds` and `angles`.
+    fn draw_molecule(
+        &self,
+        portrait: &Portrait,
+        log_weights: &[f64],
+        output: &Path,
+    ) -> Result<(), Error> {
+        let name = self.name();
+        let unit = EnergyUnit::of(self.target.kilojoules_per_mole());
+        for BackboneMap { label, phi, psi } in &portrait.maps {
+            let reference = phi.reference.as_deref().zip(psi.reference.as_deref());
+            let reference = reference.map(|(phi, psi)| [phi, psi]);
+            let map = Landscape::map([&phi.flow, &psi.flow], log_weights, reference);
+            let title = format!("{name}: backbone of {label}");
+            let safe = label.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            let path = output.join(format!("ramachandran_{safe}"));
+            map_figure(&map, ["φ", "ψ"], unit, &title, path)?;
+        }
+        let profile = |spread: &Spread| {
+            let reference = spread.reference.as_deref();
+            (spread.label.clone(), Landscape::profile(&spread.flow, log_weights, reference))
+        };
+        let profiles: Vec<_> = portrait.torsions.iter().map(profile).collect();
+        if !profiles.is_empty() {
+            profile_figure(&profiles, unit, &format!("{name}: torsions"), output.join("torsions"))?;
+        }
+        let length = if portrait.length_unit.is_empty() { "length" } else { portrait.length_unit };
+        for (spreads, file, title, of) in [
+            (&portrait.bonds, "bonds", "bond lengths", length),
+            (&portrait.angles, "angles", "bond angles", "degrees"),
+        ] {
+            let shown: Vec<_> = spreads
+                .iter()
+                .map(|Spread { label, flow, reference }| {
+                    let reference = reference.as_deref();
+                    (format!("{label} / {of}"), Distribution { flow, log_weights, reference })
+                })
+                .collect();
+            if !shown.is_empty() {
+                distributions_figure(&shown, &format!("{name}: {title}"), output.join(file))?;
+            }
+        }
+        Ok(())
     }
 
     /// The samples that figures and reports show: those of the evaluation at the end of the

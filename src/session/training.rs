@@ -64,6 +64,8 @@ struct Best {
     evaluation: Evaluation,
 }
 
+const NO_MODEL: &str = "there is no model before the first evaluation: train until then";
+
 impl Training {
     /// The training of this recipe on `target`, a [`Target`] or a potential; nothing is written.
     ///
@@ -464,10 +466,7 @@ impl Training {
             (None, Some(folder)) if self.has_model => {
                 load_model_on_all_ranks(folder.model(), self.problem.flow.layout(), None)?
             }
-            _ => {
-                let why = "there is no model before the first evaluation: train until then";
-                return Err(Error::Run(why.to_string()));
-            }
+            _ => return Err(Error::Run(NO_MODEL.to_string())),
         };
         Ok(Trained {
             folder: self.folder().map(|folder| RunFolder::elsewhere(folder.path())),

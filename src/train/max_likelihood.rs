@@ -21,7 +21,7 @@ use super::trainer::{ObjectiveOptions, Trainer};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaxLikelihoodOptions {
-    /// Training samples, all of one weight: .npz, .npy, .csv or extended .xyz.
+    /// Training samples, all of one weight: .npz, .npy, .csv, extended .xyz, .pdb or .dcd.
     pub data: PathBuf,
     /// Share of them, drawn by the seed, that is held back to decide which model is kept: the one
     /// with the least negative log-likelihood there (default 0: the last model is kept).

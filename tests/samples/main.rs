@@ -6,7 +6,7 @@ use std::fs;
 
 use boltzflow::error::Error;
 use boltzflow::random::{stream, Purpose};
-use boltzflow::samples::{check_destination, read_samples, write_samples, Samples};
+use boltzflow::samples::{check_destination, read_samples, weights_beside, write_samples, Samples};
 use boltzflow::sampling::resample;
 use boltzflow::system::System;
 use npyz::WriterBuilder;
@@ -53,8 +53,9 @@ fn samples_in_batches_come_back_exactly_in_every_format() {
 fn samples_that_fail_midway_leave_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let system = System::new(4, 2).unwrap();
-    for name in ["samples.npz", "samples.csv", "samples.npy", "samples.xyz"] {
-        let path = folder.path().join(name);
+    let names = ["npz", "csv", "npy", "xyz", "pdb", "dcd"].map(|end| format!("samples.{end}"));
+    for name in names {
+        let path = folder.path().join(&name);
         let failure = Err(Error::Run("the potential broke".into()));
         let error = write_samples(&path, system, 5, [Ok(batch(3, 0.1)), failure]).unwrap_err();
         assert_eq!(error.to_string(), "the potential broke");
@@ -72,6 +73,70 @@ fn samples_that_fail_midway_leave_no_file() {
     let message = write_samples(&path, system, 3, [Ok(batch(3, 0.1))]).unwrap_err().to_string();
     assert!(message.contains(".npz"), "{message}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn pdb_and_dcd_have_their_weights_in_a_table_beside_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let system = System::new(4, 2).unwrap();
+    for (name, digits) in [("samples.pdb", 5e-4), ("samples.dcd", 1e-6)] {
+        let path = folder.path().join(name);
+        let table = weights_beside(&path).unwrap().unwrap();
+        write_samples(&path, system, 5, [Ok(batch(3, 0.1)), Ok(batch(2, -5.0))]).unwrap();
+        let samples = read_samples(&path, system).unwrap();
+        let all = joined();
+        let away = samples.positions.iter().zip(&all.positions).map(|(a, b)| (a - b).abs());
+        let away = away.fold(0.0, f64::max);
+        // Planted: the file has fewer digits than what was written.
+        assert!(away > 0.0 && away < 1.001 * digits, "{name}: {away}");
+        assert_eq!((&samples.log_weights, &samples.energies), (&all.log_weights, &all.energies));
+        let (bytes, rows) = (fs::read(&path).unwrap(), fs::read_to_string(&table).unwrap());
+        assert!(rows.starts_with("log_weight,energy\n") && rows.lines().count() == 6, "{rows}");
+        write_samples(&path, system, 5, [Ok(all)]).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), bytes, "{name} is not reproducible");
+        for (damaged, word) in [
+            (rows.replace("energy", "weight"), "columns log_weight"),
+            (rows.lines().take(4).map(|l| format!("{l}\n")).collect(), "3 rows for 5 samples"),
+            (format!("{rows}1,2\n"), "rows for 5 samples"),
+            (rows.replacen("-0.1", "x", 1), "not a number"),
+        ] {
+            fs::write(&table, damaged).unwrap();
+            let said = read_samples(&path, system).unwrap_err().to_string();
+            assert!(said.contains(word) && said.contains("weights.csv"), "{said}");
+        }
+        // Other samples without weights must not get those of the last ones.
+        let bare = Samples { log_weights: vec![], energies: vec![], ..batch(5, 1.0) };
+        write_samples(&path, system, 5, [Ok(bare)]).unwrap();
+        assert!(!table.exists() && read_samples(&path, system).unwrap().log_weights.is_empty());
+    }
+    let path = folder.path().join("far.pdb");
+    let far = Samples { positions: vec![1e9; 8], ..Samples::default() };
+    let said = write_samples(&path, system, 1, [Ok(far)]).unwrap_err().to_string();
+    assert!(said.contains("atom 0 is at") && said.contains("--resample"), "{said}");
+    let near = Samples { positions: vec![-123_456.789; 8], ..Samples::default() };
+    write_samples(&path, system, 1, [Ok(near)]).unwrap();
+    let there = read_samples(&path, system).unwrap().positions[0];
+    assert!((there + 123_456.789).abs() < 1.0, "{there}");
+}
+
+#[test]
+fn files_of_other_particles_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let system = System::new(4, 2).unwrap();
+    for name in ["samples.pdb", "samples.dcd"] {
+        let path = folder.path().join(name);
+        write_samples(&path, system, 3, [Ok(batch(3, 0.1))]).unwrap();
+        for particles in [3, 5] {
+            let other = System::new(particles, 2).unwrap();
+            let said = read_samples(&path, other).unwrap_err().to_string();
+            assert!(said.contains(name) && said.contains(&format!("{particles}")), "{said}");
+        }
+        let in_space = System::new(4, 3).unwrap();
+        assert_eq!(read_samples(&path, in_space).unwrap().positions[2], 0.0);
+        write_samples(&path, in_space, 2, [Ok(batch(3, 0.1))]).unwrap();
+        let said = read_samples(&path, system).unwrap_err().to_string();
+        assert!(said.contains("in a plane"), "{said}");
+    }
 }
 
 /// A `.npy` file as NumPy writes it.

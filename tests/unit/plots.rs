@@ -5,7 +5,10 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use crate::plot::{distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution};
+use crate::plot::{
+    distribution_figure, distributions_figure, ess_figure, log_weight_figure, loss_figure,
+    map_figure, pieces, profile_figure, Distribution, EnergyUnit, Landscape, MAP_BINS,
+};
 use crate::random::{stream, Purpose};
 use crate::run::MetricsRow;
 use rand_distr::{Distribution as _, StandardNormal};
@@ -341,4 +344,62 @@ fn a_failed_flow_shows_the_log_weights_that_count() {
     let ticks = texts_in_a_row(&path);
     let numbers: Vec<f64> = ticks.iter().map(|t| t.replace('−', "-").parse().unwrap()).collect();
     assert!(numbers.len() >= 4 && numbers.iter().all(|n| n.abs() <= 1100.0), "{ticks:?}");
+}
+
+/// Angles about −60° and 120°, and log weights that leave the first alone.
+fn turns() -> (Vec<f64>, Vec<f64>) {
+    let angles: Vec<f64> = normal(7, 20_000)
+        .chunks(2)
+        .flat_map(|pair| [-60.0 + 20.0 * pair[0], 120.0 + 20.0 * pair[1]])
+        .collect();
+    let log_weights = angles.iter().map(|a| if *a < 30.0 { 0.0 } else { -3.0 }).collect();
+    (angles, log_weights)
+}
+
+#[test]
+fn maps_and_profiles_of_angles() {
+    let folder = folder();
+    let (angles, log_weights) = turns();
+    let kjmol = EnergyUnit::of(Some(2.494));
+    let path = folder.0.join("map");
+    let both = [&angles[..], &angles[..]];
+    let map = Landscape::map(both, &log_weights, Some(both));
+    map_figure(&map, ["φ", "ψ"], kjmol, "a backbone", &path).unwrap();
+    check(&path, &["φ / degrees", "−120", "reference", "flow, reweighted", "kJ/mol", "0"]);
+    let svg = fs::read_to_string(folder.0.join("map.svg")).unwrap();
+    // The dark end of the colours where the density is largest, and blanks where there is none.
+    assert!(svg.contains("#440154") || svg.contains("#450457"), "no dark cell");
+    let filled = map.flow.iter().flatten().count();
+    assert!(filled > 20 && filled < MAP_BINS * MAP_BINS / 10, "{filled}");
+    let empty = Landscape::map([&[], &[]], &[], None);
+    map_figure(&empty, ["φ", "ψ"], EnergyUnit::of(None), "nothing", &path).unwrap();
+    check(&path, &["no samples", "kT"]);
+
+    let profile = Landscape::profile(&angles, &log_weights, None);
+    let named = [("φ ALA2".to_string(), profile.clone()), ("ψ ALA2".to_string(), profile)];
+    let path = folder.0.join("torsions");
+    profile_figure(&named, EnergyUnit::of(None), "torsions", &path).unwrap();
+    check(&path, &["φ ALA2 / degrees", "−180", "free energy −ln p / kT", "flow, reweighted"]);
+    let values = Distribution { flow: &angles, log_weights: &log_weights, reference: None };
+    let several: Vec<_> = (0..4).map(|k| (format!("bond {k} / Å"), values)).collect();
+    let path = folder.0.join("bonds");
+    distributions_figure(&several, "bonds", &path).unwrap();
+    check(&path, &["bond 0 / Å", "bond 3 / Å", "probability density"]);
+}
+
+#[test]
+fn free_energies_are_those_of_the_weights_and_gaps_stay_gaps() {
+    let (angles, log_weights) = turns();
+    let profile = Landscape::profile(&angles, &log_weights, None);
+    let least = |energies: &[Option<f64>], from: usize, to: usize| {
+        energies[from..to].iter().flatten().copied().fold(f64::INFINITY, f64::min)
+    };
+    // Bins of 6°: the wells are in the first and the second half. Weighted, 3 kT lie between them.
+    let (first, second) = (least(&profile.flow, 0, 30), least(&profile.flow, 35, 60));
+    assert!(first.max(second) < 0.2, "{first} {second}");
+    let between = least(&profile.reweighted, 35, 60) - least(&profile.reweighted, 0, 30);
+    assert!((between - 3.0).abs() < 0.2, "{between}");
+    let shown = pieces(&[None, Some(1.0), Some(0.0), Some(11.0), Some(2.0), None], 10.0);
+    let sizes: Vec<usize> = shown.iter().map(Vec::len).collect();
+    assert_eq!((sizes, shown[0][0]), (vec![2, 1], (-171.0, 1.0)));
 }

@@ -103,8 +103,9 @@ pub(in crate::samples) fn check_order(
     Ok(())
 }
 
-/// Checks by names alone, as far as they can tell: by labels if these are the target's names, else by elements if those are, else like ones
-/// must have like symbols. `names` is empty when all particles are alike.
+/// Checks by names alone, as far as they can tell: by labels if these are the target's names, else
+/// by elements if those are, else like ones must have like symbols. `names` is empty when all
+/// particles are alike.
 ///
 /// # Errors
 /// The number of an atom, and what is wrong with it.
