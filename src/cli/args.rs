@@ -406,9 +406,13 @@ pub(super) struct ReferenceArgs {
     #[arg(short, long)]
     pub output: Option<PathBuf>,
     /// Chains; errors fall with the square root of their number [default: four a sample, 4096 to
-    /// 32768, fewer for more than 13 particles, and at least as many as samples]
+    /// 32768, fewer for more than 13 particles, and at least as many as samples; 512 of a molecule]
     #[arg(long, value_parser = up_to(MOST_CHAINS))]
     pub chains: Option<NonZeroUsize>,
+    /// Transitions of every chain after annealing; of a molecule, sweeps of replica exchange
+    /// [default: 50, of a molecule 1000]
+    #[arg(long, value_parser = up_to(10_000_000))]
+    pub transitions: Option<NonZeroUsize>,
     /// Seed
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

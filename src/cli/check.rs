@@ -1,8 +1,8 @@
 //! `boltzflow check`.
 
-use crate::config::Registry;
+use crate::config::{Registry, Target};
 use crate::error::Error;
-use crate::potential::{check, Severity};
+use crate::potential::{check, units, Severity};
 use crate::work;
 
 use super::args::CheckArgs;
@@ -29,6 +29,7 @@ pub(super) fn run(args: &CheckArgs, registry: &Registry) -> Result<(), Error> {
             potential.structures().len()
         )?;
     }
+    print_terms(&target)?;
     let work = work::begin("looking at energies and gradients");
     let findings = check(potential)?;
     drop(work);
@@ -51,4 +52,25 @@ pub(super) fn run(args: &CheckArgs, registry: &Registry) -> Result<(), Error> {
         target.name,
         wrong.join(", ")
     )))
+}
+
+/// The parts of the energy at the structure, to compare with what another program has.
+fn print_terms(target: &Target) -> Result<(), Error> {
+    let Some(structure) = target.potential.structures().first() else { return Ok(()) };
+    let terms = target.potential.terms(structure);
+    if terms.is_empty() {
+        return Ok(());
+    }
+    let kj_per_mol = units::ELECTRONVOLT * units::AVOGADRO / 1000.0;
+    let (unit, size) = match target.particles().units {
+        Some(units) => ("kJ/mol", units.electronvolt * kj_per_mol),
+        None => ("kT", 1.0),
+    };
+    say!("energies     at the structure, in {unit}")?;
+    for (name, energy) in &terms {
+        say!("  {name:<26} {:>12.4}", energy * size)?;
+    }
+    let sum: f64 = terms.iter().map(|(_, energy)| energy * size).sum();
+    say!("  {:<26} {sum:>12.4}", "sum")?;
+    Ok(())
 }

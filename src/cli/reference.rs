@@ -7,7 +7,9 @@ use crate::error::Error;
 use crate::evaluation::{estimate, Average, Estimates, Histogram, Profile};
 use crate::parallel::team;
 use crate::samples::{check_destination, units_in, write_samples};
-use crate::sampling::{sample_reference, Reference, ReferenceOptions, ReferenceReport};
+use crate::sampling::{
+    sample_reference, ExchangeReport, Reference, ReferenceOptions, ReferenceReport,
+};
 use crate::work;
 
 use super::args::ReferenceArgs;
@@ -20,13 +22,13 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
         check_destination(output)?;
     }
     let observables = args.averages.observables()?;
-    let system = target.potential.system();
     let particles = target.particles();
     observables.iter().try_for_each(|observable| observable.check(&particles))?;
     let samples = args.samples.get();
-    let usual = ReferenceOptions::of(system, samples);
+    let usual = ReferenceOptions::of(&*target.potential, samples);
     let chains = args.chains.map_or(usual.chains, |c| c.get());
-    let options = ReferenceOptions { chains, seed: args.seed, ..usual };
+    let transitions = args.transitions.map_or(usual.transitions, |t| t.get());
+    let options = ReferenceOptions { chains, transitions, seed: args.seed, ..usual };
     let work = work::begin("drawing reference samples");
     let Reference { samples: mut drawn, report } =
         sample_reference(target.potential.clone(), options)?;
@@ -91,6 +93,9 @@ fn print(report: &ReferenceReport, target: &Target) -> Result<(), Error> {
         report.chains,
         report.effort.evaluations as f64
     )?;
+    if let Some(exchange) = &report.exchange {
+        print_exchange(exchange, target)?;
+    }
     if report.effort.without_gradient > 0 {
         say!(
             "caution: {} evaluations gave a finite energy whose gradient is not a number; chains \
@@ -108,6 +113,37 @@ fn print(report: &ReferenceReport, target: &Target) -> Result<(), Error> {
     }
     if (report.virial - report.degrees_of_freedom as f64).abs() > 4.0 * report.virial_error {
         say!("caution: the virial is not at the degrees of freedom; use more --chains")?;
+    }
+    Ok(())
+}
+
+/// What only molecules have: temperatures, and what chains have seen of torsions.
+fn print_exchange(exchange: &ExchangeReport, target: &Target) -> Result<(), Error> {
+    let least = exchange.exchanges.iter().copied().fold(1.0, f64::min);
+    let hottest = exchange.temperatures.last().copied().unwrap_or(1.0);
+    say!(
+        "replica exchange over {} temperatures up to {hottest:.1} T; {:.0} % of exchanges made at \
+         least",
+        exchange.temperatures.len(),
+        100.0 * least
+    )?;
+    let worth = match (exchange.autocorrelation_time, exchange.effective_samples) {
+        (Some(time), Some(samples)) => {
+            format!("energies are worth {samples:.0} independent samples (one in {time:.1} sweeps)")
+        }
+        _ => "too few sweeps to tell how many samples are independent".to_string(),
+    };
+    say!("{} ways to the hottest and back; {worth}", exchange.round_trips)?;
+    let label = |atom: usize| match &target.molecule {
+        Some(molecule) => molecule.atoms[atom].label(),
+        None => atom.to_string(),
+    };
+    for (atoms, degrees) in &exchange.seen_once {
+        let names = atoms.map(label).join(" ");
+        say!(
+            "caution: only one chain has been at {degrees:.0} ± 45 degrees of {names}: its share \
+             is not known; use more --transitions"
+        )?;
     }
     Ok(())
 }

@@ -145,29 +145,29 @@ macro_rules! vectors {
 }
 
 vectors!(Avx512, 2, 8, __mmask8, true, run_avx512:
-    _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd _mm512_min_pd _mm512_max_pd
-    _mm512_fmadd_pd _mm512_sqrt_pd _mm512_set1_pd _mm512_load_pd _mm512_store_pd
-    // Fourteen bits and two steps of Newton's take a third of the time of a quotient, and of a
-    // root a fifth.
-    #[inline(always)]
-    fn reciprocal(self) -> Self {
-        let mut y = each!(self.0, 2, |k| _mm512_rcp14_pd(self.0[k]));
-        for _ in 0..2 {
-            let error = (-self).mul_add(y, Self::splat(1.0));
-            y = error.mul_add(y, y);
-        }
-        y
+_mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd _mm512_min_pd _mm512_max_pd
+_mm512_fmadd_pd _mm512_sqrt_pd _mm512_set1_pd _mm512_load_pd _mm512_store_pd
+// Fourteen bits and two steps of Newton's take a third of the time of a quotient, and of a
+// root a fifth.
+#[inline(always)]
+fn reciprocal(self) -> Self {
+    let mut y = each!(self.0, 2, |k| _mm512_rcp14_pd(self.0[k]));
+    for _ in 0..2 {
+        let error = (-self).mul_add(y, Self::splat(1.0));
+        y = error.mul_add(y, y);
     }
-    #[inline(always)]
-    fn inverse_sqrt(self) -> Self {
-        let mut y = each!(self.0, 2, |k| _mm512_rsqrt14_pd(self.0[k]));
-        let half = self * Self::splat(-0.5);
-        for _ in 0..2 {
-            let error = (half * y).mul_add(y, Self::splat(0.5));
-            y = error.mul_add(y, y);
-        }
-        y
-    });
+    y
+}
+#[inline(always)]
+fn inverse_sqrt(self) -> Self {
+    let mut y = each!(self.0, 2, |k| _mm512_rsqrt14_pd(self.0[k]));
+    let half = self * Self::splat(-0.5);
+    for _ in 0..2 {
+        let error = (half * y).mul_add(y, Self::splat(0.5));
+        y = error.mul_add(y, y);
+    }
+    y
+});
 vectors!(Avx2, 4, 4, __m256d, false, run_avx2:
     _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd _mm256_min_pd _mm256_max_pd
     _mm256_fmadd_pd _mm256_sqrt_pd _mm256_set1_pd _mm256_load_pd _mm256_store_pd);

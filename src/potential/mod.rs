@@ -102,6 +102,12 @@ pub trait Potential: Send + Sync {
         &[]
     }
 
+    /// Parts of the energy by name, in kT, at `x` ([particles, dimension]); none by default.
+    fn terms(&self, x: &[f64]) -> Vec<(String, f64)> {
+        let _ = x;
+        Vec::new()
+    }
+
     /// Distance of a particle from the centre of mass up to which there are energies, +∞ by
     /// default. A failure within it is a wall; one beyond it says nothing about the energy.
     fn reach(&self) -> f64 {
@@ -203,6 +209,10 @@ macro_rules! delegate_to_pointee {
 
             fn bonds(&self) -> &[[usize; 2]] {
                 (**self).bonds()
+            }
+
+            fn terms(&self, x: &[f64]) -> Vec<(String, f64)> {
+                (**self).terms(x)
             }
 
             fn reach(&self) -> f64 {

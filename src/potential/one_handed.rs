@@ -66,6 +66,13 @@ impl<P: Potential> Potential for OneHanded<P> {
         self.potential.bonds()
     }
 
+    fn terms(&self, x: &[f64]) -> Vec<(String, f64)> {
+        if self.is_mirrored(x) {
+            return self.potential.terms(&x.iter().map(|x| -x).collect::<Vec<_>>());
+        }
+        self.potential.terms(x)
+    }
+
     fn reach(&self) -> f64 {
         self.potential.reach()
     }

@@ -39,6 +39,10 @@ impl<P: Potential> Potential for WithStructures<P> {
         self.potential.bonds()
     }
 
+    fn terms(&self, x: &[f64]) -> Vec<(String, f64)> {
+        self.potential.terms(x)
+    }
+
     fn reach(&self) -> f64 {
         self.potential.reach()
     }

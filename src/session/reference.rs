@@ -3,10 +3,10 @@
 use crate::config::{Recipe, Target};
 use crate::error::Error;
 use crate::parallel::team;
+use crate::potential::Potential;
 use crate::run::RunFolder;
 use crate::samples::{read_equal_samples, write_samples, Samples};
 use crate::sampling::{reference_seconds, sample_reference, ReferenceOptions};
-use crate::system::System;
 use crate::train::{MaxLikelihoodOptions, Objective};
 use crate::work;
 
@@ -38,8 +38,8 @@ fn test_data(recipe: &Recipe) -> Option<&std::path::Path> {
 }
 
 /// How the reference samples of this recipe are drawn.
-fn options(recipe: &Recipe, system: System) -> ReferenceOptions {
-    let usual = ReferenceOptions::of(system, recipe.evaluate.reference_samples);
+fn options(recipe: &Recipe, potential: &dyn Potential) -> ReferenceOptions {
+    let usual = ReferenceOptions::of(potential, recipe.evaluate.reference_samples);
     ReferenceOptions { chains: recipe.evaluate.reference_chains.unwrap_or(usual.chains), ..usual }
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn time_to_draw(recipe: &Recipe, target: &Target) -> Result<Option<f6
     if recipe.evaluate.reference_samples == 0 || test_data(recipe).is_some() {
         return Ok(None);
     }
-    let options = options(recipe, target.potential.system());
+    let options = options(recipe, &*target.potential);
     reference_seconds(target.potential.clone(), options).map(Some)
 }
 
@@ -89,7 +89,7 @@ pub(super) fn samples(
     }
     announce(samples)?;
     let _work = work::begin("drawing reference samples");
-    let options = options(recipe, system);
+    let options = options(recipe, &*target.potential);
     let drawn = sample_reference(target.potential.clone(), options)?.samples;
     // A folder that somebody else wrote may be read-only.
     if let Some(file) = file.filter(|_| team().leads()) {

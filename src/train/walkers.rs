@@ -170,13 +170,10 @@ impl Walkers {
     /// # Errors
     /// Those of [`sample_reference`].
     pub fn start_by_reference(&mut self, problem: &Problem, count: usize) -> Result<Effort, Error> {
-        let options = ReferenceOptions {
-            samples: count,
-            chains: count,
-            transitions: 10,
-            seed: problem.seed ^ WALKERS_SEED,
-        };
-        let reference = sample_reference(problem.target.potential().clone(), options)?;
+        let potential = problem.target.potential();
+        let starts = ReferenceOptions::starts(&**potential, count);
+        let options = ReferenceOptions { seed: problem.seed ^ WALKERS_SEED, ..starts };
+        let reference = sample_reference(potential.clone(), options)?;
         self.positions = reference.samples.positions;
         Ok(reference.report.effort)
     }

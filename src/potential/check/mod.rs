@@ -7,6 +7,7 @@ mod forces;
 mod infinity;
 mod overlap;
 mod probe;
+mod structure;
 mod symmetries;
 
 use std::time::Duration;
@@ -18,10 +19,11 @@ use self::forces::forces;
 use self::infinity::infinity;
 use self::overlap::overlap;
 use self::probe::{typical, Probe};
+use self::structure::structure;
 use self::symmetries::symmetries;
 use super::{EvaluationError, Potential};
 
-/// Examines forces, symmetries, overlap, infinity, speed and failures of `potential`; the findings
+/// Examines known structures, forces, symmetries, overlap, infinity, speed and failures of `potential`; the findings
 /// are in this order. Random numbers are fixed. It takes some ten thousand evaluations, or
 /// 20 seconds for each of five parts where an energy takes long.
 ///
@@ -47,7 +49,8 @@ fn check_within(
         let text = format!("no finite energy in {tried}: {}", probe.last_failure);
         return Ok(vec![Finding { what: "energy", severity: Severity::Wrong, text }]);
     };
-    let mut findings = vec![forces(&mut probe, &typical)?];
+    let mut findings = Vec::from_iter(structure(&mut probe)?);
+    findings.push(forces(&mut probe, &typical)?);
     findings.extend(symmetries(&mut probe, &typical)?);
     findings.push(overlap(&mut probe, &typical)?);
     findings.push(infinity(&mut probe, &typical)?);

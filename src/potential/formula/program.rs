@@ -196,8 +196,10 @@ fn unary(function: Function, a: &Row) -> Row {
             }
         };
     }
-    each!(Neg, Sqrt, Exp, Ln, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Abs, Sign, Step,
-        FromZero, Delta, Erf, Erfc, Floor, Ceil)
+    each!(
+        Neg, Sqrt, Exp, Ln, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Abs, Sign, Step,
+        FromZero, Delta, Erf, Erfc, Floor, Ceil
+    )
 }
 
 #[inline(always)]
@@ -221,9 +223,7 @@ fn unary_lane<V: Vector<Scalar = f64>>(function: Function, a: &Lane<f64>) -> V {
         Function::Sqrt => x.sqrt(),
         Function::Exp => x.exp(),
         Function::Abs => x.abs(),
-        Function::Ln => {
-            V::select(V::zero().lt(x), x.ln(), V::splat(f64::NAN))
-        }
+        Function::Ln => V::select(V::zero().lt(x), x.ln(), V::splat(f64::NAN)),
         _ => V::load(&Lane(unary(function, &a.0))),
     }
 }

@@ -417,8 +417,7 @@ impl<'a> Parser<'a> {
                 let problem = format!("`{name}` is not a function: write `*` for products");
                 return Err(self.wrong_at(start, &problem));
             }
-            let known: Vec<&str> =
-                all_functions().collect();
+            let known: Vec<&str> = all_functions().collect();
             let problem = format!("there is no function `{name}`: {}", suggest(name, &known));
             return Err(self.wrong_at(start, &problem));
         }
@@ -459,8 +458,7 @@ impl<'a> Parser<'a> {
     /// A function of [`Functions`].
     fn own_function(&mut self, start: usize, name: &str) -> Result<Id, String> {
         let arguments = self.arguments()?;
-        let numbers: Option<Vec<f64>> =
-            arguments.iter().map(|id| self.graph.value(*id)).collect();
+        let numbers: Option<Vec<f64>> = arguments.iter().map(|id| self.graph.value(*id)).collect();
         let Some(numbers) = numbers else {
             let problem = format!(
                 "`{name}` is not for arguments that depend on positions or computed values"

@@ -2,14 +2,14 @@
 //! else hangs there.
 
 use super::OpenMm;
-use crate::error::Error;
+use crate::potential::Potential;
 
 /// A number for each atom, the same for those that may be exchanged.
 ///
 /// Atoms that hang on the same atom with four bonds, and on nothing else, are alike if exchanging
 /// them leaves every energy as it is. All others are unlike, even where their exchange leaves the
 /// energy as it is, too: no simulation ever exchanges them.
-pub(super) fn alike(potential: &OpenMm) -> Result<Vec<usize>, Error> {
+pub(super) fn alike(potential: &OpenMm) -> Vec<usize> {
     let count = potential.system.particles();
     let mut bonded = vec![Vec::new(); count];
     for &[a, b] in &potential.bonds {
@@ -29,7 +29,7 @@ pub(super) fn alike(potential: &OpenMm) -> Result<Vec<usize>, Error> {
                 // The first of those that are alike gives its number to the others.
                 if alike[other] == other
                     && potential.masses[other] == potential.masses[end]
-                    && may_exchange(potential, &x, end, other)?
+                    && may_exchange(potential, &x, end, other)
                 {
                     alike[end] = other;
                     break;
@@ -37,7 +37,7 @@ pub(super) fn alike(potential: &OpenMm) -> Result<Vec<usize>, Error> {
             }
         }
     }
-    Ok(alike)
+    alike
 }
 
 /// Atoms far enough from each other for energies of a size in which differences show: places of a
@@ -52,12 +52,12 @@ fn spread(count: usize) -> Vec<f64> {
     (0..count).flat_map(place).collect()
 }
 
-fn may_exchange(potential: &OpenMm, x: &[f64], a: usize, b: usize) -> Result<bool, Error> {
+fn may_exchange(potential: &OpenMm, x: &[f64], a: usize, b: usize) -> bool {
     let mut exchanged = x.to_vec();
     for axis in 0..3 {
         exchanged.swap(3 * a + axis, 3 * b + axis);
     }
-    let pairs = potential.terms(x)?.into_iter().zip(potential.terms(&exchanged)?);
+    let pairs = potential.terms(x).into_iter().zip(potential.terms(&exchanged));
     let mut pairs = pairs.map(|((_, before), (_, after))| (before, after));
-    Ok(pairs.all(|(before, after)| (before - after).abs() <= 1e-9 * (1.0 + before.abs())))
+    pairs.all(|(before, after)| (before - after).abs() <= 1e-9 * (1.0 + before.abs()))
 }

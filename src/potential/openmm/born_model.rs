@@ -44,7 +44,8 @@ pub(super) fn read_obc(force: Element<'_>, count: usize) -> Result<Born, Error> 
     })
 }
 
-const INTEGRAL: &str = "select(step(r+sr2-or1),0.5*(1/L-1/U+0.25*(r-sr2^2/r)*(1/(U^2)-1/(L^2))+0.5*\
+const INTEGRAL: &str =
+    "select(step(r+sr2-or1),0.5*(1/L-1/U+0.25*(r-sr2^2/r)*(1/(U^2)-1/(L^2))+0.5*\
                         log(L/U)/r),0);U=r+sr2;L=max(or1,D);D=abs(r-sr2)";
 const NECK: &str = "Ivdw+neckScale*Ineck;Ineck=step(radius1+radius2+neckCut-r)*getm0(radindex1,\
                     radindex2)/(1+100*(r-getd0(radindex1,radindex2))^2+0.3*1000000*(r-getd0(\
@@ -55,10 +56,7 @@ const CONSTANTS: &str = ";solventDielectric={};soluteDielectric={};kappa={};offs
 
 /// What the expressions of the computed values and energy terms of a CustomGBForce are, without
 /// blanks and each with its type; `None` unless all are those of a known model.
-pub(super) fn recognize(
-    force: Element<'_>,
-    count: usize,
-) -> Result<Option<Born>, Error> {
+pub(super) fn recognize(force: Element<'_>, count: usize) -> Result<Option<Born>, Error> {
     let listed = |list: &str, item: &'static str| -> Result<Vec<(String, String)>, Error> {
         let read = |element: Element<'_>| {
             let expression = element.text("expression")?;
@@ -101,9 +99,8 @@ fn rescaling(expression: &str) -> Option<(Rescaling, f64)> {
     if expression == "1/(1/or-I)" {
         return Some((Rescaling::None, 0.0));
     }
-    let with = |argument: &str| {
-        holes(&format!("1/(1/or-tanh({argument})/radius){PSI}"), expression)
-    };
+    let with =
+        |argument: &str| holes(&format!("1/(1/or-tanh({argument})/radius){PSI}"), expression);
     if let [alpha, gamma, offset] = with("{}*psi+{}*psi^3")[..] {
         return Some((Rescaling::Shared([alpha, 0.0, gamma]), offset));
     }

@@ -75,8 +75,7 @@ impl Maps {
 impl Map {
     fn read(map: Element<'_>) -> Result<Self, Error> {
         let size = map.index("size", MOST_POINTS + 1)?;
-        let values =
-            map.elements().map(|e| e.number("e")).collect::<Result<Vec<_>, _>>()?;
+        let values = map.elements().map(|e| e.number("e")).collect::<Result<Vec<_>, _>>()?;
         if size < 3 || values.len() != size * size {
             let points = values.len();
             return map.refuse(&format!("has size {size} and {points} energies, not {size}²"));
@@ -105,9 +104,9 @@ impl Map {
             let [f, f_first, f_second, f_both] = self.points[place];
             let ([a, a_slope], [b, b_slope]) = (along[di], across[dj]);
             // [value, derivative by the angle] of each basis function.
-            for (sum, (a, b)) in sums.iter_mut().zip([(0, 0), (1, 0), (0, 1)].map(|(p, q)| {
-                ([a[p], a_slope[p]], [b[q], b_slope[q]])
-            })) {
+            for (sum, (a, b)) in sums.iter_mut().zip(
+                [(0, 0), (1, 0), (0, 1)].map(|(p, q)| ([a[p], a_slope[p]], [b[q], b_slope[q]])),
+            ) {
                 *sum += f * a[0] * b[0] + f_first * a[1] * b[0];
                 *sum += f_second * a[0] * b[1] + f_both * a[1] * b[1];
             }

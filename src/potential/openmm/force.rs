@@ -137,14 +137,15 @@ pub(super) fn read(system: Element<'_>, count: usize) -> Result<Vec<(String, For
     let mut forces: Vec<(String, Force)> = Vec::new();
     for force in system.items("Forces", "Force")? {
         let kind = force.text("type")?;
-        force.require_unset("usesPeriodic", "is periodic: call `setUsesPeriodicBoundaryConditions(False)`")?;
+        force.require_unset(
+            "usesPeriodic",
+            "is periodic: call `setUsesPeriodicBoundaryConditions(False)`",
+        )?;
         let read = match kind {
             "HarmonicBondForce" => Force::Bonds(Bonds::read(force, count)?),
             "HarmonicAngleForce" => Force::Angles(Angles::read(force, count)?),
             "PeriodicTorsionForce" => Force::Torsions(Torsions::read_periodic(force, count)?),
-            "RBTorsionForce" => {
-                Force::Torsions(Torsions::read_ryckaert_bellemans(force, count)?)
-            }
+            "RBTorsionForce" => Force::Torsions(Torsions::read_ryckaert_bellemans(force, count)?),
             "CMAPTorsionForce" => Force::Maps(Maps::read(force, count)?),
             "NonbondedForce" => {
                 require_no_cutoff(force)?;

@@ -38,8 +38,10 @@ impl<V: Vector<Scalar = f64>> Angle<V> {
     pub fn pull(&self, tile: &mut Tile<'_>, torque: V) {
         let [a, b, c] = self.atoms;
         let turn = torque * self.area.reciprocal();
-        let on_a = times(turn, minus(times(self.along * self.squares[0].reciprocal(), self.u), self.v));
-        let on_c = times(turn, minus(times(self.along * self.squares[1].reciprocal(), self.v), self.u));
+        let on_a =
+            times(turn, minus(times(self.along * self.squares[0].reciprocal(), self.u), self.v));
+        let on_c =
+            times(turn, minus(times(self.along * self.squares[1].reciprocal(), self.v), self.u));
         add(tile.gradient, a, on_a);
         add(tile.gradient, c, on_c);
         add(tile.gradient, b, times(V::constant(-1.0), plus(on_a, on_c)));

@@ -116,22 +116,8 @@ impl OpenMm {
         potential.lanes = Arena::measure(|arena| {
             potential.take(arena);
         });
-        potential.alike = alike::alike(&potential)?;
+        potential.alike = alike::alike(&potential);
         Ok(potential)
-    }
-
-    /// The energy of each force by its name, in kJ/mol: `x` is [particles, 3] in Å.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] on `x` unless it fits the System.
-    pub fn terms(&self, x: &[f64]) -> Result<Vec<(String, f64)>, Error> {
-        if x.len() != self.system.coordinates() {
-            return refuse("x", format!("has {} numbers", x.len()));
-        }
-        let mut terms = vec![0.0; self.forces.len()];
-        self.tile(x, &mut [0.0], &mut vec![0.0; x.len()], &mut terms);
-        let names = self.forces.iter().map(|(name, _)| name.clone());
-        Ok(names.zip(terms).collect())
     }
 
     fn take<'a>(&self, arena: &mut Arena<'a, f64>) -> (Tile<'a>, Space<'a>) {
@@ -141,12 +127,20 @@ impl OpenMm {
     }
 
     /// Energies of at most [`LANES`] configurations in kT and their gradients in kT/Å; what is not
-    /// finite stays so. `terms` gets the energies of the forces in the first one in kJ/mol, if it
-    /// has place for them.
+    /// finite stays so. `terms` gets the energies of the forces in the first one in kT, if it has
+    /// place for them.
     fn tile(&self, x: &[f64], energies: &mut [f64], gradients: &mut [f64], terms: &mut [f64]) {
         f64::with_workspace(self.lanes, |space| {
             let (tile, space) = self.take(&mut Arena::new(space));
-            dispatch_double(Evaluation { potential: self, x, energies, gradients, terms, tile, space });
+            dispatch_double(Evaluation {
+                potential: self,
+                x,
+                energies,
+                gradients,
+                terms,
+                tile,
+                space,
+            });
         });
     }
 }
@@ -193,7 +187,7 @@ impl Kernel<f64> for Evaluation<'_> {
             }
         }
         for (term, energy) in self.terms.iter_mut().zip(&*self.tile.energies) {
-            *term = energy.0[0];
+            *term = energy.0[0] * per_kt;
         }
     }
 }
@@ -209,6 +203,16 @@ impl Potential for OpenMm {
 
     fn bonds(&self) -> &[[usize; 2]] {
         &self.bonds
+    }
+
+    /// The energy of each force by its name; none unless `x` fits the System.
+    fn terms(&self, x: &[f64]) -> Vec<(String, f64)> {
+        if x.len() != self.system.coordinates() {
+            return Vec::new();
+        }
+        let mut terms = vec![0.0; self.forces.len()];
+        self.tile(x, &mut [0.0], &mut vec![0.0; x.len()], &mut terms);
+        self.forces.iter().map(|(name, _)| name.clone()).zip(terms).collect()
     }
 
     fn energy_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvaluationError> {

@@ -31,7 +31,11 @@ impl Nonbonded {
         let globals = Globals::read(force)?;
         let mut atoms = Vec::new();
         for atom in force.items("Particles", "Particle")? {
-            atoms.push([atom.number("q")?, atom.number("sig")?, atom.number("eps")?]);
+            let kind = [atom.number("q")?, atom.number("sig")?, atom.number("eps")?];
+            if kind[2] < 0.0 {
+                return atom.refuse("has an eps that is negative: a depth is 0 or more");
+            }
+            atoms.push(kind);
         }
         if atoms.len() != count {
             let problem = format!("has {} Particles, but the System has {count}", atoms.len());

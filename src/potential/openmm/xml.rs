@@ -26,9 +26,8 @@ pub(super) fn parse(text: &str) -> Result<Document<'_>, Error> {
     // The memory of a tree is in proportion to its nodes, each of which is some bytes of text.
     let limits = ParsingOptions { nodes_limit: 2_000_000, ..ParsingOptions::default() };
     Document::parse_with_options(text, limits).map_err(|e| {
-        let problem = format!(
-            "is not XML ({e}): write it by `openmm.XmlSerializer.serialize(system)`"
-        );
+        let problem =
+            format!("is not XML ({e}): write it by `openmm.XmlSerializer.serialize(system)`");
         Error::parameter(KEY, problem)
     })
 }
@@ -107,7 +106,11 @@ impl<'a> Element<'a> {
     }
 
     /// Different atoms, of `count` that there are.
-    pub fn atoms<const N: usize>(&self, names: [&str; N], count: usize) -> Result<[usize; N], Error> {
+    pub fn atoms<const N: usize>(
+        &self,
+        names: [&str; N],
+        count: usize,
+    ) -> Result<[usize; N], Error> {
         let mut atoms = [0; N];
         for k in 0..N {
             atoms[k] = self.index(names[k], count)?;
@@ -171,7 +174,8 @@ impl<'a> Element<'a> {
 
 /// The beginning of a text of unknown length.
 pub(super) fn short(text: &str) -> String {
-    let start: String = text.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let start: String =
+        text.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if start.len() < text.len() {
         start + "…"
     } else {

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use rayon::prelude::*;
+
+use super::exchange;
 use super::population::{Population, TILE};
 use super::start::Start;
 use super::ReferenceOptions;
@@ -24,6 +27,9 @@ pub fn reference_seconds(
     potential: Arc<dyn Potential>,
     options: ReferenceOptions,
 ) -> Result<f64, Error> {
+    if exchange::is_molecule(&*potential) {
+        return seconds_of_molecule(&*potential, options);
+    }
     let target = AugmentedTarget::new(potential, 1, 1.0)?;
     let start = Start::around_origin(target.subspace(), 1.0);
     let path = GeometricPath { densities: [&start, &target], subspace: target.subspace() };
@@ -36,6 +42,24 @@ pub fn reference_seconds(
     let freedom = target.subspace().system().degrees_of_freedom() as f64;
     let transitions = temperatures(freedom) + options.transitions as f64;
     Ok(seconds * transitions * options.chains as f64)
+}
+
+/// The time of an energy near the structure, times the energies of replica exchange.
+fn seconds_of_molecule(potential: &dyn Potential, options: ReferenceOptions) -> Result<f64, Error> {
+    let Some(structure) = potential.structures().first() else { return Ok(0.0) };
+    let rows = TILE * rayon::current_num_threads();
+    let x = structure.repeat(rows);
+    let (begin, mut rounds) = (Instant::now(), 0);
+    while rounds == 0 || begin.elapsed().as_secs_f64() < SECONDS {
+        x.par_chunks(TILE * structure.len()).try_for_each(|x| {
+            let mut energies = vec![0.0; x.len() / structure.len()];
+            let mut gradients = vec![0.0; x.len()];
+            potential.energies_and_gradients(x, &mut energies, &mut gradients).map(|_| ())
+        })?;
+        rounds += 1;
+    }
+    let each = begin.elapsed().as_secs_f64() / (rounds * rows) as f64;
+    Ok(each * exchange::evaluations(potential, options) as f64)
 }
 
 /// Seconds of one transition of one chain.

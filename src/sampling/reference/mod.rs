@@ -29,7 +29,6 @@ use crate::parallel::team;
 use crate::potential::Potential;
 use crate::random::{step_before, stream, Purpose, ALL_SAMPLES};
 use crate::samples::Samples;
-use crate::system::System;
 
 pub use chains::{energy_chains, EnergyChains};
 pub use cost::reference_seconds;
@@ -78,6 +77,15 @@ impl ReferenceOptions {
         let pairs = |particles: usize| particles * particles.saturating_sub(1) / 2;
         let affordable = chains * pairs(13) / pairs(system.particles()).max(pairs(13));
         Self { samples, chains: affordable.max(2048).max(samples), ..options }
+    }
+
+    /// The least work for `samples` that are to be walked on from: a chain each and few transitions.
+    /// Of a molecule it is the usual work, as its chains start from one structure.
+    pub fn starts(potential: &dyn Potential, samples: usize) -> Self {
+        if exchange::is_molecule(potential) {
+            return Self::of(potential, samples);
+        }
+        Self { samples, chains: samples, transitions: 10, seed: 0 }
     }
 }
 

@@ -276,8 +276,7 @@ impl Reader<'_> {
             let numbers = self.parameters.iter().cloned().zip(atom.iter().copied());
             let known = self.words.names(names.iter().map(String::as_str), numbers);
             let key = key(element, atom);
-            let compile =
-                || self.words.compile(element, "expression", &known, names.len());
+            let compile = || self.words.compile(element, "expression", &known, names.len());
             programs.push(self.programs.place(self.force, &key, compile)?);
         }
         Ok(Each::Atom(programs))

@@ -15,7 +15,7 @@ use crate::sampling::StepSize;
 use crate::work;
 
 /// Leapfrog steps of a trajectory: long enough for a torsion to turn by some tens of degrees.
-const LEAPFROG_STEPS: usize = 30;
+pub(super) const LEAPFROG_STEPS: usize = 30;
 
 /// Rows of a tile, of which the energies of molecules take sixteen at once.
 pub(super) const TILE: usize = 16;
@@ -105,13 +105,27 @@ impl<'a> Ladders<'a> {
         })
     }
 
-    /// One trajectory of every replica and one try of exchanging every second pair of neighbours;
-    /// where `adapts`, step sizes then follow the acceptance.
-    pub fn sweep(&mut self, adapts: bool) -> Result<(), EvaluationError> {
+    /// One trajectory of every replica and one try of exchanging every second pair of neighbours.
+    pub fn sweep(&mut self) -> Result<(), EvaluationError> {
+        self.move_at(&self.betas.to_vec(), false)
+    }
+
+    /// A sweep whose step sizes then follow the acceptance. All temperatures are moved towards the
+    /// hottest, which they reach where `heat` is 1.
+    pub fn settle(&mut self, heat: f64) -> Result<(), EvaluationError> {
+        let hottest = self.betas[self.betas.len() - 1];
+        let heated = |beta: &f64| beta.powf(1.0 - heat) * hottest.powf(heat);
+        self.move_at(&self.betas.iter().map(heated).collect::<Vec<_>>(), true)
+    }
+
+    fn move_at(&mut self, betas: &[f64], adapts: bool) -> Result<(), EvaluationError> {
         work::check()?;
         let jitter = self.rng.gen_range(0.8..1.2);
-        let (potential, masses, betas) = (self.potential, self.masses, self.betas);
-        let sizes: Vec<f64> = self.step_sizes.iter().map(|size| size.get() * jitter).collect();
+        let (potential, masses) = (self.potential, self.masses);
+        // The width of all that moves, and so the step, goes with the root of the temperature.
+        let sizes: Vec<f64> = (self.step_sizes.iter().zip(self.betas).zip(betas))
+            .map(|((size, own), beta)| size.get() * jitter * (own / beta).sqrt())
+            .collect();
         self.rungs.par_iter_mut().try_for_each(|rung| {
             let (beta, step_size) = (betas[rung.level], sizes[rung.level]);
             let by = Move { potential, masses, beta, step_size, steps: LEAPFROG_STEPS };
@@ -127,18 +141,18 @@ impl<'a> Ladders<'a> {
                 self.step_sizes[level].adapt(accepted);
             }
         }
-        self.exchange();
+        self.exchange(betas);
         self.sweeps += 1;
         Ok(())
     }
 
-    fn exchange(&mut self) {
-        let (levels, width) = (self.betas.len(), self.potential.system().coordinates());
+    fn exchange(&mut self, betas: &[f64]) {
+        let (levels, width) = (betas.len(), self.potential.system().coordinates());
         for ladder in self.rungs.chunks_mut(levels) {
             for level in (self.sweeps % 2..levels - 1).step_by(2) {
                 let (colder, hotter) = ladder.split_at_mut(level + 1);
                 let (cold, hot) = (&mut colder[level], &mut hotter[0]);
-                let change = self.betas[level] - self.betas[level + 1];
+                let change = betas[level] - betas[level + 1];
                 for row in 0..cold.tile.energy.len() {
                     let gain = change * (cold.tile.energy[row] - hot.tile.energy[row]);
                     self.tried[level] += 1;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::base::Base;
-use self::ladder::{Ladders, TILE};
+use self::ladder::{Ladders, LEAPFROG_STEPS, TILE};
 use self::sectors::Sectors;
 use self::tree::Tree;
 use self::visits::{Torsions, Visits};
@@ -32,14 +32,15 @@ use crate::samples::Samples;
 use crate::sampling::Effort;
 
 /// The hottest temperature over that of the target.
-const HOTTEST: f64 = 4.0;
+const HOTTEST: f64 = 8.0;
 /// Neighbouring temperatures differ by so many standard deviations of the energy, at which two of
 /// five exchanges are made.
 const SPACING: f64 = 1.2;
 /// Configurations of an ensemble at the hottest temperature from which Z there follows.
 const HOT_SAMPLES: usize = 8192;
-/// Sweeps that find step sizes and are not counted, as a part of all.
-const SETTLING: usize = 5;
+/// Sweeps that find step sizes and are not counted: at least so many, and a part of those that are.
+const LEAST_SETTLING: usize = 150;
+const SETTLING: usize = 4;
 
 /// What replica exchange has to say.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -136,7 +137,7 @@ pub(super) fn sample(
         return Err(Error::Run("a molecule without bonds or structure cannot be sampled".into()));
     };
     let sectors = Sectors::of(&*potential, first);
-    let chains = options.chains.div_ceil(POPULATIONS).div_ceil(TILE).max(1) * TILE;
+    let chains = chains_of_each(options);
     let (heat_capacity, masses) = pilot(&*potential, first, options.seed)?;
     let plan = Plan {
         potential: &*potential,
@@ -146,13 +147,29 @@ pub(super) fn sample(
         tree: &tree,
         sectors: &sectors,
         chains,
-        sweeps: options.transitions.max(SETTLING),
+        sweeps: options.transitions,
         kept: options.samples.div_ceil(POPULATIONS),
         seed: options.seed,
     };
     let ensembles = team().map(POPULATIONS, |index| plan.ensemble(index as u64))?;
     let (report, samples) = report(&plan, &ensembles, options)?;
     Ok(Reference { samples, report })
+}
+
+fn settling(sweeps: usize) -> usize {
+    LEAST_SETTLING.max(sweeps / SETTLING)
+}
+
+/// Ladders of an ensemble: whole tiles.
+fn chains_of_each(options: ReferenceOptions) -> usize {
+    options.chains.div_ceil(POPULATIONS).div_ceil(TILE).max(1) * TILE
+}
+
+/// About how many energies [`sample`] takes, if stiff coordinates were all of the heat capacity.
+pub(super) fn evaluations(potential: &dyn Potential, options: ReferenceOptions) -> usize {
+    let levels = ladder(0.5 * potential.system().degrees_of_freedom() as f64).len();
+    let sweeps = options.transitions + settling(options.transitions);
+    POPULATIONS * chains_of_each(options) * levels * sweeps * LEAPFROG_STEPS
 }
 
 /// Heat capacity, the variance of βU, and masses, from short chains at the hottest temperature.
@@ -173,7 +190,7 @@ fn pilot(
         let mut hot = Ladders::at(potential, &betas, &masses, &starts, (seed, index))?;
         let mut energies = Vec::new();
         for sweep in 0..SWEEPS {
-            hot.sweep(true)?;
+            hot.settle(0.0)?;
             if sweep >= SWEEPS / 2 {
                 hot.tiles().for_each(|tile| energies.extend(&tile.energy));
             }
@@ -202,8 +219,12 @@ impl Plan<'_> {
         let width = potential.system().coordinates();
         let starts = self.sectors.starts(*potential, self.chains, (self.seed, index));
         let mut ladders = Ladders::at(*potential, betas, masses, &starts, (self.seed, index))?;
-        for _ in 0..self.sweeps.div_ceil(SETTLING - 1) {
-            ladders.sweep(true)?;
+        // All replicas at the hottest temperature first, where they forget the structure; then each
+        // cools to its own.
+        let settling = settling(self.sweeps);
+        for sweep in 0..settling {
+            let cooled = 3.0 * sweep as f64 / settling as f64 - 1.0;
+            ladders.settle(1.0 - cooled.clamp(0.0, 1.0))?;
         }
         ladders.forget();
         let mut found = Ensemble {
@@ -230,7 +251,7 @@ impl Plan<'_> {
         let hot_every = (self.sweeps * self.chains / HOT_SAMPLES).max(1);
         let mut hot = Vec::new();
         for sweep in 0..self.sweeps {
-            ladders.sweep(false)?;
+            ladders.sweep()?;
             let mut chain = 0;
             for tile in ladders.level(0) {
                 for (row, x) in tile.x.chunks_exact(width).enumerate() {

@@ -64,12 +64,7 @@ impl Sectors {
         let sides = |x: &[f64]| centres.iter().map(|four| side(x, *four)).collect::<Vec<_>>();
         let others = potential.structures().iter().filter(|x| sides(x) == sides(first));
         structures.extend(others.filter(|x| x[..] != *first).cloned());
-        Self {
-            log_count: parts as f64 * 2f64.ln(),
-            is_handed: without > 0,
-            free,
-            structures,
-        }
+        Self { log_count: parts as f64 * 2f64.ln(), is_handed: without > 0, free, structures }
     }
 
     /// Where `chains` of an ensemble start, [chains, particles, 3].
