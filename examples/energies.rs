@@ -1,4 +1,4 @@
-//! Energies and gradients of configurations by any target, as JSON: to compare with another program.
+//! Energies and gradients of configurations by any target as JSON, to compare with another program.
 //!
 //! ```sh
 //! cargo run --release --example energies -- aldp configurations.npy

@@ -23,9 +23,9 @@ use self::structure::structure;
 use self::symmetries::symmetries;
 use super::{EvaluationError, Potential};
 
-/// Examines known structures, forces, symmetries, overlap, infinity, speed and failures of `potential`; the findings
-/// are in this order. Random numbers are fixed. It takes some ten thousand evaluations, or
-/// 20 seconds for each of five parts where an energy takes long.
+/// Examines known structures, forces, symmetries, overlap, infinity, speed and failures of
+/// `potential`; the findings are in this order. Random numbers are fixed. It takes some ten
+/// thousand evaluations, or 20 seconds for each of six parts where an energy takes long.
 ///
 /// # Errors
 /// Only [`EvaluationError::Fatal`].

@@ -5,9 +5,9 @@
 //!
 //! I_ij = ½ [1/L − 1/U + ¼ (r − s²/r)(1/U² − 1/L²) + ln(L/U)/(2r)] where r + s > ρ, else 0,
 //!
-//! with U = r + s, L = max(ρ, |r − s|), s the scaled radius of j and ρ the reduced radius of i. Then
-//! 1/B = 1/ρ − tanh(αψ + βψ² + γψ³)/R with ψ = ρI and the radius R = ρ + offset (Onufriev, Bashford
-//! and Case, Proteins 55, 383 (2004)), or 1/B = 1/ρ − I; and the energy is
+//! with U = r + s, L = max(ρ, |r − s|), s the scaled radius of j and ρ the reduced radius of i.
+//! Then 1/B = 1/ρ − tanh(αψ + βψ² + γψ³)/R with ψ = ρI and the radius R = ρ + offset (Onufriev,
+//! Bashford and Case, Proteins 55, 383 (2004)), or 1/B = 1/ρ − I; and the energy is
 //!
 //! U = −½ K Σ_ij q_i q_j T(f)/f, f² = r² + B_i B_j exp(−r²/(4 B_i B_j)), T(f) = 1/ε − exp(−κf)/ε_s,
 //!

@@ -1,7 +1,7 @@
 //! Molecules: any System of OpenMM without periodic boxes, constraints and virtual sites.
 //!
-//! The file is read once (`xml`, `force`), and every force becomes a kernel on sixteen configurations
-//! at a time (`tile`), with lengths in nm and energies in kJ/mol as OpenMM has them.
+//! The file is read once (`xml`, `force`), and every force becomes a kernel on sixteen
+//! configurations at a time (`tile`), with lengths in nm and energies in kJ/mol as OpenMM has them.
 
 mod alike;
 mod bonds;

@@ -16,12 +16,12 @@ mod cost;
 mod exchange;
 mod pool;
 mod population;
+mod report;
 mod start;
 
 use std::sync::Arc;
 
 use rand::Rng;
-use serde::Serialize;
 
 use super::{AugmentedTarget, Effort};
 use crate::error::Error;
@@ -32,42 +32,20 @@ use crate::samples::Samples;
 
 pub use chains::{energy_chains, EnergyChains};
 pub use cost::reference_seconds;
-pub use exchange::ExchangeReport;
+pub use report::{ExchangeReport, Reference, ReferenceOptions, ReferenceReport};
 
 use pool::Pool;
 use population::{run_all, schedule, Outcome, Run};
+use report::{orient, POPULATIONS};
 use start::Start;
-
-/// Populations; enough for an error of the mean that is itself known to about a sixth.
-const POPULATIONS: usize = 16;
 
 /// Populations that find how far a target reaches, with streams of random numbers of their own.
 const PILOT: Run = Run { populations: 4, chains: 64, first: 1 << 32 };
 
-/// How much work the reference sampler does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReferenceOptions {
-    /// Configurations to return.
-    pub samples: usize,
-    /// Chains in all populations together, at least `samples`. Errors fall with its square root.
-    pub chains: usize,
-    /// Transitions of every chain after annealing: the first fifth equilibrates, the rest enters
-    /// the means.
-    pub transitions: usize,
-    /// Seed of all random numbers.
-    pub seed: u64,
-}
-
-impl Default for ReferenceOptions {
-    fn default() -> Self {
-        Self { samples: 10_000, chains: 32_768, transitions: 50, seed: 0 }
-    }
-}
-
 impl ReferenceOptions {
-    /// The default work for `samples` of this potential: four chains a sample, within 4096 and 32 768.
-    /// An energy costs the square of the particles: beyond those of LJ13 there are fewer chains, at
-    /// least 2048, and errors are larger. A molecule has 512 chains of 1000 sweeps.
+    /// The default work for `samples` of this potential: four chains a sample, within 4096 and
+    /// 32 768. An energy costs the square of the particles: beyond those of LJ13 there are fewer
+    /// chains, at least 2048, and errors are larger. A molecule has 512 chains of 1000 sweeps.
     pub fn of(potential: &dyn Potential, samples: usize) -> Self {
         let (options, system) = (Self::default(), potential.system());
         if exchange::is_molecule(potential) {
@@ -79,76 +57,14 @@ impl ReferenceOptions {
         Self { samples, chains: affordable.max(2048).max(samples), ..options }
     }
 
-    /// The least work for `samples` that are to be walked on from: a chain each and few transitions.
-    /// Of a molecule it is the usual work, as its chains start from one structure.
+    /// The least work for `samples` that are to be walked on from: a chain each and few
+    /// transitions. Of a molecule it is the usual work, as its chains start from one structure.
     pub fn starts(potential: &dyn Potential, samples: usize) -> Self {
         if exchange::is_molecule(potential) {
             return Self::of(potential, samples);
         }
         Self { samples, chains: samples, transitions: 10, seed: 0 }
     }
-}
-
-/// What the reference sampler found; energies in kT, errors are standard errors.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ReferenceReport {
-    /// Configurations returned.
-    pub samples: usize,
-    /// Independent populations.
-    pub populations: usize,
-    /// How many of them the means rest on, (Σ Z)²/Σ Z²: few if some populations found wells that
-    /// others missed.
-    pub effective_populations: f64,
-    /// Chains in all populations together.
-    pub chains: usize,
-    /// Mean number of temperatures from the Gaussian to exp(−U).
-    pub temperatures: f64,
-    /// Standard deviation of a coordinate of the starting Gaussian.
-    pub start_scale: f64,
-    /// log ∫ exp(−U) over the zero-centre-of-mass subspace.
-    pub log_z: f64,
-    /// Standard error of `log_z`.
-    pub log_z_error: f64,
-    /// ⟨U⟩.
-    pub energy: f64,
-    /// Standard error of `energy`.
-    pub energy_error: f64,
-    /// Standard deviation of U.
-    pub energy_std: f64,
-    /// ⟨U⟩ + log Z, the lowest possible negative log-likelihood.
-    pub entropy: f64,
-    /// Standard error of `entropy`.
-    pub entropy_error: f64,
-    /// ⟨x·∇U⟩, which must equal `degrees_of_freedom`.
-    pub virial: f64,
-    /// Standard error of `virial`.
-    pub virial_error: f64,
-    /// (n − 1) d.
-    pub degrees_of_freedom: usize,
-    /// Mean acceptance after annealing.
-    pub acceptance: f64,
-    /// Mean step size after annealing.
-    pub step_size: f64,
-    /// Cost of the potential.
-    pub effort: Effort,
-    /// Of a molecule, which is sampled by replica exchange.
-    pub exchange: Option<ExchangeReport>,
-}
-
-impl ReferenceReport {
-    /// Whether the populations disagree so much that errors are not reliable.
-    pub fn rests_on_few(&self) -> bool {
-        self.effective_populations < 0.5 * self.populations as f64
-    }
-}
-
-/// Samples of exp(−U) and what is known of it.
-#[derive(Debug, Clone)]
-pub struct Reference {
-    /// Configurations, randomly rotated and permuted within species, with their energies.
-    pub samples: Samples,
-    /// Summary.
-    pub report: ReferenceReport,
 }
 
 /// Samples exp(−U) without a flow. The result does not depend on the number of threads and ranks,
@@ -270,14 +186,4 @@ fn collect_samples(
         samples.energies.push(found.energies[chain]);
     }
     samples
-}
-
-/// A configuration with a random orientation and, within a species, order.
-fn orient(potential: &dyn Potential, x: &[f64], seed: u64, sample: u64) -> Vec<f64> {
-    let system = potential.system();
-    let mut rng = stream(seed, Purpose::Reference, step_before(1), sample);
-    let permutation = system.random_permutation_within(potential.species(), &mut rng);
-    let mut x = system.permute(&permutation, x);
-    system.rotate(&system.random_rotation(&mut rng), &mut x);
-    x
 }

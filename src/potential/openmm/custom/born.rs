@@ -1,11 +1,11 @@
 //! CustomGBForce: values of each atom, computed one from the other, and energies in them.
 
+use super::super::tile::{pair, Tile};
+use super::super::xml::Element;
 use super::expression::{Programs, Words};
 use super::pairs::{of_two, particles};
 use crate::engine::{Arena, Lane, Vector};
 use crate::error::Error;
-use crate::potential::openmm::tile::{pair, Tile};
-use crate::potential::openmm::xml::Element;
 
 /// Values of an atom are few.
 const MOST_VALUES: usize = 100;
@@ -22,7 +22,7 @@ enum Each {
 
 /// All of a force.
 #[derive(Debug, Clone)]
-pub(in crate::potential::openmm) struct CustomBorn {
+pub(crate) struct CustomBorn {
     count: usize,
     programs: Programs,
     values: Vec<Each>,
@@ -30,7 +30,7 @@ pub(in crate::potential::openmm) struct CustomBorn {
 }
 
 /// Memory of a force.
-pub(in crate::potential::openmm) struct Space<'a> {
+pub(crate) struct Space<'a> {
     /// [values, atoms].
     values: &'a mut [Lane<f64>],
     /// ∂U/∂value.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::super::table::{tables, Table};
+use super::super::xml::{short, Element};
 use crate::error::Error;
 use crate::potential::formula::{parse_with, Functions, Graph, Meaning, Program};
-use crate::potential::openmm::table::{tables, Table};
-use crate::potential::openmm::xml::{short, Element};
 
 /// More expressions than any molecule that a flow can learn needs.
 const MOST_PROGRAMS: usize = 50_000;

@@ -1,13 +1,13 @@
 //! CustomBondForce, CustomAngleForce, CustomTorsionForce and CustomCompoundBondForce: an expression
 //! in distances, angles and dihedral angles of listed atoms.
 
+use super::super::geometry::{Angle, Dihedral};
+use super::super::tile::{pair, Tile};
+use super::super::xml::Element;
 use super::expression::{compile, Programs, Words};
 use crate::engine::{Lane, Vector};
 use crate::error::Error;
 use crate::potential::formula::{Functions, Meaning};
-use crate::potential::openmm::geometry::{Angle, Dihedral};
-use crate::potential::openmm::tile::{pair, Tile};
-use crate::potential::openmm::xml::Element;
 
 /// A compound bond has no more particles.
 const MOST_PARTICLES: usize = 100;
@@ -30,7 +30,7 @@ struct Term {
 
 /// All of a force.
 #[derive(Debug, Clone)]
-pub(in crate::potential::openmm) struct Listed {
+pub(crate) struct Listed {
     programs: Programs,
     geometries: Vec<Vec<Geometry>>,
     terms: Vec<Term>,

@@ -1,14 +1,14 @@
 //! CustomNonbondedForce: an expression in the distance of every two atoms.
 
+use super::super::tile::{pair, Tile};
+use super::super::xml::Element;
 use super::expression::{Programs, Words};
 use crate::engine::{Lane, Vector};
 use crate::error::Error;
-use crate::potential::openmm::tile::{pair, Tile};
-use crate::potential::openmm::xml::Element;
 
 /// All of a force.
 #[derive(Debug, Clone)]
-pub(in crate::potential::openmm) struct Pairs {
+pub(crate) struct Pairs {
     programs: Programs,
     /// Pair of atoms and program.
     pairs: Vec<(usize, usize)>,

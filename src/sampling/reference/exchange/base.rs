@@ -1,8 +1,8 @@
-//! A density over a molecule's positions that can be drawn from, fitted to samples: Z of the hottest
-//! temperature follows from both by Bennett's acceptance ratio.
+//! A density over a molecule's positions that can be drawn from, fitted to samples: Z of the
+//! hottest temperature follows from both by Bennett's acceptance ratio.
 //!
-//! Stiff internal coordinates are a Gaussian with their full covariance, dihedral angles about bonds
-//! that can turn are histograms, each by itself.
+//! Stiff internal coordinates are a Gaussian with their full covariance, dihedral angles about
+//! bonds that can turn are histograms, each by itself.
 
 use std::f64::consts::PI;
 

@@ -15,14 +15,14 @@ mod visits;
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use self::base::Base;
 use self::ladder::{Ladders, LEAPFROG_STEPS, TILE};
 use self::sectors::Sectors;
 use self::tree::Tree;
 use self::visits::{Torsions, Visits};
-use super::{orient, Reference, ReferenceOptions, ReferenceReport, POPULATIONS};
+use super::report::{
+    orient, ExchangeReport, Reference, ReferenceOptions, ReferenceReport, POPULATIONS,
+};
 use crate::diagnostics::{bennett_log_z, integrated_autocorrelation_time};
 use crate::error::Error;
 use crate::parallel::{message, team};
@@ -41,24 +41,6 @@ const HOT_SAMPLES: usize = 8192;
 /// Sweeps that find step sizes and are not counted: at least so many, and a part of those that are.
 const LEAST_SETTLING: usize = 150;
 const SETTLING: usize = 4;
-
-/// What replica exchange has to say.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ExchangeReport {
-    /// Temperatures over that of the target, from 1 on.
-    pub temperatures: Vec<f64>,
-    /// Share of exchanges that were made between each two neighbours.
-    pub exchanges: Vec<f64>,
-    /// Ways of replicas from the coldest temperature to the hottest and back.
-    pub round_trips: u64,
-    /// Integrated autocorrelation time of U in sweeps; `None` if chains are too short for it.
-    pub autocorrelation_time: Option<f64>,
-    /// Sweeps of all chains over that time: how many independent samples means rest on.
-    pub effective_samples: Option<f64>,
-    /// Dihedral angles, by atoms, and the degrees around which only one chain has seen them: their
-    /// share is not known.
-    pub seen_once: Vec<([usize; 4], f64)>,
-}
 
 /// What one ensemble of ladders found.
 struct Ensemble {
