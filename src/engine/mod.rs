@@ -18,6 +18,8 @@ mod double;
 mod gemm;
 mod math;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod series;
 mod vector;
 mod workspace;
 #[cfg(target_arch = "x86_64")]

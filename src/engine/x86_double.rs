@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::double::{exp_series, ln_series, Float64};
+use super::series::{exp_series, ln_series, Float64};
 use super::vector::derived_operators;
 use super::{Kernel, Lane, Vector};
 

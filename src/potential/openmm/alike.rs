@@ -1,7 +1,6 @@
 //! Which atoms are alike: hydrogens on one atom with four bonds, as in CH₃, NH₃⁺ and CH₂, and what
 //! else hangs there.
 
-use super::OpenMm;
 use crate::potential::Potential;
 
 /// A number for each atom, the same for those that may be exchanged.
@@ -9,10 +8,10 @@ use crate::potential::Potential;
 /// Atoms that hang on the same atom with four bonds, and on nothing else, are alike if exchanging
 /// them leaves every energy as it is. All others are unlike, even where their exchange leaves the
 /// energy as it is, too: no simulation ever exchanges them.
-pub(super) fn alike(potential: &OpenMm) -> Vec<usize> {
-    let count = potential.system.particles();
+pub(super) fn alike(potential: &dyn Potential, masses: &[f64]) -> Vec<usize> {
+    let count = potential.system().particles();
     let mut bonded = vec![Vec::new(); count];
-    for &[a, b] in &potential.bonds {
+    for &[a, b] in potential.bonds() {
         if !bonded[a].contains(&b) {
             bonded[a].push(b);
             bonded[b].push(a);
@@ -28,7 +27,7 @@ pub(super) fn alike(potential: &OpenMm) -> Vec<usize> {
             for &other in &ends[..k] {
                 // The first of those that are alike gives its number to the others.
                 if alike[other] == other
-                    && potential.masses[other] == potential.masses[end]
+                    && masses[other] == masses[end]
                     && may_exchange(potential, &x, end, other)
                 {
                     alike[end] = other;
@@ -52,7 +51,7 @@ fn spread(count: usize) -> Vec<f64> {
     (0..count).flat_map(place).collect()
 }
 
-fn may_exchange(potential: &OpenMm, x: &[f64], a: usize, b: usize) -> bool {
+fn may_exchange(potential: &dyn Potential, x: &[f64], a: usize, b: usize) -> bool {
     let mut exchanged = x.to_vec();
     for axis in 0..3 {
         exchanged.swap(3 * a + axis, 3 * b + axis);

@@ -84,7 +84,6 @@ pub struct OpenMm {
     system: System,
     forces: Vec<(String, Force)>,
     bonds: Vec<[usize; 2]>,
-    masses: Vec<f64>,
     alike: Vec<usize>,
     /// kT in kJ/mol.
     kt: f64,
@@ -112,11 +111,11 @@ impl OpenMm {
         let forces = force::read(root, masses.len())?;
         let bonds = forces.iter().flat_map(|(_, force)| force.bonds().to_vec()).collect();
         let alike = Vec::new();
-        let mut potential = Self { system, forces, bonds, masses, alike, kt, lanes: 0 };
+        let mut potential = Self { system, forces, bonds, alike, kt, lanes: 0 };
         potential.lanes = Arena::measure(|arena| {
             potential.take(arena);
         });
-        potential.alike = alike::alike(&potential);
+        potential.alike = alike::alike(&potential, &masses);
         Ok(potential)
     }
 
