@@ -39,6 +39,11 @@ pub(super) fn read_molecule(
     potential: Option<&dyn Potential>,
     file: &Path,
 ) -> Result<Found, Error> {
+    let (n, d) = (particles.system.particles(), particles.system.dimension());
+    if d != 3 {
+        let problem = format!("`structure` is for molecules in space, and this target has d = {d}");
+        return Err(config_error(file, problem));
+    }
     // A structure has several lines, and the name of a file has one.
     let (source, content) = match name_or_content.contains('\n') {
         true => (file.to_path_buf(), name_or_content.to_string()),
@@ -53,11 +58,6 @@ pub(super) fn read_molecule(
         true => config_error(file, format!("`structure` {problem}")),
         false => Error::Data { file: source.clone(), problem },
     };
-    let (n, d) = (particles.system.particles(), particles.system.dimension());
-    if d != 3 {
-        let problem = format!("`structure` is for molecules in space, and this target has d = {d}");
-        return Err(config_error(file, problem));
-    }
     let Structure { molecule, frames } = read_structure(&content).map_err(failed)?;
     let atoms = molecule.atoms.len();
     if atoms != n {

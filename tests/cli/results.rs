@@ -361,7 +361,7 @@ fn sample_resamples_and_anneals_and_writes_extended_xyz() {
         let r = ((x[0] - x[2]).powi(2) + (x[1] - x[3]).powi(2)).sqrt() - 2.0;
         assert!((energy - (-r * r + 0.5 * r.powi(4))).abs() < 1e-9 * (1.0 + energy.abs()));
     }
-    refuse(folder.path(), &["sample", "tiny", "-n", "5", "-o", "a.pdb"], 2, &["a.pdb", ".xyz"]);
+    refuse(folder.path(), &["sample", "tiny", "-n", "5", "-o", "a.gro"], 2, &["a.gro", ".xyz"]);
 }
 
 /// Weights on x alone, in files and averages; a second batch draws copies of its own.
