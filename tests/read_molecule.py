@@ -7,6 +7,7 @@ positions and dihedral angles; planted errors must show.
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,9 +36,14 @@ batch_size = 16
 samples = 16
 draws = 1
 """
-recipe, run = folder / "molecule.toml", folder / "molecule"
-recipe.write_text(RECIPE.format(target=Path(target).resolve()))
+recipe, run, copies = folder / "molecule.toml", folder / "molecule", folder / "copies"
+copies.mkdir()
+for path in (target, structure):
+    shutil.copy(path, copies)
+recipe.write_text(RECIPE.format(target=(copies / Path(target).name).resolve()))
 subprocess.run([program, "train", str(recipe), "-o", str(run)], check=True, capture_output=True)
+# A run has all that it needs.
+shutil.rmtree(copies)
 
 
 def draw(name, *more):

@@ -23,7 +23,9 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
         |o: &&Observable| matches!(o, Observable::PairDistances | Observable::Histogram(_));
     let problem = match (&args.output, observables.iter().filter(is_drawn).count()) {
         (None, _) | (_, 1) => None,
-        (_, 0) => Some("is for a histogram: add --histogram, or use --json"),
+        (_, 0) => Some(
+            "is for a histogram: add --histogram or --observable pair_distances, or use --json",
+        ),
         _ => Some("is for one histogram: ask for one at a time, or use --json for all"),
     };
     if let Some(problem) = problem {
@@ -132,13 +134,16 @@ impl AverageArgs {
 pub(super) fn print_averages(found: &Estimates, file: Option<&Path>) -> Result<(), Error> {
     let mark = if found.is_marked() { "  (!)" } else { "" };
     for average in &found.averages {
-        let text = with_error(average.mean, average.error);
+        let mut text = with_error(average.mean, average.error);
+        if !average.unit.is_empty() {
+            text += &format!(" {}", average.unit);
+        }
         let left_out = match average.undefined {
             0 => String::new(),
             count => format!("  without {count} samples where it is not a number"),
         };
         let circular = average.resultant.map_or(String::new(), |length| {
-            format!("  degrees, circular mean of resultant length {length:.3}: see --histogram")
+            format!("  (circular mean, resultant length {length:.3}: see --histogram)")
         });
         say!("{:<24} {text}{circular}{left_out}{mark}", average.observable)?;
     }

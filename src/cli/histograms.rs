@@ -28,7 +28,8 @@ fn write_histogram(histogram: &Histogram, file: &mut dyn Write) -> std::io::Resu
         true => format!("\"{}\"", name.replace('"', "\"\"")),
         false => name.clone(),
     };
-    let names: Vec<String> = histogram.observables.iter().map(quoted).collect();
+    let named = named(histogram);
+    let names: Vec<String> = named.iter().map(quoted).collect();
     write!(file, "{},density,error,free_energy_kT,free_energy_error_kT", names.join(","))?;
     let molar = histogram.kilojoules_per_mole;
     if molar.is_some() {
@@ -52,6 +53,17 @@ fn write_histogram(histogram: &Histogram, file: &mut dyn Write) -> std::io::Resu
         writeln!(file)?;
     }
     Ok(())
+}
+
+/// The observables with their units.
+fn named(histogram: &Histogram) -> Vec<String> {
+    let names = histogram.observables.iter().zip(&histogram.units);
+    names
+        .map(|(name, unit)| match unit.is_empty() {
+            true => name.clone(),
+            false => format!("{name} / {unit}"),
+        })
+        .collect()
 }
 
 /// The centres of each bin along all axes.
@@ -80,7 +92,7 @@ pub(super) fn rows(profile: &Profile) -> impl Iterator<Item = (f64, f64, f64)> +
 
 /// Prints the bins that were visited, with `mark` behind each.
 pub(super) fn print(histogram: &Histogram, mark: &str) -> Result<(), Error> {
-    let names = histogram.observables.join(", ");
+    let names = named(histogram).join(", ");
     let molar = histogram.kilojoules_per_mole;
     let unit = if molar.is_some() { "kJ/mol" } else { "kT" };
     say!("{names}: centre, density, free energy / {unit}")?;

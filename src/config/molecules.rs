@@ -31,17 +31,17 @@ pub(super) fn read_molecule(
     potential: Option<&dyn Potential>,
     file: &Path,
 ) -> Result<Found, Error> {
+    let (n, d) = (particles.system.particles(), particles.system.dimension());
+    if d != 3 {
+        let problem = format!("`structure` is for molecules in space, and this target has d = {d}");
+        return Err(config_error(file, problem));
+    }
     let formats = "PDB, PDBx/mmCIF or extended XYZ";
     let Content { text: content, source } = read_content(name_or_content, file, formats)?;
     let failed = |problem: String| match source == file {
         true => config_error(file, format!("`structure` {problem}")),
         false => Error::Data { file: source.clone(), problem },
     };
-    let (n, d) = (particles.system.particles(), particles.system.dimension());
-    if d != 3 {
-        let problem = format!("`structure` is for molecules in space, and this target has d = {d}");
-        return Err(config_error(file, problem));
-    }
     let Structure { molecule, frames } = read_structure(&content).map_err(failed)?;
     let atoms = molecule.atoms.len();
     if atoms != n {

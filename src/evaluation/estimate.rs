@@ -25,6 +25,9 @@ pub struct Average {
     pub mean: f64,
     /// Its standard error.
     pub error: f64,
+    /// What both are in; empty for numbers without a unit and for other units of length.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub unit: &'static str,
     /// |⟨e^{iφ}⟩| of a dihedral angle: 1 where all are the same, and near 0 the mean says nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resultant: Option<f64>,
@@ -222,7 +225,8 @@ fn average(
         }
         _ => reweighted_mean(log_weights, values),
     };
-    Average { observable: observable.name(), mean, error, resultant, undefined }
+    let (observable, unit) = (observable.name(), measure.unit());
+    Average { observable, mean, error, unit, resultant, undefined }
 }
 
 /// The direction of ⟨e^{iφ}⟩ of angles in degrees, its standard error and |⟨e^{iφ}⟩|.

@@ -12,6 +12,8 @@ use crate::samples::{FileUnits, Particles};
 pub struct Histogram {
     /// The one or two.
     pub observables: Vec<String>,
+    /// The unit of each; empty for numbers without one and for other units of length.
+    pub units: Vec<&'static str>,
     /// Centres of the bins of each.
     pub centres: Vec<Vec<f64>>,
     /// Density per unit of each in the bins, of which those of the last observable run fastest.
@@ -66,6 +68,7 @@ impl Collected<'_> {
                 Observable::Histogram(of) => of.iter().map(Observable::name).collect(),
                 one => vec![one.name()],
             },
+            units: self.measures.iter().map(Measure::unit).collect(),
             centres: axes.iter().map(Axis::centres).collect(),
             free_energy: density.iter().map(|p| filled(p).then(|| (most / p).ln())).collect(),
             // Of −ln p, to first order.

@@ -14,6 +14,8 @@ use crate::system::System;
 pub(super) struct Measure {
     system: System,
     kind: Kind,
+    /// The name of the unit of length.
+    length: &'static str,
 }
 
 enum Kind {
@@ -77,7 +79,7 @@ impl Observable {
                 return Err(wrong("has no number for each sample".into()))
             }
         };
-        Ok(Measure { system, kind })
+        Ok(Measure { system, kind, length: length_unit(particles) })
     }
 }
 
@@ -85,6 +87,16 @@ impl Measure {
     /// Whether its values are directions, for which 180° and −180° are the same.
     pub fn is_circular(&self) -> bool {
         matches!(self.kind, Kind::Dihedral(_))
+    }
+
+    /// What its numbers are in; empty for numbers without a unit, and for lengths in one without a
+    /// name here.
+    pub fn unit(&self) -> &'static str {
+        match self.kind {
+            Kind::Angle(_) | Kind::Dihedral(_) => "degrees",
+            Kind::Distance(_) | Kind::Rmsd { .. } | Kind::RadiusOfGyration => self.length,
+            Kind::Energy | Kind::Formula(_) => "",
+        }
     }
 
     /// All values that there can be, where that is known.
@@ -118,6 +130,16 @@ impl Measure {
                 rows().map_init(|| aligner.clone(), distance).collect()
             }
         })
+    }
+}
+
+/// "Å" or "nm"; empty for other units and for targets without.
+fn length_unit(particles: &Particles) -> &'static str {
+    let is = |size: f64| particles.units.is_some_and(|u| (u.angstrom / size - 1.0).abs() < 1e-9);
+    match () {
+        () if is(1.0) => "Å",
+        () if is(10.0) => "nm",
+        () => "",
     }
 }
 

@@ -1,29 +1,50 @@
 //! Bonds by distance, for files that list none.
 
 use super::atoms::Molecule;
+use super::geometry::distance;
 
 /// Atoms are bonded up to this much more than the sum of their covalent radii, in Å.
 const SLACK: f64 = 0.4;
+/// Atoms in a list of bonds are, up to this much more: between the longest bond and the ends of an
+/// angle, which force fields may hold together by a spring, too.
+const LISTED_SLACK: f64 = 0.7;
+
+/// No bond is as long, in Å.
+const LONGEST: f64 = 6.0;
 
 impl Molecule {
     /// Pairs of atoms that are as near as their covalent radii; of two hydrogens only where there
     /// is nothing else.
     pub(super) fn bonds_by_distance(&self) -> Vec<[usize; 2]> {
         let n = self.atoms.len();
-        let radius = |atom: usize| self.atoms[atom].element.and_then(|e| e.covalent_radius());
         let is_hydrogen = |atom: usize| self.atoms[atom].symbol() == "H";
-        let places: Vec<&[f64]> = self.positions.chunks_exact(3).collect();
         let mut bonds = Vec::new();
         for b in 0..n {
             for a in 0..b {
-                let (Some(first), Some(second)) = (radius(a), radius(b)) else { continue };
-                let apart = places[a].iter().zip(places[b]).map(|(a, b)| (a - b).powi(2));
-                let near = apart.sum::<f64>() < (first + second + SLACK).powi(2);
+                // No radii are looked up for most pairs.
+                let near = distance(&self.positions, 3, [a, b]) < LONGEST
+                    && self.are_near([a, b], SLACK).unwrap_or(false);
                 if near && (n == 2 || !(is_hydrogen(a) && is_hydrogen(b))) {
                     bonds.push([a, b]);
                 }
             }
         }
         bonds
+    }
+
+    /// Those of the listed `bonds` that are no longer than bonds are; what is no element has bonds
+    /// of any length.
+    pub(super) fn bonds_of_a_list(&self, bonds: &[[usize; 2]]) -> Vec<[usize; 2]> {
+        let is_bond = |bond: &&[usize; 2]| self.are_near(**bond, LISTED_SLACK).unwrap_or(true);
+        bonds.iter().filter(is_bond).copied().collect()
+    }
+
+    /// Whether two atoms are as near as their covalent radii and `slack`; `None` where they have no
+    /// radii or are not there.
+    fn are_near(&self, atoms: [usize; 2], slack: f64) -> Option<bool> {
+        let radius = |atom: usize| self.atoms.get(atom)?.element?.covalent_radius();
+        let [first, second] = [radius(atoms[0])?, radius(atoms[1])?];
+        let apart = distance(&self.positions, 3, atoms);
+        Some(apart < first + second + slack)
     }
 }

@@ -4,11 +4,13 @@ use super::atoms::Molecule;
 
 impl Molecule {
     /// The molecule in the target whose potential has these `bonds` and takes these atoms for
-    /// `alike` (empty: all of them). Without bonds it keeps those of its file, which are completed
+    /// `alike` (empty: all of them). Springs between atoms that are too far apart for a bond do not
+    /// count. Without bonds it keeps those of its file, which are completed
     /// by the distances of atoms where some atom has none.
     pub fn in_target(mut self, bonds: &[[usize; 2]], alike: &[usize]) -> Self {
-        if !bonds.is_empty() {
-            self.bonds = bonds.to_vec();
+        let listed = self.bonds_of_a_list(bonds);
+        if !listed.is_empty() {
+            self.bonds = listed;
         } else if !self.each_atom_has_a_bond() {
             let near = self.bonds_by_distance();
             self.bonds.extend(near);

@@ -58,7 +58,8 @@ impl Molecule {
     }
 
     /// A dihedral angle about each bond between atoms that have others: those of the backbone
-    /// first, then by the heaviest atoms on both sides, in the order of the atoms.
+    /// first, then by the chain's atoms on both sides: those with the most bonds, and of these the
+    /// heaviest.
     pub fn torsions(&self) -> Vec<Torsion> {
         let mut found: Vec<Torsion> = Vec::new();
         let kinds = [(Backbone::Phi, "φ"), (Backbone::Psi, "ψ")];
@@ -82,12 +83,13 @@ impl Molecule {
             if found.iter().any(is_there) {
                 continue;
             }
-            let heaviest = |of: usize, but: usize| {
+            let end = |of: usize, but: usize| {
                 let weight = |atom: usize| self.atoms[atom].element.map_or(0, |e| e.number());
+                let size = |atom: usize| (neighbours[atom].len(), weight(atom));
                 let others = neighbours[of].iter().copied().filter(|&other| other != but);
-                others.max_by_key(|&other| (weight(other), std::cmp::Reverse(other)))
+                others.max_by_key(|&other| (size(other), std::cmp::Reverse(other)))
             };
-            if let (Some(a), Some(d)) = (heaviest(b, c), heaviest(c, b)) {
+            if let (Some(a), Some(d)) = (end(b, c), end(c, b)) {
                 if a != d {
                     let names = [a, b, c, d].map(|atom| self.atoms[atom].name.as_str());
                     found.push(Torsion { label: names.join("–"), atoms: [a, b, c, d] });

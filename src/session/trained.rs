@@ -1,6 +1,7 @@
 //! A trained flow, and what it is for.
 
 use std::path::Path;
+use std::sync::Once;
 
 use crate::config::{Recipe, Registry, Target};
 use crate::error::Error;
@@ -105,11 +106,15 @@ impl Trained {
         if self.chirality == Chirality::Structure {
             let others = self.target.mirror(&mut drawn);
             if others > 0 {
-                tracing::warn!(
-                    "{others} of {} configurations are of a diastereomer: some stereocentres are \
-                     as in the structure and some are not. They have weight zero",
-                    drawn.count(self.problem.flow.system())
-                );
+                static SAY: Once = Once::new();
+                SAY.call_once(|| {
+                    tracing::warn!(
+                        "{others} of {} configurations are of a diastereomer: some stereocentres \
+                         are as in the structure and some are not. They have weight zero, here and \
+                         in what follows",
+                        drawn.count(self.problem.flow.system())
+                    );
+                });
             }
         }
         drawn

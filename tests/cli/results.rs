@@ -361,7 +361,7 @@ fn sample_resamples_and_anneals_and_writes_extended_xyz() {
         let r = ((x[0] - x[2]).powi(2) + (x[1] - x[3]).powi(2)).sqrt() - 2.0;
         assert!((energy - (-r * r + 0.5 * r.powi(4))).abs() < 1e-9 * (1.0 + energy.abs()));
     }
-    refuse(folder.path(), &["sample", "tiny", "-n", "5", "-o", "a.pdb"], 2, &["a.pdb", ".xyz"]);
+    refuse(folder.path(), &["sample", "tiny", "-n", "5", "-o", "a.gro"], 2, &["a.gro", ".xyz"]);
 }
 
 /// Weights on x alone, in files and averages; a second batch draws copies of its own.
@@ -445,6 +445,14 @@ fn estimate_gives_averages_as_text_and_json_and_histograms_as_csv() {
     assert_eq!(found["profiles"][0]["density"].as_array().unwrap().len(), 20);
     let text = fs::read_to_string(folder.path().join("r.csv")).unwrap();
     assert!(text.starts_with("r,density,error\n") && text.lines().count() == 21);
+    let histogram = ["--histogram", "distance: 0 1, energy", "--bins", "7", "-o", "both.csv"];
+    let arguments = [&["estimate", "tiny", "-n", "2000"][..], &histogram].concat();
+    let said = succeed(folder.path(), &arguments);
+    assert!(said.contains("distance: 0 1, energy in both.csv"), "{said}");
+    let text = fs::read_to_string(folder.path().join("both.csv")).unwrap();
+    let head = "distance: 0 1,energy,density,error,free_energy_kT,free_energy_error_kT\n";
+    assert!(text.starts_with(head) && text.lines().count() == 50, "{text}");
+    assert!(text.lines().all(|line| line.split(',').count() == 6));
     let hotter = TARGET.replace("temperature = 1.0", "temperature = 1.5");
     fs::write(folder.path().join("hot.toml"), hotter).unwrap();
     let arguments = ["estimate", "tiny", "-n", "2000", "--target", "hot.toml", "--json"];

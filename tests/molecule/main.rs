@@ -2,6 +2,7 @@
 //! histograms with errors that hold.
 
 mod averages;
+mod sessions;
 mod structures;
 
 use std::path::{Path, PathBuf};

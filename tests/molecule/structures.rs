@@ -69,6 +69,19 @@ CONECT    3    2
 }
 
 #[test]
+fn a_spring_across_an_angle_is_no_bond() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("w.xyz"), "3\n\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n").unwrap();
+    let keys = "format = 1\nname = \"water\"\nkind = \"formula\"\ndimension = 3\n\
+                particles = [\"O\", \"H\", \"H\"]\nstructure = \"w.xyz\"\n\
+                bonds = [{ atoms = [[0, 1], [0, 2], [1, 2]], energy = \"r^2\" }]\n";
+    let target = target(keys, folder.path()).unwrap();
+    assert_eq!(target.molecule.unwrap().bonds, [[0, 1], [0, 2]]);
+    // Planted: the energy has three.
+    assert_eq!(target.potential.bonds(), [[0, 1], [0, 2], [1, 2]]);
+}
+
+#[test]
 fn the_stereocentre_is_found_and_only_that() {
     let molecule = dipeptide().molecule.unwrap();
     // Methyl groups have like hydrogens; carbonyls and amides have three neighbours.

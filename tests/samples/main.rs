@@ -133,7 +133,8 @@ fn files_of_other_particles_are_refused() {
         }
         let in_space = System::new(4, 3).unwrap();
         assert_eq!(read_samples(&path, in_space).unwrap().positions[2], 0.0);
-        write_samples(&path, in_space, 2, [Ok(batch(3, 0.1))]).unwrap();
+        let two = Samples { positions: batch(3, 0.1).positions, ..Samples::default() };
+        write_samples(&path, in_space, 2, [Ok(two)]).unwrap();
         let said = read_samples(&path, system).unwrap_err().to_string();
         assert!(said.contains("in a plane"), "{said}");
     }
@@ -406,7 +407,7 @@ fn a_destination_that_cannot_be_written_is_found_before_the_work() {
     let place = |name: &str| folder.path().join(name);
     fs::create_dir(place("folder.xyz")).unwrap();
     for (name, words) in
-        [("folder.xyz", "is a folder"), ("no/x.xyz", "not a folder"), ("x.pdb", ".extxyz")]
+        [("folder.xyz", "is a folder"), ("no/x.xyz", "not a folder"), ("x.gro", ".extxyz")]
     {
         let said = check_destination(place(name)).unwrap_err().to_string();
         assert!(said.contains(name) && said.contains(words), "{said}");
