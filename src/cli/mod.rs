@@ -8,7 +8,6 @@ mod dry_run;
 mod estimate;
 mod evaluate;
 mod figures;
-mod folder;
 mod new;
 mod output;
 mod print;

@@ -14,6 +14,7 @@ pub use data::{Pictures, Report, RunReport};
 pub use facts::Facts;
 pub use page::page;
 pub use server::{serve, Serving};
+pub use verdict::{Verdict, VerdictFigure};
 
 #[cfg(test)]
 #[path = "../../tests/unit/report.rs"]

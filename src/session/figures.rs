@@ -10,7 +10,6 @@ use crate::plot::{
     count, distribution_figure, ess_figure, log_weight_figure, loss_figure, Distribution,
 };
 use crate::random::Purpose;
-use crate::run::read_metrics;
 use crate::samples::Samples;
 use crate::work;
 
@@ -19,7 +18,7 @@ use super::trained::Trained;
 
 impl Trained {
     /// Draws the figures of the run into the folder `output`, each as SVG and PNG: of samples of
-    /// the flow, and curves of the training if its metrics are in a folder.
+    /// the flow, and curves of the training if there are metrics of it.
     ///
     /// # Errors
     /// Those of drawing samples and of writing.
@@ -33,8 +32,8 @@ impl Trained {
             return Ok(());
         }
         let name = self.name();
-        if let Some(folder) = &self.folder {
-            let rows = read_metrics(folder.metrics())?;
+        let rows = self.metrics()?;
+        if self.folder.is_some() || !rows.is_empty() {
             let from = self.recipe.flow.start_name();
             let title = format!("{name}: effective sample size");
             ess_figure(&rows, from.as_deref(), &title, output.join("ess"))?;

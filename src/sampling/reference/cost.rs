@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::population::{Population, TILE};
+use super::population::{tile_size, Population};
 use super::start::Start;
 use super::ReferenceOptions;
 use crate::error::Error;
@@ -29,7 +29,7 @@ pub fn reference_seconds(
     let path = GeometricPath { densities: [&start, &target], subspace: target.subspace() };
     // A costly energy is timed on few chains, one that is soon computed on full tiles.
     let mut seconds = time(&path, &start, 2)?;
-    let many = TILE * rayon::current_num_threads();
+    let many = tile_size(&target) * rayon::current_num_threads();
     if seconds * (many as f64) < SECONDS {
         seconds = time(&path, &start, many)?;
     }
