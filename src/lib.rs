@@ -137,7 +137,9 @@ pub use sampling::{sample_reference, ReferenceOptions};
 pub use session::{Ending, Progress, Trained, Training};
 pub use system::System;
 pub use train::{DescentOptions, Objective, Problem, TrainOptions, Trainer};
-pub use work::{end_interrupt, interrupt};
+pub use work::{
+    end_interrupt, interrupt, is_stopped as is_interrupted, now as current_work, State as WorkState,
+};
 
 /// README's code.
 #[cfg(doctest)]

@@ -25,7 +25,7 @@ pub use formula::{
 pub use from_fn::{from_fn, FnPotential};
 pub use ipi::{Ipi, IpiParameters};
 pub use lennard_jones::{LennardJones, LennardJonesParameters};
-pub use pairs::sum_over_pairs;
+pub use pairs::{settle, sum_over_pairs};
 pub use softened::LinearCore;
 pub use structures::WithStructures;
 

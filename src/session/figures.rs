@@ -71,7 +71,10 @@ impl Trained {
 
     /// The samples that figures and reports show: those of the evaluation at the end of the
     /// training, so that they fit its effective sample size.
-    pub(crate) fn drawn_for_figures(&self) -> Result<Samples, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Evaluation`] if the potential fails for good.
+    pub fn drawn_for_figures(&self) -> Result<Samples, Error> {
         let options = self.evaluation_options();
         let streams = (Purpose::Evaluation, options.step);
         let _work = work::begin("drawing samples for figures");

@@ -324,6 +324,7 @@ impl Training {
             steps: self.steps(),
             report,
             train_seconds: self.now.totals.train_seconds,
+            energy_evaluations: self.now.state.counters.energy_evaluations,
             evaluation,
             rollback,
         })
