@@ -30,6 +30,17 @@ enum Request {
     Energies { function: Arc<Py<PyAny>>, x: Vec<f64>, shape: [usize; 3], reply: SyncSender<Answer> },
     /// A step is done; the answer says whether to go on.
     Progress { progress: Box<Progress>, reply: SyncSender<bool> },
+    /// The work has ended.
+    End,
+}
+
+/// Says so when it is dropped, also by a panic. What the work returns may hold a [`Desk`] still.
+struct End(Sender<Request>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let _ = self.0.send(Request::End);
+    }
 }
 
 /// The side of the work.
@@ -146,13 +157,12 @@ pub fn serve<T: Send>(
     pool.in_place_scope(|scope| {
         let place = &mut done;
         scope.spawn(move |_| {
+            let _end = End(desk.requests.clone());
             *place = Some(work(&desk));
-            drop(desk);
         });
         while let Some(request) = next(py, &mut received, &mut trouble) {
             answer(py, request, shows, &mut trouble);
         }
-        // The last of the work needs no interpreter, but others may.
     });
     let done = done.ok_or_else(|| crate::errors::run_error(py, "the work ended without a result"));
     Ok((done?, trouble))
@@ -167,8 +177,8 @@ fn next(
     loop {
         let queue = &mut *received;
         match py.detach(move || queue.recv_timeout(LOOK_EVERY)) {
+            Ok(Request::End) | Err(RecvTimeoutError::Disconnected) => return None,
             Ok(request) => return Some(request),
-            Err(RecvTimeoutError::Disconnected) => return None,
             Err(RecvTimeoutError::Timeout) => look_for_signals(py, trouble),
         }
     }
@@ -219,6 +229,7 @@ fn answer(py: Python<'_>, request: Request, shows: &Shows<'_, '_>, trouble: &mut
             }
             let _ = reply.send(trouble.is_none());
         }
+        Request::End => {}
     }
 }
 
