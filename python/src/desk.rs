@@ -4,7 +4,6 @@
 //! desk of the thread that called: so an energy function runs where its user called from, with that
 //! thread's settings, its exceptions end the call, and signals are seen within [`LOOK_EVERY`].
 
-use std::cell::Cell;
 use std::sync::mpsc::{channel, sync_channel, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
-use crate::pool::pool;
+use crate::pool::Pool;
 
 /// How often signals are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -83,13 +82,8 @@ pub struct Shows<'a, 'py> {
     pub progress: Option<&'a Bound<'py, PyAny>>,
 }
 
-thread_local! {
-    /// How many calls this thread is inside of.
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
-}
-
 /// Calls in progress in this process, and whether one of them was interrupted. Only touched while
-/// attached to the interpreter, see [`pool`].
+/// attached to the interpreter, see [`Pool`].
 static CALLS: Mutex<Calls> = Mutex::new(Calls { process: 0, running: 0, interrupted: false });
 
 struct Calls {
@@ -116,7 +110,6 @@ impl Call {
             return Err(PyKeyboardInterrupt::new_err(()));
         }
         calls.running += 1;
-        DEPTH.set(DEPTH.get() + 1);
         Ok(Self)
     }
 
@@ -130,7 +123,6 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        DEPTH.set(DEPTH.get() - 1);
         let mut calls = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
         calls.running = calls.running.saturating_sub(1);
         if calls.running == 0 && calls.interrupted {
@@ -148,13 +140,13 @@ pub fn serve<T: Send>(
     shows: &Shows<'_, '_>,
     work: impl FnOnce(&Desk) -> T + Send,
 ) -> PyResult<(T, Option<PyErr>)> {
-    let pool = pool(py, threads, DEPTH.get() > 0)?;
+    let pool = Pool::take(py, threads)?;
     let _call = Call::begin()?;
     let (requests, mut received) = channel();
     let desk = Desk { requests, shows_progress: shows.progress.is_some() };
     let mut done = None;
     let mut trouble = None;
-    pool.in_place_scope(|scope| {
+    pool.scope(|scope| {
         let place = &mut done;
         scope.spawn(move |_| {
             let _end = End(desk.requests.clone());

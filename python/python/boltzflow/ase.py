@@ -5,7 +5,7 @@ https://ase-lib.org
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
 import numpy as np
 
@@ -84,9 +84,9 @@ class Potential(_Potential):
         self.temperature_K = float(temperature_K)
         self._kT = units.kB * self.temperature_K
         self._trap = None if trap is None else float(trap)
-        calculator = atoms.calc
         self._atoms = atoms.copy()
-        self._atoms.calc = calculator
+        self._atoms.calc = atoms.calc
+        self._ask = _asked(self._atoms)
         super().__init__(
             self._energies,
             atoms.get_chemical_symbols(),
@@ -99,23 +99,41 @@ class Potential(_Potential):
     def _energies(self, x: Array) -> Tuple[Array, Array]:
         from ase.calculators.calculator import CalculationFailed
 
-        energies, gradients = np.empty(len(x)), np.empty(x.shape)
-        atoms = self._atoms
+        energies, forces = np.empty(len(x)), np.empty(x.shape)
         for index, positions in enumerate(x):
-            atoms.positions[:] = positions
+            self._atoms.positions[:] = positions
             try:
-                energies[index] = atoms.get_potential_energy()
-                gradients[index] = -atoms.get_forces()
+                energies[index], forces[index] = self._ask()
             except CalculationFailed:
                 # As for an overlap: this configuration has no energy.
-                energies[index], gradients[index] = np.inf, 0.0
+                energies[index], forces[index] = np.inf, 0.0
         energies /= self._kT
-        gradients /= self._kT
+        gradients = forces / -self._kT
         if self._trap is not None:
             from_centre = x - x.mean(axis=1, keepdims=True)
             energies += (from_centre**2).sum(axis=(1, 2)) / (2 * self._trap**2)
             gradients += from_centre / self._trap**2
         return energies, gradients
+
+
+def _asked(atoms: Any) -> Callable[[], Tuple[Any, Any]]:
+    """Energy and forces of `atoms` where they are.
+
+    A calculator of ASE's own class is asked at once: no configuration comes twice, so comparing
+    each with the last one would only take time.
+    """
+    from ase.calculators.calculator import Calculator, all_changes
+
+    calculator = atoms.calc
+    if not isinstance(calculator, Calculator):
+        return lambda: (atoms.get_potential_energy(), atoms.get_forces())
+
+    def ask() -> Tuple[Any, Any]:
+        calculator.calculate(atoms, ["energy", "forces"], all_changes)
+        results = calculator.results
+        return results["energy"], results["forces"]
+
+    return ask
 
 
 def _is_number(value: Any) -> bool:
