@@ -8,7 +8,7 @@ use boltzflow::evaluation::{log_prob, Weights};
 use boltzflow::run::{metrics_columns, read_model_metadata, save_model, MetricsWriter};
 use boltzflow::{
     is_interrupted, sample_reference, Error, Evaluation, EvaluationOptions, Problem, Recipe,
-    ReferenceOptions, Registry, RunFolder, Samples, Trained,
+    ReferenceOptions, Registry, RunFolder, Samples, Target, Trained,
 };
 use numpy::ndarray::Axis;
 use numpy::{PyArray1, PyReadonlyArray3};
@@ -35,7 +35,11 @@ pub fn load(py: Python<'_>, path: PathBuf, energy: Option<&Bound<'_, PyAny>>) ->
     let failed = |error| exception(py, error, About::Files);
     let source = energy.map(Source::read).transpose()?;
     let trained = match &source {
-        Some(source) => Trained::open_with(&path, source.target(&Desk::closed())),
+        Some(source) => {
+            let target = source.target(&Desk::closed());
+            check_particles(py, &path, &target)?;
+            Trained::open_with(&path, target)
+        }
         None => {
             if is_of_function(&path) {
                 let problem =
@@ -49,6 +53,29 @@ pub fn load(py: Python<'_>, path: PathBuf, energy: Option<&Bound<'_, PyAny>>) ->
     let trained = trained.map_err(failed)?;
     let source = source.unwrap_or_else(|| Source::Target(Box::new(trained.target.clone())));
     Ok(Flow::new(trained, None, source))
+}
+
+/// Refuses a target of other particles than those of the run's own, if its folder has one: a flow
+/// whose parameters belong to no particle would take them.
+fn check_particles(py: Python<'_>, path: &Path, target: &Target) -> PyResult<()> {
+    let folder = RunFolder::read_only(path).map_err(|e| exception(py, e, About::Files))?;
+    let text = folder.read_target().map_err(|e| exception(py, e, About::Files))?;
+    let own =
+        text.and_then(|text| Registry::builtin().target_from_text(&text, &folder.target()).ok());
+    let system = target.potential.system();
+    match own.map(|own| own.potential.system()).filter(|own| *own != system) {
+        None => Ok(()),
+        Some(own) => {
+            let problem = format!(
+                "has {} particles in {} dimensions, and the run's target {} in {}: give one of the                  same particles",
+                system.particles(),
+                system.dimension(),
+                own.particles(),
+                own.dimension()
+            );
+            Err(recipe_error(py, "energy", &problem))
+        }
+    }
 }
 
 /// Whether the run in `path` was trained on a function.

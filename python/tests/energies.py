@@ -12,7 +12,8 @@ def dw4(x):
     """Four particles in the plane, u(r) = -4 (r - 4)^2 + 0.9 (r - 4)^4: the target dw4."""
     i, j = _I, _J
     d = x[:, i] - x[:, j]
-    r = np.sqrt(np.einsum("bpk,bpk->bp", d, d))
+    # Never zero, where there is no direction.
+    r = np.sqrt(np.einsum("bpk,bpk->bp", d, d) + 1e-30)
     t = r - 4.0
     square = t * t
     energy = np.einsum("bp,bp->b", 0.9 * square - 4.0, square)

@@ -1,8 +1,7 @@
 """Speed of the package, for its README: python tests/measure.py [WHAT ...].
 
 call       cost of a call of a NumPy function per configuration, beyond the function's own
-dw4        DW4 as a NumPy function against the built-in potential: CPU time of a brief training,
-           alternating, since other programs may be in the way
+dw4        runs/dw4_fab.toml with DW4 as a NumPy function, and with the built-in potential
 threads    samples a second from 1, 2 and 4 Python threads
 import     time to import, beyond NumPy's
 ase        constant calculator in this process, against one client of ASE over a socket
@@ -49,28 +48,26 @@ def call():
     del potential
 
 
+def timed_training(name):
+    """Trains runs/dw4_fab.toml; returns seconds, seconds of all cores, energies and the flow."""
+    energy = "dw4" if name == "built in" else boltzflow.Potential(dw4, 4, dimension=2)
+    start, cpu = time.perf_counter(), time.process_time()
+    flow = boltzflow.train(energy, recipe=ROOT / "runs/dw4_fab.toml")
+    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+    energies = flow.metrics["energy_evaluations"][-1]
+    found = flow.evaluation
+    print(
+        f"{name:9} {wall:6.1f} s wall, {cpu:6.1f} s CPU, {energies:.0f} energies, ESS reverse "
+        f"{100 * found['reverse_ess']:.1f} %, forward {100 * found['forward_ess']:.1f} %",
+        flush=True,
+    )
+    return wall, cpu
+
+
 def dw4_training():
-    recipe = ROOT / "runs/dw4_fab.toml"
-    # The recipe's walkers, batches and flow; a tenth of its steps.
-    options = {
-        "train": {"steps": 200},
-        "evaluate": {"every_steps": 200, "reference_samples": 0, "samples": 2000},
-    }
-    rates = {"built in": [], "NumPy": []}
-    for repeat in range(3):
-        for name in rates:
-            energy = (
-                "dw4" if name == "built in" else boltzflow.Potential(dw4, 4, dimension=2)
-            )
-            start, cpu = time.perf_counter(), time.process_time()
-            flow = boltzflow.train(energy, recipe=recipe, **options)
-            wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-            calls = flow.metrics["energy_evaluations"][-1]
-            rates[name].append((wall, cpu, calls))
-            print(f"{name:9} {wall:6.1f} s wall, {cpu:6.1f} s CPU, {calls / wall:9.0f} energies/s")
-    for index, what in enumerate(("wall", "CPU")):
-        one, two = (min(r[index] for r in rates[name]) for name in rates)
-        print(f"NumPy over built in, {what}: {100 * (two / one - 1):+.1f} %")
+    ours, theirs = timed_training("NumPy"), timed_training("built in")
+    for what, one, other in zip(("wall", "CPU"), ours, theirs):
+        print(f"NumPy over built in, {what}: {100 * (one / other - 1):+.1f} %")
 
 
 def threads():

@@ -5,7 +5,7 @@ target, and returns a `Flow`, which draws independent configurations with exact 
 in kT, lengths in the target's unit, and positions [samples, particles, dimension].
 
 >>> import boltzflow
->>> flow = boltzflow.train(recipe=dw4_brief, train={"steps": 30}, evaluate={"samples": 500})
+>>> flow = boltzflow.train(recipe="runs/dw4_brief.toml", train={"steps": 30}, evaluate={"samples": 500})
 >>> samples = flow.sample(1000)
 >>> samples.positions.shape
 (1000, 4, 2)

@@ -31,7 +31,7 @@ class Flow:
     Examples
     --------
     >>> import boltzflow
-    >>> flow = boltzflow.load(dw4_fab)
+    >>> flow = boltzflow.load("runs/dw4_fab")
     >>> flow
     <Flow dw4: 4 particles in 2d, reverse ESS 86.8 %>
     >>> flow.log_prob(flow.sample(3).positions).shape
@@ -95,7 +95,7 @@ class Flow:
         A value that was not computed in a row is NaN. `metrics_units` says what they are.
 
         >>> import boltzflow
-        >>> metrics = boltzflow.load(dw4_fab).metrics
+        >>> metrics = boltzflow.load("runs/dw4_fab").metrics
         >>> metrics["step"][-1], metrics["reverse_ess"][-1] > 0.8
         (np.float64(2000.0), np.True_)
         """
@@ -204,7 +204,7 @@ class Flow:
         Examples
         --------
         >>> import boltzflow
-        >>> found = boltzflow.load(dw4_fab).evaluate(2000, annealed=0)
+        >>> found = boltzflow.load("runs/dw4_fab").evaluate(2000, annealed=0)
         >>> found["reverse_ess"] > 0.8, abs(found["log_z"] - 29.667) < 0.1
         (True, True)
         """
@@ -237,7 +237,7 @@ class Flow:
         Examples
         --------
         >>> import boltzflow, numpy as np
-        >>> flow = boltzflow.load(dw4_fab)
+        >>> flow = boltzflow.load("runs/dw4_fab")
         >>> radius = flow.estimate(lambda x: (x**2).sum((1, 2)) / 4, count=10_000)
         >>> bool(abs(radius.mean - 3.8) < 0.4 and radius.error < 0.05)
         True
@@ -268,7 +268,7 @@ class Flow:
         """All figures of the run by their names, as the bytes of PNG or SVG files.
 
         >>> import boltzflow
-        >>> figures = boltzflow.load(dw4_fab).figures("svg")
+        >>> figures = boltzflow.load("runs/dw4_fab").figures("svg")
         >>> sorted(figures)
         ['energy', 'ess', 'log_weights', 'loss', 'pair_distances']
         """
@@ -323,7 +323,7 @@ def load(folder: Union[str, "os.PathLike[str]"], energy: Optional[Energy] = None
     is not in the folder. A target with a name is.
 
     >>> import boltzflow
-    >>> boltzflow.load(dw4_fab).target
+    >>> boltzflow.load("runs/dw4_fab").target
     'dw4'
     """
     target = None if energy is None else as_energy(energy, None, 3, None, None, 1024)

@@ -50,7 +50,7 @@ class Samples:
     Examples
     --------
     >>> import boltzflow, numpy as np
-    >>> flow = boltzflow.load(dw4_fab)
+    >>> flow = boltzflow.load("runs/dw4_fab")
     >>> samples = flow.sample(2000, seed=1)
     >>> samples.positions.shape, samples.log_weights.shape, samples.energies.shape
     ((2000, 4, 2), (2000,), (2000,))
