@@ -24,9 +24,12 @@ const STOPPED: &str = "stopped by an exception";
 /// Energies and gradients, or why there are none.
 pub type Answer = Result<(Vec<f64>, Vec<f64>), EvaluationError>;
 
+/// [samples, particles, dimension].
+type Shape = [usize; 3];
+
 enum Request {
-    /// Energies of `x`, [samples, particles, dimension].
-    Energies { function: Arc<Py<PyAny>>, x: Vec<f64>, shape: [usize; 3], reply: SyncSender<Answer> },
+    /// Energies of `x`.
+    Energies { function: Arc<Py<PyAny>>, x: Vec<f64>, shape: Shape, reply: SyncSender<Answer> },
     /// A step is done; the answer says whether to go on.
     Progress { progress: Box<Progress>, reply: SyncSender<bool> },
     /// The work has ended.
@@ -56,7 +59,7 @@ impl Desk {
     }
 
     /// Energies and gradients of `x`, of this shape, by `function`.
-    pub fn energies(&self, function: &Arc<Py<PyAny>>, x: &[f64], shape: [usize; 3]) -> Answer {
+    pub fn energies(&self, function: &Arc<Py<PyAny>>, x: &[f64], shape: Shape) -> Answer {
         let (reply, answer) = sync_channel(1);
         let request = Request::Energies { function: function.clone(), x: x.to_vec(), shape, reply };
         let gone = || EvaluationError::Fatal("nobody is there to evaluate energies".into());
@@ -230,7 +233,7 @@ fn evaluate(
     py: Python<'_>,
     function: &Py<PyAny>,
     x: Vec<f64>,
-    shape: [usize; 3],
+    shape: Shape,
 ) -> PyResult<(Vec<f64>, Vec<f64>)> {
     let x = PyArray1::from_vec(py, x).reshape(shape)?;
     let (energies, gradients): (PyReadonlyArrayDyn<'_, f64>, PyReadonlyArrayDyn<'_, f64>) =

@@ -67,7 +67,8 @@ fn check_particles(py: Python<'_>, path: &Path, target: &Target) -> PyResult<()>
         None => Ok(()),
         Some(own) => {
             let problem = format!(
-                "has {} particles in {} dimensions, and the run's target {} in {}: give one of the                  same particles",
+                "has {} particles in {} dimensions, and the run's target {} in {}: give one of the \
+                 same particles",
                 system.particles(),
                 system.dimension(),
                 own.particles(),
@@ -371,8 +372,8 @@ impl Flow {
         folder.read_evaluation().map(Some).map_err(|e| exception(py, e, About::Files))
     }
 
-    /// Configurations, each with the centre of mass of its positions at the origin; augmented copies
-    /// are moved along.
+    /// Configurations, each with the centre of mass of its positions at the origin; augmented
+    /// copies are moved along.
     fn centred(&self, x: &PyReadonlyArray3<'_, f64>) -> Vec<f64> {
         let system = self.trained.problem.flow.system();
         let width = x.as_array().len_of(Axis(1)) * system.dimension();

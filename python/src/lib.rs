@@ -7,15 +7,25 @@
 
 #![deny(unsafe_code)]
 
-mod desk;
-mod energy;
+// Each uses those above it.
 mod errors;
-mod flow;
-mod pool;
-mod recipe;
-mod samples;
-mod target;
+
 mod toml;
+
+mod pool;
+
+mod desk;
+
+mod energy;
+
+mod samples;
+
+mod target;
+
+mod recipe;
+
+mod flow;
+
 mod train;
 
 use pyo3::prelude::*;

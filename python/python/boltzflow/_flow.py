@@ -239,7 +239,7 @@ class Flow:
         >>> import boltzflow, numpy as np
         >>> flow = boltzflow.load("runs/dw4_fab")
         >>> radius = flow.estimate(lambda x: (x**2).sum((1, 2)) / 4, count=10_000)
-        >>> bool(abs(radius.mean - 3.8) < 0.4 and radius.error < 0.05)
+        >>> bool(abs(radius.mean - 6.8) < 0.2 and radius.error < 0.05)
         True
         """
         drawn = self.sample(count, seed=seed, weights=weights, draws=draws, threads=threads)

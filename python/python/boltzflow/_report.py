@@ -64,7 +64,8 @@ def _curve(flow: "Flow") -> str:
     metrics = flow.metrics
     step = metrics["step"]
     width, height, left, bottom = 560.0, 200.0, 44.0, 34.0
-    lines, labels = [], []
+    lines: List[str] = []
+    labels: List[str] = []
     for name, label, colour in (
         ("reverse_ess", "reverse", "#1f6fb4"), ("forward_ess", "forward", "#c45a12")
     ):
@@ -106,7 +107,7 @@ def plot(flow: "Flow", figure: str, ax: Optional[Any]) -> Any:
     """Draws one figure by matplotlib and returns its axes."""
     if figure not in _FIGURES:
         raise RecipeError(
-            f'`figure` is {figure!r}: use one of "{chr(34).join(_FIGURES)}"'.replace('"', "'"),
+            f"`figure` is {figure!r}: use one of {', '.join(map(repr, _FIGURES))}",
             "figure",
         )
     try:
@@ -117,14 +118,13 @@ def plot(flow: "Flow", figure: str, ax: Optional[Any]) -> Any:
             "`flow.figures()` for PNG and SVG",
             "plot",
         ) from None
-    if ax is None:
-        _, ax = plt.subplots()
+    axes: Any = plt.subplots()[1] if ax is None else ax
     if figure in ("ess", "loss"):
-        _plot_metrics(ax, flow, figure)
+        _plot_metrics(axes, flow, figure)
     else:
-        _plot_distribution(ax, flow, figure)
-    ax.set_title(flow.target)
-    return ax
+        _plot_distribution(axes, flow, figure)
+    axes.set_title(flow.target)
+    return axes
 
 
 def _plot_metrics(ax: Any, flow: "Flow", figure: str) -> None:

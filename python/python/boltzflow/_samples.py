@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass, field
 from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
@@ -198,8 +199,7 @@ class Samples:
         ``posterior.x`` is [chain, draw, particle, dimension] of one chain of `draws` resampled
         draws, by default as many as these are worth; ``sample_stats.lp`` is −U/kT.
         """
-        import arviz
-
+        arviz: Any = importlib.import_module("arviz")
         worth = max(int(self.ess * len(self)), 1)
         drawn = self if self.log_weights is None else self.resample(draws or worth, seed)
         groups = {"posterior": {"x": drawn.positions[None]}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 import numpy.typing as npt
@@ -164,9 +164,11 @@ class _Shown:
             self.bar.close()
 
     def __call__(self, *values: Any) -> None:
-        *numbers, evaluation, rollback = values
-        found = None if evaluation is None else json.loads(evaluation)
-        now = Progress(*numbers, evaluation=found, rollback=rollback)
+        names = [field.name for field in fields(Progress)]
+        named = dict(zip(names, values))
+        if named["evaluation"] is not None:
+            named["evaluation"] = json.loads(named["evaluation"])
+        now = Progress(**named)
         if self.bar is not None:
             self.show(now)
         if self.callback is not None:

@@ -146,7 +146,7 @@ def to_atoms(samples: "Samples", symbols: Optional[Any] = None) -> List[Any]:
 
     if symbols is None:
         symbols = list(samples.names) or ["X"] * samples.positions.shape[1]
-    positions = samples.positions
+    positions: Any = samples.positions
     if positions.shape[2] < 3:
         flat = np.zeros((*positions.shape[:2], 3))
         flat[..., :positions.shape[2]] = positions
