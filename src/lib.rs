@@ -131,12 +131,18 @@ pub use config::{parameters, EvaluateOptions, Recipe, Registry, Target};
 pub use error::{Error, EvaluationError};
 pub use evaluation::{Estimates, Evaluation, EvaluationOptions, Observable};
 pub use flow::FlowOptions;
+pub use potential::{check, Finding, Severity};
 pub use potential::{from_fn, sum_over_pairs, FnPotential, Potential};
+pub use report::{Verdict, VerdictFigure};
 pub use run::RunFolder;
 pub use samples::Samples;
+pub use sampling::{sample_reference, ReferenceOptions};
 pub use session::{Ending, Progress, Trained, Training};
 pub use system::System;
 pub use train::{DescentOptions, Objective, Problem, TrainOptions, Trainer};
+pub use work::{
+    end_interrupt, interrupt, is_stopped as is_interrupted, now as current_work, State as WorkState,
+};
 
 /// README's code.
 #[cfg(doctest)]

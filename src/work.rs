@@ -32,6 +32,18 @@ pub fn stop_at(signals: &[i32], exit_code: u8) -> Result<(), Error> {
     Ok(())
 }
 
+/// Ends all work of this process soon, on whatever thread it is: trainings stop with a checkpoint,
+/// everything else with [`Error::Stopped`], until [`end_interrupt`]. For programs that get signals
+/// in their own way, such as an interpreter.
+pub fn interrupt() {
+    STOP.store(true, Ordering::Relaxed);
+}
+
+/// Lets work go on again after [`interrupt`].
+pub fn end_interrupt() {
+    STOP.store(false, Ordering::Relaxed);
+}
+
 /// Whether work is to stop.
 pub fn is_stopped() -> bool {
     STOP.load(Ordering::Relaxed)

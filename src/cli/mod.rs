@@ -8,7 +8,6 @@ mod dry_run;
 mod estimate;
 mod evaluate;
 mod figures;
-mod folder;
 mod histograms;
 mod new;
 mod output;

@@ -6,7 +6,7 @@ use crate::config::{Recipe, Registry};
 use crate::error::Error;
 use crate::parallel::team;
 use crate::run::{Checkpoint, RunFolder};
-use crate::session::{Ending, Training};
+use crate::session::{is_finished, Destination, Ending, Training};
 use crate::work;
 
 use super::args::{Seeds, TrainArgs};
@@ -52,14 +52,23 @@ fn run_one(args: &TrainArgs, registry: &Registry, runs: u64) -> Result<(), Error
     let mut training = Training::new(recipe, target)?;
     let (recipe, target) = training.recipe();
     if let (Some(_), Some(folder)) = (&args.seeds, &args.output) {
-        if super::folder::is_finished(folder, recipe) {
+        if is_finished(folder, recipe) {
             return say!("{} is finished", folder.display());
         }
     }
     let (folder, resumes) = if team().leads() {
-        let chosen = team().agree(super::folder::choose(args, &path, recipe, &target.text))?;
-        team().allgather(chosen.1.into());
-        chosen
+        let destination = Destination {
+            output: args.output.as_deref(),
+            resume: args.resume,
+            force: args.force,
+            names: ["--output", "--resume --force"],
+        };
+        let chosen = team().agree(destination.choose(&path, recipe, &target.text))?;
+        team().allgather(chosen.resumes.into());
+        if let Some(remark) = &chosen.remark {
+            say!("{remark}")?;
+        }
+        (chosen.folder, chosen.resumes)
     } else {
         team().agree(Ok(()))?;
         (RunFolder::elsewhere(&path), team().allgather(0).contains(&1))

@@ -49,6 +49,11 @@ impl Weights {
     }
 }
 
+/// Samples of a task that asks the potential.
+fn part_size(potential: &dyn Potential) -> usize {
+    potential.batch_size().clamp(PART, 1 << 16).next_multiple_of(PART)
+}
+
 /// Draws `count` samples of a flow with their energies and joint log weights, log p(x) π(a|x) − log
 /// q(x, a), which are −∞ where the energy is not finite. `first` is the number of the first one:
 /// sample i uses the stream (seed, purpose, step, i), however a job is divided.
@@ -65,9 +70,10 @@ pub fn draw_weighted(
     let flow = &problem.flow;
     let (width, coordinates) = (flow.width(), flow.system().coordinates());
     // Tiles of the flow are fixed, so that a part has the bytes that the whole would have.
-    let parts = team().map(count.div_ceil(PART), |part| {
+    let size = part_size(&**problem.target.potential());
+    let parts = team().map(count.div_ceil(size), |part| {
         work::check()?;
-        let samples = part * PART..((part + 1) * PART).min(count);
+        let samples = part * size..((part + 1) * size).min(count);
         let noise: Vec<f64> = samples
             .clone()
             .flat_map(|sample| {
@@ -164,7 +170,7 @@ pub(super) fn marginal_log_weights(
 /// [`Error::Evaluation`] if the potential fails for good.
 pub fn energies(potential: &dyn Potential, positions: &[f64]) -> Result<Vec<f64>, Error> {
     let coordinates = potential.system().coordinates();
-    let parts: Vec<&[f64]> = positions.chunks(PART * coordinates).collect();
+    let parts: Vec<&[f64]> = positions.chunks(part_size(potential) * coordinates).collect();
     let energies = team().map(parts.len(), |part| {
         work::check()?;
         let mut energies = vec![0.0; parts[part].len() / coordinates];

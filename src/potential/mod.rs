@@ -29,7 +29,7 @@ pub use ipi::{Ipi, IpiParameters};
 pub use lennard_jones::{LennardJones, LennardJonesParameters};
 pub use one_handed::OneHanded;
 pub use openmm::{OpenMm, OpenMmParameters};
-pub use pairs::sum_over_pairs;
+pub use pairs::{settle, sum_over_pairs};
 pub use softened::LinearCore;
 pub use structures::WithStructures;
 
@@ -54,7 +54,8 @@ pub use structures::WithStructures;
 ///    [`run_command_line`](crate::run_command_line) all commands: see
 ///    `examples/custom_potential.rs`. The command `check` then looks for mistakes.
 ///
-/// It is called from several threads at once, on batches of some dozens of configurations.
+/// It is called from several threads at once, on batches of some dozens of configurations, or of as
+/// many as [`batch_size`](Self::batch_size) asks for.
 ///
 /// # Examples
 /// Particles on springs to their centre, U = ½ Σ ‖x_i − x̄‖², whose gradient is x_i − x̄:
@@ -112,6 +113,13 @@ pub trait Potential: Send + Sync {
     /// default. A failure within it is a wall; one beyond it says nothing about the energy.
     fn reach(&self) -> f64 {
         f64::INFINITY
+    }
+
+    /// How many configurations a call should have where there are so many at once; 1, the default,
+    /// leaves that to callers. A potential with a cost for each call, such as one that another
+    /// language computes, asks for more, and is then called less often with whole batches.
+    fn batch_size(&self) -> usize {
+        1
     }
 
     /// Energy of one configuration and its gradient.
@@ -217,6 +225,10 @@ macro_rules! delegate_to_pointee {
 
             fn reach(&self) -> f64 {
                 (**self).reach()
+            }
+
+            fn batch_size(&self) -> usize {
+                (**self).batch_size()
             }
 
             fn energy_in_place(&self, x: &[f64]) -> Result<f64, EvaluationError> {

@@ -77,6 +77,10 @@ impl<P: Potential> Potential for OneHanded<P> {
         self.potential.reach()
     }
 
+    fn batch_size(&self) -> usize {
+        self.potential.batch_size()
+    }
+
     fn energy_in_place(&self, x: &[f64]) -> Result<f64, EvaluationError> {
         if self.is_mirrored(x) {
             let x: Vec<f64> = x.iter().map(|x| -x).collect();

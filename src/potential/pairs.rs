@@ -108,7 +108,7 @@ const OVERFLOWING: f64 = 1e100;
 /// without a finite energy, +∞ and no slope; without a finite gradient, a gradient of NaN. Returns
 /// whether there is an energy.
 #[inline(always)]
-pub(super) fn settle(energy: &mut f64, gradient: &mut [f64]) -> bool {
+pub fn settle(energy: &mut f64, gradient: &mut [f64]) -> bool {
     if energy.is_finite() && gradient.iter().all(|g| g.is_finite()) {
         return true;
     }

@@ -47,6 +47,10 @@ impl<P: Potential> Potential for WithStructures<P> {
         self.potential.reach()
     }
 
+    fn batch_size(&self) -> usize {
+        self.potential.batch_size()
+    }
+
     fn energy_in_place(&self, x: &[f64]) -> Result<f64, EvaluationError> {
         self.potential.energy_in_place(x)
     }

@@ -17,6 +17,7 @@ pub use facts::Facts;
 pub use molecules::MoleculePictures;
 pub use page::page;
 pub use server::{serve, Serving};
+pub use verdict::{Verdict, VerdictFigure};
 
 #[cfg(test)]
 #[path = "../../tests/unit/report.rs"]

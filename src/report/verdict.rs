@@ -9,24 +9,26 @@ use crate::evaluation::{Evaluation, Figure, Unit};
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Verdict {
     /// The main figures.
-    figures: Vec<Entry>,
+    pub figures: Vec<VerdictFigure>,
     /// Why figures are marked (!).
-    marks: Vec<String>,
+    pub marks: Vec<String>,
     /// What a person should know, the most important first.
-    sentences: Vec<String>,
+    pub sentences: Vec<String>,
     /// The verdict on the weights, and whether it is a warning.
-    weights: Option<(String, bool)>,
+    pub weights: Option<(String, bool)>,
 }
 
 /// A figure with its label.
 #[derive(Debug, Clone, Serialize)]
-struct Entry {
-    label: String,
-    value: String,
+pub struct VerdictFigure {
+    /// What it is.
+    pub label: String,
+    /// Its value in words, with its error and unit.
+    pub value: String,
 }
 
 impl Verdict {
-    pub(super) fn new(evaluation: &Evaluation, facts: &Facts) -> Self {
+    pub(crate) fn new(evaluation: &Evaluation, facts: &Facts) -> Self {
         Self {
             figures: Figure::ALL.iter().filter_map(|f| entry(*f, evaluation, facts)).collect(),
             marks: marks(evaluation),
@@ -37,7 +39,7 @@ impl Verdict {
 }
 
 /// A figure that has a line of its own and stands in tables.
-fn entry(figure: Figure, evaluation: &Evaluation, facts: &Facts) -> Option<Entry> {
+fn entry(figure: Figure, evaluation: &Evaluation, facts: &Facts) -> Option<VerdictFigure> {
     let about = figure.facts();
     about.line.and(about.decimals)?;
     let decimals = if about.unit == Unit::Fraction { 1 } else { 3 };
@@ -52,7 +54,7 @@ fn entry(figure: Figure, evaluation: &Evaluation, facts: &Facts) -> Option<Entry
     if let (Figure::LogZ, Some(known)) = (figure, facts.known_log_z) {
         label += &format!(" (known: {known})");
     }
-    Some(Entry { label, value })
+    Some(VerdictFigure { label, value })
 }
 
 fn marks(evaluation: &Evaluation) -> Vec<String> {

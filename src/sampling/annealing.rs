@@ -147,8 +147,10 @@ impl AnnealedImportanceSampling<'_> {
     ) -> Result<Annealed, Error> {
         let levels = self.annealing.intermediate;
         let steps: Vec<f64> = step_sizes.0[..levels].iter().map(StepSize::get).collect();
-        let tile = |tile: usize| tile * LANES..((tile + 1) * LANES).min(samples);
-        let tiles = samples.div_ceil(LANES);
+        // A sample's result does not depend on its neighbours.
+        let size = self.target.batch_size().max(LANES);
+        let tile = |tile: usize| tile * size..((tile + 1) * size).min(samples);
+        let tiles = samples.div_ceil(size);
         let team = team();
         let (done, joint) = team.map_and_keep(tiles, |index| {
             let rows = tile(index);
@@ -160,7 +162,7 @@ impl AnnealedImportanceSampling<'_> {
             shares: (0..team.size())
                 .map(|rank| {
                     let tiles = team.block_of(rank, tiles);
-                    (tiles.start * LANES).min(samples)..(tiles.end * LANES).min(samples)
+                    (tiles.start * size).min(samples)..(tiles.end * size).min(samples)
                 })
                 .collect(),
             acceptance: vec![0.0; levels],
@@ -249,6 +251,8 @@ impl AnnealedImportanceSampling<'_> {
         }
         let [mut proposal, target] = chains.effort();
         proposal.seconds += drawing;
+        // A large tile's proposal is evaluated by several threads.
+        proposal.seconds *= rayon::current_num_threads().min(rows.div_ceil(LANES)) as f64;
         let tile = Tile {
             log_weights,
             log_densities: log_densities(&chains),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::engine::LANES;
 use crate::error::{Error, EvaluationError};
 use crate::potential::Potential;
 use crate::system::System;
@@ -60,6 +61,12 @@ use crate::system::System;
 pub trait LogDensity: Send + Sync {
     /// Numbers per configuration: copies · particles · dimension.
     fn width(&self) -> usize;
+
+    /// Configurations that a call should have where there are so many at once; a tile of the
+    /// engine by default.
+    fn batch_size(&self) -> usize {
+        LANES
+    }
 
     /// Log densities of a small batch and their gradients, computed on the calling thread.
     ///
@@ -187,6 +194,9 @@ pub struct AugmentedTarget {
     eta: f64,
 }
 
+/// Configurations of a call at most, whatever a potential asks for.
+const MOST_AT_ONCE: usize = 1 << 16;
+
 thread_local! {
     /// Rows of copy 0 and their gradients. Taken out while in use, so that a potential which works
     /// through rayon may come back here on the same thread.
@@ -283,6 +293,11 @@ pub(super) fn log_normal_gradient(
 impl LogDensity for AugmentedTarget {
     fn width(&self) -> usize {
         self.subspace.width()
+    }
+
+    /// Of the potential, in whole tiles.
+    fn batch_size(&self) -> usize {
+        self.potential.batch_size().clamp(1, MOST_AT_ONCE).next_multiple_of(LANES)
     }
 
     fn log_density_and_gradient(

@@ -5,7 +5,6 @@ use std::time::Instant;
 use dfdx::prelude::*;
 
 use super::{Effort, LogDensity};
-use crate::engine::LANES;
 use crate::error::Error;
 use crate::flow::op::{on_tape, Rows, Vector};
 use crate::parallel::team;
@@ -21,7 +20,7 @@ pub fn log_density(
 ) -> Result<(Vector<OwnedTape<f32, Cpu>>, Effort), Error> {
     let width = density.width();
     let joint: Vec<f64> = z.as_vec().into_iter().map(f64::from).collect();
-    let tiles: Vec<&[f64]> = joint.chunks(LANES * width).collect();
+    let tiles: Vec<&[f64]> = joint.chunks(density.batch_size() * width).collect();
     let done = team().map(tiles.len(), |tile| {
         let mut log_p = vec![0.0; tiles[tile].len() / width];
         let mut gradient = vec![0.0; tiles[tile].len()];

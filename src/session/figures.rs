@@ -11,7 +11,6 @@ use crate::plot::{
     map_figure, profile_figure, Distribution, EnergyUnit, Landscape,
 };
 use crate::random::Purpose;
-use crate::run::read_metrics;
 use crate::samples::Samples;
 use crate::work;
 
@@ -20,7 +19,7 @@ use super::trained::Trained;
 
 impl Trained {
     /// Draws the figures of the run into the folder `output`, each as SVG and PNG: of samples of
-    /// the flow, and curves of the training if its metrics are in a folder.
+    /// the flow, and curves of the training if there are metrics of it.
     ///
     /// # Errors
     /// Those of drawing samples and of writing.
@@ -34,8 +33,8 @@ impl Trained {
             return Ok(());
         }
         let name = self.name();
-        if let Some(folder) = &self.folder {
-            let rows = read_metrics(folder.metrics())?;
+        let rows = self.metrics()?;
+        if self.folder.is_some() || !rows.is_empty() {
             let from = self.recipe.flow.start_name();
             let title = format!("{name}: effective sample size");
             ess_figure(&rows, from.as_deref(), &title, output.join("ess"))?;
@@ -123,7 +122,10 @@ impl Trained {
 
     /// The samples that figures and reports show: those of the evaluation at the end of the
     /// training, so that they fit its effective sample size.
-    pub(crate) fn drawn_for_figures(&self) -> Result<Samples, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Evaluation`] if the potential fails for good.
+    pub fn drawn_for_figures(&self) -> Result<Samples, Error> {
         let options = self.evaluation_options();
         let streams = (Purpose::Evaluation, options.step);
         let _work = work::begin("drawing samples for figures");

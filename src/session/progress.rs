@@ -14,6 +14,8 @@ pub struct Progress {
     pub report: StepReport,
     /// Seconds of training so far.
     pub train_seconds: f64,
+    /// Energy evaluations of the training so far.
+    pub energy_evaluations: u64,
     /// The evaluation, after a step that has one.
     pub evaluation: Option<Evaluation>,
     /// What was done about a divergence, after a step that was taken for one.

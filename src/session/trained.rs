@@ -11,7 +11,10 @@ use crate::evaluation::{
 };
 use crate::molecule::Chirality;
 use crate::random::Purpose;
-use crate::run::{load_model, read_model_metadata, ModelMetadata, RunFolder};
+use crate::report::{Facts, Verdict};
+use crate::run::{
+    load_model, read_metrics, read_model_metadata, MetricsRow, ModelMetadata, RunFolder,
+};
 use crate::samples::Samples;
 use crate::train::{Objective, Problem};
 use crate::work;
@@ -39,6 +42,8 @@ pub struct Trained {
     pub metadata: ModelMetadata,
     /// Which mirror images of a chiral molecule are drawn.
     pub chirality: Chirality,
+    /// The training's rows of metrics, where they are in no folder.
+    pub rows: Vec<MetricsRow>,
 }
 
 impl Trained {
@@ -87,8 +92,20 @@ impl Trained {
             return Err(Error::Data { file: folder.model(), problem });
         }
         let (theta, metadata) = load_model(folder.model(), problem.flow.layout())?;
+        let rows = Vec::new();
         let (folder, chirality) = (Some(folder), Chirality::default());
-        Ok(Self { folder, recipe, target, problem, theta, metadata, chirality })
+        Ok(Self { folder, recipe, target, problem, theta, metadata, chirality, rows })
+    }
+
+    /// The training's rows of metrics; none where the folder has none.
+    ///
+    /// # Errors
+    /// Those of reading the folder's.
+    pub fn metrics(&self) -> Result<Vec<MetricsRow>, Error> {
+        match &self.folder {
+            Some(folder) if folder.metrics().exists() => read_metrics(folder.metrics()),
+            _ => Ok(self.rows.clone()),
+        }
     }
 
     /// `count` independent samples with their log weights and energies; others with another seed of
@@ -188,6 +205,13 @@ impl Trained {
         let (evaluation, _) = evaluate(&self.problem, &self.theta, reference, None, options)?;
         let ModelMetadata { train_seconds, energy_evaluations, .. } = self.metadata;
         Ok(evaluation.of_training(train_seconds, energy_evaluations))
+    }
+
+    /// What `evaluation` means, in words for a person.
+    pub fn verdict(&self, evaluation: &Evaluation) -> Verdict {
+        let known = &self.target.known;
+        let (known_log_z, known_entropy) = (known.log_z, known.entropy);
+        Verdict::new(evaluation, &Facts { known_log_z, known_entropy, ..Facts::default() })
     }
 
     /// Averages over the target with their errors, from `count` samples.

@@ -3,6 +3,8 @@
 //! All ranks go through the same steps; rank 0 writes. After each step they agree on what only one
 //! of them knows: a signal, the time for a checkpoint, a file that could not be written.
 
+mod outcome;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +13,9 @@ use crate::config::{Recipe, Target};
 use crate::error::Error;
 use crate::evaluation::{evaluate, likelihood, Evaluation, EvaluationOptions};
 use crate::parallel::team;
-use crate::run::{load_model_on_all_ranks, Checkpoint, ModelMetadata, RunFolder, SessionTotals};
+use crate::run::{
+    load_model_on_all_ranks, Checkpoint, MetricsRow, ModelMetadata, RunFolder, SessionTotals,
+};
 use crate::samples::Samples;
 use crate::train::{Problem, StepReport, Trainer, TrainingState, Verdict};
 use crate::work;
@@ -21,7 +25,7 @@ use super::progress::{Ending, Progress};
 use super::ranks::same_on_all_ranks;
 use super::record::{row, Record};
 use super::reference::{self, Announce};
-use super::trained::{evaluation_options, Trained};
+use super::trained::evaluation_options;
 
 /// Rows of metrics between two evaluations.
 const ROWS_PER_EVALUATION: u64 = 10;
@@ -45,6 +49,8 @@ pub struct Training {
     /// Before, the state can still become that of another run.
     has_begun: bool,
     record: Option<Record>,
+    /// Of metrics, where there is no folder.
+    rows: Vec<MetricsRow>,
     /// What was asked for once; none if the recipe wants none.
     reference: Option<Option<Samples>>,
     announce: Announce,
@@ -63,8 +69,6 @@ struct Best {
     metadata: ModelMetadata,
     evaluation: Evaluation,
 }
-
-const NO_MODEL: &str = "there is no model before the first evaluation: train until then";
 
 impl Training {
     /// The training of this recipe on `target`, a [`Target`] or a potential; nothing is written.
@@ -114,6 +118,7 @@ impl Training {
             now,
             has_begun: false,
             record: None,
+            rows: Vec::new(),
             reference: None,
             announce: |_| Ok(()),
             best: None,
@@ -319,6 +324,7 @@ impl Training {
             steps: self.steps(),
             report,
             train_seconds: self.now.totals.train_seconds,
+            energy_evaluations: self.now.state.counters.energy_evaluations,
             evaluation,
             rollback,
         })
@@ -388,7 +394,10 @@ impl Training {
         let evaluation = progress.evaluation.as_ref();
         let row = row(state, &progress.report, totals, evaluation);
         (totals.loss, totals.gradient_norm, totals.steps) = (0.0, 0.0, 0.0);
-        self.record.as_mut().map_or(Ok(()), |record| record.append(row))?;
+        match &mut self.record {
+            Some(record) => record.append(row)?,
+            None => self.rows.push(row),
+        }
         let Some(evaluation) = evaluation else { return Ok(()) };
         let least = totals.best_validation.unwrap_or(f64::INFINITY);
         // The first one is kept whatever it is, so that there is a model.
@@ -444,57 +453,5 @@ impl Training {
         self.now.save(record.folder.path())?;
         record.saved = Instant::now();
         Ok(())
-    }
-
-    /// Marks the run as finished in the last checkpoint. Until then, the same `boltzflow train`
-    /// draws the figures that come after the last step.
-    ///
-    /// # Errors
-    /// [`Error::Write`].
-    pub fn close(&mut self) -> Result<(), Error> {
-        self.now.totals.is_open = false;
-        self.save()
-    }
-
-    /// The model that is kept: the last one that was evaluated, or the best on validation data.
-    ///
-    /// # Errors
-    /// [`Error::Run`] before the first evaluation; those of reading it from the folder.
-    pub fn trained(&self) -> Result<Trained, Error> {
-        let (theta, metadata) = match (&self.best, self.folder()) {
-            (Some(best), _) => (best.theta.clone(), best.metadata.clone()),
-            (None, Some(folder)) if self.has_model => {
-                load_model_on_all_ranks(folder.model(), self.problem.flow.layout(), None)?
-            }
-            _ => return Err(Error::Run(NO_MODEL.to_string())),
-        };
-        Ok(Trained {
-            folder: self.folder().map(|folder| RunFolder::elsewhere(folder.path())),
-            recipe: self.recipe.clone(),
-            target: self.target.clone(),
-            problem: self.problem.clone(),
-            theta,
-            metadata,
-            chirality: Default::default(),
-        })
-    }
-
-    /// The evaluation of the model that is kept.
-    ///
-    /// # Errors
-    /// Those of [`trained`](Self::trained).
-    pub fn evaluation(&self) -> Result<Evaluation, Error> {
-        let invalid = |e| Error::Run(format!("the evaluation is damaged: {e}"));
-        match (&self.best, self.folder()) {
-            (Some(best), _) => Ok(best.evaluation.clone()),
-            (None, Some(folder)) => {
-                let text = team().broadcast(|| {
-                    let evaluation: Evaluation = folder.read_evaluation()?;
-                    serde_json::to_vec(&evaluation).map_err(invalid)
-                })?;
-                serde_json::from_slice(&text).map_err(invalid)
-            }
-            (None, None) => Err(Error::Run("there was no evaluation yet".to_string())),
-        }
     }
 }

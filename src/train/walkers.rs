@@ -11,7 +11,6 @@ use std::time::Instant;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::LANES;
 use crate::error::{Error, EvaluationError};
 use crate::limits::count;
 use crate::parallel::{message, team};
@@ -206,9 +205,10 @@ impl Walkers {
         let streams = Streams { seed: problem.seed, purpose: Purpose::Walkers, step };
         let positions = &self.positions;
 
-        let tiles = team().map(rows.div_ceil(TILE), |tile| {
-            let first = tile * TILE;
-            let size = TILE.min(rows - first);
+        let tile_size = alone.batch_size().max(TILE);
+        let tiles = team().map(rows.div_ceil(tile_size), |tile| {
+            let first = tile * tile_size;
+            let size = tile_size.min(rows - first);
             let mut rngs = streams.range(first, size);
             let start: Vec<f64> = (first..first + size)
                 .flat_map(|row| {
@@ -246,7 +246,7 @@ impl Walkers {
                 .collect();
             let (start, before) = (Instant::now(), effort.seconds);
             let mut taken = 0;
-            for rows in offered.chunks(LANES) {
+            for rows in offered.chunks(alone.batch_size()) {
                 taken +=
                     propose(&flow, target, rows, &mut rngs, &mut joint, &mut log_p, &mut effort)?;
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::population::{Population, TILE};
+use super::population::{tile_size, Population};
 use crate::error::{Error, EvaluationError};
 use crate::parallel::message;
 use crate::potential::Potential;
@@ -57,7 +57,7 @@ pub fn energy_chains(
         tries += 1;
     }
     let needed = fastest * (leapfrog_steps * (WARM_UP + FEWEST)) as f64;
-    let rows = (seconds / needed).min(TILE as f64) as usize;
+    let rows = (seconds / needed).min(tile_size(&target) as f64) as usize;
     if rows == 0 {
         return Ok(EnergyChains::default());
     }

@@ -6,9 +6,10 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::exchange;
-use super::population::{Population, TILE};
+use super::population::{tile_size, Population};
 use super::start::Start;
 use super::ReferenceOptions;
+use crate::engine::LANES;
 use crate::error::Error;
 use crate::potential::Potential;
 use crate::sampling::{AugmentedTarget, GeometricPath};
@@ -35,7 +36,7 @@ pub fn reference_seconds(
     let path = GeometricPath { densities: [&start, &target], subspace: target.subspace() };
     // A costly energy is timed on few chains, one that is soon computed on full tiles.
     let mut seconds = time(&path, &start, 2)?;
-    let many = TILE * rayon::current_num_threads();
+    let many = tile_size(&target) * rayon::current_num_threads();
     if seconds * (many as f64) < SECONDS {
         seconds = time(&path, &start, many)?;
     }
@@ -47,11 +48,12 @@ pub fn reference_seconds(
 /// The time of an energy near the structure, times the energies of replica exchange.
 fn seconds_of_molecule(potential: &dyn Potential, options: ReferenceOptions) -> Result<f64, Error> {
     let Some(structure) = potential.structures().first() else { return Ok(0.0) };
-    let rows = TILE * rayon::current_num_threads();
+    let tile = LANES.max(potential.batch_size());
+    let rows = tile * rayon::current_num_threads();
     let x = structure.repeat(rows);
     let (begin, mut rounds) = (Instant::now(), 0);
     while rounds == 0 || begin.elapsed().as_secs_f64() < SECONDS {
-        x.par_chunks(TILE * structure.len()).try_for_each(|x| {
+        x.par_chunks(tile * structure.len()).try_for_each(|x| {
             let mut energies = vec![0.0; x.len() / structure.len()];
             let mut gradients = vec![0.0; x.len()];
             potential.energies_and_gradients(x, &mut energies, &mut gradients).map(|_| ())

@@ -45,11 +45,11 @@ const PILOT: Run = Run { populations: 4, chains: 64, first: 1 << 32 };
 impl ReferenceOptions {
     /// The default work for `samples` of this potential: four chains a sample, within 4096 and
     /// 32 768. An energy costs the square of the particles: beyond those of LJ13 there are fewer
-    /// chains, at least 2048, and errors are larger. A molecule has 512 chains of 1000 sweeps.
+    /// chains, at least 2048, and errors are larger. A molecule has 256 chains of 1000 sweeps.
     pub fn of(potential: &dyn Potential, samples: usize) -> Self {
         let (options, system) = (Self::default(), potential.system());
         if exchange::is_molecule(potential) {
-            return Self { samples, chains: 512, transitions: 1000, ..options };
+            return Self { samples, chains: 256, transitions: 1000, ..options };
         }
         let chains = samples.saturating_mul(4).clamp(4096, options.chains);
         let pairs = |particles: usize| particles * particles.saturating_sub(1) / 2;

@@ -15,12 +15,12 @@ use crate::parallel::{message, team};
 use crate::random::{step_before, stream, Purpose, ALL_SAMPLES};
 use crate::sampling::{
     resample_systematically, transition, AugmentedTarget, Chains, Effort, GeometricPath, Leapfrog,
-    Proposal, StepSize, Workspace,
+    LogDensity, Proposal, StepSize, Workspace,
 };
 use crate::work;
 
-/// Rows of a tile of chains.
-pub(super) const TILE: usize = 64;
+/// Rows of a tile of chains, if the target does not ask for more.
+const TILE: usize = 64;
 /// Leapfrog steps of a transition. A hard core keeps the step small; with 8 steps the soft modes of
 /// LJ13 did not keep up with the temperature and ⟨x·∇U⟩ came out too high.
 const LEAPFROG_STEPS: usize = 32;
@@ -30,6 +30,11 @@ const KEPT: f64 = 0.99;
 const RESAMPLE: f64 = 0.5;
 /// Temperatures after which annealing is given up.
 const MAX_TEMPERATURES: usize = 20_000;
+
+/// Rows of a tile of chains on `target`.
+pub(super) fn tile_size(target: &dyn LogDensity) -> usize {
+    target.batch_size().max(TILE)
+}
 
 /// Populations that are run in the same way, with their random numbers.
 #[derive(Clone, Copy)]
@@ -131,11 +136,12 @@ impl<'a> Population<'a> {
         seed: u64,
         index: u64,
     ) -> Result<Self, Error> {
-        let tiles = (0..size.div_ceil(TILE))
+        let rows = tile_size(path.densities[1]);
+        let tiles = (0..size.div_ceil(rows))
             .map(|tile| {
                 work::check()?;
-                let first = tile * TILE;
-                let mut rngs: Vec<ChaCha8Rng> = (first..size.min(first + TILE))
+                let first = tile * rows;
+                let mut rngs: Vec<ChaCha8Rng> = (first..size.min(first + rows))
                     .map(|chain| stream(seed, Purpose::Reference, index, chain as u64))
                     .collect();
                 let mut position = vec![0.0; rngs.len() * path.subspace.width()];
@@ -281,8 +287,9 @@ impl<'a> Population<'a> {
         let offset: f64 = self.rng.gen();
         let Some(chosen) = resample_systematically(&self.log_weights, offset) else { return };
         let old: Vec<Chains> = self.tiles.iter().map(|(chains, _)| chains.clone()).collect();
+        let rows = old.first().map_or(1, Chains::rows);
         for (chain, source) in chosen.into_iter().enumerate() {
-            self.tiles[chain / TILE].0.copy_row(chain % TILE, &old[source / TILE], source % TILE);
+            self.tiles[chain / rows].0.copy_row(chain % rows, &old[source / rows], source % rows);
         }
         self.log_weights.fill(0.0);
     }

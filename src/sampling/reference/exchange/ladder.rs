@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::trajectory::{Move, Scratch, Tile};
+use crate::engine::LANES;
 use crate::error::{Error, EvaluationError};
 use crate::potential::Potential;
 use crate::random::{step_before, stream, Purpose, ALL_SAMPLES};
@@ -17,8 +18,8 @@ use crate::work;
 /// Leapfrog steps of a trajectory: long enough for a torsion to turn by some tens of degrees.
 pub(super) const LEAPFROG_STEPS: usize = 30;
 
-/// Rows of a tile, of which the energies of molecules take sixteen at once.
-pub(super) const TILE: usize = 16;
+/// Rows of a tile: so many configurations the energies of molecules take at once.
+pub(super) const TILE: usize = LANES;
 
 /// Where a replica was last, of the two ends of its ladder.
 #[derive(Debug, Clone, Copy, PartialEq)]

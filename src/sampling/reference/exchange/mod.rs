@@ -39,7 +39,7 @@ const SPACING: f64 = 1.2;
 /// Configurations of an ensemble at the hottest temperature from which Z there follows.
 const HOT_SAMPLES: usize = 8192;
 /// Sweeps that find step sizes and are not counted: at least so many, and a part of those that are.
-const LEAST_SETTLING: usize = 150;
+const LEAST_SETTLING: usize = 300;
 const SETTLING: usize = 4;
 
 /// What one ensemble of ladders found.

@@ -6,9 +6,6 @@ use crate::config::Recipe;
 use crate::error::Error;
 use crate::run::{Checkpoint, RunFolder};
 
-use super::args::TrainArgs;
-use super::output::say;
-
 /// Keys that may change before a run is resumed: its state does not depend on them.
 const SAFE: [&str; 6] = [
     "evaluate.",
@@ -19,67 +16,95 @@ const SAFE: [&str; 6] = [
     "train.gradient_clip.",
 ];
 
-/// The folder of this training, and whether it resumes there. An unfinished run of the same recipe
-/// is resumed; a finished one is never changed: the next free number is taken.
-pub(super) fn choose(
-    args: &TrainArgs,
-    file: &Path,
-    recipe: &Recipe,
-    target: &str,
-) -> Result<(RunFolder, bool), Error> {
-    let base = match &args.output {
-        Some(path) => path.clone(),
-        None => file.with_extension(""),
-    };
-    if base == file {
-        let problem = "is needed: the recipe has no .toml to leave out";
-        return Err(Error::parameter("--output", problem));
-    }
-    for number in 1.. {
-        let path = if number == 1 {
-            base.clone()
-        } else {
-            PathBuf::from(format!("{}-{number}", base.display()))
-        };
-        match Checkpoint::peek(&path) {
-            // Without a name, another recipe is another run.
-            Some(latest)
-                if !latest.is_finished(recipe.train.descent.steps)
-                    && (args.resume || args.output.is_some() || is(&latest.recipe, recipe)) =>
-            {
-                check_changes(args, &path, &latest.recipe, recipe, target)?;
-                return Ok((RunFolder::open(&path)?, true));
-            }
-            _ if args.resume => {
-                let problem =
-                    format!("finds no unfinished run with a checkpoint in {}", path.display());
-                return Err(Error::parameter("--resume", problem));
-            }
-            None if has_not_begun(&path, recipe) => return Ok((RunFolder::open(&path)?, false)),
-            _ => {}
-        }
-        if args.output.is_some() || is_free(&path) {
-            if number > 1 {
-                say_why(&base, &path, recipe)?;
-            }
-            return Ok((RunFolder::create(path)?, false));
-        }
-    }
-    Err(Error::parameter("--output", "is needed: every numbered folder is taken"))
+/// What a user wants of the folder of a training.
+#[derive(Debug, Clone, Copy)]
+pub struct Destination<'a> {
+    /// The folder; without it, that of the recipe's file without its ending, or the next free one
+    /// with a number.
+    pub output: Option<&'a Path>,
+    /// Refuses to start anew.
+    pub resume: bool,
+    /// Resumes although keys of the recipe have changed that the run's state does not depend on.
+    pub force: bool,
+    /// What the interface calls `output` and the way to accept such changes, for messages.
+    pub names: [&'a str; 2],
 }
 
-/// Says why a run starts in `path` and not in `base`.
-fn say_why(base: &Path, path: &Path, recipe: &Recipe) -> Result<(), Error> {
+/// The folder that a training goes to.
+pub struct Chosen {
+    /// The folder, locked.
+    pub folder: RunFolder,
+    /// Whether it holds an unfinished run, which goes on.
+    pub resumes: bool,
+    /// Why it has another name than expected.
+    pub remark: Option<String>,
+}
+
+impl Destination<'_> {
+    /// The folder of the training by `recipe`, which comes from `file`, on the target whose text is
+    /// `target`. An unfinished run of the same recipe is resumed; a finished one is never changed:
+    /// the next free number is taken.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] when there is a run in `output` that cannot go on by this recipe, or
+    /// another process writes it; [`Error::Write`].
+    pub fn choose(&self, file: &Path, recipe: &Recipe, target: &str) -> Result<Chosen, Error> {
+        let base = match self.output {
+            Some(path) => path.to_path_buf(),
+            None => file.with_extension(""),
+        };
+        let [output, _] = self.names;
+        if base == file {
+            let problem = "is needed: the recipe has no .toml to leave out";
+            return Err(Error::parameter(output, problem));
+        }
+        let chosen = |folder, resumes| Ok(Chosen { folder, resumes, remark: None });
+        for number in 1.. {
+            let path = if number == 1 {
+                base.clone()
+            } else {
+                PathBuf::from(format!("{}-{number}", base.display()))
+            };
+            match Checkpoint::peek(&path) {
+                // Without a name, another recipe is another run.
+                Some(latest)
+                    if !latest.is_finished(recipe.train.descent.steps)
+                        && (self.resume || self.output.is_some() || is(&latest.recipe, recipe)) =>
+                {
+                    check_changes(self, &path, &latest.recipe, recipe, target)?;
+                    return chosen(RunFolder::open(&path)?, true);
+                }
+                _ if self.resume => {
+                    let problem =
+                        format!("finds no unfinished run with a checkpoint in {}", path.display());
+                    return Err(Error::parameter("--resume", problem));
+                }
+                None if has_not_begun(&path, recipe) => {
+                    return chosen(RunFolder::open(&path)?, false)
+                }
+                _ => {}
+            }
+            if self.output.is_some() || is_free(&path) {
+                let remark = (number > 1).then(|| remark(&base, &path, recipe));
+                return Ok(Chosen { folder: RunFolder::create(path)?, resumes: false, remark });
+            }
+        }
+        Err(Error::parameter(output, "is needed: every numbered folder is taken"))
+    }
+}
+
+/// Why a run starts in `path` and not in `base`.
+fn remark(base: &Path, path: &Path, recipe: &Recipe) -> String {
     let why = if is_finished(base, recipe) {
         "has the finished run of this recipe, which starts anew"
     } else {
         "is taken: this run starts"
     };
-    say!("{} {why} in {}", base.display(), path.display())
+    format!("{} {why} in {}", base.display(), path.display())
 }
 
 /// Whether the run in `path` is of this recipe and finished.
-pub(super) fn is_finished(path: &Path, recipe: &Recipe) -> bool {
+pub(crate) fn is_finished(path: &Path, recipe: &Recipe) -> bool {
     Checkpoint::peek(path).is_some_and(|latest| {
         latest.is_finished(recipe.train.descent.steps) && is(&latest.recipe, recipe)
     })
@@ -92,17 +117,18 @@ fn is(text: &str, recipe: &Recipe) -> bool {
 
 /// Whether the unfinished run in `path`, by the recipe `old`, may continue by `recipe` on `target`.
 fn check_changes(
-    args: &TrainArgs,
+    wish: &Destination<'_>,
     path: &Path,
     old: &str,
     recipe: &Recipe,
     target: &str,
 ) -> Result<(), Error> {
     let place = path.display();
+    let [output, accept] = wish.names;
     if RunFolder::read_only(path)?.read_target()?.is_some_and(|text| text != target) {
         let problem = format!(
             "is not the one of the unfinished run, {place}/target.toml: undo that change, or start \
-             in another folder by --output"
+             in another folder by {output}"
         );
         return Err(Error::parameter("target", problem));
     }
@@ -118,7 +144,7 @@ fn check_changes(
     };
     let (safe, unsafe_): (Vec<_>, Vec<_>) =
         changes.iter().partition(|(key, _)| SAFE.iter().any(|safe| key.starts_with(safe)));
-    let refuse = |changes, way_out| {
+    let refuse = |changes, way_out: String| {
         let problem = format!(
             "is not the one of the unfinished run in {place}: {}. {way_out}",
             list(changes)
@@ -126,12 +152,13 @@ fn check_changes(
         Err(Error::parameter("recipe", problem))
     };
     if !unsafe_.is_empty() {
-        let way_out =
-            "A run cannot go on with that: undo it, or start in another folder by --output";
+        let way_out = format!(
+            "A run cannot go on with that: undo it, or start in another folder by {output}"
+        );
         return refuse(&unsafe_, way_out);
     }
-    if !args.force {
-        return refuse(&safe, "Undo that, or accept it with --resume --force");
+    if !wish.force {
+        return refuse(&safe, format!("Undo that, or accept it with {accept}"));
     }
     Ok(())
 }

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# What must hold of the Python package: it builds as a wheel that works in a bare environment, its
+# types, its tests, its examples and its tutorial.
+#
+#     python/ci.sh target/release/boltzflow
+set -euo pipefail
+cd "$(dirname "$0")"
+BOLTZFLOW=$(cd ..; realpath "$1")
+export BOLTZFLOW CI=1
+
+step() { printf '\n== python: %s\n' "$*"; "$@"; }
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+step cargo fmt --check
+step python3 ../.ci/lines.py src python tests examples
+step python3 ../.ci/circles.py src
+step cargo clippy --locked --release -- -D warnings
+
+# The library is compiled once more: in another workspace it is another unit for cargo.
+step python3 -m venv "$work/build"
+step "$work/build/bin/pip" install --quiet 'maturin>=1.8,<2'
+step "$work/build/bin/maturin" build --locked --release --out "$work/wheels"
+wheel=$(ls "$work"/wheels/*.whl)
+size=$(stat --format=%s "$wheel")
+printf '%s has %s bytes\n' "$(basename "$wheel")" "$size"
+[ "$size" -le 8000000 ] || { echo "the wheel has over 8 MB" >&2; exit 1; }
+
+# Bare: the wheel and NumPy.
+step python3 -m venv "$work/bare"
+step "$work/bare/bin/pip" install --quiet "$wheel"
+step timeout 300 "$work/bare/bin/python" tests/run_readme.py first
+step "$work/bare/bin/python" tests/check_import.py
+
+step python3 -m venv "$work/full"
+step "$work/full/bin/pip" install --quiet "$wheel" pytest mypy pyright ase tqdm matplotlib arviz \
+    'jax[cpu]' pandas nbclient nbformat ipykernel
+python="$work/full/bin/python"
+step "$python" -m mypy --config-file pyproject.toml python/boltzflow
+step "$python" -m pyright --pythonpath "$python"
+step timeout 900 "$python" -m pytest tests --durations=5
+# Examples in docstrings name runs by their place in the repository.
+(cd .. && step timeout 300 "$python" -m pytest -q -p no:cacheprovider --doctest-modules --pyargs boltzflow)
+step timeout 300 "$python" tests/run_readme.py
+step timeout 600 "$python" tests/run_notebook.py tutorial.ipynb "$work/tutorial.ipynb"

@@ -1,0 +1,389 @@
+//! A trained flow.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use boltzflow::evaluation::{log_prob, Weights};
+use boltzflow::run::{metrics_columns, read_model_metadata, save_model, MetricsWriter};
+use boltzflow::{
+    is_interrupted, sample_reference, Error, Evaluation, EvaluationOptions, Problem, Recipe,
+    ReferenceOptions, Registry, RunFolder, Samples, Target, Trained,
+};
+use numpy::ndarray::Axis;
+use numpy::{PyArray1, PyReadonlyArray3};
+use pyo3::prelude::*;
+
+use crate::desk::{serve, Desk, Shows};
+use crate::errors::{exception, recipe_error, to_json, About};
+use crate::samples::Drawn;
+use crate::target::Source;
+
+/// A trained flow. It does not change, so any number of threads may use it at once.
+#[pyclass(frozen, module = "boltzflow._boltzflow")]
+pub struct Flow {
+    trained: Arc<Trained>,
+    /// That of the end of its training, if it was trained here.
+    evaluation: Option<Evaluation>,
+    source: Source,
+}
+
+/// Opens the run in the folder `path`; `energy` is what it was trained on, where that was not a
+/// target of its own.
+#[pyfunction]
+pub fn load(py: Python<'_>, path: PathBuf, energy: Option<&Bound<'_, PyAny>>) -> PyResult<Flow> {
+    let failed = |error| exception(py, error, About::Files);
+    let source = energy.map(Source::read).transpose()?;
+    let trained = match &source {
+        Some(source) => {
+            let target = source.target(&Desk::closed());
+            check_particles(py, &path, &target)?;
+            Trained::open_with(&path, target)
+        }
+        None => {
+            if is_of_function(&path) {
+                let problem =
+                    "is missing: this run was trained on a function, which is not in its \
+                               folder. Give it again, as boltzflow.Potential(function, …)";
+                return Err(recipe_error(py, "energy", problem));
+            }
+            Trained::open(&path, &Registry::builtin())
+        }
+    };
+    let trained = trained.map_err(failed)?;
+    let source = source.unwrap_or_else(|| Source::Target(Box::new(trained.target.clone())));
+    Ok(Flow::new(trained, None, source))
+}
+
+/// Refuses a target of other particles than those of the run's own, if its folder has one: a flow
+/// whose parameters belong to no particle would take them.
+fn check_particles(py: Python<'_>, path: &Path, target: &Target) -> PyResult<()> {
+    let folder = RunFolder::read_only(path).map_err(|e| exception(py, e, About::Files))?;
+    let text = folder.read_target().map_err(|e| exception(py, e, About::Files))?;
+    let own =
+        text.and_then(|text| Registry::builtin().target_from_text(&text, &folder.target()).ok());
+    let system = target.potential.system();
+    match own.map(|own| own.potential.system()).filter(|own| *own != system) {
+        None => Ok(()),
+        Some(own) => {
+            let problem = format!(
+                "has {} particles in {} dimensions, and the run's target {} in {}: give one of the \
+                 same particles",
+                system.particles(),
+                system.dimension(),
+                own.particles(),
+                own.dimension()
+            );
+            Err(recipe_error(py, "energy", &problem))
+        }
+    }
+}
+
+/// Whether the run in `path` was trained on a function.
+fn is_of_function(path: &Path) -> bool {
+    let Ok(folder) = RunFolder::read_only(path) else { return false };
+    let is_custom = |text: &str| {
+        Recipe::from_text(text, Path::new("")).is_ok_and(|recipe| recipe.target == "custom")
+    };
+    let metadata = read_model_metadata(folder.model());
+    metadata.is_ok_and(|found| is_custom(&found.recipe)) && matches!(folder.read_target(), Ok(None))
+}
+
+impl Flow {
+    pub fn new(trained: Trained, evaluation: Option<Evaluation>, source: Source) -> Self {
+        Self { trained: Arc::new(trained), evaluation, source }
+    }
+
+    /// Does `work` with the flow, whose energies are asked for at the desk if they are Python's.
+    fn serve<T: Send>(
+        &self,
+        py: Python<'_>,
+        threads: usize,
+        seed: Option<u64>,
+        work: impl FnOnce(&Trained) -> Result<T, Error> + Send,
+    ) -> PyResult<T> {
+        let (trained, source) = (&self.trained, &self.source);
+        let (done, trouble) = serve(py, threads, &Shows { progress: None }, |desk| {
+            work(&bound(trained, source, seed, desk))
+        })?;
+        trouble.map_or(Ok(()), Err)?;
+        done.map_err(|error| exception(py, error, About::Recipe))
+    }
+}
+
+/// The same flow with another seed, whose target is `source` at this desk.
+fn bound(trained: &Trained, source: &Source, seed: Option<u64>, desk: &Desk) -> Trained {
+    let target = source.target(desk);
+    let problem = Problem {
+        flow: trained.problem.flow.clone(),
+        target: trained.problem.target.with_potential(target.potential.clone()),
+        seed: seed.unwrap_or(trained.problem.seed),
+    };
+    Trained {
+        folder: trained.folder.as_ref().map(|folder| RunFolder::elsewhere(folder.path())),
+        recipe: trained.recipe.clone(),
+        target,
+        problem,
+        theta: trained.theta.clone(),
+        metadata: trained.metadata.clone(),
+        rows: trained.rows.clone(),
+    }
+}
+
+#[pymethods]
+impl Flow {
+    /// Particles and dimension.
+    #[getter]
+    fn system(&self) -> (usize, usize) {
+        let system = self.trained.problem.flow.system();
+        (system.particles(), system.dimension())
+    }
+
+    /// Augmented copies of the positions that the flow has besides them.
+    #[getter]
+    fn augmented_copies(&self) -> usize {
+        self.trained.problem.flow.copies() - 1
+    }
+
+    /// Names of the particles in files; empty when all are alike.
+    #[getter]
+    fn names(&self) -> Vec<String> {
+        self.trained.target.particles().names
+    }
+
+    /// The name of the target.
+    #[getter]
+    fn target(&self) -> String {
+        self.trained.target.name.clone()
+    }
+
+    /// The folder of the run, if it has one.
+    #[getter]
+    fn folder(&self) -> Option<PathBuf> {
+        self.trained.folder.as_ref().map(|folder| folder.path().to_path_buf())
+    }
+
+    /// The recipe with all defaults, as TOML.
+    fn recipe(&self, py: Python<'_>) -> PyResult<String> {
+        self.trained.recipe.to_toml().map_err(|error| exception(py, error, About::Recipe))
+    }
+
+    /// Training steps, seconds and energy evaluations.
+    fn training(&self) -> (u64, f64, u64) {
+        let metadata = &self.trained.metadata;
+        (metadata.step, metadata.train_seconds, metadata.energy_evaluations)
+    }
+
+    /// Number of the flow's parameters.
+    #[getter]
+    fn parameters(&self) -> usize {
+        self.trained.theta.len()
+    }
+
+    /// Weighted samples; `weights` is "joint", "marginal" with `draws`, or "annealed".
+    fn sample<'py>(
+        &self,
+        py: Python<'py>,
+        count: usize,
+        seed: u64,
+        weights: &str,
+        draws: usize,
+        threads: usize,
+    ) -> PyResult<Drawn<'py>> {
+        let weights = match (weights, NonZeroUsize::new(draws)) {
+            ("joint", _) => Weights::Joint,
+            ("annealed", _) => Weights::Annealed,
+            ("marginal", Some(draws)) => Weights::Marginal(draws),
+            ("marginal", None) => return Err(recipe_error(py, "draws", "is 0: use 1 or more")),
+            (other, _) => {
+                let problem =
+                    format!("is \"{other}\": use \"joint\", \"marginal\" or \"annealed\"");
+                return Err(recipe_error(py, "weights", &problem));
+            }
+        };
+        let drawn = self.serve(py, threads, Some(seed), |trained| {
+            let mut all = Samples::default();
+            for batch in trained.batches(count, weights)? {
+                let batch = batch?;
+                all.positions.extend(batch.positions);
+                all.log_weights.extend(batch.log_weights);
+                all.energies.extend(batch.energies);
+            }
+            Ok(all)
+        })?;
+        Drawn::new(py, drawn, self.trained.problem.flow.system())
+    }
+
+    /// log q(x) of each of `x`, [samples, particles, dimension], over `draws` augmented copies.
+    fn log_prob<'py>(
+        &self,
+        py: Python<'py>,
+        x: PyReadonlyArray3<'py, f64>,
+        draws: usize,
+        seed: u64,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let x = self.centred(&x);
+        let found = self.serve(py, threads, Some(seed), |trained| {
+            let found = log_prob(&trained.problem, &trained.theta, &x, draws);
+            match is_interrupted() {
+                true => Err(Error::Stopped(String::new())),
+                false => Ok(found),
+            }
+        })?;
+        Ok(PyArray1::from_vec(py, found))
+    }
+
+    /// log q(x, a) of joint configurations, [samples, (1 + copies) particles, dimension].
+    fn log_prob_joint<'py>(
+        &self,
+        py: Python<'py>,
+        joint: PyReadonlyArray3<'py, f64>,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let joint = self.centred(&joint);
+        let found = self.serve(py, threads, None, |trained| {
+            let flow = &trained.problem.flow;
+            let mut found = vec![0.0; joint.len() / flow.width()];
+            flow.log_prob(&trained.theta, &joint, &mut found);
+            Ok(found)
+        })?;
+        Ok(PyArray1::from_vec(py, found))
+    }
+
+    /// An evaluation as JSON.
+    #[allow(clippy::too_many_arguments)]
+    fn evaluate(
+        &self,
+        py: Python<'_>,
+        samples: Option<usize>,
+        annealed: Option<usize>,
+        marginal: bool,
+        reference: Option<PyReadonlyArray3<'_, f64>>,
+        seed: Option<u64>,
+        threads: usize,
+    ) -> PyResult<String> {
+        let reference = reference.map(|x| self.centred(&x));
+        let found = self.serve(py, threads, seed, |trained| {
+            let usual = trained.evaluation_options();
+            let samples = samples.unwrap_or(usual.samples);
+            let annealed = annealed.unwrap_or(match samples == usual.samples {
+                true => usual.annealed_samples,
+                false => samples.div_ceil(10).min(10_000),
+            });
+            let options =
+                EvaluationOptions { samples, annealed_samples: annealed, marginal, ..usual };
+            let own = match &reference {
+                Some(_) => None,
+                None => trained.reference(|_| Ok(()))?.map(|own| own.positions),
+            };
+            trained.evaluate(reference.as_deref().or(own.as_deref()), options)
+        })?;
+        to_json(&found)
+    }
+
+    /// The evaluation at the end of the training as JSON; `None` where there is none.
+    fn evaluation(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(match self.found_evaluation(py)? {
+            Some(evaluation) => Some(to_json(&evaluation)?),
+            None => None,
+        })
+    }
+
+    /// What that means, as JSON; `None` where there is none.
+    fn verdict(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let found = self.found_evaluation(py)?;
+        found.map(|evaluation| to_json(&self.trained.verdict(&evaluation))).transpose()
+    }
+
+    /// Metrics as columns: name, unit, meaning, and rows, with NaN where there is no value.
+    #[allow(clippy::type_complexity)]
+    fn metrics<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Vec<(&'static str, &'static str, &'static str, Bound<'py, PyArray1<f64>>)>> {
+        let rows = self.trained.metrics().map_err(|error| exception(py, error, About::Files))?;
+        let rows = serde_json::to_value(&rows).unwrap_or_default();
+        let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+        let column = |name| {
+            let values = rows.iter().map(|row| row[name].as_f64().unwrap_or(f64::NAN));
+            PyArray1::from_vec(py, values.collect())
+        };
+        let columns = metrics_columns().iter();
+        Ok(columns.map(|c| (c.name, c.unit, c.meaning, column(c.name))).collect())
+    }
+
+    /// Draws the figures of the run into a folder.
+    fn draw(&self, py: Python<'_>, folder: PathBuf, threads: usize) -> PyResult<()> {
+        self.serve(py, threads, None, |trained| trained.draw(&folder, |_| Ok(())))
+    }
+
+    /// The energies and log weights that those figures show.
+    fn drawn_for_figures<'py>(&self, py: Python<'py>, threads: usize) -> PyResult<Drawn<'py>> {
+        let drawn = self.serve(py, threads, None, Trained::drawn_for_figures)?;
+        Drawn::new(py, drawn, self.trained.problem.flow.system())
+    }
+
+    /// Samples of the target by the reference sampler.
+    fn reference<'py>(
+        &self,
+        py: Python<'py>,
+        count: usize,
+        seed: u64,
+        threads: usize,
+    ) -> PyResult<Drawn<'py>> {
+        let system = self.trained.problem.flow.system();
+        let drawn = self.serve(py, threads, None, |trained| {
+            let options = ReferenceOptions { seed, ..ReferenceOptions::of(system, count) };
+            sample_reference(trained.target.potential.clone(), options)
+        })?;
+        Drawn::new(py, drawn.samples, system)
+    }
+
+    /// Writes the flow into a new folder, from which it can be loaded.
+    fn save(&self, py: Python<'_>, folder: PathBuf) -> PyResult<()> {
+        let evaluation = self.found_evaluation(py)?;
+        let written = || -> Result<(), Error> {
+            let trained = &self.trained;
+            let folder = RunFolder::create(folder)?;
+            folder.write_config(&trained.recipe.to_toml()?)?;
+            if !trained.target.text.is_empty() {
+                folder.write_target(&trained.target.text)?;
+            }
+            let mut metrics = MetricsWriter::create(folder.metrics())?;
+            trained.metrics()?.iter().try_for_each(|row| metrics.append(row))?;
+            let layout = trained.problem.flow.layout();
+            save_model(folder.model(), layout, &trained.theta, &trained.metadata)?;
+            evaluation.map_or(Ok(()), |evaluation| folder.write_evaluation(&evaluation))
+        };
+        py.detach(written).map_err(|error| exception(py, error, About::Recipe))
+    }
+}
+
+impl Flow {
+    fn found_evaluation(&self, py: Python<'_>) -> PyResult<Option<Evaluation>> {
+        if self.evaluation.is_some() {
+            return Ok(self.evaluation.clone());
+        }
+        let Some(folder) = self.trained.folder.as_ref() else { return Ok(None) };
+        if !folder.evaluation().exists() {
+            return Ok(None);
+        }
+        folder.read_evaluation().map(Some).map_err(|e| exception(py, e, About::Files))
+    }
+
+    /// Configurations, each with the centre of mass of its positions at the origin; augmented
+    /// copies are moved along.
+    fn centred(&self, x: &PyReadonlyArray3<'_, f64>) -> Vec<f64> {
+        let system = self.trained.problem.flow.system();
+        let width = x.as_array().len_of(Axis(1)) * system.dimension();
+        let mut rows: Vec<f64> = x.as_array().iter().copied().collect();
+        for row in rows.chunks_exact_mut(width.max(1)) {
+            let centre = system.center_of_mass(&row[..system.coordinates().min(width)]);
+            for particle in row.chunks_exact_mut(system.dimension()) {
+                particle.iter_mut().zip(&centre).for_each(|(x, centre)| *x -= centre);
+            }
+        }
+        rows
+    }
+}
