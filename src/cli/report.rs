@@ -37,7 +37,7 @@ fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
     // Spread over all, since those of one weight stand together.
     let stride = (chosen.len() / 12).max(1);
     chosen = chosen.into_iter().step_by(stride).collect();
-    let reference = trained.reference(announce_reference)?;
+    let reference = trained.reference(announce_reference)?.map(|drawn| trained.hand(drawn));
     let reference = reference.as_ref().filter(|r| !r.energies.is_empty());
     let portrait = Portrait::new(&trained.target.particles(), &drawn, reference);
     let molecule = portrait.zip(trained.target.molecule.as_ref()).map(|(portrait, molecule)| {

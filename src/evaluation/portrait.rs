@@ -62,7 +62,7 @@ impl Portrait {
         let (phi, psi) = (molecule.backbone(Backbone::Phi), molecule.backbone(Backbone::Psi));
         let maps = phi.iter().filter_map(|phi| {
             let psi = psi.iter().find(|psi| psi.atoms[1] == phi.atoms[2])?;
-            let turn = |label: &str, atoms| of.spread(label, &[atoms], |x, a| dihedral(x, a));
+            let turn = |label: &str, atoms| of.spread(label, &[atoms], dihedral);
             let (first, second) = (turn("φ", phi.atoms), turn("ψ", psi.atoms));
             Some(BackboneMap { label: phi.label.clone(), phi: first, psi: second })
         });

@@ -244,7 +244,7 @@ END
             (two.replacen("1.000 ", "1.0x0 ", 1), None, "`1.0x0` for x"),
             (two.replacen("1.000 ", "  inf ", 1), None, "`inf` for x"),
             (two.replacen("A   2", "A  2x", 1), None, "residue's number"),
-            (two.lines().take(9).map(|line| format!("{line}\n")).collect(), None, "3 of 4"),
+            (two.lines().take(9).map(|line| format!("{line}\n")).collect(), None, "1 of 4"),
             ("REMARK\n".to_string(), None, "no ATOM"),
         ] {
             let said = read_pdb(damaged.as_bytes(), wanted).unwrap_err();

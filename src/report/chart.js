@@ -198,7 +198,7 @@ function chart({
         "stroke-linejoin": "round",
       }),
     );
-    if (points.length <= 40 && !s.bars)
+    if (points.length <= 40 && !s.bars && !turn)
       for (const p of points)
         svg.append(shape("circle", { cx: px(p[0]), cy: py(p[1]), r: 2.5, fill: s.color }));
   });

@@ -5,8 +5,8 @@ use crate::molecule::{Handedness, Molecule};
 
 impl Samples {
     /// Mirrors every configuration that is of the other handedness than the structure of
-    /// `molecule`, by x → −x. Energies and flows do not change under reflection, so weights stay
-    /// exact: of a density that is symmetric, one half is kept, twice.
+    /// `molecule`, by x → −x. Energies do not change under reflection, so weights stay exact,
+    /// whatever the flow is: of a density that is symmetric, one half is kept, twice.
     ///
     /// A configuration in which some stereocentres are as in the structure and some are not is
     /// another molecule: it gets the weight zero, or stays where there are no weights. Returns how

@@ -28,7 +28,7 @@ impl Trained {
         let made = if team.leads() { std::fs::create_dir_all(output) } else { Ok(()) };
         team.agree(made.map_err(|source| Error::Write { path: output.to_path_buf(), source }))?;
         let drawn = self.drawn_for_figures()?;
-        let reference = self.reference(announce)?;
+        let reference = self.reference(announce)?.map(|reference| self.hand(reference));
         if !team.leads() {
             return Ok(());
         }

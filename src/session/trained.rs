@@ -118,8 +118,9 @@ impl Trained {
         draw_weighted(&self.problem, &self.theta, streams, 0, count).map(|drawn| self.hand(drawn))
     }
 
-    /// `drawn` samples with the handedness that is asked for.
-    pub(super) fn hand(&self, mut drawn: Samples) -> Samples {
+    /// `drawn` samples with the handedness that is asked for. Reference samples get it only where
+    /// they are shown: the likelihood of a flow that is not symmetric under reflection is over both.
+    pub(crate) fn hand(&self, mut drawn: Samples) -> Samples {
         if self.chirality == Chirality::Structure {
             let others = self.target.mirror(&mut drawn);
             if others > 0 {
@@ -240,7 +241,7 @@ impl Trained {
     /// # Errors
     /// Those of reading.
     pub fn reference_from(&self, file: &Path) -> Result<Samples, Error> {
-        reference::from_file(file, &self.target).map(|samples| self.hand(samples))
+        reference::from_file(file, &self.target)
     }
 }
 

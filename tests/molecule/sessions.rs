@@ -56,7 +56,7 @@ fn samples_and_averages_have_the_handedness_of_the_structure() {
     assert_eq!(handed.energies, drawn.energies);
     // What an evaluation says of weights does not depend on it.
     let options = EvaluationOptions { annealed_samples: 0, ..trained.evaluation_options() };
-    let ess = |trained: &Trained| trained.evaluate(None, options.clone()).unwrap().reverse_ess;
+    let ess = |trained: &Trained| trained.evaluate(None, options).unwrap().reverse_ess;
     let any = ess(&trained);
     trained.chirality = Chirality::Structure;
     assert_eq!(ess(&trained), any);

@@ -120,7 +120,7 @@ fn samples_are_mirrored_to_the_structure_and_diastereomers_get_no_weight() {
     assert_eq!(molecule.stereocentres.len(), 2);
     let same = target.potential.structures()[0].clone();
     let flip = |x: &[f64], atoms: std::ops::Range<usize>| -> Vec<f64> {
-        let turned = |k: usize| k % 3 == 0 && atoms.contains(&(k / 3));
+        let turned = |k: usize| k.is_multiple_of(3) && atoms.contains(&(k / 3));
         x.iter().enumerate().map(|(k, x)| if turned(k) { -x } else { *x }).collect()
     };
     let mirrored = flip(&same, 0..8);
