@@ -14,7 +14,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 step cargo fmt --check
-step python3 ../.ci/lines.py src python tests examples
+step python3 ../.ci/lines.py src
+step python3 tests/check_lines.py
 step python3 ../.ci/circles.py src
 step cargo clippy --locked --release -- -D warnings
 
@@ -41,6 +42,7 @@ step "$python" -m mypy --config-file pyproject.toml python/boltzflow
 step "$python" -m pyright --pythonpath "$python"
 step timeout 900 "$python" -m pytest tests --durations=5
 # Examples in docstrings name runs by their place in the repository.
-(cd .. && step timeout 300 "$python" -m pytest -q -p no:cacheprovider --doctest-modules --pyargs boltzflow)
+(cd .. && step timeout 300 "$python" -m pytest -q -p no:cacheprovider --doctest-modules \
+    --pyargs boltzflow)
 step timeout 300 "$python" tests/run_readme.py
 step timeout 600 "$python" tests/run_notebook.py tutorial.ipynb "$work/tutorial.ipynb"

@@ -102,7 +102,8 @@ fn trainings_and_the_reference_sampler_ask_for_whole_batches() {
         let mut calls = std::mem::take(&mut *calls.lock().unwrap());
         calls.sort_unstable();
         assert_eq!(calls.last(), Some(&300), "{objective}");
-        assert!(calls[0] >= 30 && calls[calls.len() / 2] >= 96 - 66, "{objective}: {calls:?}");
+        // All of a batch is asked for at once, but for single configurations that are looked at.
+        assert_eq!(calls[calls.len() / 2], 96, "{objective}: {calls:?}");
     }
 }
 

@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 
 use crate::errors::{exception, About};
 
-type Array1<'py> = Bound<'py, PyArray1<f64>>;
+/// An array of one dimension.
+pub type Array1<'py> = Bound<'py, PyArray1<f64>>;
 
 /// Positions [samples, particles, dimension], log weights and energies; the last two may be empty.
 #[derive(IntoPyObject)]

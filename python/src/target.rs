@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use crate::desk::{serve, Desk, Shows};
 use crate::energy::Energy;
 use crate::errors::{exception, to_json, About};
-use crate::samples::Drawn;
+use crate::samples::{Array1, Drawn};
 use crate::toml::table;
 
 /// Where energies come from.
@@ -94,7 +94,7 @@ pub fn evaluate_energy<'py>(
     energy: &Bound<'py, PyAny>,
     x: PyReadonlyArray3<'py, f64>,
     threads: usize,
-) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>)> {
+) -> PyResult<(Array1<'py>, Array1<'py>)> {
     let source = Source::read(energy)?;
     let x: Vec<f64> = x.as_array().iter().copied().collect();
     let (found, trouble) = serve(py, threads, &Shows { progress: None }, |desk| {

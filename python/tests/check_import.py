@@ -1,4 +1,4 @@
-"""Importing the package takes at most 0.2 s beyond importing NumPy, and imports nothing optional."""
+"""Importing takes at most 0.2 s beyond importing NumPy, and imports nothing optional."""
 
 import subprocess
 import sys

@@ -42,7 +42,8 @@ recursive["train"] = recursive
 
 # What, how it is called, what its exception is, and a word that it has.
 ENERGY = [
-    (None, "energy"), (5, "energy"), (object(), "energy"), ([springs], "energy"), (b"dw4", "energy"),
+    (None, "energy"), (5, "energy"), (object(), "energy"), ([springs], "energy"),
+    (b"dw4", "energy"),
     ("dw5", "target"), ("", "target"), ("./no/such.toml", "such"), ({}, "kind"),
     ({"kind": "formla"}, "formula"), ({"kind": "double_well", "particls": 4}, "particles"),
     ({"kind": "double_well", "particles": -4}, "particles"), ({"kind": 3}, "kind"),
@@ -54,7 +55,8 @@ RETURNED = [
     returning(U=lambda x: 0.0), returning(U=lambda x: np.zeros(len(x) + 1)),
     returning(U=lambda x: np.zeros((len(x), 1))), returning(U=lambda x: np.zeros(x.shape)),
     returning(U=lambda x: ["a"] * len(x)), returning(U=lambda x: [None] * len(x)),
-    returning(U=lambda x: np.zeros(len(x), complex)), returning(U=lambda x: np.zeros(len(x), object)),
+    returning(U=lambda x: np.zeros(len(x), complex)),
+    returning(U=lambda x: np.zeros(len(x), object)),
     returning(U=lambda x: [[1], [2, 3]]), returning(U=lambda x: np.zeros(len(x), "M8[s]")),
     returning(gradient=lambda x: None), returning(gradient=lambda x: 0.0),
     returning(gradient=lambda x: np.zeros(x.shape[1:])),
@@ -62,7 +64,8 @@ RETURNED = [
     returning(gradient=lambda x: np.zeros(x.shape, complex)),
     returning(gradient=lambda x: np.moveaxis(x, 1, 2)), returning(gradient=lambda x: [[]]),
     # Changes its result, or lets configurations see each other.
-    lambda x: (random.normal(size=len(x)), x), lambda x: (springs(x)[0], random.normal(size=x.shape)),
+    lambda x: (random.normal(size=len(x)), x),
+    lambda x: (springs(x)[0], random.normal(size=x.shape)),
     lambda x: (np.full(len(x), (x**2).sum()), x), lambda x: (springs(x)[0], x - x.mean(0)),
     # Only after a while.
     nth(4, springs, lambda x: None), nth(4, springs, lambda x: (np.zeros(1), x)),
@@ -92,7 +95,8 @@ OPTIONS = [
     ({"train": {"stpes": 5}}, "train.stpes"), ({"train": {"steps": "5"}}, "train.steps"),
     ({"train": {"steps": 0}}, "train.steps"), ({"train": {"steps": -5}}, "train.steps"),
     ({"train": {"steps": 2.5}}, "train.steps"), ({"train": {"objective": "fap"}}, "fab"),
-    ({"train": {"batch_size": 0}}, "train.batch_size"), ({"train": {"steps": 2**70}}, "train.steps"),
+    ({"train": {"batch_size": 0}}, "train.batch_size"),
+    ({"train": {"steps": 2**70}}, "train.steps"),
     ({"train": {"steps": object()}}, "train.steps"), ({"train": {5: 5}}, "train"),
     ({"flow": {"layers": []}}, "flow"), ({"flow": {"layers": 5}}, "flow.layers"),
     ({"flow": {"layers": [{"coupling": "pair"}]}}, "pairwise"),
@@ -105,7 +109,8 @@ OPTIONS = [
 FLOW = [
     (lambda flow: flow.sample(0), "count"), (lambda flow: flow.sample(-1), "count"),
     (lambda flow: flow.sample(2.0), "count"), (lambda flow: flow.sample("2"), "count"),
-    (lambda flow: flow.sample(2, seed=-1), "seed"), (lambda flow: flow.sample(2, seed=2**64), "seed"),
+    (lambda flow: flow.sample(2, seed=-1), "seed"),
+    (lambda flow: flow.sample(2, seed=2**64), "seed"),
     (lambda flow: flow.sample(2, weights="none"), "weights"),
     (lambda flow: flow.sample(2, weights="marginal", draws=0), "draws"),
     (lambda flow: flow.sample(2, threads=0), "threads"),

@@ -60,7 +60,8 @@ WORKS = {
 def test_an_interrupt_ends_it_within_a_second(what, tmp_path):
     output = tmp_path / "run"
     code = START.replace("WORK", textwrap.dedent(WORKS[what]).strip().replace("\n", "\n    "))
-    code = code.replace("OUTPUT", repr(str(output))).replace("RUN", repr(str(ROOT / "runs/dw4_fab")))
+    code = code.replace("OUTPUT", repr(str(output)))
+    code = code.replace("RUN", repr(str(ROOT / "runs/dw4_fab")))
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.3)
@@ -125,8 +126,10 @@ def test_a_notebook_is_interrupted_too(tmp_path):
         code = f"""
 import boltzflow
 print("ready", flush=True)
-boltzflow.train("dw4", recipe={str(ROOT / "runs/dw4_brief.toml")!r}, output={str(tmp_path / "run")!r},
-                train={{"steps": 100_000}}, progress=False)
+boltzflow.train(
+    "dw4", recipe={str(ROOT / "runs/dw4_brief.toml")!r}, output={str(tmp_path / "run")!r},
+    train={{"steps": 100_000}}, progress=False,
+)
 """
         client.execute(code)
         while client.get_iopub_msg(timeout=60)["msg_type"] != "stream":

@@ -1,11 +1,11 @@
 """Train a sampler of exp(−U) from the energy function U alone.
 
 `train` takes an energy function of NumPy, JAX or PyTorch, a calculator of ASE or the name of a
-target, and returns a `Flow`, which draws independent configurations with exact weights. Energies are
-in kT, lengths in the target's unit, and positions [samples, particles, dimension].
+target, and returns a `Flow`, which draws independent configurations with exact weights. Energies
+are in kT, lengths in the target's unit, and positions [samples, particles, dimension].
 
 >>> import boltzflow
->>> flow = boltzflow.train(recipe="runs/dw4_brief.toml", train={"steps": 30}, evaluate={"samples": 500})
+>>> flow = boltzflow.train(recipe="runs/dw4_brief.toml", train={"steps": 30})
 >>> samples = flow.sample(1000)
 >>> samples.positions.shape
 (1000, 4, 2)

@@ -153,9 +153,9 @@ class Flow:
     ) -> Array:
         """The flow's log density in nats, [samples].
 
-        With augmented copies `a` [samples, copies, particles, dimension] it is log q(x, a), exactly.
-        Without, log q(x): the logarithm of a mean over `draws` draws of a, which is too low on
-        average, less so for more draws. `x` [samples, particles, dimension] is moved such that its
+        With augmented copies `a` [samples, copies, particles, dimension] it is log q(x, a), and
+        exact. Without, log q(x): the logarithm of a mean over `draws` draws of a, which is too
+        low on average, less so for more draws. `x` [samples, particles, dimension] is moved such that its
         centre of mass is at the origin, and `a` along.
         """
         positions = self._positions("x", x)

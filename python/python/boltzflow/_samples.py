@@ -163,7 +163,9 @@ class Samples:
         count = whole("count", count, 1, 100_000_000)
         weights = self.weights
         if not weights.any():
-            raise RecipeError("`samples` have no finite weight: there is nothing to draw", "samples")
+            raise RecipeError(
+                "`samples` have no finite weight: there is nothing to draw", "samples"
+            )
         places = (np.random.default_rng(seed).random() + np.arange(count)) / count
         chosen = np.searchsorted(np.cumsum(weights), places).clip(0, len(self) - 1)
         energies = None if self.energies is None else self.energies[chosen]

@@ -69,13 +69,13 @@ class Potential(_Potential):
             raise RecipeError("`atoms` has no calculator: set atoms.calc", "atoms")
         if np.any(atoms.pbc):
             raise RecipeError(
-                "`atoms` is periodic: the flow is for molecules and clusters that hold together, so "
+                "`atoms` is periodic: the flow is for molecules and clusters that hold together: "
                 "use atoms.pbc = False",
                 "atoms",
             )
         if atoms.constraints:
             raise RecipeError(
-                "`atoms` has constraints: every atom moves, so remove them by del atoms.constraints",
+                "`atoms` has constraints, and every atom moves: del atoms.constraints",
                 "atoms",
             )
         for argument, value in (("temperature_K", temperature_K), ("trap", trap)):
