@@ -134,6 +134,9 @@ fn print_exchange(exchange: &ExchangeReport, target: &Target) -> Result<(), Erro
         _ => "too few sweeps to tell how many samples are independent".to_string(),
     };
     say!("{} ways to the hottest and back; {worth}", exchange.round_trips)?;
+    if exchange.log_z_rests_on_few {
+        say!("caution: log Z rests on too few configurations; use more --transitions")?;
+    }
     let label = |atom: usize| match &target.molecule {
         Some(molecule) => molecule.atoms[atom].label(),
         None => atom.to_string(),

@@ -67,7 +67,7 @@ pub(super) fn with_content(text: &str, key: &str, content: &str) -> String {
 
     let Ok(Keys(keys)) = toml::from_str::<Keys>(text) else { return text.to_string() };
     let Some(value) = keys.get(key) else { return text.to_string() };
-    if !value.get_ref().as_str().is_some_and(|name| !name.contains('\n')) {
+    if value.get_ref().as_str().is_none_or(|name| name.contains('\n')) {
         return text.to_string();
     }
     // One line is always more than a name of a file has.

@@ -63,7 +63,7 @@ fn units_of(table: &Table) -> Option<FileUnits> {
         None => {
             let kt = units::thermal_energy(text("temperature")?).ok()?;
             let length = match text("kind") {
-                Some("openmm") => "angstrom",
+                Some("openmm") => "1 angstrom",
                 _ => text("length")?,
             };
             (units::length(length).ok()?, kt)

@@ -108,11 +108,11 @@ fn a_batch_is_what_its_configurations_are_alone() {
         let x: Vec<f64> = (0..40 * width).map(|k| one[k % width] + moved(k / width, k)).collect();
         let (mut energies, mut gradients) = (vec![0.0; 40], vec![0.0; x.len()]);
         potential.energies_and_gradients(&x, &mut energies, &mut gradients).unwrap();
-        for sample in 0..40 {
+        for (sample, &in_batch) in energies.iter().enumerate() {
             let place = sample * width..(sample + 1) * width;
             let mut gradient = vec![0.0; width];
             let energy = potential.energy_and_gradient(&x[place.clone()], &mut gradient).unwrap();
-            assert_eq!((energy, &gradient[..]), (energies[sample], &gradients[place]), "{name}");
+            assert_eq!((energy, &gradient[..]), (in_batch, &gradients[place]), "{name}");
         }
     }
 }

@@ -105,6 +105,8 @@ pub struct ExchangeReport {
     pub autocorrelation_time: Option<f64>,
     /// Sweeps of all chains over that time: how many independent samples means rest on.
     pub effective_samples: Option<f64>,
+    /// Whether there were too few configurations at the hottest temperature for log Z.
+    pub log_z_rests_on_few: bool,
     /// Dihedral angles, by atoms, and the degrees around which only one chain has seen them: their
     /// share is not known.
     pub seen_once: Vec<([usize; 4], f64)>,

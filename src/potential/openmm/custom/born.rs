@@ -120,6 +120,19 @@ impl CustomBorn {
         }
     }
 
+    /// The first `count` values of an atom, as variables.
+    #[inline(always)]
+    fn put_values(
+        &self,
+        space: &Space<'_>,
+        registers: &mut [Lane<f64>],
+        (count, atom): (usize, usize),
+    ) {
+        for (value, register) in registers.iter_mut().enumerate().take(count) {
+            *register = space.values[value * self.count + atom];
+        }
+    }
+
     /// Computes value `k` of all atoms.
     #[inline(always)]
     fn forward<V: Vector<Scalar = f64>>(
@@ -134,9 +147,7 @@ impl CustomBorn {
             Each::Atom(programs) => {
                 for (i, program) in programs.iter().enumerate() {
                     let program = &self.programs.all()[*program];
-                    for earlier in 0..k {
-                        registers[earlier] = space.values[earlier * n + i];
-                    }
+                    self.put_values(space, registers, (k, i));
                     program.run_lanes::<V>(registers);
                     space.values[k * n + i] = registers[program.value_register()];
                 }
@@ -169,9 +180,7 @@ impl CustomBorn {
             Each::Atom(programs) => {
                 for (i, program) in programs.iter().enumerate() {
                     let program = &self.programs.all()[*program];
-                    for earlier in 0..k {
-                        registers[earlier] = space.values[earlier * n + i];
-                    }
+                    self.put_values(space, registers, (k, i));
                     program.run_lanes::<V>(registers);
                     let pull = V::load(&space.pulls[k * n + i]);
                     for earlier in 0..k {
@@ -207,9 +216,7 @@ impl CustomBorn {
         let n = self.count;
         for (i, program) in programs.iter().enumerate() {
             let program = &self.programs.all()[*program];
-            for k in 0..self.values.len() {
-                registers[k] = space.values[k * n + i];
-            }
+            self.put_values(space, registers, (self.values.len(), i));
             program.run_lanes::<V>(registers);
             V::load(&registers[program.value_register()]).accumulate(&mut tile.energies[force]);
             for k in 0..self.values.len() {

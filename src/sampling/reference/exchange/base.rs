@@ -17,6 +17,10 @@ const BINS: usize = 72;
 /// What every bin of a histogram has in addition, as a part of the mean.
 const FLOOR: f64 = 0.05;
 
+/// How much of the correlations counts: with fewer samples than this for each coordinate, less than
+/// half.
+const SAMPLES_FOR_HALF: f64 = 1.0;
+
 /// A fitted density.
 #[derive(Debug, Clone)]
 pub(super) struct Base<'a> {
@@ -63,6 +67,11 @@ impl<'a> Base<'a> {
                     covariance[i * stiff + j] += (row[i] - mean[i]) * (row[j] - mean[j]) / count;
                 }
             }
+        }
+        // Few samples make a covariance that is too narrow somewhere: correlations shrink.
+        let kept = count / (count + SAMPLES_FOR_HALF * stiff as f64);
+        for i in 0..stiff {
+            covariance[i * stiff..i * stiff + i].iter_mut().for_each(|c| *c *= kept);
         }
         let (factor, log_determinant) = cholesky(covariance, stiff);
         let mean = mean.iter().zip(&first).map(|(mean, first)| mean + first).collect();

@@ -108,7 +108,7 @@ impl<'a> Ladders<'a> {
 
     /// One trajectory of every replica and one try of exchanging every second pair of neighbours.
     pub fn sweep(&mut self) -> Result<(), EvaluationError> {
-        self.move_at(&self.betas.to_vec(), false)
+        self.move_at(self.betas, false)
     }
 
     /// A sweep whose step sizes then follow the acceptance. All temperatures are moved towards the

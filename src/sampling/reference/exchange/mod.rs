@@ -36,8 +36,10 @@ const HOTTEST: f64 = 8.0;
 /// Neighbouring temperatures differ by so many standard deviations of the energy, at which two of
 /// five exchanges are made.
 const SPACING: f64 = 1.2;
-/// Configurations of an ensemble at the hottest temperature from which Z there follows.
+/// Configurations of an ensemble at the hottest temperature from which Z there follows, at most.
 const HOT_SAMPLES: usize = 8192;
+/// Of them, those that a density is fitted to for each stiff coordinate, at least.
+const FITTED_FOR_EACH: usize = 20;
 /// Sweeps that find step sizes and are not counted: at least so many, and a part of those that are.
 const LEAST_SETTLING: usize = 300;
 const SETTLING: usize = 4;
@@ -301,6 +303,11 @@ impl Plan<'_> {
         Ok(bennett_log_z(&of_draws, &self.log_weights(&base, weighed)?).0)
     }
 
+    /// Configurations that a density is fitted to.
+    fn fitted(&self) -> usize {
+        (self.sweeps * self.chains).min(HOT_SAMPLES) / 2
+    }
+
     fn log_weights(&self, base: &Base<'_>, x: &[f64]) -> Result<Vec<f64>, Error> {
         let width = self.potential.system().coordinates();
         let beta = self.betas[self.betas.len() - 1];
@@ -348,6 +355,7 @@ fn report(
         round_trips: ensembles.iter().map(|e| e.round_trips).sum(),
         autocorrelation_time: time,
         effective_samples: time.map(|time| series.len() as f64 / time.max(1.0)),
+        log_z_rests_on_few: plan.fitted() < FITTED_FOR_EACH * plan.tree.sizes()[0],
         seen_once: seen_once.map(|(t, degrees)| (plan.torsions.atoms[t], degrees)).collect(),
     };
     let report = ReferenceReport {
