@@ -134,6 +134,12 @@ fn print_exchange(exchange: &ExchangeReport, target: &Target) -> Result<(), Erro
         _ => "too few sweeps to tell how many samples are independent".to_string(),
     };
     say!("{} ways to the hottest and back; {worth}", exchange.round_trips)?;
+    if exchange.has_unclear_parts {
+        say!(
+            "caution: an atom with four bonds has turned inside out at times, and log Z may be \
+             ln 2 too high"
+        )?;
+    }
     if exchange.log_z_rests_on_few {
         say!("caution: log Z rests on too few configurations; use more --transitions")?;
     }

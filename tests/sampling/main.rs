@@ -1,5 +1,6 @@
 //! Chains keep their density, annealed weights have the right mean, and neither depends on threads.
 
+mod molecules;
 mod reference;
 
 use std::f64::consts::PI;

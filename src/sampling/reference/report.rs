@@ -105,6 +105,9 @@ pub struct ExchangeReport {
     pub autocorrelation_time: Option<f64>,
     /// Sweeps of all chains over that time: how many independent samples means rest on.
     pub effective_samples: Option<f64>,
+    /// Whether an atom with four bonds has turned inside out now and then at the hottest
+    /// temperature: log Z may count ln 2 for it too much.
+    pub has_unclear_parts: bool,
     /// Whether there were too few configurations at the hottest temperature for log Z.
     pub log_z_rests_on_few: bool,
     /// Dihedral angles, by atoms, and the degrees around which only one chain has seen them: their

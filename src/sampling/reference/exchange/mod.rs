@@ -51,7 +51,11 @@ struct Ensemble {
     energies: Vec<f64>,
     /// U of every sweep, [chains, sweeps].
     series: Vec<f64>,
+    /// Of the structure's part.
     log_z: f64,
+    /// Of the `hot` configurations, those that have turned each centre inside out.
+    turned: Vec<u64>,
+    hot: usize,
     energy: f64,
     squared_energy: f64,
     virial: f64,
@@ -69,6 +73,8 @@ message!(Ensemble {
     energies,
     series,
     log_z,
+    turned,
+    hot,
     energy,
     squared_energy,
     virial,
@@ -216,6 +222,8 @@ impl Plan<'_> {
             energies: Vec::new(),
             series: vec![0.0; self.chains * self.sweeps],
             log_z: 0.0,
+            turned: Vec::new(),
+            hot: 0,
             energy: 0.0,
             squared_energy: 0.0,
             virial: 0.0,
@@ -274,7 +282,9 @@ impl Plan<'_> {
                 bennett_log_z(&weights(&energies[1]), &weights(&energies[0])).0
             })
             .sum();
-        found.log_z = self.hot_log_z(&hot, index)? + ratio + self.sectors.log_count;
+        found.log_z = self.hot_log_z(&hot, index)? + ratio;
+        found.turned = self.sectors.count_turned(&hot, width);
+        found.hot = hot.len() / width;
         (found.tried, found.made) = (ladders.tried.clone(), ladders.made.clone());
         found.round_trips = ladders.round_trips;
         let chains = seen.iter().map(|x| x.chunks_exact(width).collect());
@@ -335,6 +345,13 @@ fn report(
     let (squared_energy, _) = mean(&|e| e.squared_energy);
     let (virial, virial_error) = mean(&|e| e.virial);
     let (log_z, log_z_error) = mean(&|e| e.log_z);
+    let mut turned = vec![0; ensembles.first().map_or(0, |e| e.turned.len())];
+    for ensemble in ensembles {
+        turned.iter_mut().zip(&ensemble.turned).for_each(|(all, n)| *all += n);
+    }
+    let hot: usize = ensembles.iter().map(|e| e.hot).sum();
+    let parts = plan.sectors.found(&turned, hot as u64);
+    let log_z = log_z + parts.log_count;
     let mut visits = Visits::default();
     let mut effort = Effort::default();
     for ensemble in ensembles {
@@ -355,6 +372,7 @@ fn report(
         round_trips: ensembles.iter().map(|e| e.round_trips).sum(),
         autocorrelation_time: time,
         effective_samples: time.map(|time| series.len() as f64 / time.max(1.0)),
+        has_unclear_parts: parts.is_unclear,
         log_z_rests_on_few: plan.fitted() < FITTED_FOR_EACH * plan.tree.sizes()[0],
         seen_once: seen_once.map(|(t, degrees)| (plan.torsions.atoms[t], degrees)).collect(),
     };
@@ -392,7 +410,7 @@ fn report(
         let x = &found.positions[place * width..(place + 1) * width];
         let mut x = orient(plan.potential, x, options.seed, sample as u64);
         // One of every two is the mirror image, where that is another molecule.
-        if plan.sectors.is_handed && sample / ensembles.len() % 2 == 1 {
+        if parts.is_handed && sample / ensembles.len() % 2 == 1 {
             x.iter_mut().for_each(|x| *x = -*x);
         }
         samples.positions.extend(x);

@@ -6,20 +6,41 @@ use rand::Rng;
 use crate::potential::Potential;
 use crate::random::{step_before, stream, Purpose};
 
+/// A centre of which more than this share is turned inside out at the hottest temperature does so
+/// by itself.
+const TURNS: f64 = 0.02;
+
 /// Which parts are alike, and where chains start.
 ///
-/// The four neighbours of an atom keep their order around it, seen from the first: no temperature
-/// turns it inside out. Exchanging like atoms there, as hydrogens of a methyl, and reflection lead
-/// to other parts, in which everything is the same. Chains stay in one, and Z counts all.
+/// The four neighbours of an atom keep their order around it, seen from the first, where its angles
+/// are stiff: no temperature turns it inside out. Exchanging like atoms there, as hydrogens of a
+/// methyl, and reflection lead to other parts, in which everything is the same. Chains stay in one,
+/// and Z counts all.
 pub(super) struct Sectors {
-    /// log of the number of parts.
-    pub log_count: f64,
-    /// Whether reflection leads to a part to which no exchange leads.
-    pub is_handed: bool,
+    centres: Vec<Centre>,
     /// Like atoms that may come past each other, around an atom with fewer bonds: chains start in
     /// all of their orders.
     free: Vec<[usize; 2]>,
     structures: Vec<Vec<f64>>,
+}
+
+/// An atom with four neighbours.
+struct Centre {
+    neighbours: [usize; 4],
+    /// Whether some of them are alike.
+    has_alike: bool,
+    /// On which side they are in the structure.
+    side: bool,
+}
+
+/// What the centres did at the hottest temperature.
+pub(super) struct Found {
+    /// log of the number of parts.
+    pub log_count: f64,
+    /// Whether reflection leads to a part to which no exchange leads.
+    pub is_handed: bool,
+    /// Whether a centre has turned inside out now and then: how many parts there are is not clear.
+    pub is_unclear: bool,
 }
 
 impl Sectors {
@@ -32,11 +53,7 @@ impl Sectors {
             bonded[b].push(a);
         }
         let species = potential.species();
-        let alike = |a: usize, b: usize| match species {
-            [] => true,
-            species => species[a] == species[b],
-        };
-        let (mut with_alike, mut without) = (0, 0);
+        let alike = |a: usize, b: usize| species.is_empty() || species[a] == species[b];
         let mut free = Vec::new();
         let mut centres = Vec::new();
         for mut around in bonded {
@@ -47,24 +64,51 @@ impl Sectors {
                 pairs.extend(around[..k].iter().filter(|&&b| alike(a, b)).map(|&b| [a, b]));
             }
             match <[usize; 4]>::try_from(around) {
-                Ok(four) => {
-                    centres.push(four);
-                    if pairs.is_empty() {
-                        without += 1;
-                    } else {
-                        with_alike += 1;
-                    }
-                }
+                Ok(neighbours) => centres.push(Centre {
+                    neighbours,
+                    has_alike: !pairs.is_empty(),
+                    side: side(first, neighbours),
+                }),
                 Err(_) => free.extend(pairs),
             }
         }
+        let mut sectors = Self { centres, free, structures: vec![first.to_vec()] };
+        let others = potential.structures().iter().filter(|x| x[..] != *first);
+        let others: Vec<Vec<f64>> =
+            others.filter(|x| sectors.turned(x).all(|turned| !turned)).cloned().collect();
+        sectors.structures.extend(others);
+        sectors
+    }
+
+    /// Whether each centre is on the other side than in the structure.
+    fn turned<'x>(&'x self, x: &'x [f64]) -> impl Iterator<Item = bool> + 'x {
+        self.centres.iter().map(|centre| side(x, centre.neighbours) != centre.side)
+    }
+
+    /// How many of `samples` ([samples, particles, 3]) have turned each centre inside out.
+    pub fn count_turned(&self, samples: &[f64], width: usize) -> Vec<u64> {
+        let mut counts = vec![0; self.centres.len()];
+        for x in samples.chunks_exact(width) {
+            counts.iter_mut().zip(self.turned(x)).for_each(|(n, turned)| *n += u64::from(turned));
+        }
+        counts
+    }
+
+    /// What follows if so many of `samples` have turned each centre.
+    pub fn found(&self, turned: &[u64], samples: u64) -> Found {
+        let share = |turned: &u64| *turned as f64 / samples.max(1) as f64;
+        let stiff = || {
+            let all = self.centres.iter().zip(turned);
+            all.filter(|(_, turned)| share(turned) <= TURNS).map(|(centre, _)| centre)
+        };
         // Reflection turns all centres around. If each has like atoms, exchanges do that, too.
-        let parts = with_alike + usize::from(without > 0);
-        let mut structures = vec![first.to_vec()];
-        let sides = |x: &[f64]| centres.iter().map(|four| side(x, *four)).collect::<Vec<_>>();
-        let others = potential.structures().iter().filter(|x| sides(x) == sides(first));
-        structures.extend(others.filter(|x| x[..] != *first).cloned());
-        Self { log_count: parts as f64 * 2f64.ln(), is_handed: without > 0, free, structures }
+        let with_alike = stiff().filter(|centre| centre.has_alike).count();
+        let is_handed = stiff().any(|centre| !centre.has_alike);
+        Found {
+            log_count: (with_alike + usize::from(is_handed)) as f64 * 2f64.ln(),
+            is_handed,
+            is_unclear: turned.iter().any(|turned| *turned > 0 && share(turned) <= TURNS),
+        }
     }
 
     /// Where `chains` of an ensemble start, [chains, particles, 3].
@@ -91,7 +135,7 @@ impl Sectors {
 }
 
 /// Whether (a − d)·((b − d) × (c − d)) > 0.
-pub(super) fn side(x: &[f64], [a, b, c, d]: [usize; 4]) -> bool {
+fn side(x: &[f64], [a, b, c, d]: [usize; 4]) -> bool {
     let from = |k: usize| [0, 1, 2].map(|axis| x[3 * k + axis] - x[3 * d + axis]);
     let ([a0, a1, a2], [b0, b1, b2], [c0, c1, c2]) = (from(a), from(b), from(c));
     a0 * (b1 * c2 - b2 * c1) + a1 * (b2 * c0 - b0 * c2) + a2 * (b0 * c1 - b1 * c0) > 0.0
