@@ -102,7 +102,7 @@ impl Trained {
     }
 
     /// `drawn` samples with the handedness that is asked for. Reference samples get it only where
-    /// they are shown: the likelihood of a flow that is not symmetric under reflection is over both.
+    /// they are shown: the likelihood of a flow without that symmetry is over both.
     pub(crate) fn hand(&self, mut drawn: Samples) -> Samples {
         if self.chirality == Chirality::Structure {
             let others = self.target.mirror(&mut drawn);
