@@ -155,8 +155,8 @@ class Flow:
 
         With augmented copies `a` [samples, copies, particles, dimension] it is log q(x, a), and
         exact. Without, log q(x): the logarithm of a mean over `draws` draws of a, which is too
-        low on average, less so for more draws. `x` [samples, particles, dimension] is moved such that its
-        centre of mass is at the origin, and `a` along.
+        low on average, less so for more draws. `x` [samples, particles, dimension] is moved such
+        that its centre of mass is at the origin, and `a` along.
         """
         positions = self._positions("x", x)
         if a is None:
