@@ -41,6 +41,12 @@ python="$work/full/bin/python"
 step "$python" -m mypy --config-file pyproject.toml python/boltzflow
 step "$python" -m pyright --pythonpath "$python"
 step timeout 900 "$python" -m pytest tests --durations=5
+# PyTorch is too large to be fetched each time: Debian's (python3-torch), where it is installed.
+if /usr/bin/python3 -c 'import numpy, torch' 2>/dev/null; then
+    step "$work/full/bin/pip" install --quiet --no-deps --target "$work/torch" "$wheel"
+    PYTHONPATH="$work/torch:tests" step timeout 300 /usr/bin/python3 -c \
+        'import autodiff; autodiff.main("torch")'
+fi
 # Examples in docstrings name runs by their place in the repository.
 (cd .. && step timeout 300 "$python" -m pytest -q -p no:cacheprovider --doctest-modules \
     --pyargs boltzflow)
