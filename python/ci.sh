@@ -5,8 +5,10 @@
 #     python/ci.sh target/release/boltzflow
 set -euo pipefail
 cd "$(dirname "$0")"
+# What cargo has compiled for the command line serves here, too, but for the library itself.
 BOLTZFLOW=$(cd ..; realpath "$1")
-export BOLTZFLOW CI=1
+CARGO_TARGET_DIR=$(cd ..; realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")
+export BOLTZFLOW CARGO_TARGET_DIR CI=1
 
 step() { printf '\n== python: %s\n' "$*"; "$@"; }
 
@@ -19,7 +21,8 @@ step python3 tests/check_lines.py
 step python3 ../.ci/circles.py src
 step cargo clippy --locked --release -- -D warnings
 
-# The library is compiled once more: in another workspace it is another unit for cargo.
+# The library is compiled once more: in another workspace it is another unit for cargo, which takes
+# five minutes of one core.
 step python3 -m venv "$work/build"
 step "$work/build/bin/pip" install --quiet 'maturin>=1.8,<2'
 step "$work/build/bin/maturin" build --locked --release --out "$work/wheels"
