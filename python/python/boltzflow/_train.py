@@ -144,7 +144,7 @@ def train(
             bool(force),
             shown.hook,
         )
-    return Flow(trained)
+    return Flow(trained, target)
 
 
 class _Shown:
