@@ -5,8 +5,10 @@
 #     python/ci.sh target/release/boltzflow
 set -euo pipefail
 cd "$(dirname "$0")"
+# What cargo has compiled for the command line serves here, too, but for the library itself.
 BOLTZFLOW=$(cd ..; realpath "$1")
-export BOLTZFLOW CI=1
+CARGO_TARGET_DIR=$(cd ..; realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")
+export BOLTZFLOW CARGO_TARGET_DIR CI=1
 
 step() { printf '\n== python: %s\n' "$*"; "$@"; }
 
@@ -19,7 +21,8 @@ step python3 tests/check_lines.py
 step python3 ../.ci/circles.py src
 step cargo clippy --locked --release -- -D warnings
 
-# The library is compiled once more: in another workspace it is another unit for cargo.
+# The library is compiled once more: in another workspace it is another unit for cargo, which takes
+# five minutes of one core.
 step python3 -m venv "$work/build"
 step "$work/build/bin/pip" install --quiet 'maturin>=1.8,<2'
 step "$work/build/bin/maturin" build --locked --release --out "$work/wheels"
@@ -41,6 +44,12 @@ python="$work/full/bin/python"
 step "$python" -m mypy --config-file pyproject.toml python/boltzflow
 step "$python" -m pyright --pythonpath "$python"
 step timeout 900 "$python" -m pytest tests --durations=5
+# PyTorch is too large to be fetched each time: Debian's (python3-torch), where it is installed.
+if /usr/bin/python3 -c 'import numpy, torch' 2>/dev/null; then
+    step "$work/full/bin/pip" install --quiet --no-deps --target "$work/torch" "$wheel"
+    PYTHONPATH="$work/torch:tests" step timeout 300 /usr/bin/python3 -c \
+        'import autodiff; autodiff.main("torch")'
+fi
 # Examples in docstrings name runs by their place in the repository.
 (cd .. && step timeout 300 "$python" -m pytest -q -p no:cacheprovider --doctest-modules \
     --pyargs boltzflow)

@@ -99,11 +99,10 @@ fn trainings_and_the_reference_sampler_ask_for_whole_batches() {
         let asking = Asking { potential: dw4().potential, batch: 1024, calls: calls.clone() };
         let mut training = Training::new(recipe(objective, 2), asking).unwrap();
         training.run(|_| {}).unwrap();
-        let mut calls = std::mem::take(&mut *calls.lock().unwrap());
-        calls.sort_unstable();
-        assert_eq!(calls.last(), Some(&300), "{objective}");
-        // All of a batch is asked for at once, but for single configurations that are looked at.
-        assert_eq!(calls[calls.len() / 2], 96, "{objective}: {calls:?}");
+        let calls = std::mem::take(&mut *calls.lock().unwrap());
+        // A batch, the evaluation, its annealed samples, and one of these by which steps adapt.
+        assert!([96, 300, 30].iter().all(|size| calls.contains(size)), "{objective}");
+        assert!(calls.iter().all(|size| [1, 30, 96, 300].contains(size)), "{objective}: {calls:?}");
     }
 }
 

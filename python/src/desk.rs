@@ -8,7 +8,7 @@ use std::sync::mpsc::{channel, sync_channel, Receiver, RecvTimeoutError, Sender,
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use boltzflow::{EvaluationError, Progress};
+use boltzflow::{current_work, EvaluationError, Progress};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
@@ -81,7 +81,8 @@ impl Desk {
 
 /// What the calling thread shows.
 pub struct Shows<'a, 'py> {
-    /// Called after each step with its numbers and, as JSON, its evaluation.
+    /// Called after each step with its numbers and, as JSON, its evaluation; its method `wait`
+    /// while other work takes long, with what that is and how far.
     pub progress: Option<&'a Bound<'py, PyAny>>,
 }
 
@@ -155,7 +156,7 @@ pub fn serve<T: Send>(
             let _end = End(desk.requests.clone());
             *place = Some(work(&desk));
         });
-        while let Some(request) = next(py, &mut received, &mut trouble) {
+        while let Some(request) = next(py, &mut received, shows, &mut trouble) {
             answer(py, request, shows, &mut trouble);
         }
     });
@@ -167,6 +168,7 @@ pub fn serve<T: Send>(
 fn next(
     py: Python<'_>,
     received: &mut Receiver<Request>,
+    shows: &Shows<'_, '_>,
     trouble: &mut Option<PyErr>,
 ) -> Option<Request> {
     loop {
@@ -174,9 +176,21 @@ fn next(
         match py.detach(move || queue.recv_timeout(LOOK_EVERY)) {
             Ok(Request::End) | Err(RecvTimeoutError::Disconnected) => return None,
             Ok(request) => return Some(request),
-            Err(RecvTimeoutError::Timeout) => look_for_signals(py, trouble),
+            Err(RecvTimeoutError::Timeout) => {
+                look_for_signals(py, trouble);
+                if let Err(error) = show_waiting(shows) {
+                    keep(error, trouble);
+                }
+            }
         }
     }
+}
+
+/// Shows what is being done where that takes long, such as the drawing of reference samples.
+fn show_waiting(shows: &Shows<'_, '_>) -> PyResult<()> {
+    let (Some(hook), Some(work)) = (shows.progress, current_work()) else { return Ok(()) };
+    hook.call_method1("wait", (work.what, work.parts.0, work.parts.1))?;
+    Ok(())
 }
 
 fn look_for_signals(py: Python<'_>, trouble: &mut Option<PyErr>) {

@@ -45,7 +45,7 @@ def test_three_species_are_trained_and_come_back():
     potential = boltzflow.ase.Potential(argon("ArKrArXe"), temperature_K=KELVIN, trap=3.0)
     assert potential.names == ["Ar", "Kr", "Ar", "Xe"] and potential._species == [0, 1, 0, 2]
     flow = boltzflow.train(potential, **TINY)
-    atoms = flow.sample(5).to_ase(potential.names)
+    atoms = flow.sample(5).to_ase()
     assert atoms[0].get_chemical_formula() == "Ar2KrXe" and "log_weight" in atoms[0].info
 
 

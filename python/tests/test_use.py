@@ -156,5 +156,8 @@ def test_progress_by_tqdm(capsys):
     pytest.importorskip("tqdm")
     boltzflow.train("harmonic", progress=True, **TINY)
     assert "step" in capsys.readouterr().err
+    options = {**TINY, "evaluate": {"samples": 16, "reference_samples": 2000}}
+    boltzflow.train("lj13", progress=True, **options)
+    assert "drawing reference samples" in capsys.readouterr().err
     boltzflow.train("harmonic", progress=False, **TINY)
     assert capsys.readouterr().err == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -38,8 +38,10 @@ class Flow:
     (3,)
     """
 
-    def __init__(self, flow: _boltzflow.Flow) -> None:
+    def __init__(self, flow: _boltzflow.Flow, energy: Any = None) -> None:
         self._flow = flow
+        #: The name of each particle; empty where all are alike.
+        self.names: Tuple[str, ...] = tuple(getattr(energy, "names", None) or flow.names)
 
     # What it is.
 
@@ -140,7 +142,7 @@ class Flow:
             whole("draws", draws, 1, 100_000),
             number_of_threads(threads),
         )
-        return Samples(*drawn, names=tuple(self._flow.names))
+        return Samples(*drawn, names=self.names)
 
     def log_prob(
         self,
@@ -155,8 +157,8 @@ class Flow:
 
         With augmented copies `a` [samples, copies, particles, dimension] it is log q(x, a), and
         exact. Without, log q(x): the logarithm of a mean over `draws` draws of a, which is too
-        low on average, less so for more draws. `x` [samples, particles, dimension] is moved such that its
-        centre of mass is at the origin, and `a` along.
+        low on average, less so for more draws. `x` [samples, particles, dimension] is moved such
+        that its centre of mass is at the origin, and `a` along.
         """
         positions = self._positions("x", x)
         if a is None:
@@ -256,7 +258,7 @@ class Flow:
             number_of_threads(threads),
         )
         positions, _, energies = drawn
-        return Samples(positions, None, energies, tuple(self._flow.names))
+        return Samples(positions, None, energies, self.names)
 
     def save(self, folder: Union[str, "os.PathLike[str]"]) -> None:
         """Writes the flow into a new folder, for `load` and the command line."""
@@ -327,7 +329,7 @@ def load(folder: Union[str, "os.PathLike[str]"], energy: Optional[Energy] = None
     'dw4'
     """
     target = None if energy is None else as_energy(energy, None, 3, None, None, 1024)
-    return Flow(_boltzflow.load(os.fspath(folder), target))
+    return Flow(_boltzflow.load(os.fspath(folder), target), target)
 
 
 def _read(evaluation: str) -> Dict[str, Any]:

@@ -144,7 +144,7 @@ def train(
             bool(force),
             shown.hook,
         )
-    return Flow(trained)
+    return Flow(trained, target)
 
 
 class _Shown:
@@ -174,8 +174,15 @@ class _Shown:
         if self.callback is not None:
             self.callback(now)
 
+    def wait(self, what: str, done: int, parts: int) -> None:
+        """Shows other work than steps, such as the drawing of reference samples."""
+        if self.bar is not None:
+            how_far = f" {done}/{parts}" if parts else ""
+            self.bar.set_description_str(f"{what}{how_far}")
+
     def show(self, now: Progress) -> None:
         bar = self.bar
+        bar.set_description_str("boltzflow", refresh=False)
         if bar.total != now.steps:
             bar.reset(total=now.steps)
         if now.evaluation is not None:
