@@ -5,7 +5,7 @@
 #     python/ci.sh target/release/boltzflow
 set -euo pipefail
 cd "$(dirname "$0")"
-# What cargo has compiled for the command line serves here, too, but for the library itself.
+# What cargo has compiled for the command line serves here, too.
 BOLTZFLOW=$(cd ..; realpath "$1")
 CARGO_TARGET_DIR=$(cd ..; realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")
 export BOLTZFLOW CARGO_TARGET_DIR CI=1
@@ -21,8 +21,7 @@ step python3 tests/check_lines.py
 step python3 ../.ci/circles.py src
 step cargo clippy --locked --release -- -D warnings
 
-# The library is compiled once more: in another workspace it is another unit for cargo, which takes
-# five minutes of one core.
+# The library is that of the command line, as both are in one workspace.
 step python3 -m venv "$work/build"
 step "$work/build/bin/pip" install --quiet 'maturin>=1.8,<2'
 step "$work/build/bin/maturin" build --locked --release --out "$work/wheels"
