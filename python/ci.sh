@@ -19,7 +19,6 @@ step cargo fmt --check
 step python3 ../.ci/lines.py src
 step python3 tests/check_lines.py
 step python3 ../.ci/circles.py src
-step cargo clippy --locked --release -- -D warnings
 
 # The library is that of the command line, as both are in one workspace.
 step python3 -m venv "$work/build"
