@@ -126,6 +126,7 @@ fn bound(trained: &Trained, source: &Source, seed: Option<u64>, desk: &Desk) -> 
         problem,
         theta: trained.theta.clone(),
         metadata: trained.metadata.clone(),
+        chirality: trained.chirality,
         rows: trained.rows.clone(),
     }
 }
@@ -334,8 +335,9 @@ impl Flow {
     ) -> PyResult<Drawn<'py>> {
         let system = self.trained.problem.flow.system();
         let drawn = self.serve(py, threads, None, |trained| {
-            let options = ReferenceOptions { seed, ..ReferenceOptions::of(system, count) };
-            sample_reference(trained.target.potential.clone(), options)
+            let potential = trained.target.potential.clone();
+            let options = ReferenceOptions { seed, ..ReferenceOptions::of(&*potential, count) };
+            sample_reference(potential, options)
         })?;
         Drawn::new(py, drawn.samples, system)
     }

@@ -72,7 +72,7 @@ pub fn write_samples(
         log_weights: numbers(&log_weights),
         energies: numbers(&energies),
     };
-    let particles = boltzflow::samples::Particles { system, names, units: None };
+    let particles = boltzflow::samples::Particles { names, ..system.into() };
     let (count, batches) = (shape[0], [Ok(samples)]);
     py.detach(|| boltzflow::samples::write_samples(path, particles, count, batches)).map_err(failed)
 }

@@ -123,7 +123,7 @@ pub fn reference<'py>(
     let source = Source::read(energy)?;
     let (found, trouble) = serve(py, threads, &Shows { progress: None }, |desk| {
         let potential = source.target(desk).potential;
-        let usual = ReferenceOptions::of(potential.system(), samples);
+        let usual = ReferenceOptions::of(&*potential, samples);
         let chains = chains.unwrap_or(usual.chains);
         let system = potential.system();
         sample_reference(potential, ReferenceOptions { chains, seed, ..usual })
