@@ -126,12 +126,11 @@ fn rigid_log_z(potential: &dyn Potential, x: &[f64]) -> f64 {
     }
     let mut log_determinant = 0.0;
     for k in 0..n {
-        log_determinant += hessian[k][k].ln();
-        for i in k + 1..n {
-            let factor = hessian[i][k] / hessian[k][k];
-            for j in k..n {
-                hessian[i][j] -= factor * hessian[k][j];
-            }
+        let pivot = hessian[k].clone();
+        log_determinant += pivot[k].ln();
+        for row in &mut hessian[k + 1..] {
+            let factor = row[k] / pivot[k];
+            row.iter_mut().zip(&pivot).for_each(|(h, p)| *h -= factor * p);
         }
     }
     let pi = std::f64::consts::PI;
