@@ -78,12 +78,17 @@ impl<'a> Base<'a> {
         Self { tree, mean, factor, log_determinant, bins }
     }
 
-    /// Draws a configuration, [atoms, 3]; `None` for what is no configuration.
+    /// Draws a configuration, [atoms, 3]; `None` for what is no configuration, and for an angle more
+    /// than half a turn from the mean, where the density has another one.
     pub fn draw(&self, rng: &mut ChaCha8Rng) -> Option<Vec<f64>> {
         let n = self.mean.len();
         let normal: Vec<f64> = (0..n).map(|_| StandardNormal.sample(rng)).collect();
         let part = |i: usize| (0..=i).map(|j| self.factor[i * n + j] * normal[j]).sum::<f64>();
-        let stiff = (0..n).map(|i| self.mean[i] + part(i)).collect();
+        let apart: Vec<f64> = (0..n).map(part).collect();
+        if apart[self.tree.first_turn()..].iter().any(|turn| turn.abs() > PI) {
+            return None;
+        }
+        let stiff = apart.iter().zip(&self.mean).map(|(apart, mean)| mean + apart).collect();
         let soft = self.bins.iter().map(|bins| {
             let mut rest: f64 = rng.gen();
             let chosen = bins.iter().position(|bin| {
