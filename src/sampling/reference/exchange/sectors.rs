@@ -18,6 +18,8 @@ const TURNS: f64 = 0.02;
 /// and Z counts all.
 pub(super) struct Sectors {
     centres: Vec<Centre>,
+    /// Like atoms that are bonded to the same atom, and the centres that exchanging them turns.
+    exchanges: Vec<Vec<bool>>,
     /// Like atoms that may come past each other, around an atom with fewer bonds: chains start in
     /// all of their orders.
     free: Vec<[usize; 2]>,
@@ -27,8 +29,6 @@ pub(super) struct Sectors {
 /// An atom with four neighbours.
 struct Centre {
     neighbours: [usize; 4],
-    /// Whether some of them are alike.
-    has_alike: bool,
     /// On which side they are in the structure.
     side: bool,
 }
@@ -55,24 +55,29 @@ impl Sectors {
         let species = potential.species();
         let alike = |a: usize, b: usize| species.is_empty() || species[a] == species[b];
         let mut free = Vec::new();
+        let mut pairs = Vec::new();
         let mut centres = Vec::new();
         for mut around in bonded {
             around.sort_unstable();
             around.dedup();
-            let mut pairs = Vec::new();
+            let mut of_atom = Vec::new();
             for (k, &a) in around.iter().enumerate() {
-                pairs.extend(around[..k].iter().filter(|&&b| alike(a, b)).map(|&b| [a, b]));
+                of_atom.extend(around[..k].iter().filter(|&&b| alike(a, b)).map(|&b| [a, b]));
             }
+            pairs.extend_from_slice(&of_atom);
             match <[usize; 4]>::try_from(around) {
-                Ok(neighbours) => centres.push(Centre {
-                    neighbours,
-                    has_alike: !pairs.is_empty(),
-                    side: side(first, neighbours),
-                }),
-                Err(_) => free.extend(pairs),
+                Ok(neighbours) => {
+                    centres.push(Centre { neighbours, side: side(first, neighbours) })
+                }
+                Err(_) => free.extend(of_atom),
             }
         }
-        let mut sectors = Self { centres, free, structures: vec![first.to_vec()] };
+        let structures = vec![first.to_vec()];
+        let mut sectors = Self { centres, exchanges: Vec::new(), free, structures };
+        sectors.exchanges = pairs
+            .into_iter()
+            .map(|pair| sectors.turned(&exchanged(first, pair)).collect())
+            .collect();
         let others = potential.structures().iter().filter(|x| x[..] != *first);
         let others: Vec<Vec<f64>> =
             others.filter(|x| sectors.turned(x).all(|turned| !turned)).cloned().collect();
@@ -97,16 +102,18 @@ impl Sectors {
     /// What follows if so many of `samples` have turned each centre.
     pub fn found(&self, turned: &[u64], samples: u64) -> Found {
         let share = |turned: &u64| *turned as f64 / samples.max(1) as f64;
-        let stiff = || {
-            let all = self.centres.iter().zip(turned);
-            all.filter(|(_, turned)| share(turned) <= TURNS).map(|(centre, _)| centre)
+        let stiff: Vec<bool> = turned.iter().map(|turned| share(turned) <= TURNS).collect();
+        let of_stiff = |turns: &[bool]| -> Vec<bool> {
+            turns.iter().zip(&stiff).filter(|(_, stiff)| **stiff).map(|(turn, _)| *turn).collect()
         };
-        // Reflection turns all centres around. If each has like atoms, exchanges do that, too.
-        let with_alike = stiff().filter(|centre| centre.has_alike).count();
-        let is_handed = stiff().any(|centre| !centre.has_alike);
+        let mut ways: Vec<Vec<bool>> = self.exchanges.iter().map(|e| of_stiff(e)).collect();
+        let by_exchange = rank(ways.clone());
+        // Reflection turns all centres around. Where exchanges do that, too, it adds nothing.
+        ways.push(of_stiff(&vec![true; stiff.len()]));
+        let all = rank(ways);
         Found {
-            log_count: (with_alike + usize::from(is_handed)) as f64 * 2f64.ln(),
-            is_handed,
+            log_count: all as f64 * 2f64.ln(),
+            is_handed: all > by_exchange,
             is_unclear: turned.iter().any(|turned| *turned > 0 && share(turned) <= TURNS),
         }
     }
@@ -123,15 +130,38 @@ impl Sectors {
         let mut starts = Vec::with_capacity(chains * system.coordinates());
         for chain in 0..chains {
             let mut x = self.structures[chain % self.structures.len()].clone();
-            for [a, b] in &self.free {
+            for pair in &self.free {
                 if rng.gen() {
-                    (0..3).for_each(|axis| x.swap(3 * a + axis, 3 * b + axis));
+                    x = exchanged(&x, *pair);
                 }
             }
             starts.extend(x);
         }
         starts
     }
+}
+
+/// The number of independent rows of a matrix of bits: they lead to 2 to its power parts.
+fn rank(mut rows: Vec<Vec<bool>>) -> usize {
+    let columns = rows.first().map_or(0, Vec::len);
+    let mut rank = 0;
+    for column in 0..columns {
+        let Some(pivot) = (rank..rows.len()).find(|row| rows[*row][column]) else { continue };
+        rows.swap(rank, pivot);
+        let (done, rest) = rows.split_at_mut(rank + 1);
+        for row in rest.iter_mut().filter(|row| row[column]) {
+            row.iter_mut().zip(&done[rank]).for_each(|(bit, by)| *bit ^= by);
+        }
+        rank += 1;
+    }
+    rank
+}
+
+/// `x` with two atoms exchanged.
+fn exchanged(x: &[f64], [a, b]: [usize; 2]) -> Vec<f64> {
+    let mut x = x.to_vec();
+    (0..3).for_each(|axis| x.swap(3 * a + axis, 3 * b + axis));
+    x
 }
 
 /// Whether (a − d)·((b − d) × (c − d)) > 0.
