@@ -2,8 +2,8 @@
 //! place of slices, recipes and errors. What users see is in `python/boltzflow`.
 //!
 //! Work runs on rayon's threads, which never touch the interpreter. The Python thread that calls
-//! waits at a desk (`desk.rs`): there it evaluates the user's energy whenever the work asks for one,
-//! shows progress, and looks for signals.
+//! waits at a desk (`desk.rs`): there it evaluates the user's energy whenever the work asks for
+//! one, shows progress, and looks for signals.
 
 #![deny(unsafe_code)]
 
