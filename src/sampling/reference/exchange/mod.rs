@@ -40,7 +40,8 @@ const SPACING: f64 = 1.2;
 const HOT_SAMPLES: usize = 8192;
 /// Of them, those that a density is fitted to for each stiff coordinate, at least.
 const FITTED_FOR_EACH: usize = 20;
-/// Sweeps that find step sizes and are not counted: at least so many, and a part of those that are.
+/// Sweeps that find step sizes and are not counted: at least so many, or three times those that
+/// are, and a part of those that are.
 const LEAST_SETTLING: usize = 300;
 const SETTLING: usize = 4;
 
@@ -147,7 +148,7 @@ pub(super) fn sample(
 }
 
 fn settling(sweeps: usize) -> usize {
-    LEAST_SETTLING.max(sweeps / SETTLING)
+    (sweeps / SETTLING).max(LEAST_SETTLING.min(3 * sweeps))
 }
 
 /// Ladders of an ensemble: whole tiles.
