@@ -31,8 +31,9 @@ use crate::random::{step_before, stream, Purpose};
 use crate::samples::Samples;
 use crate::sampling::Effort;
 
-/// The hottest temperature over that of the target.
-const HOTTEST: f64 = 8.0;
+/// The hottest temperature over that of the target: amides turn, and at twice as much of it carbons
+/// begin to turn inside out.
+const HOTTEST: f64 = 4.0;
 /// Neighbouring temperatures differ by so many standard deviations of the energy, at which two of
 /// five exchanges are made.
 const SPACING: f64 = 1.2;
