@@ -1,7 +1,8 @@
-//! Molecules: what a structure file says, atoms by name, the mirror image that samples are, and
-//! histograms with errors that hold.
+//! Molecules: what a structure file says, atoms by name, the mirror image that samples are,
+//! histograms with errors that hold, and reference samples by replica exchange.
 
 mod averages;
+mod reference;
 mod sessions;
 mod structures;
 

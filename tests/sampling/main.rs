@@ -1,6 +1,5 @@
 //! Chains keep their density, annealed weights have the right mean, and neither depends on threads.
 
-mod molecules;
 mod reference;
 
 use std::f64::consts::PI;

@@ -203,7 +203,7 @@ fn chains_from_samples_keep_their_energies() {
     let variance = found.energies.iter().map(|u| (u - mean).powi(2)).sum::<f64>() / count;
     assert!((variance - 2.0).abs() < 0.3, "{variance}");
     // Planted: an energy at another temperature.
-    assert!((1.3 * (mean - 1.5) + 1.5 - 3.5).abs() > 9.0 * spread, "{mean} ± {spread}");
+    assert!((1.1 * (mean - 1.5) + 1.5 - 3.5).abs() > 9.0 * spread, "{mean} ± {spread}");
     // No starts, and no time for a single transition.
     assert_eq!(energy_chains(potential.clone(), &[], 8, 0.5, 1).unwrap(), Default::default());
     let none = energy_chains(potential, &starts, 8, 1e-9, 1).unwrap();
