@@ -61,7 +61,7 @@ fn raise<'py>(py: Python<'py>, name: &str, arguments: impl pyo3::call::PyCallArg
     made.map_or_else(|error| error, PyErr::from_value)
 }
 
-/// JSON, which Python reads; numbers that are none are null.
+/// JSON, which Python reads; null stands for NaN and infinities.
 pub fn to_json(value: &impl serde::Serialize) -> PyResult<String> {
     serde_json::to_string(value)
         .map_err(|e| pyo3::exceptions::PyValueError::new_err(format!("has no JSON form: {e}")))

@@ -2,7 +2,7 @@
 
 use crate::config::{Registry, Target};
 use crate::error::Error;
-use crate::potential::{check, units, Severity};
+use crate::potential::{check, Severity};
 use crate::work;
 
 use super::args::CheckArgs;
@@ -61,9 +61,8 @@ fn print_terms(target: &Target) -> Result<(), Error> {
     if terms.is_empty() {
         return Ok(());
     }
-    let kj_per_mol = units::ELECTRONVOLT * units::AVOGADRO / 1000.0;
-    let (unit, size) = match target.particles().units {
-        Some(units) => ("kJ/mol", units.electronvolt * kj_per_mol),
+    let (unit, size) = match target.kilojoules_per_mole() {
+        Some(kt) => ("kJ/mol", kt),
         None => ("kT", 1.0),
     };
     say!("energies     at the structure, in {unit}")?;

@@ -64,15 +64,3 @@ pub struct Molecule {
     /// What tells the structure from its mirror image.
     pub stereocentres: Vec<Stereocentre>,
 }
-
-impl Molecule {
-    /// The atoms bonded to each.
-    pub fn neighbours(&self) -> Vec<Vec<usize>> {
-        let mut neighbours = vec![Vec::new(); self.atoms.len()];
-        for &[a, b] in &self.bonds {
-            neighbours[a].push(b);
-            neighbours[b].push(a);
-        }
-        neighbours
-    }
-}

@@ -1,4 +1,4 @@
-//! Bonds by distance, for files that list none.
+//! What is bonded to each atom, and bonds by distance for files that list none.
 
 use super::atoms::Molecule;
 use super::geometry::distance;
@@ -12,7 +12,26 @@ const LISTED_SLACK: f64 = 0.7;
 /// No bond is as long, in Å.
 const LONGEST: f64 = 6.0;
 
+/// The atoms bonded to each of so many `atoms`, in order and each once.
+pub fn neighbours(atoms: usize, bonds: &[[usize; 2]]) -> Vec<Vec<usize>> {
+    let mut neighbours = vec![Vec::new(); atoms];
+    for &[a, b] in bonds {
+        neighbours[a].push(b);
+        neighbours[b].push(a);
+    }
+    for others in &mut neighbours {
+        others.sort_unstable();
+        others.dedup();
+    }
+    neighbours
+}
+
 impl Molecule {
+    /// The atoms bonded to each.
+    pub fn neighbours(&self) -> Vec<Vec<usize>> {
+        neighbours(self.atoms.len(), &self.bonds)
+    }
+
     /// Pairs of atoms that are as near as their covalent radii; of two hydrogens only where there
     /// is nothing else.
     pub(super) fn bonds_by_distance(&self) -> Vec<[usize; 2]> {

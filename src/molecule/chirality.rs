@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::atoms::{Molecule, Stereocentre};
-use super::geometry::{cross, dot};
+use super::geometry::signed_volume;
 
 /// Which mirror images samples of a chiral molecule are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,12 +26,6 @@ pub enum Handedness {
     Other,
 }
 
-/// (a − d)·((b − d) × (c − d)), six times the signed volume of a tetrahedron of atoms.
-fn volume(x: &[f64], [a, b, c, d]: [usize; 4]) -> f64 {
-    let from_d = |atom: usize| [0, 1, 2].map(|axis| x[3 * atom + axis] - x[3 * d + axis]);
-    dot(from_d(a), cross(from_d(b), from_d(c)))
-}
-
 impl Molecule {
     /// Atoms with four neighbours that differ by what is bonded to them, and that the target does
     /// not take for alike. In a ring, both ways around count as alike if they are so seen from the
@@ -49,7 +43,7 @@ impl Molecule {
             bonded.sort_unstable();
             let Ok(four) = <[usize; 4]>::try_from(bonded) else { continue };
             if differ(&kinds, &four) && differ(&self.alike, &four) {
-                let volume = volume(&self.positions, four);
+                let volume = signed_volume(&self.positions, four);
                 found.push(Stereocentre { centre, neighbours: four, positive: volume > 0.0 });
             }
         }
@@ -84,7 +78,8 @@ impl Molecule {
 
     /// On which side of the mirror `x` ([atoms, 3]) is.
     pub fn handedness(&self, x: &[f64]) -> Handedness {
-        let as_in_structure = |c: &Stereocentre| (volume(x, c.neighbours) > 0.0) == c.positive;
+        let as_in_structure =
+            |c: &Stereocentre| (signed_volume(x, c.neighbours) > 0.0) == c.positive;
         match self.stereocentres.iter().filter(|centre| as_in_structure(centre)).count() {
             same if same == self.stereocentres.len() => Handedness::Same,
             0 => Handedness::Mirrored,

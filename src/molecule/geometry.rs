@@ -42,11 +42,17 @@ pub fn dihedral(x: &[f64], [a, b, c, d]: [usize; 4]) -> f64 {
     }
 }
 
-pub(super) fn cross([a, b, c]: [f64; 3], [u, v, w]: [f64; 3]) -> [f64; 3] {
+/// (a − d)·((b − d) × (c − d)), six times the signed volume of a tetrahedron of atoms in space.
+pub(crate) fn signed_volume(x: &[f64], [a, b, c, d]: [usize; 4]) -> f64 {
+    let from_d = |atom: usize| [0, 1, 2].map(|axis| x[3 * atom + axis] - x[3 * d + axis]);
+    dot(from_d(a), cross(from_d(b), from_d(c)))
+}
+
+pub(crate) fn cross([a, b, c]: [f64; 3], [u, v, w]: [f64; 3]) -> [f64; 3] {
     [b * w - c * v, c * u - a * w, a * v - b * u]
 }
 
-pub(super) fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
+pub(crate) fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 

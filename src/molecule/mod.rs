@@ -16,6 +16,7 @@ mod names;
 mod pdb;
 
 pub use atoms::{Atom, Molecule, Stereocentre};
+pub use bonds::neighbours;
 pub use chirality::{Chirality, Handedness};
 pub use elements::Element;
 pub use geometry::{angle, dihedral, distance};
@@ -23,4 +24,5 @@ pub use kinds::{Kind, Torsion};
 pub use names::{AtomName, Backbone, BackboneAngle};
 
 pub(crate) use cif::read_cif;
+pub(crate) use geometry::{cross, dot, signed_volume};
 pub(crate) use pdb::read_pdb;

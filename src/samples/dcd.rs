@@ -23,7 +23,7 @@ const CELL: usize = 10;
 const FOURTH: usize = 11;
 /// The version of CHARMM that wrote it; with 0, X-PLOR did, which knows no unit cell.
 const VERSION: usize = 19;
-/// Longer titles are none.
+/// Most bytes of the titles.
 const LONGEST_TITLES: u32 = 1 << 16;
 
 impl Format for Dcd {

@@ -1,6 +1,7 @@
 //! Which atoms are alike: hydrogens on one atom with four bonds, as in CH₃, NH₃⁺ and CH₂, and what
 //! else hangs there.
 
+use crate::molecule::neighbours;
 use crate::potential::Potential;
 
 /// A number for each atom, the same for those that may be exchanged.
@@ -10,19 +11,12 @@ use crate::potential::Potential;
 /// energy as it is, too: no simulation ever exchanges them.
 pub(super) fn alike(potential: &dyn Potential, masses: &[f64]) -> Vec<usize> {
     let count = potential.system().particles();
-    let mut bonded = vec![Vec::new(); count];
-    for &[a, b] in potential.bonds() {
-        if !bonded[a].contains(&b) {
-            bonded[a].push(b);
-            bonded[b].push(a);
-        }
-    }
+    let bonded = neighbours(count, potential.bonds());
     let mut alike: Vec<usize> = (0..count).collect();
     let x = spread(count);
-    for neighbours in bonded.iter().filter(|neighbours| neighbours.len() == 4) {
-        let mut ends: Vec<usize> =
-            neighbours.iter().copied().filter(|&end| bonded[end].len() == 1).collect();
-        ends.sort_unstable();
+    for around in bonded.iter().filter(|around| around.len() == 4) {
+        let ends: Vec<usize> =
+            around.iter().copied().filter(|&end| bonded[end].len() == 1).collect();
         for (k, &end) in ends.iter().enumerate() {
             for &other in &ends[..k] {
                 // The first of those that are alike gives its number to the others.

@@ -3,7 +3,7 @@
 
 use super::born::{Atom, Born, Neck};
 use super::nonbonded::COULOMB;
-use super::table::{table, Table};
+use super::table::{tables, Table};
 use super::xml::Element;
 use crate::error::Error;
 
@@ -12,7 +12,7 @@ pub(super) fn read_obc(force: Element<'_>, count: usize) -> Result<Born, Error> 
     const OFFSET: f64 = 0.009;
     const PROBE: f64 = 0.14;
     let mut atoms = Vec::new();
-    for atom in force.items("Particles", "Particle")? {
+    for atom in force.particles(count)? {
         let reduced = atom.number("r")? - OFFSET;
         if reduced <= 0.0 {
             return atom.refuse("has a radius of at most 0.009 nm");
@@ -24,10 +24,6 @@ pub(super) fn read_obc(force: Element<'_>, count: usize) -> Result<Born, Error> 
             offset: OFFSET,
             rescaling: Some([1.0, -0.8, 4.85]),
         });
-    }
-    if atoms.len() != count {
-        let problem = format!("has {} Particles, but the System has {count}", atoms.len());
-        return force.refuse(&problem);
     }
     let area = force.number("surfaceAreaEnergy")? * 4.0 * std::f64::consts::PI;
     Ok(Born {
@@ -219,14 +215,9 @@ impl Words {
         if !globals.is_empty() || !exclusions.is_empty() || !offsets.all(near) {
             return Ok(None);
         }
-        let particles = force.items("Particles", "Particle")?;
-        if particles.len() != count {
-            let problem = format!("has {} Particles, but the System has {count}", particles.len());
-            return force.refuse(&problem);
-        }
         let mut atoms = Vec::new();
         let mut indices = Vec::new();
-        for particle in particles {
+        for particle in force.particles(count)? {
             let number = |place: usize| particle.number(&format!("param{}", place + 1));
             let atom = Atom {
                 charge: number(charge)?,
@@ -252,13 +243,16 @@ impl Words {
         let neck = match self.neck {
             None => None,
             Some([scale, cut, _]) => {
-                let (d0, m0) = (table(force, "getd0")?, table(force, "getm0")?);
-                let (Some(d0), Some(m0)) = (d0, m0) else { return Ok(None) };
+                let tables = tables(force)?;
+                let named = |name: &str| tables.iter().find(|(known, _)| known == name);
+                let (Some((_, d0)), Some((_, m0))) = (named("getd0"), named("getm0")) else {
+                    return Ok(None);
+                };
                 let all = |table: &Table| -> Option<Vec<f64>> {
                     let pairs = indices.iter().flat_map(|i| indices.iter().map(move |j| [*i, *j]));
                     pairs.map(|pair| table.at(&pair)).collect()
                 };
-                let (Some(distance), Some(height)) = (all(&d0), all(&m0)) else {
+                let (Some(distance), Some(height)) = (all(d0), all(m0)) else {
                     return force.refuse("has a `radindex` that is not in its tables");
                 };
                 if indices.len() != count {

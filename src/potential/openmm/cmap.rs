@@ -119,7 +119,7 @@ impl Map {
     fn cell(&self, angle: f64) -> (usize, f64) {
         let turn = (angle / (2.0 * std::f64::consts::PI)).rem_euclid(1.0);
         let place = turn * self.size as f64;
-        // An angle that is not a number has a place that is none, too, and cell 0.
+        // Where the angle is not a number (NaN), so is the place, and the cell is 0.
         let cell = (place as usize).min(self.size - 1);
         (cell, place - cell as f64)
     }

@@ -30,16 +30,12 @@ impl Nonbonded {
     pub fn read(force: Element<'_>, count: usize) -> Result<Self, Error> {
         let globals = Globals::read(force)?;
         let mut atoms = Vec::new();
-        for atom in force.items("Particles", "Particle")? {
+        for atom in force.particles(count)? {
             let kind = [atom.number("q")?, atom.number("sig")?, atom.number("eps")?];
             if kind[2] < 0.0 {
                 return atom.refuse("has an eps that is negative: a depth is 0 or more");
             }
             atoms.push(kind);
-        }
-        if atoms.len() != count {
-            let problem = format!("has {} Particles, but the System has {count}", atoms.len());
-            return force.refuse(&problem);
         }
         for offset in force.items("ParticleOffsets", "Offset")? {
             let atom = offset.index("particle", count)?;

@@ -69,8 +69,3 @@ pub(super) fn tables(force: Element<'_>) -> Result<Vec<(String, Table)>, Error> 
     }
     Ok(tables)
 }
-
-/// The table of that name.
-pub(super) fn table(force: Element<'_>, name: &str) -> Result<Option<Table>, Error> {
-    Ok(tables(force)?.into_iter().find(|(known, _)| known == name).map(|(_, table)| table))
-}

@@ -69,6 +69,15 @@ impl<'a> Element<'a> {
         }
     }
 
+    /// The Particles of a force, as many as the System's `count`.
+    pub fn particles(&self, count: usize) -> Result<Vec<Element<'a>>, Error> {
+        let particles = self.items("Particles", "Particle")?;
+        match particles.len() {
+            found if found == count => Ok(particles),
+            found => self.refuse(&format!("has {found} Particles, but the System has {count}")),
+        }
+    }
+
     /// Its part `name`, if there is one.
     pub fn part(&self, name: &str) -> Option<Element<'a>> {
         self.elements().find(|element| element.tag() == name)

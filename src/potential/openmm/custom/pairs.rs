@@ -84,12 +84,7 @@ pub(super) fn particles(
     count: usize,
     names: &[String],
 ) -> Result<Vec<Vec<f64>>, Error> {
-    let particles = force.items("Particles", "Particle")?;
-    if particles.len() != count {
-        let problem = format!("has {} Particles, but the System has {count}", particles.len());
-        return force.refuse(&problem);
-    }
-    particles.into_iter().map(|particle| Words::values(particle, names)).collect()
+    force.particles(count)?.into_iter().map(|particle| Words::values(particle, names)).collect()
 }
 
 /// Names with the endings 1 and 2 and their numbers, of two particles.

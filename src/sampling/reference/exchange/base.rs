@@ -78,8 +78,8 @@ impl<'a> Base<'a> {
         Self { tree, mean, factor, log_determinant, bins }
     }
 
-    /// Draws a configuration, [atoms, 3]; `None` for what is no configuration, and for an angle
-    /// more than half a turn from the mean, where the density has another one.
+    /// Draws a configuration, [atoms, 3]; `None` where a length or an angle is
+    /// impossible, and for an angle more than half a turn from the mean, which counts as another.
     pub fn draw(&self, rng: &mut ChaCha8Rng) -> Option<Vec<f64>> {
         let n = self.mean.len();
         let normal: Vec<f64> = (0..n).map(|_| StandardNormal.sample(rng)).collect();

@@ -37,7 +37,8 @@ const HOTTEST: f64 = 4.0;
 /// Neighbouring temperatures differ by so many standard deviations of the energy, at which two of
 /// five exchanges are made.
 const SPACING: f64 = 1.2;
-/// Configurations of an ensemble at the hottest temperature from which Z there follows, at most.
+/// Configurations of an ensemble at the hottest temperature from which Z there follows: so many at
+/// least, if there are.
 const HOT_SAMPLES: usize = 8192;
 /// Of them, those that a density is fitted to for each stiff coordinate, at least.
 const FITTED_FOR_EACH: usize = 20;
@@ -118,7 +119,7 @@ pub(super) fn is_molecule(potential: &dyn Potential) -> bool {
 /// Samples a molecule.
 ///
 /// # Errors
-/// [`Error::Run`] if it is none.
+/// [`Error::Run`] if bonds or a structure are missing.
 pub(super) fn sample(
     potential: Arc<dyn Potential>,
     options: ReferenceOptions,

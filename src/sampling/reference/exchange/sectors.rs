@@ -3,6 +3,7 @@
 
 use rand::Rng;
 
+use crate::molecule::{neighbours, signed_volume};
 use crate::potential::Potential;
 use crate::random::{step_before, stream, Purpose};
 
@@ -29,8 +30,8 @@ pub(super) struct Sectors {
 /// An atom with four neighbours.
 struct Centre {
     neighbours: [usize; 4],
-    /// On which side they are in the structure.
-    side: bool,
+    /// Whether their signed volume is positive in the structure.
+    is_positive: bool,
 }
 
 /// What the centres did at the hottest temperature.
@@ -47,19 +48,12 @@ impl Sectors {
     /// Those of the molecule with the structure `first`; other structures are starts, too, if they
     /// are in its part.
     pub fn of(potential: &dyn Potential, first: &[f64]) -> Self {
-        let mut bonded = vec![Vec::new(); potential.system().particles()];
-        for &[a, b] in potential.bonds() {
-            bonded[a].push(b);
-            bonded[b].push(a);
-        }
         let species = potential.species();
         let alike = |a: usize, b: usize| species.is_empty() || species[a] == species[b];
         let mut free = Vec::new();
         let mut pairs = Vec::new();
         let mut centres = Vec::new();
-        for mut around in bonded {
-            around.sort_unstable();
-            around.dedup();
+        for around in neighbours(potential.system().particles(), potential.bonds()) {
             let mut of_atom = Vec::new();
             for (k, &a) in around.iter().enumerate() {
                 of_atom.extend(around[..k].iter().filter(|&&b| alike(a, b)).map(|&b| [a, b]));
@@ -67,7 +61,8 @@ impl Sectors {
             pairs.extend_from_slice(&of_atom);
             match <[usize; 4]>::try_from(around) {
                 Ok(neighbours) => {
-                    centres.push(Centre { neighbours, side: side(first, neighbours) })
+                    let is_positive = signed_volume(first, neighbours) > 0.0;
+                    centres.push(Centre { neighbours, is_positive });
                 }
                 Err(_) => free.extend(of_atom),
             }
@@ -87,7 +82,9 @@ impl Sectors {
 
     /// Whether each centre is on the other side than in the structure.
     fn turned<'x>(&'x self, x: &'x [f64]) -> impl Iterator<Item = bool> + 'x {
-        self.centres.iter().map(|centre| side(x, centre.neighbours) != centre.side)
+        self.centres
+            .iter()
+            .map(|centre| (signed_volume(x, centre.neighbours) > 0.0) != centre.is_positive)
     }
 
     /// How many of `samples` ([samples, particles, 3]) have turned each centre inside out.
@@ -162,11 +159,4 @@ fn exchanged(x: &[f64], [a, b]: [usize; 2]) -> Vec<f64> {
     let mut x = x.to_vec();
     (0..3).for_each(|axis| x.swap(3 * a + axis, 3 * b + axis));
     x
-}
-
-/// Whether (a − d)·((b − d) × (c − d)) > 0.
-fn side(x: &[f64], [a, b, c, d]: [usize; 4]) -> bool {
-    let from = |k: usize| [0, 1, 2].map(|axis| x[3 * k + axis] - x[3 * d + axis]);
-    let ([a0, a1, a2], [b0, b1, b2], [c0, c1, c2]) = (from(a), from(b), from(c));
-    a0 * (b1 * c2 - b2 * c1) + a1 * (b2 * c0 - b0 * c2) + a2 * (b0 * c1 - b1 * c0) > 0.0
 }

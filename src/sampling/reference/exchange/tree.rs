@@ -1,6 +1,6 @@
 //! Distances, angles and dihedral angles along a tree of bonds, in place of positions.
 
-use crate::molecule::{angle, dihedral, distance};
+use crate::molecule::{angle, cross, dihedral, distance, dot, neighbours};
 
 /// Where an atom is placed from.
 #[derive(Debug, Clone, Copy)]
@@ -43,15 +43,7 @@ enum Turn {
 impl Tree {
     /// `None` unless the bonds hold all atoms together, and there are three at least.
     pub fn of(atoms: usize, bonds: &[[usize; 2]]) -> Option<Self> {
-        let mut bonded = vec![Vec::new(); atoms];
-        for &[a, b] in bonds {
-            bonded[a].push(b);
-            bonded[b].push(a);
-        }
-        for neighbours in &mut bonded {
-            neighbours.sort_unstable();
-            neighbours.dedup();
-        }
+        let bonded = neighbours(atoms, bonds);
         // From the middle of the chain outwards, branches with most bonds first.
         let root = (0..atoms).max_by_key(|&atom| (bonded[atom].len(), std::cmp::Reverse(atom)))?;
         let mut order = vec![root];
@@ -240,11 +232,7 @@ pub(super) fn wrapped(angle: f64) -> f64 {
 fn placed(x: &[f64], [b, c, d]: [usize; 3], length: f64, theta: f64, phi: f64) -> [f64; 3] {
     let at = |atom: usize| [x[3 * atom], x[3 * atom + 1], x[3 * atom + 2]];
     let minus = |a: [f64; 3], b: [f64; 3]| [0, 1, 2].map(|k| a[k] - b[k]);
-    let dot = |a: [f64; 3], b: [f64; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
     let scaled = |a: [f64; 3], s: f64| a.map(|a| a * s);
-    let cross = |a: [f64; 3], b: [f64; 3]| {
-        [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-    };
     let axis = minus(at(b), at(c));
     let along = scaled(axis, 1.0 / dot(axis, axis).sqrt());
     let aside = minus(at(d), at(c));

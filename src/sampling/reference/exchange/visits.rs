@@ -1,6 +1,6 @@
 //! How many chains have come to each side of every bond that can turn.
 
-use crate::molecule::dihedral;
+use crate::molecule::{dihedral, neighbours};
 use crate::parallel::message;
 use crate::system::System;
 
@@ -16,15 +16,7 @@ pub(super) struct Torsions {
 impl Torsions {
     /// Of a molecule with these bonds.
     pub fn of(system: System, bonds: &[[usize; 2]]) -> Self {
-        let mut bonded = vec![Vec::new(); system.particles()];
-        for &[a, b] in bonds {
-            bonded[a].push(b);
-            bonded[b].push(a);
-        }
-        for neighbours in &mut bonded {
-            neighbours.sort_unstable();
-            neighbours.dedup();
-        }
+        let bonded = neighbours(system.particles(), bonds);
         // The end that is bonded the most is a part of the chain rather than a hydrogen.
         let end = |of: usize, but: usize| {
             let others = bonded[of].iter().copied().filter(|&other| other != but);
