@@ -20,10 +20,11 @@ SOURCE = "\n".join(Path(file).read_text() for file in FILES)
 HEAD = """# Keys of a recipe
 
 A recipe is a [TOML](https://toml.io) file with `format = 1` at its top and a `target`; each other
-key has a default. `boltzflow new NAME` writes one to start from, [runs](../runs/README.md) has those
-of the published results, `boltzflow train RECIPE --dry-run` prints one with all of its keys, and
-`--set train.steps=100` changes a key for once. A word that is no key is an error, and a value out of
-its limits gets a message that says them.
+key has a default. `boltzflow train TARGET --minutes 10` chooses one for a target, writes it with its
+reasons, and trains by it; `boltzflow new NAME --target TARGET` only writes it. [runs](../runs/README.md)
+has those of the published results, `boltzflow train RECIPE --dry-run` prints one with all of its keys,
+and `--set train.steps=100` changes a key for once. A word that is no key is an error, and a value out
+of its limits gets a message that says them.
 
 Lengths are in the target's units, energies in kT. This page is made from the documentation of the
 types that read recipes, by `python3 .ci/recipe_keys.py`.

@@ -208,6 +208,28 @@ fn damaged_files_are_refused_by_name_without_a_panic_or_much_memory() {
     damaged_data_are_refused(place.path());
 }
 
+/// A System of OpenMM with every force, by the target that names it.
+fn damaged_systems_are_refused(folder: &Path) {
+    let path = folder.join("system.xml");
+    // A message names the target's file, whose name has that of the System.
+    let target = folder.join("system.xml.toml");
+    let good = include_bytes!("openmm/small.xml");
+    fs::write(&path, good).unwrap();
+    let text = "format = 1\nname = \"small\"\nkind = \"openmm\"\nsystem = \"system.xml\"\n\
+                temperature = \"300 K\"\n";
+    fs::write(&target, text).unwrap();
+    let registry = Registry::builtin();
+    let name = target.display().to_string();
+    let read = || registry.load(&name).map(|target| target.known);
+    // Numbers of tables, of tokens in expressions and of parameters that are absurd.
+    let text = String::from_utf8_lossy(good);
+    let places = text.match_indices(|c: char| c.is_ascii_digit()).map(|(place, _)| place);
+    let huge = places.step_by(7).map(|at| [&good[..at], b"999999999", &good[at + 1..]].concat());
+    let damaged = flipped(good, 300).into_iter().chain(mangled(good, 100)).chain(huge);
+    let found = tally(&path, damaged, read);
+    assert!(found.refused >= 300, "{found:?}");
+}
+
 /// A flipped bit of a bare number is another number, so those files are only read without harm; an
 /// archive has checksums.
 fn damaged_data_are_refused(folder: &Path) {
@@ -252,6 +274,7 @@ fn damaged_data_are_refused(folder: &Path) {
         assert!(found.refused >= least, "{name}: {found:?}");
     }
     damaged_structures_are_refused(folder);
+    damaged_systems_are_refused(folder);
     // A header that claims far more than there is.
     let path = file("data.npy");
     let good = fs::read(&path).unwrap();

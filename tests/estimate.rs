@@ -3,9 +3,9 @@
 
 use boltzflow::diagnostics::{
     effective_sample_size, free_energy_difference, reweighted, reweighted_mean,
-    reweighted_variance, WeightedHistogram,
+    reweighted_variance, Independent, WeightedHistogram,
 };
-use boltzflow::evaluation::{estimate, Observable};
+use boltzflow::evaluation::{estimate, estimate_of, Estimates, Observable};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::samples::Samples;
 use boltzflow::system::System;
@@ -79,7 +79,8 @@ fn stated_errors_cover_the_truth_as_often_as_they_say() {
     for number in 0..repeats {
         let batch = draws(2000, 0.9, 100 + number);
         let (mean, mean_error) = reweighted_mean(&batch.log_weights, &batch.energies);
-        let (variance, error) = reweighted_variance(&batch.log_weights, &batch.energies);
+        let (variance, error) =
+            reweighted_variance(&batch.log_weights, &batch.energies, Independent::Samples);
         // To 1.2 times the temperature, Z grows by 1.2 (two degrees of freedom).
         let changes: Vec<f64> = batch.energies.iter().map(|u| u - u / 1.2).collect();
         let (free, free_error) = free_energy_difference(&batch.log_weights, &changes);
@@ -154,6 +155,67 @@ fn histograms_have_the_density_and_the_spread_that_they_state() {
     }
     let share = f64::from(covered) / f64::from(bins);
     assert!((0.92..0.98).contains(&share), "{share}");
+}
+
+/// Eight copies of each sample of a population, as of a chain that hardly moves.
+#[test]
+fn errors_of_samples_that_depend_on_each_other_are_those_of_their_populations() {
+    const REPEATS: u64 = 400;
+    const POPULATIONS: usize = 16;
+    let system = System::new(2, 2).unwrap();
+    let mut all = observables(&["energy", "heat_capacity", "pair_distances"]);
+    all.push(Observable::histogram("energy").unwrap());
+    let populations: Vec<usize> = (0..POPULATIONS).flat_map(|of| [of; 8 * 50]).collect();
+    // U = ‖x₀‖² is exponential: shares of its bins; r = 2‖x₀‖ has the density r/2 exp(−r²/4).
+    let distances =
+        |ends: [f64; 2]| (-ends[0].powi(2) / 4.0).exp() - (-ends[1].powi(2) / 4.0).exp();
+    let mut covered = [[0u32; 4]; 2];
+    let mut counted = [0u32; 4];
+    for number in 0..REPEATS {
+        let single = draws(POPULATIONS * 50, 0.9, 5000 + number);
+        let copies = |values: &[f64], width: usize| -> Vec<f64> {
+            values.chunks_exact(width).flat_map(|value| value.repeat(8)).collect()
+        };
+        let batch = Samples {
+            positions: copies(&single.positions, 4),
+            log_weights: copies(&single.log_weights, 1),
+            energies: copies(&single.energies, 1),
+        };
+        let found = |independent: Independent<'_>| -> Estimates {
+            estimate_of(independent, system, &all, 8, None, [Ok(batch.clone())]).unwrap()
+        };
+        for (place, independent) in
+            [Independent::Populations(&populations), Independent::Samples].into_iter().enumerate()
+        {
+            let found = found(independent);
+            let mut count = |of: usize, away: f64, error: f64| {
+                covered[place][of] += u32::from(away.abs() < 2.0 * error);
+                counted[of] += u32::from(place == 0);
+            };
+            for (of, average) in found.averages.iter().enumerate() {
+                count(of, average.mean - TRUTH, average.error);
+            }
+            let r = &found.profiles[0];
+            let width = r.r[1] - r.r[0];
+            // Rare bins have errors of a few samples.
+            for bin in 1..4 {
+                let truth = distances([r.r[bin] - width / 2.0, r.r[bin] + width / 2.0]) / width;
+                count(2, r.density[bin] - truth, r.error[bin]);
+            }
+            let energies = &found.histograms[0];
+            let centres = &energies.centres[0];
+            let half = (centres[1] - centres[0]) / 2.0;
+            let share = (half - centres[0]).exp() - (-half - centres[0]).exp();
+            count(3, energies.density[0] - share / (2.0 * half), energies.error[0]);
+        }
+    }
+    // 93.6 % within 2 standard errors that are themselves from 16 populations, less for variances.
+    for of in 0..4 {
+        let share = |place: usize| f64::from(covered[place][of]) / f64::from(counted[of]);
+        assert!((0.88..0.97).contains(&share(0)), "{of}: {}", share(0));
+        // Those of independent samples are √8 too small: planted here.
+        assert!(share(1) < 0.65, "{of}: {}", share(1));
+    }
 }
 
 #[test]

@@ -4,9 +4,11 @@
 //! desk of the thread that called: so an energy function runs where its user called from, with that
 //! thread's settings, its exceptions end the call, and signals are seen within [`LOOK_EVERY`].
 
-use std::sync::mpsc::{channel, sync_channel, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::mpsc::{
+    channel, sync_channel, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError,
+};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use boltzflow::{current_work, EvaluationError, Progress};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn};
@@ -17,6 +19,10 @@ use crate::pool::Pool;
 
 /// How often signals are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// So long, a side looks for a message before it sleeps: to wake a thread takes as long as a short
+/// call of a function.
+const AWAKE: Duration = Duration::from_micros(100);
 
 /// Why nothing is served any more.
 const STOPPED: &str = "stopped by an exception";
@@ -64,7 +70,10 @@ impl Desk {
         let request = Request::Energies { function: function.clone(), x: x.to_vec(), shape, reply };
         let gone = || EvaluationError::Fatal("nobody is there to evaluate energies".into());
         self.requests.send(request).map_err(|_| gone())?;
-        answer.recv().map_err(|_| gone())?
+        match look(&answer) {
+            Ok(answer) => answer,
+            Err(_) => answer.recv().map_err(|_| gone())?,
+        }
     }
 
     /// Shows that a step is done; whether to go on.
@@ -76,6 +85,17 @@ impl Desk {
         let progress = Box::new(progress.clone());
         let sent = self.requests.send(Request::Progress { progress, reply });
         sent.is_ok() && answer.recv().unwrap_or(false)
+    }
+}
+
+/// A message that comes within [`AWAKE`].
+fn look<T>(messages: &Receiver<T>) -> Result<T, TryRecvError> {
+    let begin = Instant::now();
+    loop {
+        match messages.try_recv() {
+            Err(TryRecvError::Empty) if begin.elapsed() < AWAKE => std::thread::yield_now(),
+            result => return result,
+        }
     }
 }
 
@@ -171,6 +191,9 @@ fn next(
     shows: &Shows<'_, '_>,
     trouble: &mut Option<PyErr>,
 ) -> Option<Request> {
+    if let Ok(request) = look(received) {
+        return (!matches!(request, Request::End)).then_some(request);
+    }
     loop {
         let queue = &mut *received;
         match py.detach(move || queue.recv_timeout(LOOK_EVERY)) {

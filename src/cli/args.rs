@@ -37,6 +37,7 @@ fn number_up_to(most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone {
 #[command(
     version,
     about,
+    max_term_width = 100,
     after_help = "Without a command, trains DW4 with FAB: the recipe runs/dw4_fab.toml.\nExample: \
                   boltzflow train runs/dw4_fab.toml"
 )]
@@ -53,8 +54,11 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Train a flow by a recipe
-    #[command(after_help = "Example: boltzflow train runs/dw4_fab.toml")]
+    /// Train a flow by a recipe, or on a target
+    #[command(
+        after_help = "Examples: boltzflow train runs/dw4_fab.toml\n          boltzflow train \
+                            targets/mine.toml --minutes 5"
+    )]
     Train(TrainArgs),
     /// Evaluate a trained flow: ESS, log Z, likelihood, distances
     #[command(after_help = "Example: boltzflow evaluate runs/dw4_fab --distances --marginal")]
@@ -79,7 +83,10 @@ pub(super) enum Command {
     )]
     Estimate(EstimateArgs),
     /// Write a commented recipe, and a target to fill in
-    #[command(after_help = "Example: boltzflow new mine")]
+    #[command(
+        after_help = "Examples: boltzflow new mine\n          boltzflow new other --target \
+                            dw4 --minutes 5"
+    )]
     New(NewArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example: boltzflow completions bash > \
@@ -164,8 +171,12 @@ impl std::str::FromStr for Seeds {
 
 #[derive(Debug, Default, Clone, Args)]
 pub(super) struct TrainArgs {
-    /// The recipe [default: runs/dw4_fab.toml]
+    /// The recipe, or a target: its name, or its file. For a target, a recipe is chosen and written
+    /// to NAME_fab.toml, which the same command then goes on with [default: runs/dw4_fab.toml]
     pub recipe: Option<PathBuf>,
+    /// Of a target: how long to train on this machine [default: 10]
+    #[arg(long, value_parser = number_up_to(1e6))]
+    pub minutes: Option<f64>,
     /// Folder of the run [default: the recipe's path without .toml; where that is a finished or
     /// another run, the same with a number, as in NAME-2]
     #[arg(long, short)]
@@ -364,9 +375,13 @@ pub(super) struct EstimateArgs {
 pub(super) struct NewArgs {
     /// Name: writes NAME.toml, and NAME_target.toml unless --target is given
     pub name: String,
-    /// Start from this target, built in or a file, instead of a new formula
+    /// A recipe for this target, built in or a file, chosen as `boltzflow train TARGET` does it,
+    /// instead of a new formula
     #[arg(long, value_name = "TARGET")]
     pub target: Option<String>,
+    /// How long to train on this machine [default: 10]
+    #[arg(long, requires = "target", value_parser = number_up_to(1e6))]
+    pub minutes: Option<f64>,
 }
 
 #[derive(Debug, Args)]

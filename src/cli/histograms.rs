@@ -90,18 +90,27 @@ pub(super) fn rows(profile: &Profile) -> impl Iterator<Item = (f64, f64, f64)> +
     values.map(|((r, density), error)| (*r, *density, *error))
 }
 
-/// Prints the bins that were visited, with `mark` behind each.
+/// Rows of a histogram in two dimensions that are printed.
+const ROWS: usize = 20;
+
+/// Prints the bins that were visited, with `mark` behind each; of two observables, those of the
+/// lowest free energies.
 pub(super) fn print(histogram: &Histogram, mark: &str) -> Result<(), Error> {
     let names = named(histogram).join(", ");
     let molar = histogram.kilojoules_per_mole;
     let unit = if molar.is_some() { "kJ/mol" } else { "kT" };
     say!("{names}: centre, density, free energy / {unit}")?;
-    for (bin, centres) in places(histogram).enumerate() {
-        let (Some(energy), Some(error)) =
-            (histogram.free_energy[bin], histogram.free_energy_error[bin])
-        else {
-            continue;
-        };
+    let energy = |bin: usize| histogram.free_energy[bin].unwrap_or(f64::INFINITY);
+    let mut rows: Vec<(usize, Vec<f64>)> =
+        places(histogram).enumerate().filter(|(bin, _)| energy(*bin).is_finite()).collect();
+    let visited = rows.len();
+    if histogram.centres.len() > 1 {
+        rows.sort_by(|a, b| energy(a.0).total_cmp(&energy(b.0)));
+        rows.truncate(ROWS);
+    }
+    let shown = rows.len();
+    for (bin, centres) in rows {
+        let (energy, error) = (energy(bin), histogram.free_energy_error[bin].unwrap_or(f64::NAN));
         let (density, density_error) = (histogram.density[bin], histogram.error[bin]);
         let (energy, error) = (energy * molar.unwrap_or(1.0), error * molar.unwrap_or(1.0));
         let place: Vec<String> = centres.iter().map(|c| format!("{c:>10.4}")).collect();
@@ -110,5 +119,8 @@ pub(super) fn print(histogram: &Histogram, mark: &str) -> Result<(), Error> {
             place.join(" ")
         )?;
     }
-    Ok(())
+    match visited - shown {
+        0 => Ok(()),
+        more => say!("… and {more} bins of higher free energy: --json prints all"),
+    }
 }

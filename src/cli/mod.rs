@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod check;
+mod choose;
 mod compare;
 mod dry_run;
 mod estimate;
@@ -175,9 +176,29 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
 
 fn targets() -> Result<(), Error> {
     for (name, description) in crate::config::builtin_targets()? {
-        say!("{name:<14} {description}")?;
+        let mut first = name;
+        for line in lines(&description, 65) {
+            say!("{first:<14} {line}")?;
+            first.clear();
+        }
     }
     Ok(())
+}
+
+/// The words of a text in lines of at most `width` characters, or one word.
+fn lines(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use crate::config::{is_path, relative, Recipe, Registry};
+use crate::config::{Recipe, Registry};
 use crate::error::Error;
 use crate::files::write_atomically;
+use crate::session::choose_recipe;
 
 use super::args::NewArgs;
+use super::choose::{from_folder_of, MINUTES};
 use super::output::say;
 
 const RECIPE: &str = include_str!("new_recipe.toml");
@@ -22,42 +24,44 @@ pub(super) fn run(args: &NewArgs, registry: &Registry) -> Result<(), Error> {
     }
     let recipe_file = format!("{name}.toml");
     let target_file = format!("{name}_target.toml");
-    let mut files = Vec::new();
-    // The target as a command names it, and as the recipe does.
-    let (target, from_recipe) = match &args.target {
-        Some(target) => {
-            registry.load(target)?;
-            (target, from_folder_of(Path::new(&recipe_file), target))
-        }
-        None => {
-            files.push((&target_file, TARGET.replace("NAME", title)));
-            (&target_file, format!("{title}_target.toml"))
-        }
-    };
-    let recipe = RECIPE.replace("NAME", name).replace("TARGET", &from_recipe);
-    Recipe::from_text(&recipe, Path::new(&recipe_file))?;
-    files.push((&recipe_file, recipe));
-    for (path, _) in &files {
+    let mut files = vec![&recipe_file];
+    if args.target.is_none() {
+        files.insert(0, &target_file);
+    }
+    for path in &files {
         if Path::new(path).exists() {
             let problem = "is there already: choose another name, or remove it";
             return Err(Error::parameter(path.as_str(), problem));
         }
     }
-    for (path, text) in &files {
+    let (target, texts) = match &args.target {
+        Some(target) => (target, vec![chosen(target, &recipe_file, args.minutes, registry)?]),
+        None => {
+            let of_recipe = format!("{title}_target.toml");
+            let recipe = RECIPE.replace("NAME", name).replace("TARGET", &of_recipe);
+            Recipe::from_text(&recipe, Path::new(&recipe_file))?;
+            (&target_file, vec![TARGET.replace("NAME", title), recipe])
+        }
+    };
+    for (path, text) in files.into_iter().zip(texts) {
         write_atomically(path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
         say!("wrote {path}")?;
     }
     say!("next: boltzflow check {target}; boltzflow train {recipe_file}")
 }
 
-/// A target as a recipe in another folder names it: the path of a file starts there.
-fn from_folder_of(recipe: &Path, target: &str) -> String {
-    let place = |path: &Path| std::path::absolute(path).ok();
-    let way = || {
-        let folder = recipe.parent().filter(|folder| !folder.as_os_str().is_empty())?;
-        let is_file = Path::new(target).is_relative() && is_path(target);
-        let way = relative(&place(Path::new(target))?, &place(folder)?);
-        way.filter(|_| is_file)?.to_str().map(str::to_string)
-    };
-    way().unwrap_or_else(|| target.to_string())
+/// The recipe that is chosen for a target.
+fn chosen(
+    target: &str,
+    file: &str,
+    minutes: Option<f64>,
+    registry: &Registry,
+) -> Result<String, Error> {
+    let minutes = minutes.unwrap_or(MINUTES);
+    let name = from_folder_of(Path::new(file), target);
+    let made_by = format!(
+        "boltzflow new {} --target {target} --minutes {minutes}",
+        file.trim_end_matches(".toml")
+    );
+    Ok(choose_recipe(&registry.load(target)?, &name, minutes, &made_by)?.text)
 }

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::config::{Registry, Target};
+use crate::diagnostics::Independent;
 use crate::error::Error;
-use crate::evaluation::{estimate, Average, Estimates, Histogram, Profile};
+use crate::evaluation::{estimate_of, Average, Estimates, Histogram, Profile};
 use crate::parallel::team;
 use crate::samples::{check_destination, units_in, write_samples};
 use crate::sampling::{
@@ -30,7 +31,7 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
     let transitions = args.transitions.map_or(usual.transitions, |t| t.get());
     let options = ReferenceOptions { chains, transitions, seed: args.seed, ..usual };
     let work = work::begin("drawing reference samples");
-    let Reference { samples: mut drawn, report } =
+    let Reference { samples: mut drawn, populations, report } =
         sample_reference(target.potential.clone(), options)?;
     drop(work);
     if !team().leads() {
@@ -41,7 +42,9 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
         write_samples(output, &particles, samples, [Ok(drawn.clone())])?;
     }
     drawn.log_weights = vec![0.0; samples];
-    let found = estimate(&particles, &observables, args.averages.bins.get(), None, [Ok(drawn)])?;
+    let independent = Independent::Populations(&populations);
+    let bins = args.averages.bins.get();
+    let found = estimate_of(independent, &particles, &observables, bins, None, [Ok(drawn)])?;
     if args.json {
         let Estimates { averages, profiles, histograms, .. } = &found;
         return json(&Output { report: &report, averages, profiles, histograms });

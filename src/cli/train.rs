@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::parallel::team;
 use crate::run::{Checkpoint, RunFolder};
 use crate::session::{is_finished, Destination, Ending, Training};
+use crate::train::{FabOptions, Objective};
 use crate::work;
 
 use super::args::{Seeds, TrainArgs};
@@ -19,6 +20,7 @@ use super::progress::ProgressLine;
 const DEFAULT_RECIPE: (&str, &str) = ("runs/dw4_fab.toml", include_str!("../../runs/dw4_fab.toml"));
 
 pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
+    let Some(args) = &super::choose::with_recipe(args, registry)? else { return Ok(()) };
     let Some(Seeds(seeds)) = &args.seeds else { return run_one(args, registry, 1) };
     let path = args.recipe.clone().unwrap_or_else(|| DEFAULT_RECIPE.0.into());
     let base = args.output.clone().unwrap_or_else(|| path.with_extension(""));
@@ -46,7 +48,7 @@ fn run_one(args: &TrainArgs, registry: &Registry, runs: u64) -> Result<(), Error
     }
     let target = recipe.load_target(registry)?;
     if args.dry_run {
-        return super::dry_run::run(&recipe, target, runs);
+        return super::dry_run::run(&recipe, &target, runs);
     }
     // Whatever can be wrong with the input is found before there is a folder.
     let mut training = Training::new(recipe, target)?;
@@ -177,5 +179,16 @@ fn introduce(training: &Training) -> Result<(), Error> {
         },
     )?;
     let folder = training.folder().map_or(Path::new("").display(), |f| f.path().display());
-    say!("run folder {folder}")
+    say!("run folder {folder}")?;
+    if let Objective::Fab(FabOptions { walkers: Some(walkers), .. }) = &recipe.train.objective {
+        let steps = recipe.train.descent.steps;
+        if walkers.from_step >= steps {
+            warn(&format!(
+                "there will be no walkers: train.fab.walkers.from_step is {}, and the training \
+                 ends after {steps} steps",
+                walkers.from_step
+            ));
+        }
+    }
+    Ok(())
 }

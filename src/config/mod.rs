@@ -15,5 +15,5 @@ pub(crate) use folders::relative;
 pub use folders::Folders;
 pub use quantities::{parameters, parameters_with};
 pub use recipe::{CheckpointOptions, EvaluateOptions, Recipe};
-pub(crate) use target::is_path;
 pub use target::{builtin_targets, load_target, Known, Registry, Target};
+pub(crate) use target::{is_path, is_target_file};

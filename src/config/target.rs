@@ -163,6 +163,12 @@ pub(crate) fn is_path(name: &str) -> bool {
     name.contains(['/', std::path::MAIN_SEPARATOR]) || name.ends_with(".toml")
 }
 
+/// Whether a file is a target's and not a recipe: it has a `kind`.
+pub(crate) fn is_target_file(file: &Path) -> bool {
+    let table = std::fs::read_to_string(file).ok().and_then(|text| parse_table(&text).ok());
+    table.is_some_and(|table| table.contains_key("kind"))
+}
+
 type Factory = Box<dyn Fn(&toml::Table) -> Result<Arc<dyn Potential>, Error> + Send + Sync>;
 
 /// The kinds of energy function that a target file can name.

@@ -23,5 +23,5 @@ pub use pareto::{are_few, pareto_k, rests_on_few};
 pub use weights::{
     effective_sample_size, forward_effective_sample_size, largest_weight_share, log_mean_exp,
     log_sum_exp, log_z_and_error, mean_and_error, negative_log_likelihood, reweighted_mean,
-    EffectiveSampleSize,
+    reweighted_mean_of, EffectiveSampleSize, Independent,
 };

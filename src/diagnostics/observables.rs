@@ -1,18 +1,23 @@
 //! Averages over a target from weighted samples, with their standard errors.
 //!
 //! All are ratios of sums over independent samples; the errors are those of the delta method, √(Σ
-//! wᵢ² hᵢ²)/Σw with the influence hᵢ of a sample (Owen, Monte Carlo theory, 2013, ch. 9).
+//! wᵢ² hᵢ²)/Σw with the influence hᵢ of a sample (Owen, Monte Carlo theory, 2013, ch. 9). Where
+//! only populations of samples are independent, their influences are added first.
 
-use super::weights::{log_sum_exp, reweighted_mean};
+use super::weights::{error_of_populations, log_sum_exp, reweighted_mean_of, Independent};
 
 /// Variance Σw(f − f̄)²/Σw and its standard error; of U/kT it is the configurational heat capacity
 /// in units of k. Samples of weight zero do not count, whatever their value.
 ///
 /// The influence of a sample on a variance V is (f − f̄)² − V: that of the mean vanishes.
-pub fn reweighted_variance(log_weights: &[f64], values: &[f64]) -> (f64, f64) {
-    let (mean, _) = reweighted_mean(log_weights, values);
+pub fn reweighted_variance(
+    log_weights: &[f64],
+    values: &[f64],
+    independent: Independent<'_>,
+) -> (f64, f64) {
+    let (mean, _) = reweighted_mean_of(log_weights, values, independent);
     let squares: Vec<f64> = values.iter().map(|f| (f - mean).powi(2)).collect();
-    reweighted_mean(log_weights, &squares)
+    reweighted_mean_of(log_weights, &squares, independent)
 }
 
 /// −ln(Z_B/Z_A), the free energy of B over that of A in units of kT, and its standard error.
@@ -115,5 +120,28 @@ impl WeightedHistogram {
             (centre(bin), mean, variance.sqrt() / total)
         };
         self.sums.iter().enumerate().map(row).collect()
+    }
+
+    /// [`bins`](Self::bins) of all samples in histograms of one range, each of an independent
+    /// population; in a single one all samples are independent.
+    pub fn bins_of(populations: &[Self]) -> Vec<(f64, f64, f64)> {
+        let [first, _, ..] = populations else {
+            return populations.first().map(Self::bins).unwrap_or_default();
+        };
+        let largest = populations.iter().map(|p| p.largest).fold(f64::NEG_INFINITY, f64::max);
+        // One without samples has no weight.
+        let scale = |of: &Self| match (of.largest - largest).exp() {
+            scale if scale.is_finite() => scale,
+            _ => 0.0,
+        };
+        let total: f64 = populations.iter().map(|of| scale(of) * of.total[0]).sum();
+        let row = |(bin, (centre, ..)): (usize, (f64, f64, f64))| {
+            let sum = |of: &Self| scale(of) * of.sums[bin][0];
+            let mean = populations.iter().map(sum).sum::<f64>() / total;
+            let influence = |of: &Self| (sum(of) - mean * scale(of) * of.total[0]) / total;
+            let influences: Vec<f64> = populations.iter().map(influence).collect();
+            (centre, mean, error_of_populations(&influences))
+        };
+        first.bins().into_iter().enumerate().map(row).collect()
     }
 }

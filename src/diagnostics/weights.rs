@@ -105,21 +105,78 @@ pub fn largest_weight_share(log_weights: &[f64]) -> f64 {
     (-log_sum_exp(&log_weights.iter().map(|w| w - largest).collect::<Vec<_>>())).exp()
 }
 
-/// Self-normalised mean Σwf / Σw and its standard error √(Σw²(f − mean)²) / Σw
-/// (Owen, Monte Carlo theory, 2013, ch. 9).
+/// Which samples do not depend on each other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Independent<'a> {
+    /// All of them.
+    Samples,
+    /// Those of different populations; the population of each sample is given.
+    Populations(&'a [usize]),
+}
+
+impl Independent<'_> {
+    /// Populations that there are, one where all samples are independent.
+    pub fn populations(self) -> usize {
+        match self {
+            Self::Samples => 1,
+            Self::Populations(of) => of.iter().max().map_or(1, |last| last + 1),
+        }
+    }
+
+    /// That of a sample; the first where all samples are independent.
+    pub fn population(self, sample: usize) -> usize {
+        match self {
+            Self::Samples => 0,
+            Self::Populations(of) => of.get(sample).copied().unwrap_or(0),
+        }
+    }
+
+    /// Standard error of a statistic from the influence of each sample on it: √(Σ hᵢ²), or √(G/(G −
+    /// 1) Σ_g (Σ_{i∈g} hᵢ)²) over G populations (Liang & Zeger, Biometrika 73 (1986)).
+    pub fn error(self, influences: &[f64]) -> f64 {
+        match self {
+            Self::Samples => influences.iter().map(|h| h * h).sum::<f64>().sqrt(),
+            Self::Populations(of) => {
+                let mut sums = vec![0.0; self.populations()];
+                of.iter().zip(influences).for_each(|(population, h)| sums[*population] += h);
+                error_of_populations(&sums)
+            }
+        }
+    }
+}
+
+/// √(G/(G − 1) Σ s²) over the G sums of influences of independent populations; not a number for a
+/// single one.
+pub(super) fn error_of_populations(sums: &[f64]) -> f64 {
+    let count = sums.len() as f64;
+    (count / (count - 1.0) * sums.iter().map(|sum| sum * sum).sum::<f64>()).sqrt()
+}
+
+/// Self-normalised mean Σwf / Σw and its standard error √(Σw²(f − mean)²) / Σw for independent
+/// samples (Owen, Monte Carlo theory, 2013, ch. 9). Samples of weight zero do not count, whatever
+/// their value.
 pub fn reweighted_mean(log_weights: &[f64], values: &[f64]) -> (f64, f64) {
+    reweighted_mean_of(log_weights, values, Independent::Samples)
+}
+
+/// As [`reweighted_mean`], with the error of samples that may depend on each other.
+pub fn reweighted_mean_of(
+    log_weights: &[f64],
+    values: &[f64],
+    independent: Independent<'_>,
+) -> (f64, f64) {
     let total = log_sum_exp(log_weights);
-    let shares = || {
-        log_weights
-            .iter()
-            .zip(values)
-            .map(|(w, f)| ((w - total).exp(), *f))
-            .filter(|(w, _)| *w > 0.0)
-    };
     if !total.is_finite() {
         return (f64::NAN, f64::NAN);
     }
-    let mean: f64 = shares().map(|(w, f)| w * f).sum();
-    let variance: f64 = shares().map(|(w, f)| (w * (f - mean)).powi(2)).sum();
-    (mean, variance.sqrt())
+    let share = |weight: f64| match (weight - total).exp() {
+        share if share > 0.0 => share,
+        _ => 0.0,
+    };
+    let weighted = |f: &dyn Fn(f64) -> f64| -> Vec<f64> {
+        let each = log_weights.iter().zip(values).map(|(w, value)| (share(*w), *value));
+        each.map(|(w, value)| if w > 0.0 { w * f(value) } else { 0.0 }).collect()
+    };
+    let mean: f64 = weighted(&|f| f).iter().sum();
+    (mean, independent.error(&weighted(&|f| f - mean)))
 }

@@ -9,7 +9,7 @@ use super::measure::Measure;
 use super::observable::Observable;
 use crate::diagnostics::{
     effective_sample_size, free_energy_difference, pair_distances, rests_on_few, reweighted,
-    reweighted_mean, reweighted_variance, WeightedHistogram,
+    reweighted_mean_of, reweighted_variance, Independent, WeightedHistogram,
 };
 use crate::error::Error;
 use crate::samples::{Particles, Samples};
@@ -103,6 +103,23 @@ pub fn estimate(
     particles: impl Into<Particles>,
     observables: &[Observable],
     bins: usize,
+    other: Option<OtherEnergies<'_>>,
+    batches: impl IntoIterator<Item = Result<Samples, Error>>,
+) -> Result<Estimates, Error> {
+    estimate_of(Independent::Samples, particles, observables, bins, other, batches)
+}
+
+/// As [`estimate`], with the errors of samples that may depend on each other, such as those of a
+/// [`Reference`](crate::sampling::Reference). That of the free energy of another density is still
+/// the one of independent samples.
+///
+/// # Errors
+/// Those of [`estimate`].
+pub fn estimate_of(
+    independent: Independent<'_>,
+    particles: impl Into<Particles>,
+    observables: &[Observable],
+    bins: usize,
     mut other: Option<OtherEnergies<'_>>,
     batches: impl IntoIterator<Item = Result<Samples, Error>>,
 ) -> Result<Estimates, Error> {
@@ -113,7 +130,7 @@ pub fn estimate(
     let mut values: Vec<Vec<Vec<f64>>> =
         measures.iter().map(|measures| vec![Vec::new(); measures.len()]).collect();
     let (mut trained_weights, mut changes, mut log_weights) = (vec![], vec![], vec![]);
-    let mut distances: Option<WeightedHistogram> = None;
+    let mut distances = Distances::new(independent);
     for batch in batches {
         let mut batch = batch?;
         if let Some(other) = &mut other {
@@ -126,7 +143,7 @@ pub fn estimate(
             (batch.log_weights, batch.energies) = (weights, energies);
         }
         if observables.contains(&Observable::PairDistances) {
-            add_distances(&mut distances, system, bins, &batch);
+            distances.add(system, bins, &batch);
         }
         let each = measures.iter().flatten().zip(values.iter_mut().flatten());
         each.into_iter().try_for_each(|(measure, values)| {
@@ -152,12 +169,12 @@ pub fn estimate(
         match (observable, &measures[..], &values[..]) {
             (Observable::Histogram(_), _, _) => {
                 let collected = Collected { observable, measures, values };
-                histograms.push(collected.histogram(&log_weights, bins, &particles));
+                histograms.push(collected.histogram(&log_weights, independent, bins, &particles));
             }
             (_, [measure], [values]) => {
-                averages.push(average(observable, measure, &log_weights, values));
+                averages.push(average(observable, measure, &log_weights, independent, values));
             }
-            _ => profiles.push(profile(observable, distances.as_ref())),
+            _ => profiles.push(distances.profile(observable)),
         }
     }
     Ok(Estimates {
@@ -173,33 +190,44 @@ pub fn estimate(
     })
 }
 
-/// Counts the pair distances of a batch in, over a range that the first batch decides.
-fn add_distances(
-    histogram: &mut Option<WeightedHistogram>,
-    system: System,
-    bins: usize,
-    batch: &Samples,
-) {
-    let all = pair_distances(system, &batch.positions);
-    let histogram = histogram.get_or_insert_with(|| {
-        // A tenth beyond the largest.
-        let largest = all.iter().copied().filter(|r| r.is_finite());
-        let largest = largest.fold(0.0, f64::max).max(f64::MIN_POSITIVE);
-        WeightedHistogram::new([0.0, 1.1 * largest], bins)
-    });
-    let pairs = system.particles() * (system.particles() - 1) / 2;
-    for (weight, row) in batch.log_weights.iter().zip(all.chunks_exact(pairs)) {
-        histogram.add(*weight, row);
-    }
+/// The pair distances of samples, over a range that the first batch decides.
+struct Distances<'a> {
+    independent: Independent<'a>,
+    /// Samples so far.
+    samples: usize,
+    /// One, or one for each population.
+    counted: Vec<WeightedHistogram>,
 }
 
-fn profile(observable: &Observable, histogram: Option<&WeightedHistogram>) -> Profile {
-    let rows = histogram.map(WeightedHistogram::bins).unwrap_or_default();
-    Profile {
-        observable: observable.name(),
-        r: rows.iter().map(|row| row.0).collect(),
-        density: rows.iter().map(|row| row.1).collect(),
-        error: rows.iter().map(|row| row.2).collect(),
+impl<'a> Distances<'a> {
+    fn new(independent: Independent<'a>) -> Self {
+        Self { independent, samples: 0, counted: Vec::new() }
+    }
+
+    fn add(&mut self, system: System, bins: usize, batch: &Samples) {
+        let all = pair_distances(system, &batch.positions);
+        if self.counted.is_empty() {
+            // A tenth beyond the largest.
+            let largest = all.iter().copied().filter(|r| r.is_finite());
+            let largest = largest.fold(0.0, f64::max).max(f64::MIN_POSITIVE);
+            let empty = WeightedHistogram::new([0.0, 1.1 * largest], bins);
+            self.counted = vec![empty; self.independent.populations()];
+        }
+        let pairs = system.particles() * (system.particles() - 1) / 2;
+        for (weight, row) in batch.log_weights.iter().zip(all.chunks_exact(pairs)) {
+            self.counted[self.independent.population(self.samples)].add(*weight, row);
+            self.samples += 1;
+        }
+    }
+
+    fn profile(&self, observable: &Observable) -> Profile {
+        let rows = WeightedHistogram::bins_of(&self.counted);
+        Profile {
+            observable: observable.name(),
+            r: rows.iter().map(|row| row.0).collect(),
+            density: rows.iter().map(|row| row.1).collect(),
+            error: rows.iter().map(|row| row.2).collect(),
+        }
     }
 }
 
@@ -207,23 +235,23 @@ fn average(
     observable: &Observable,
     measure: &Measure,
     log_weights: &[f64],
+    independent: Independent<'_>,
     values: &[f64],
 ) -> Average {
     // A sample with a weight and without a value, such as 1/r at an overlap.
     let is_undefined = |(w, v): &(&f64, &f64)| **w > f64::NEG_INFINITY && !v.is_finite();
     let undefined = log_weights.iter().zip(values).filter(is_undefined).count();
-    let defined: (Vec<f64>, Vec<f64>) =
-        log_weights.iter().zip(values).filter(|(_, v)| v.is_finite()).unzip();
-    let (log_weights, values) = (&defined.0, &defined.1);
+    let weight = |(w, v): (&f64, &f64)| if v.is_finite() { *w } else { f64::NEG_INFINITY };
+    let log_weights: Vec<f64> = log_weights.iter().zip(values).map(weight).collect();
     let mut resultant = None;
     let (mean, error) = match observable {
-        Observable::HeatCapacity => reweighted_variance(log_weights, values),
+        Observable::HeatCapacity => reweighted_variance(&log_weights, values, independent),
         _ if measure.is_circular() => {
-            let (mean, error, length) = mean_direction(log_weights, values);
+            let (mean, error, length) = mean_direction(&log_weights, values, independent);
             resultant = Some(length);
             (mean, error)
         }
-        _ => reweighted_mean(log_weights, values),
+        _ => reweighted_mean_of(&log_weights, values, independent),
     };
     let (observable, unit) = (observable.name(), measure.unit());
     Average { observable, mean, error, unit, resultant, undefined }
@@ -233,10 +261,14 @@ fn average(
 ///
 /// The influence of a sample on the direction μ is sin(φ − μ)/|⟨e^{iφ}⟩| (Fisher, Statistical
 /// analysis of circular data, 1993, ch. 4).
-fn mean_direction(log_weights: &[f64], degrees: &[f64]) -> (f64, f64, f64) {
+fn mean_direction(
+    log_weights: &[f64],
+    degrees: &[f64],
+    independent: Independent<'_>,
+) -> (f64, f64, f64) {
     let mean = |f: &dyn Fn(f64) -> f64| {
         let values: Vec<f64> = degrees.iter().map(|angle| f(angle.to_radians())).collect();
-        reweighted_mean(log_weights, &values)
+        reweighted_mean_of(log_weights, &values, independent)
     };
     let ((cos, _), (sin, _)) = (mean(&f64::cos), mean(&f64::sin));
     let (direction, length) = (sin.atan2(cos), sin.hypot(cos));

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::measure::Measure;
 use super::observable::Observable;
-use crate::diagnostics::WeightedHistogram;
+use crate::diagnostics::{Independent, WeightedHistogram};
 use crate::samples::{FileUnits, Particles};
 
 /// A density in bins, in one or two dimensions, and its free energy.
@@ -39,7 +39,13 @@ pub(super) struct Collected<'a> {
 impl Collected<'_> {
     /// Their density in `bins` bins along each. The ends are those of angles, otherwise the least
     /// and the largest value with a weight; a sample where one is not a number is left out.
-    pub fn histogram(&self, log_weights: &[f64], bins: usize, particles: &Particles) -> Histogram {
+    pub fn histogram(
+        &self,
+        log_weights: &[f64],
+        independent: Independent<'_>,
+        bins: usize,
+        particles: &Particles,
+    ) -> Histogram {
         let axes: Vec<Axis> = self
             .measures
             .iter()
@@ -48,17 +54,18 @@ impl Collected<'_> {
             .collect();
         // A bin of all axes is one of the whole numbers.
         let cells = axes.iter().map(|axis| axis.bins).product::<usize>();
-        let mut counted = WeightedHistogram::new([0.0, cells as f64], cells);
+        let empty = WeightedHistogram::new([0.0, cells as f64], cells);
+        let mut counted = vec![empty; independent.populations()];
         for (sample, weight) in log_weights.iter().enumerate() {
             let place = axes.iter().zip(self.values).try_fold(0, |place, (axis, values)| {
                 Some(place * axis.bins + axis.bin(*values.get(sample)?)?)
             });
             if let Some(place) = place {
-                counted.add(*weight, &[place as f64 + 0.5]);
+                counted[independent.population(sample)].add(*weight, &[place as f64 + 0.5]);
             }
         }
         let size: f64 = axes.iter().map(|axis| axis.width).product();
-        let rows = counted.bins();
+        let rows = WeightedHistogram::bins_of(&counted);
         let density: Vec<f64> = rows.iter().map(|row| row.1 / size).collect();
         let error: Vec<f64> = rows.iter().map(|row| row.2 / size).collect();
         let most = density.iter().copied().fold(0.0, f64::max);

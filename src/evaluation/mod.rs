@@ -18,7 +18,7 @@ pub use anneal::AnnealedDraws;
 pub use contradiction::{Contradiction, Weighted, Witness};
 pub use distances::{Distances, SetDistances};
 pub use draw::{draw_marginal, draw_weighted, energies, log_prob, Weights};
-pub use estimate::{estimate, Average, Estimates, FreeEnergy, OtherEnergies, Profile};
+pub use estimate::{estimate, estimate_of, Average, Estimates, FreeEnergy, OtherEnergies, Profile};
 pub use evaluate::{evaluate, likelihood, EvaluationOptions};
 pub use figures::{Evaluation, Facts, Figure, Level};
 pub use histogram::Histogram;

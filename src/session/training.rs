@@ -361,7 +361,7 @@ impl Training {
         Ok((report, rollback))
     }
 
-    fn evaluate(&mut self) -> Result<Evaluation, Error> {
+    pub(super) fn evaluate(&mut self) -> Result<Evaluation, Error> {
         let reference = match self.reference.take() {
             Some(reference) => reference,
             None => reference::samples(self.folder(), &self.target, &self.recipe, self.announce)?,

@@ -3,6 +3,7 @@
 
 #[path = "../binary/mod.rs"]
 mod binary;
+mod chosen;
 mod mistakes;
 mod paths;
 mod results;
@@ -309,7 +310,7 @@ fn new_writes_a_recipe_and_a_target_that_work_and_overwrites_nothing() {
     assert!(succeed(folder.path(), &["check", "mine_target.toml"]).contains("ready for training"));
     succeed(folder.path(), &["train", "mine.toml", "--dry-run"]);
     refuse(folder.path(), &["new", "mine"], 2, &["mine_target.toml", "already"]);
-    succeed(folder.path(), &["new", "other", "--target", "dw4"]);
+    succeed(folder.path(), &["new", "other", "--target", "dw4", "--minutes", "0.2"]);
     assert!(!folder.path().join("other_target.toml").exists());
     let text = fs::read_to_string(folder.path().join("other.toml")).unwrap();
     assert!(text.contains("target = \"dw4\""));

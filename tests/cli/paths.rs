@@ -91,7 +91,8 @@ fn a_new_recipe_in_a_folder_works_from_anywhere() {
     let (_place, _, elsewhere) = project();
     fs::create_dir(elsewhere.join("sub")).unwrap();
     succeed(&elsewhere, &["new", "sub/fresh"]);
-    succeed(&elsewhere, &["new", "sub/mine", "--target", "../mine/recipes/pair.toml"]);
+    let of_target = ["--target", "../mine/recipes/pair.toml", "--minutes", "0.2"];
+    succeed(&elsewhere, &[&["new", "sub/mine"][..], &of_target].concat());
     let sub = elsewhere.join("sub");
     for (name, target) in
         [("fresh.toml", "\"fresh_target.toml\""), ("mine.toml", "\"../../mine/recipes/pair.toml\"")]

@@ -65,6 +65,16 @@ impl ReferenceOptions {
         }
         Self { samples, chains: samples, transitions: 10, seed: 0 }
     }
+
+    /// The work of a first look at a potential: that of [`starts`](Self::starts), and of a molecule
+    /// some sweeps.
+    pub fn look(potential: &dyn Potential, samples: usize) -> Self {
+        let starts = Self::starts(potential, samples);
+        match exchange::is_molecule(potential) {
+            true => Self { transitions: 20, ..starts },
+            false => starts,
+        }
+    }
 }
 
 /// Samples exp(−U) without a flow. The result does not depend on the number of threads and ranks,
@@ -136,8 +146,8 @@ pub fn sample_reference(
         effort,
         exchange: None,
     };
-    let samples = collect_samples(&target, &populations, &pool, options);
-    Ok(Reference { samples, report })
+    let (samples, populations) = collect_samples(&target, &populations, &pool, options);
+    Ok(Reference { samples, populations, report })
 }
 
 /// Where a target's populations start.
@@ -166,24 +176,23 @@ fn starting_density(target: &AugmentedTarget, seed: u64) -> Result<Start, Error>
 }
 
 /// Takes chains of the populations in proportion to their Z and gives each a random orientation
-/// and, within a species, order.
+/// and, within a species, order. Returns the population of each, too.
 fn collect_samples(
     target: &AugmentedTarget,
     populations: &[Outcome],
     pool: &Pool,
     options: ReferenceOptions,
-) -> Samples {
+) -> (Samples, Vec<usize>) {
     let width = target.subspace().width();
     let chains = populations.iter().map(|p| p.energies.len()).min().unwrap_or(0);
     let offset = stream(options.seed, Purpose::Reference, step_before(1), ALL_SAMPLES).gen();
     let mut samples = Samples::default();
-    for (sample, (population, chain)) in
-        pool.choose(options.samples, chains, offset).into_iter().enumerate()
-    {
+    let chosen = pool.choose(options.samples, chains, offset);
+    for (sample, &(population, chain)) in chosen.iter().enumerate() {
         let found = &populations[population];
         let x = &found.positions[chain * width..(chain + 1) * width];
         samples.positions.extend(orient(&**target.potential(), x, options.seed, sample as u64));
         samples.energies.push(found.energies[chain]);
     }
-    samples
+    (samples, chosen.into_iter().map(|(population, _)| population).collect())
 }

@@ -88,6 +88,8 @@ impl ReferenceReport {
 pub struct Reference {
     /// Configurations, randomly rotated and permuted within species, with their energies.
     pub samples: Samples,
+    /// The population that each sample is from. Samples of one may depend on each other.
+    pub populations: Vec<usize>,
     /// Summary.
     pub report: ReferenceReport,
 }

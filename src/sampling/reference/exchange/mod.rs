@@ -146,7 +146,8 @@ pub(super) fn sample(
     };
     let ensembles = team().map(POPULATIONS, |index| plan.ensemble(index as u64))?;
     let (report, samples) = report(&plan, &ensembles, options)?;
-    Ok(Reference { samples, report })
+    let populations = (0..options.samples).map(|sample| sample % ensembles.len()).collect();
+    Ok(Reference { samples, populations, report })
 }
 
 fn settling(sweeps: usize) -> usize {

@@ -1,0 +1,238 @@
+//! A recipe for a target that has none: what the target itself says, and what is known to train
+//! well.
+//!
+//! A short sampling gives the lengths of the target, and a few small steps give the time of a step;
+//! the rest is that of the recipes of the published results, by the number of particles.
+
+mod scales;
+
+use std::path::Path;
+use std::time::Instant;
+
+use self::scales::Scales;
+use super::reference::time_to_draw;
+use super::trial::{costs, Costs};
+use crate::config::{Recipe, Target};
+use crate::error::Error;
+use crate::sampling::{reference_seconds, ReferenceOptions};
+
+/// η over the least width of a coordinate: the noise should be as wide as what the flow has to
+/// resolve. 0.13 for `lj13`, 0.27 for `dw4`.
+const NOISE_WIDTHS: f64 = 1.2;
+/// With fewer steps, a flow has fewer layers, down to [`LEAST_LAYERS`].
+const ENOUGH_STEPS: f64 = 500.0;
+const LEAST_LAYERS: usize = 4;
+/// More steps than this do not pay.
+const MOST_STEPS: f64 = 20_000.0;
+/// Evaluations during the training.
+const EVALUATIONS: usize = 10;
+/// The part of the time for walkers to start, for reference samples, and for evaluations.
+const START_SHARE: f64 = 0.2;
+const REFERENCE_SHARE: f64 = 0.1;
+const EVALUATION_SHARE: f64 = 0.15;
+/// Samples of an evaluation, if there is time for as many.
+const SAMPLES: [usize; 4] = [10_000, 5000, 2000, 1000];
+
+/// A recipe that was chosen for a target.
+#[derive(Debug, Clone)]
+pub struct ChosenRecipe {
+    /// The file, with what each choice rests on.
+    pub text: String,
+    /// Seconds that its training takes, about.
+    pub seconds: f64,
+}
+
+/// Chooses a recipe for `target`, which it calls `name`, that trains for about `minutes` on this
+/// machine as it is now; `made_by` is how to get it again. On several ranks it is chosen on one.
+///
+/// # Errors
+/// [`Error::Parameter`] on `--minutes` where they are too few for a start; those of sampling and
+/// training.
+pub fn choose_recipe(
+    target: &Target,
+    name: &str,
+    minutes: f64,
+    made_by: &str,
+) -> Result<ChosenRecipe, Error> {
+    let begin = Instant::now();
+    let seconds = 60.0 * minutes;
+    let scales = Scales::of(target, seconds)?;
+    let mut draft = Draft::of(target, name, made_by, &scales);
+    draft.fit_samples(target, seconds)?;
+    let (costs, overhead) = loop {
+        let recipe = draft.recipe()?;
+        let costs = costs(&recipe, target)?;
+        if draft.shorten_walks(&costs) {
+            continue;
+        }
+        let each = costs.evaluation * (EVALUATIONS + 1) as f64 / draft.samples as f64;
+        let fits = |samples: &usize| each * *samples as f64 <= EVALUATION_SHARE * seconds;
+        draft.samples = SAMPLES.into_iter().find(fits).unwrap_or(SAMPLES[3]);
+        let reference = time_to_draw(&recipe, target)?.unwrap_or(0.0);
+        let overhead = costs.start + reference + each * draft.samples as f64;
+        let left = seconds - begin.elapsed().as_secs_f64() - overhead;
+        draft.steps = (left / costs.step).clamp(50.0, MOST_STEPS);
+        if draft.steps >= ENOUGH_STEPS || draft.layers <= LEAST_LAYERS {
+            break (costs, overhead);
+        }
+        draft.layers = (draft.layers * 3 / 4).max(LEAST_LAYERS);
+    };
+    let text = draft.text(Some(&costs));
+    Recipe::from_text(&text, Path::new(name))?;
+    Ok(ChosenRecipe { text, seconds: overhead + costs.step * draft.steps })
+}
+
+/// What is still open of a recipe.
+struct Draft<'a> {
+    name: &'a str,
+    made_by: &'a str,
+    scales: &'a Scales,
+    particles: usize,
+    layers: usize,
+    batch: usize,
+    leapfrog: usize,
+    steps: f64,
+    walkers: Option<usize>,
+    reference: usize,
+    samples: usize,
+}
+
+impl<'a> Draft<'a> {
+    fn of(target: &Target, name: &'a str, made_by: &'a str, scales: &'a Scales) -> Self {
+        let particles = target.potential.system().particles();
+        let is_small = particles <= 6;
+        Self {
+            name,
+            made_by,
+            scales,
+            particles,
+            layers: if is_small { 8 } else { 16 },
+            batch: 256,
+            leapfrog: if is_small { 10 } else { 20 },
+            steps: 1000.0,
+            walkers: Some(8192),
+            reference: 2000,
+            samples: SAMPLES[0],
+        }
+    }
+
+    /// As many walkers and reference samples as there is time for.
+    fn fit_samples(&mut self, target: &Target, seconds: f64) -> Result<(), Error> {
+        let potential = || target.potential.clone();
+        let time = |options| reference_seconds(potential(), options);
+        let least = UPDATES * self.batch;
+        let mut walkers = 8192;
+        while time(ReferenceOptions::starts(&*potential(), walkers))? > START_SHARE * seconds {
+            walkers /= 2;
+            if walkers < least {
+                self.walkers = None;
+                break;
+            }
+        }
+        self.walkers = self.walkers.map(|_| walkers);
+        let mut samples = 2000;
+        while time(ReferenceOptions::of(&*potential(), samples))? > REFERENCE_SHARE * seconds {
+            samples /= 2;
+            if samples < 250 {
+                samples = 0;
+                break;
+            }
+        }
+        self.reference = samples;
+        Ok(())
+    }
+
+    /// Shortens the walks where energies take more than half of a step; returns whether it did.
+    fn shorten_walks(&mut self, costs: &Costs) -> bool {
+        let other = (costs.step - costs.energies).max(1e-9);
+        let fits = (other / costs.energies * self.leapfrog as f64) as usize;
+        if costs.energies <= 0.5 * costs.step || self.leapfrog <= 3 {
+            return false;
+        }
+        self.leapfrog = fits.clamp(3, self.leapfrog - 1);
+        true
+    }
+
+    fn recipe(&self) -> Result<Recipe, Error> {
+        Recipe::from_text(&self.text(None), Path::new(self.name))
+    }
+
+    fn text(&self, costs: Option<&Costs>) -> String {
+        let Self { scales, particles, layers, batch, leapfrog, reference, .. } = self;
+        let noise = rounded(NOISE_WIDTHS * scales.stiffest);
+        let spread = rounded(scales.spread);
+        let cutoff = rounded(1.15 * scales.largest);
+        let basis = ((cutoff / (2.0 * noise)).ceil() as usize).clamp(8, 24);
+        let steps = rounded(self.steps) as usize;
+        let updates = (UPDATES * steps) as f64;
+        let ema = 1.0 - rounded(1.0 / (0.03 * updates)).clamp(5e-4, 0.05);
+        let peak = rounded((0.025 / *particles as f64).clamp(1e-3, 6e-3));
+        let width = if *particles <= 6 { 24 } else { 16 };
+        let toml = |text: &str| toml::Value::String(text.to_string()).to_string();
+        let time = costs.map_or(String::new(), |costs| {
+            format!("           # of {:.2} s each, as this machine was then", costs.step)
+        });
+        let mut text = format!(
+            "# Chosen by\n#     {}\n# from a short sampling of the target. docs/recipe.md of \
+             boltzflow explains every key.\n\
+             format = 1\ntarget = {}\nseed = 0\n\n\
+             [flow]\n\
+             # Near the least width of a coordinate, {:.3} with all others held.\n\
+             augmentation_scale = {noise}\n\
+             # The standard deviation of a coordinate.\n\
+             base_scale = {spread}\n\n\
+             [[flow.layers]]\n\
+             coupling = \"pairwise\"\n\
+             repeat = {layers}\nwidth = {width}\nbasis = {basis}\n\
+             # One distance in a thousand is beyond {:.3}.\n\
+             cutoff = {cutoff}\n\n\
+             [train]\n\
+             objective = \"fab\"\n\
+             steps = {steps}{time}\n\
+             batch_size = {batch}\n\
+             optimizer = \"soap\"\n\
+             learning_rate = {{ initial = {}, peak = {peak}, final = {}, warm_up_steps = 30 }}\n\
+             ema_decay = {ema}\n\n\
+             [train.fab]\n\
+             initial_step_size = {}\n\
+             updates_per_annealing = {UPDATES}\n\n\
+             [train.fab.buffer]\nmin_batches = 16\nmax_batches = 128\n",
+            self.made_by,
+            toml(self.name),
+            scales.stiffest,
+            scales.largest,
+            rounded(0.05 * peak),
+            rounded(0.005 * peak),
+            rounded(0.3 * scales.stiffest),
+        );
+        if let Some(count) = self.walkers {
+            text += &format!(
+                "\n# Chains on the target, from the reference sampler: Monte Carlo without a \
+                 flow.\n[train.fab.walkers]\ncount = {count}\nstart = \"reference\"\nfrom_step = \
+                 0\nleapfrog_steps = {leapfrog}\n"
+            );
+        }
+        let every = (steps / EVALUATIONS).max(1);
+        text += &format!("\n[evaluate]\nevery_steps = {every}\nsamples = {}\n", self.samples);
+        text += &match reference {
+            0 => "# None: they would take too long for the time that there is.\n".to_string(),
+            _ => String::new(),
+        };
+        text += &format!("reference_samples = {reference}\n");
+        text
+    }
+}
+
+/// Gradient steps after each visit to the walkers.
+const UPDATES: usize = 8;
+
+/// To two digits.
+fn rounded(value: f64) -> f64 {
+    if value <= 0.0 || !value.is_finite() {
+        return value;
+    }
+    let digit = 10f64.powf(value.log10().floor() - 1.0);
+    // Through text, so that it is written as it reads.
+    let rounded = (value / digit).round() * digit;
+    format!("{rounded:.10}").parse().unwrap_or(rounded)
+}
