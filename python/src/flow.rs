@@ -325,21 +325,22 @@ impl Flow {
         Drawn::new(py, drawn, self.trained.problem.flow.system())
     }
 
-    /// Samples of the target by the reference sampler.
+    /// Samples of the target by the reference sampler, and their populations.
     fn reference<'py>(
         &self,
         py: Python<'py>,
         count: usize,
         seed: u64,
         threads: usize,
-    ) -> PyResult<Drawn<'py>> {
+    ) -> PyResult<(Drawn<'py>, Bound<'py, PyArray1<usize>>)> {
         let system = self.trained.problem.flow.system();
         let drawn = self.serve(py, threads, None, |trained| {
             let potential = trained.target.potential.clone();
             let options = ReferenceOptions { seed, ..ReferenceOptions::of(&*potential, count) };
             sample_reference(potential, options)
         })?;
-        Drawn::new(py, drawn.samples, system)
+        let populations = PyArray1::from_vec(py, drawn.populations);
+        Ok((Drawn::new(py, drawn.samples, system)?, populations))
     }
 
     /// Writes the flow into a new folder, from which it can be loaded.

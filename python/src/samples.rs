@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use boltzflow::diagnostics;
+use boltzflow::diagnostics::{self, Independent};
 use boltzflow::{Samples, System};
 use numpy::{PyArray1, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray3};
 use pyo3::prelude::*;
@@ -30,13 +30,17 @@ fn numbers(array: &PyReadonlyArray1<'_, f64>) -> Vec<f64> {
     array.as_array().iter().copied().collect()
 }
 
-/// Self-normalised mean and its standard error.
+/// Self-normalised mean and its standard error; samples of a population may depend on each other.
 #[pyfunction]
 pub fn reweighted_mean(
     log_weights: PyReadonlyArray1<'_, f64>,
     values: PyReadonlyArray1<'_, f64>,
+    populations: Option<PyReadonlyArray1<'_, usize>>,
 ) -> (f64, f64) {
-    diagnostics::reweighted_mean(&numbers(&log_weights), &numbers(&values))
+    let populations: Option<Vec<usize>> =
+        populations.map(|array| array.as_array().iter().copied().collect());
+    let independent = populations.as_deref().map_or(Independent::Samples, Independent::Populations);
+    diagnostics::reweighted_mean_of(&numbers(&log_weights), &numbers(&values), independent)
 }
 
 /// Kish's effective sample size, in samples, and whether it rests on few of them.

@@ -110,7 +110,8 @@ pub fn evaluate_energy<'py>(
     Ok((PyArray1::from_vec(py, energies), PyArray1::from_vec(py, gradients)))
 }
 
-/// Samples of exp(−U) by the reference sampler, without a flow, and its report as JSON.
+/// Samples of exp(−U) by the reference sampler, without a flow, their populations, and its report
+/// as JSON.
 #[pyfunction]
 pub fn reference<'py>(
     py: Python<'py>,
@@ -119,7 +120,7 @@ pub fn reference<'py>(
     chains: Option<usize>,
     seed: u64,
     threads: usize,
-) -> PyResult<(Drawn<'py>, String)> {
+) -> PyResult<(Drawn<'py>, Bound<'py, PyArray1<usize>>, String)> {
     let source = Source::read(energy)?;
     let (found, trouble) = serve(py, threads, &Shows { progress: None }, |desk| {
         let potential = source.target(desk).potential;
@@ -131,5 +132,6 @@ pub fn reference<'py>(
     })?;
     trouble.map_or(Ok(()), Err)?;
     let (found, system) = found.map_err(|error| exception(py, error, About::Recipe))?;
-    Ok((Drawn::new(py, found.samples, system)?, to_json(&found.report)?))
+    let populations = PyArray1::from_vec(py, found.populations);
+    Ok((Drawn::new(py, found.samples, system)?, populations, to_json(&found.report)?))
 }

@@ -84,6 +84,15 @@ def test_reference_samples_are_of_the_target(dw4):
     assert samples.log_weights is None and len(samples) == 500
     mean = samples.mean(samples.energies)
     assert abs(mean.mean - -22.542) < 5 * mean.error
+    # Errors are those of independent populations: copies of each sample change nothing.
+    twice = np.repeat(np.arange(500), 2)
+    again = boltzflow.Samples(
+        samples.positions[twice], populations=samples.populations[twice]
+    ).mean(samples.energies[twice])
+    assert abs(again.error - mean.error) < 1e-12
+    apart = boltzflow.Samples(samples.positions).mean(samples.energies)
+    alone = boltzflow.Samples(samples.positions[twice]).mean(samples.energies[twice])
+    assert abs(alone.error * 2**0.5 / apart.error - 1) < 0.01
 
 
 def test_a_flow_in_memory_is_saved_and_loaded(tmp_path):

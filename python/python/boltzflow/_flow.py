@@ -248,17 +248,17 @@ class Flow:
         return drawn.mean(function)
 
     def reference(self, count: int, *, seed: int = 0, threads: Optional[int] = None) -> Samples:
-        """`count` independent samples of the target by sequential Monte Carlo, without the flow.
+        """`count` samples of the target by Monte Carlo without the flow.
 
         They have no weights. It takes a while: see ``boltzflow reference``.
         """
-        drawn = self._flow.reference(
+        drawn, populations = self._flow.reference(
             whole("count", count, 1, _MOST_SAMPLES),
             whole("seed", seed, 0, 2**64 - 1),
             number_of_threads(threads),
         )
         positions, _, energies = drawn
-        return Samples(positions, None, energies, self.names)
+        return Samples(positions, None, energies, self.names, populations)
 
     def save(self, folder: Union[str, "os.PathLike[str]"]) -> None:
         """Writes the flow into a new folder, for `load` and the command line."""

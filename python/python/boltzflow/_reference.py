@@ -55,7 +55,7 @@ def reference(
     seed: int = 0,
     threads: Optional[int] = None,
 ) -> Tuple[Samples, Dict[str, Any]]:
-    """`count` independent samples of a target by sequential Monte Carlo, without a flow.
+    """`count` samples of a target by Monte Carlo without a flow.
 
     Returns samples without weights, and a report with log Z, mean energy and their errors: what a
     flow is compared with. `chains` are at least as many; more find rare wells.
@@ -65,7 +65,7 @@ def reference(
     >>> len(samples), abs(report["virial"] - report["degrees_of_freedom"]) < 1
     (100, True)
     """
-    drawn, report = _boltzflow.reference(
+    drawn, populations, report = _boltzflow.reference(
         as_energy(energy, None, 3, None, None, 1024),
         whole("count", count, 1, 10_000_000),
         None if chains is None else whole("chains", chains, 1, 10_000_000),
@@ -74,4 +74,4 @@ def reference(
     )
     positions, _, found = drawn
     read: Dict[str, Any] = json.loads(report)
-    return Samples(positions, None, np.asarray(found)), read
+    return Samples(positions, None, np.asarray(found), populations=populations), read

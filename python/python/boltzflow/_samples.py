@@ -71,6 +71,9 @@ class Samples:
     energies: Optional[Array] = None
     #: The name of each particle; empty where all are alike.
     names: Sequence[str] = field(default=())
+    #: The independent population that each is from, [samples]: those of one may depend on each
+    #: other, and errors of means count that. None where all are independent.
+    populations: Optional[npt.NDArray[np.uintp]] = None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -114,8 +117,13 @@ class Samples:
         logs = self._logs()
         columns = values.reshape(len(self), -1)
         defined = np.isfinite(columns)
+        of = self.populations
         found = [
-            _boltzflow.reweighted_mean(logs[known], np.ascontiguousarray(column[known]))
+            _boltzflow.reweighted_mean(
+                logs[known],
+                np.ascontiguousarray(column[known]),
+                None if of is None else np.ascontiguousarray(of[known], dtype=np.uintp),
+            )
             for column, known in zip(columns.T, defined.T)
         ]
         shape = values.shape[1:]
