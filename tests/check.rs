@@ -262,6 +262,27 @@ fn every_collapse_is_found_wherever_it_is() {
     }
 }
 
+/// Two hydroxyl groups on an atom, whose hydrogens have a charge and no core, as in AMBER.
+#[test]
+fn a_collapse_behind_a_barrier_is_a_caution_for_a_molecule_with_a_structure() {
+    let molecule = "external = '0.1*r_com^2'\n\
+        bonds = [{ atoms = [[0, 1], [0, 2], [1, 3], [2, 4]], energy = '1000*(r - 1)^2' }]\n\
+        [pair]\nC-C = '0'\nC-O = '0'\nC-H = '0'\nO-O = '(2/r)^12'\nH-H = '5/r'\nH-O = '-9/r'\n";
+    let structure = "[[structure]]\npositions = [[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], \
+        [-1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [-1.0, -1.0, 0.0]]]\n";
+    let particles = "['C', 'O', 'O', 'H', 'H']";
+    let (found, findings) = formula(particles, &format!("{molecule}{structure}"));
+    assert!(found.is_empty(), "{findings:#?}");
+    let overlap = findings.iter().find(|f| f.what == "overlap").unwrap();
+    assert_eq!(overlap.severity, Severity::Caution);
+    assert!(overlap.text.contains("behind a barrier"), "{}", overlap.text);
+    // Samples from a Gaussian may lie anywhere.
+    assert_eq!(formula(particles, molecule).0, ["overlap"]);
+    // Without a core of the oxygens, the hydrogen falls in at once: a hydrogen bond pulls it.
+    let open = molecule.replace("1000*", "1*").replace("(2/r)^12", "-9/r");
+    assert!(formula(particles, &format!("{open}{structure}")).0.contains(&"overlap"));
+}
+
 #[test]
 fn what_no_bond_holds_together_is_found() {
     let lennard_jones = "pair = '4*((1/r)^12 - (1/r)^6)'\n";

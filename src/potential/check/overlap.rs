@@ -24,6 +24,8 @@ const OF_EACH_SIZE: usize = 20;
 const DISTANCES: i32 = 12;
 /// A fall smaller than that share of U may be rounding in single precision.
 const ROUNDING: f64 = 1e-6;
+/// What chains from a known structure do not climb, in kT.
+const BARRIER: f64 = 50.0;
 /// A failure after energies below this one, in kT, is taken for an overflow to −∞.
 const OVERFLOWING: f64 = -1e20;
 
@@ -53,6 +55,7 @@ pub(super) fn overlap(
     let (mut pairs, mut groups, mut done) = (0, 0, 0);
     probe.begin(1);
     let mut seen = Seen { highest: f64::NEG_INFINITY, asked: 0, failed: 0 };
+    let mut hidden = None;
     for (number, meeting) in meetings.iter().enumerate() {
         if done > 0 && !probe.has_time() {
             break;
@@ -76,11 +79,26 @@ pub(super) fn overlap(
                 [j, i] => format!("particles {j} and {i} meet, so"),
                 all => format!("particles {} meet in one place, so", listed(all)),
             };
+            if let Some(barrier) = barrier(probe, &energies) {
+                // One of them is enough.
+                hidden.get_or_insert_with(|| {
+                    format!(
+                        "U falls without end as {} behind a barrier of {barrier:.0e} kT, as of \
+                         hydrogens without a Lennard-Jones term: samples and log Z are those of \
+                         the structure's side, where chains stay",
+                        who.trim_end_matches(", so")
+                    )
+                });
+                continue;
+            }
             let text = format!(
                 "U falls without end as {who} exp(−U) cannot be normalised: add a repulsion"
             );
             return Ok(Finding { what: "overlap", severity: Severity::Wrong, text });
         }
+    }
+    if let Some(text) = hidden {
+        return Ok(Finding { what: "overlap", severity: Severity::Caution, text });
     }
     let text = format!(
         "of {pairs} pairs and {groups} groups brought together; U up to {:.0e} kT, {} of {} \
@@ -91,6 +109,18 @@ pub(super) fn overlap(
         probe.out_of_time(done, meetings.len())
     );
     Ok(Finding { what: "overlap", severity: Severity::Fine, text })
+}
+
+/// Of a molecule, whose samples all come from its structure: the barrier before the fall, if it is
+/// one that no chain crosses.
+fn barrier(probe: &Probe<'_>, energies: &[f64]) -> Option<f64> {
+    let potential = probe.potential;
+    if potential.bonds().is_empty() || potential.structures().is_empty() {
+        return None;
+    }
+    let (typical, nearer) = energies.split_first()?;
+    let highest = nearer.iter().copied().filter(|u| !u.is_nan()).fold(*typical, f64::max);
+    Some(highest - typical).filter(|barrier| *barrier > BARRIER)
 }
 
 /// Energies at [`DISTANCES`] and then at none, or what is wrong where there is no number.
