@@ -79,7 +79,7 @@ pub(super) fn overlap(
                 [j, i] => format!("particles {j} and {i} meet, so"),
                 all => format!("particles {} meet in one place, so", listed(all)),
             };
-            if let Some(barrier) = barrier(probe, &energies) {
+            if let Some(barrier) = barrier(probe, &energies)? {
                 // One of them is enough.
                 hidden.get_or_insert_with(|| {
                     format!(
@@ -112,15 +112,16 @@ pub(super) fn overlap(
 }
 
 /// Of a molecule, whose samples all come from its structure: the barrier before the fall, if it is
-/// one that no chain crosses.
-fn barrier(probe: &Probe<'_>, energies: &[f64]) -> Option<f64> {
+/// one that no chain crosses. It is over the structure where chains from there have fallen already.
+fn barrier(probe: &mut Probe<'_>, energies: &[f64]) -> Result<Option<f64>, EvaluationError> {
     let potential = probe.potential;
-    if potential.bonds().is_empty() || potential.structures().is_empty() {
-        return None;
-    }
-    let (typical, nearer) = energies.split_first()?;
-    let highest = nearer.iter().copied().filter(|u| !u.is_nan()).fold(*typical, f64::max);
-    Some(highest - typical).filter(|barrier| *barrier > BARRIER)
+    let ([structure, ..], [_, ..]) = (potential.structures(), potential.bonds()) else {
+        return Ok(None);
+    };
+    let Some((of_structure, _)) = probe.ask(structure)? else { return Ok(None) };
+    let Some((typical, nearer)) = energies.split_first() else { return Ok(None) };
+    let highest = nearer.iter().copied().filter(|u| !u.is_nan()).fold(f64::NEG_INFINITY, f64::max);
+    Ok(Some(highest - typical.max(of_structure)).filter(|barrier| *barrier > BARRIER))
 }
 
 /// Energies at [`DISTANCES`] and then at none, or what is wrong where there is no number.
