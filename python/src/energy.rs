@@ -9,6 +9,9 @@ use pyo3::prelude::*;
 use crate::desk::Desk;
 use crate::errors::{exception, About};
 
+/// The kind of a target whose energies are a function's.
+pub const FUNCTION: &str = "function";
+
 /// What `boltzflow.Potential` says of its function.
 #[derive(Clone)]
 pub struct Energy {
@@ -18,6 +21,8 @@ pub struct Energy {
     species: Vec<usize>,
     structures: Vec<Vec<f64>>,
     batch: usize,
+    /// Of the configurations that it is tried on.
+    energies: Vec<f64>,
 }
 
 impl Energy {
@@ -34,6 +39,7 @@ impl Energy {
             species: potential.getattr("_species")?.extract()?,
             structures: potential.getattr("_structures")?.extract()?,
             batch: potential.getattr("batch")?.extract()?,
+            energies: potential.getattr("_energies")?.extract()?,
         })
     }
 
@@ -44,7 +50,21 @@ impl Energy {
             true => Target::from(potential),
             false => Target::from(WithStructures::new(potential, self.structures.clone())),
         };
-        Target { name: self.name.clone(), ..target }
+        Target { name: self.name.clone(), text: self.text(), ..target }
+    }
+
+    /// What a run's folder keeps of the function. Some energies, to the digits that do not depend
+    /// on the machine, tell it from another one.
+    fn text(&self) -> String {
+        let energies: Vec<String> = self.energies.iter().map(|u| format!("{u:.3e}")).collect();
+        format!(
+            "# An energy function of Python, which is not in this folder.\nformat = 1\nname = \
+             {}\nkind = \"{FUNCTION}\"\nparticles = {}\ndimension = {}\nenergies = [{}]\n",
+            toml::Value::from(self.name.as_str()),
+            self.system.particles(),
+            self.system.dimension(),
+            energies.join(", ").to_lowercase()
+        )
     }
 }
 

@@ -8,13 +8,14 @@ use boltzflow::evaluation::{log_prob, Weights};
 use boltzflow::run::{metrics_columns, read_model_metadata, save_model, MetricsWriter};
 use boltzflow::{
     is_interrupted, sample_reference, Error, Evaluation, EvaluationOptions, Problem, Recipe,
-    ReferenceOptions, Registry, RunFolder, Samples, Target, Trained,
+    ReferenceOptions, Registry, RunFolder, Samples, System, Target, Trained,
 };
 use numpy::ndarray::Axis;
 use numpy::{PyArray1, PyReadonlyArray3};
 use pyo3::prelude::*;
 
 use crate::desk::{serve, Desk, Shows};
+use crate::energy::FUNCTION;
 use crate::errors::{exception, recipe_error, to_json, About};
 use crate::samples::Drawn;
 use crate::target::Source;
@@ -23,9 +24,21 @@ use crate::target::Source;
 #[pyclass(frozen, module = "boltzflow._boltzflow")]
 pub struct Flow {
     trained: Arc<Trained>,
-    /// That of the end of its training, if it was trained here.
+    /// That of the end of its training.
     evaluation: Option<Evaluation>,
     source: Source,
+    /// Whether it is opened with another energy than that of its training.
+    is_other: bool,
+}
+
+/// Particles and dimension of a function that a run was trained on, by the text of its target.
+fn system_of_function(text: &str) -> Option<System> {
+    let table: toml::Table = text.parse().ok()?;
+    if table.get("kind")?.as_str()? != FUNCTION {
+        return None;
+    }
+    let number = |key: &str| usize::try_from(table.get(key)?.as_integer()?).ok();
+    System::new(number("particles")?, number("dimension")?).ok()
 }
 
 /// Opens the run in the folder `path`; `energy` is what it was trained on, where that was not a
@@ -51,8 +64,16 @@ pub fn load(py: Python<'_>, path: PathBuf, energy: Option<&Bound<'_, PyAny>>) ->
         }
     };
     let trained = trained.map_err(failed)?;
+    let folder = RunFolder::read_only(&path).map_err(failed)?;
+    let own = folder.read_target().map_err(failed)?;
+    // The energies of a function are told from another one's by some of them, in the text.
+    let is_other = own.is_some_and(|own| own != trained.target.text);
+    let evaluation = match !is_other && folder.evaluation().exists() {
+        true => Some(folder.read_evaluation().map_err(failed)?),
+        false => None,
+    };
     let source = source.unwrap_or_else(|| Source::Target(Box::new(trained.target.clone())));
-    Ok(Flow::new(trained, None, source))
+    Ok(Flow { is_other, ..Flow::new(trained, evaluation, source) })
 }
 
 /// Refuses a target of other particles than those of the run's own, if its folder has one: a flow
@@ -60,10 +81,14 @@ pub fn load(py: Python<'_>, path: PathBuf, energy: Option<&Bound<'_, PyAny>>) ->
 fn check_particles(py: Python<'_>, path: &Path, target: &Target) -> PyResult<()> {
     let folder = RunFolder::read_only(path).map_err(|e| exception(py, e, About::Files))?;
     let text = folder.read_target().map_err(|e| exception(py, e, About::Files))?;
-    let own =
-        text.and_then(|text| Registry::builtin().target_from_text(&text, &folder.target()).ok());
+    let own = text.and_then(|text| {
+        system_of_function(&text).or_else(|| {
+            let own = Registry::builtin().target_from_text(&text, &folder.target()).ok()?;
+            Some(own.potential.system())
+        })
+    });
     let system = target.potential.system();
-    match own.map(|own| own.potential.system()).filter(|own| *own != system) {
+    match own.filter(|own| *own != system) {
         None => Ok(()),
         Some(own) => {
             let problem = format!(
@@ -86,12 +111,14 @@ fn is_of_function(path: &Path) -> bool {
         Recipe::from_text(text, Path::new("")).is_ok_and(|recipe| recipe.target == "custom")
     };
     let metadata = read_model_metadata(folder.model());
-    metadata.is_ok_and(|found| is_custom(&found.recipe)) && matches!(folder.read_target(), Ok(None))
+    let target = folder.read_target().unwrap_or_default();
+    metadata.is_ok_and(|found| is_custom(&found.recipe))
+        && target.is_none_or(|text| system_of_function(&text).is_some())
 }
 
 impl Flow {
     pub fn new(trained: Trained, evaluation: Option<Evaluation>, source: Source) -> Self {
-        Self { trained: Arc::new(trained), evaluation, source }
+        Self { trained: Arc::new(trained), evaluation, source, is_other: false }
     }
 
     /// Does `work` with the flow, whose energies are asked for at the desk if they are Python's.
@@ -276,6 +303,7 @@ impl Flow {
                 EvaluationOptions { samples, annealed_samples: annealed, marginal, ..usual };
             let own = match &reference {
                 Some(_) => None,
+                None if self.is_other => None,
                 None => trained.reference(|_| Ok(()))?.map(|own| own.positions),
             };
             trained.evaluate(reference.as_deref().or(own.as_deref()), options)
@@ -284,17 +312,20 @@ impl Flow {
     }
 
     /// The evaluation at the end of the training as JSON; `None` where there is none.
-    fn evaluation(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        Ok(match self.found_evaluation(py)? {
-            Some(evaluation) => Some(to_json(&evaluation)?),
-            None => None,
-        })
+    fn evaluation(&self) -> PyResult<Option<String>> {
+        self.evaluation.as_ref().map(to_json).transpose()
     }
 
     /// What that means, as JSON; `None` where there is none.
-    fn verdict(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        let found = self.found_evaluation(py)?;
-        found.map(|evaluation| to_json(&self.trained.verdict(&evaluation))).transpose()
+    fn verdict(&self) -> PyResult<Option<String>> {
+        let found = self.evaluation.as_ref();
+        found.map(|evaluation| to_json(&self.trained.verdict(evaluation))).transpose()
+    }
+
+    /// Whether it is opened with another energy than that of its training.
+    #[getter]
+    fn is_other(&self) -> bool {
+        self.is_other
     }
 
     /// Metrics as columns: name, unit, meaning, and rows, with NaN where there is no value.
@@ -345,7 +376,7 @@ impl Flow {
 
     /// Writes the flow into a new folder, from which it can be loaded.
     fn save(&self, py: Python<'_>, folder: PathBuf) -> PyResult<()> {
-        let evaluation = self.found_evaluation(py)?;
+        let evaluation = self.evaluation.as_ref();
         let written = || -> Result<(), Error> {
             let trained = &self.trained;
             let folder = RunFolder::create(folder)?;
@@ -357,24 +388,13 @@ impl Flow {
             trained.metrics()?.iter().try_for_each(|row| metrics.append(row))?;
             let layout = trained.problem.flow.layout();
             save_model(folder.model(), layout, &trained.theta, &trained.metadata)?;
-            evaluation.map_or(Ok(()), |evaluation| folder.write_evaluation(&evaluation))
+            evaluation.map_or(Ok(()), |evaluation| folder.write_evaluation(evaluation))
         };
         py.detach(written).map_err(|error| exception(py, error, About::Recipe))
     }
 }
 
 impl Flow {
-    fn found_evaluation(&self, py: Python<'_>) -> PyResult<Option<Evaluation>> {
-        if self.evaluation.is_some() {
-            return Ok(self.evaluation.clone());
-        }
-        let Some(folder) = self.trained.folder.as_ref() else { return Ok(None) };
-        if !folder.evaluation().exists() {
-            return Ok(None);
-        }
-        folder.read_evaluation().map(Some).map_err(|e| exception(py, e, About::Files))
-    }
-
     /// Configurations, each with the centre of mass of its positions at the origin; augmented
     /// copies are moved along.
     fn centred(&self, x: &PyReadonlyArray3<'_, f64>) -> Vec<f64> {

@@ -33,6 +33,8 @@ use pyo3::prelude::*;
 /// The compiled half of boltzflow.
 #[pymodule]
 mod _boltzflow {
+    use super::*;
+
     #[pymodule_export]
     use super::flow::{load, Flow};
     #[pymodule_export]
@@ -41,6 +43,13 @@ mod _boltzflow {
     use super::target::{check, evaluate_energy, reference, targets};
     #[pymodule_export]
     use super::train::train;
+
+    /// NumPy is looked up now: later, a signal at that moment would end in a panic.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        numpy::PyArray1::<f64>::zeros(module.py(), 0, false);
+        Ok(())
+    }
 
     #[pymodule_export]
     #[allow(non_upper_case_globals)]

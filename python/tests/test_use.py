@@ -170,3 +170,70 @@ def test_progress_by_tqdm(capsys):
     assert "drawing reference samples" in capsys.readouterr().err
     boltzflow.train("harmonic", progress=False, **TINY)
     assert capsys.readouterr().err == ""
+
+
+def test_another_energy_is_told_from_that_of_the_training(tmp_path):
+    run = tmp_path / "run"
+    boltzflow.train(springs, particles=3, dimension=2, output=run, **TINY)
+    assert boltzflow.load(run, boltzflow.Potential(springs, 3, dimension=2)).evaluation
+
+    def stiffer(x):
+        energies, gradients = springs(x)
+        return 3 * energies, 3 * gradients
+
+    with pytest.warns(UserWarning, match="not the one"):
+        other = boltzflow.load(run, boltzflow.Potential(stiffer, 3, dimension=2))
+    assert other.evaluation is None and other.verdict is None
+    assert other.evaluate(100, annealed=0)["reverse_ess"] > 0
+    for particles, dimension in ((4, 2), (3, 3)):
+        potential = boltzflow.Potential(springs, particles, dimension=dimension)
+        with pytest.raises(boltzflow.RecipeError, match="3 in 2"):
+            boltzflow.load(run, potential)
+    with pytest.raises(boltzflow.RecipeError, match="energy"):
+        boltzflow.load(run)
+
+
+def test_a_training_does_not_go_on_with_another_energy(tmp_path):
+    run, calls = tmp_path / "run", []
+
+    def stop(progress):
+        calls.append(progress.step)
+        raise RuntimeError("enough")
+
+    options = {**TINY, "train": {**TINY["train"], "steps": 3}}
+    with pytest.raises(RuntimeError, match="enough"):
+        boltzflow.train(
+            springs, particles=3, dimension=2, output=run, callback=stop, **options
+        )
+    with pytest.raises(boltzflow.RecipeError, match="target"):
+        boltzflow.train(
+            lambda x: [3 * part for part in springs(x)], particles=3, dimension=2, output=run,
+            **options,
+        )
+    assert boltzflow.train(springs, particles=3, dimension=2, output=run, **options).evaluation
+
+
+def test_samples_check_their_arrays():
+    x = np.zeros((5, 3, 2))
+    for wrong in (np.zeros(3), np.zeros(7), np.zeros((5, 1)), ["a"] * 5):
+        with pytest.raises(boltzflow.RecipeError, match="log_weights"):
+            boltzflow.Samples(x, wrong)
+    with pytest.raises(boltzflow.RecipeError, match="positions"):
+        boltzflow.Samples(np.zeros(5))
+    one = boltzflow.Samples(x, [0.0, -1e3, -1e3, -1e3, -1e3]).mean(np.arange(5.0))
+    assert one.mean == 0 and np.isnan(one.error)
+    values = boltzflow.Samples(x).mean([1.0, np.nan, 3.0, 2.0, 2.0])
+    assert "without 1 sample" in str(values)
+
+
+def test_a_flow_says_how_it_is_handed_on(dw4):
+    import pickle
+
+    with pytest.raises(TypeError, match="flow.save"):
+        pickle.dumps(dw4)
+    with pytest.raises(boltzflow.RecipeError, match="finite"):
+        dw4.log_prob(np.full((1, 4, 2), np.nan))
+    with pytest.raises(boltzflow.RecipeError, match="folder"):
+        dw4.save("")
+    with pytest.raises(boltzflow.RecipeError, match="train={'steps': 3}"):
+        boltzflow.train("dw4", steps=3)

@@ -421,7 +421,8 @@ pub(super) struct ReferenceArgs {
     #[arg(short, long)]
     pub output: Option<PathBuf>,
     /// Chains; errors fall with the square root of their number [default: four a sample, 4096 to
-    /// 32768, fewer for more than 13 particles, and at least as many as samples; 256 of a molecule]
+    /// 32768, fewer for more than 13 particles, and at least as many as samples; of a molecule 256,
+    /// and a multiple of that in any case]
     #[arg(long, value_parser = up_to(MOST_CHAINS))]
     pub chains: Option<NonZeroUsize>,
     /// Transitions of every chain after annealing; of a molecule, sweeps of replica exchange

@@ -1,18 +1,20 @@
 //! `boltzflow check`.
 
+use std::collections::BTreeSet;
+
 use crate::config::{Registry, Target};
 use crate::error::Error;
 use crate::potential::{check, Severity};
 use crate::work;
 
 use super::args::CheckArgs;
-use super::output::say;
+use super::output::{lines, say};
 
 pub(super) fn run(args: &CheckArgs, registry: &Registry) -> Result<(), Error> {
     let target = registry.load(&args.target)?;
     let potential = &*target.potential;
     let (system, species) = (potential.system(), potential.species());
-    let kinds = species.iter().max().map_or(1, |last| last + 1);
+    let kinds = species.iter().collect::<BTreeSet<_>>().len().max(1);
     say!(
         "target {}: {} particles in {} dimensions, {}",
         target.name,
@@ -39,7 +41,11 @@ pub(super) fn run(args: &CheckArgs, registry: &Registry) -> Result<(), Error> {
             Severity::Caution => "caution",
             Severity::Wrong => "WRONG",
         };
-        say!("{:<12} {severity:<8} {}", finding.what, finding.text)?;
+        let mut head = format!("{:<12} {severity:<8}", finding.what);
+        for line in lines(&finding.text, 58) {
+            say!("{head} {line}")?;
+            head = " ".repeat(21);
+        }
     }
     let wrong: Vec<&str> =
         findings.iter().filter(|f| f.severity == Severity::Wrong).map(|f| f.what).collect();
@@ -67,9 +73,16 @@ fn print_terms(target: &Target) -> Result<(), Error> {
     };
     say!("energies     at the structure, in {unit}")?;
     for (name, energy) in &terms {
-        say!("  {name:<26} {:>12.4}", energy * size)?;
+        say!("  {name:<26} {}", fixed(energy * size))?;
     }
     let sum: f64 = terms.iter().map(|(_, energy)| energy * size).sum();
-    say!("  {:<26} {sum:>12.4}", "sum")?;
+    say!("  {:<26} {}", "sum", fixed(sum))?;
     Ok(())
+}
+
+fn fixed(energy: f64) -> String {
+    match energy.abs() < 1e8 {
+        true => format!("{energy:>12.4}"),
+        false => format!("{energy:>12.4e}"),
+    }
 }

@@ -167,6 +167,9 @@ fn with_error(value: f64, error: f64) -> String {
     if !value.is_finite() {
         return "no figure: not a finite number".into();
     }
+    if error.is_nan() {
+        return format!("{value:.6} ± unknown");
+    }
     let digits = if error > 0.0 && error.is_finite() {
         (1.0 - error.log10().floor()).clamp(0.0, 12.0) as usize
     } else {

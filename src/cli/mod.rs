@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::parallel;
 use crate::work;
 use args::{Cli, Command, MOST_THREADS};
-use output::{say, stopped_early};
+use output::{lines, say, stopped_early};
 
 /// The exit code after a signal.
 const STOPPED: u8 = 3;
@@ -183,22 +183,6 @@ fn targets() -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// The words of a text in lines of at most `width` characters, or one word.
-fn lines(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_string()),
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

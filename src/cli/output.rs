@@ -83,3 +83,19 @@ macro_rules! say {
     ($($argument:tt)*) => { $crate::cli::output::line(format_args!($($argument)*)) };
 }
 pub(super) use say;
+
+/// The words of a text in lines of at most `width` characters, or one word.
+pub(super) fn lines(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
+}

@@ -37,7 +37,7 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
     if !team().leads() {
         return Ok(());
     }
-    target.mirror(&mut drawn);
+    target.match_structure(&mut drawn);
     if let Some(output) = &args.output {
         write_samples(output, &particles, samples, [Ok(drawn.clone())])?;
     }

@@ -59,3 +59,44 @@ pub(super) fn read_molecule(
     }
     Ok(Found { molecule, structures, content })
 }
+
+/// Heavy atoms may have given some of their mass to hydrogens, each three at most.
+const GIVEN: f64 = 3.1;
+
+/// Whether no atom of `molecule` has the mass of another of its elements, by the System's `masses`
+/// (Da). Other masses change no density and are anybody's choice.
+///
+/// # Errors
+/// [`Error::Config`] on `structure` with the first atom that does not fit.
+pub(super) fn check_elements(
+    molecule: &Molecule,
+    masses: &[f64],
+    file: &Path,
+) -> Result<(), Error> {
+    let atoms = molecule.atoms.iter().zip(masses).enumerate();
+    let is_hydrogen = |mass: f64| mass < 1.008 + GIVEN;
+    let heavier = atoms.clone().any(|(_, (_, mass))| *mass > 1.1 && is_hydrogen(*mass));
+    for (number, (atom, &mass)) in atoms {
+        let Some((element, usual)) = atom.element.and_then(|e| Some((e, e.mass()?))) else {
+            continue;
+        };
+        let given = if heavier { 4.0 * GIVEN } else { 0.0 };
+        let fits = match element.symbol() {
+            "H" => is_hydrogen(mass),
+            _ => !is_hydrogen(mass) && mass < usual + 1.1 && mass > usual - 1.1 - given,
+        };
+        let others = molecule.atoms.iter().filter_map(|atom| atom.element?.mass());
+        let is_another = others.into_iter().any(|other| (mass - other).abs() < 0.3);
+        if !fits && is_another {
+            let problem = format!(
+                "`structure`: atom {number} (counted from 0), {}, is {}, but particle {number} of \
+                 the System has a mass of {mass}: both files must be the same molecule with its \
+                 atoms in the same order",
+                atom.label(),
+                element.symbol(),
+            );
+            return Err(config_error(file, problem));
+        }
+    }
+    Ok(())
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::contents::{read_content, with_content};
-use super::molecules::read_molecule;
+use super::molecules::{check_elements, read_molecule};
 use super::particles::particles_of;
 use super::quantities::{parameters, parameters_with, temperature_in};
 use super::read::{config_error, from_table, in_file, parse_table, read, COMMON_KEYS};
@@ -107,10 +107,10 @@ impl Target {
         self.particles().units.map(FileUnits::kilojoules_per_mole)
     }
 
-    /// Mirrors samples to the handedness of its structure, where that has stereocentres, and
-    /// returns how many are of another molecule: [`Samples::mirror_to`].
-    pub fn mirror(&self, samples: &mut Samples) -> usize {
-        self.molecule.as_ref().map_or(0, |molecule| samples.mirror_to(molecule))
+    /// Gives samples the handedness and the order of like atoms that its structure has, and returns
+    /// how many are of another molecule: [`Samples::match_structure`].
+    pub fn match_structure(&self, samples: &mut Samples) -> usize {
+        self.molecule.as_ref().map_or(0, |molecule| samples.match_structure(molecule))
     }
 
     /// Its particles in files of samples: their names as the target's file spells them in a list
@@ -153,6 +153,9 @@ struct Common {
 
 /// The kind whose energies come from programs that have yet to connect.
 const REMOTE: &str = "ipi";
+
+/// The kind of what the Python package trained on a function.
+const FUNCTION: &str = "function";
 
 /// The kind whose energies come from a System of OpenMM, in the file that this key names.
 const OPENMM: &str = "openmm";
@@ -269,6 +272,11 @@ impl Registry {
             return Err(config_error(file, "`name` is empty: give the target a name"));
         }
         known.validate().map_err(|e| in_file(file, e.within("known")))?;
+        if kind == FUNCTION && !self.kinds.contains_key(FUNCTION) {
+            let problem = "`kind` is \"function\": this run's energy is a function of Python, which \
+                           is not in its folder. Open it there, by boltzflow.load(folder, function)";
+            return Err(config_error(file, problem));
+        }
         let factory = self.kinds.get(&kind).ok_or_else(|| {
             let kinds: Vec<&str> = self.kinds.keys().map(String::as_str).collect();
             config_error(file, format!("`kind` is \"{kind}\": {}", suggest(&kind, &kinds)))
@@ -279,11 +287,17 @@ impl Registry {
                            that hold together by themselves or in a trap";
             return Err(config_error(file, format!("`{key}`: {problem}")));
         }
-        let mut text = text.to_string();
+        if kind == OPENMM && own.contains_key("units") {
+            let problem =
+                "`units`: an OpenMM System has its own, and positions are in Å: remove it";
+            return Err(config_error(file, problem));
+        }
+        let (mut text, mut masses) = (text.to_string(), None);
         if let (OPENMM, Some(toml::Value::String(name))) = (kind.as_str(), own.get(SYSTEM)) {
             let content = read_content(name, file, "XML")?;
             let lines: Vec<&str> = content.text.lines().map(str::trim_start).collect();
             text = with_content(&text, SYSTEM, &lines.join("\n"));
+            masses = OpenMm::masses(&content.text).ok();
             own.insert(SYSTEM.into(), toml::Value::String(content.text));
         }
         let potential = factory(&own).map_err(|e| in_file(file, e))?;
@@ -298,6 +312,9 @@ impl Registry {
         if let Some(toml::Value::String(structure)) = &structures {
             let evaluated = (kind != REMOTE).then_some(&*target.potential);
             let found = read_molecule(structure, &target.particles(), evaluated, file)?;
+            if let Some(masses) = masses {
+                check_elements(&found.molecule, &masses, file)?;
+            }
             target.text = with_content(&target.text, "structure", &found.content);
             let (bonds, alike) = (target.potential.bonds(), target.potential.species());
             let molecule = Arc::new(found.molecule.in_target(bonds, alike));

@@ -152,9 +152,12 @@ pub(super) fn error_of_populations(sums: &[f64]) -> f64 {
     (count / (count - 1.0) * sums.iter().map(|sum| sum * sum).sum::<f64>()).sqrt()
 }
 
+/// A set whose Σw²/(Σw)² is larger is a single sample.
+const ALONE: f64 = 0.999;
+
 /// Self-normalised mean Σwf / Σw and its standard error √(Σw²(f − mean)²) / Σw for independent
 /// samples (Owen, Monte Carlo theory, 2013, ch. 9). Samples of weight zero do not count, whatever
-/// their value.
+/// their value; the error of a single sample is not a number.
 pub fn reweighted_mean(log_weights: &[f64], values: &[f64]) -> (f64, f64) {
     reweighted_mean_of(log_weights, values, Independent::Samples)
 }
@@ -178,5 +181,8 @@ pub fn reweighted_mean_of(
         each.map(|(w, value)| if w > 0.0 { w * f(value) } else { 0.0 }).collect()
     };
     let mean: f64 = weighted(&|f| f).iter().sum();
-    (mean, independent.error(&weighted(&|f| f - mean)))
+    // One sample does not say how far it is from the mean.
+    let squares: f64 = log_weights.iter().map(|w| share(*w).powi(2)).sum();
+    let error = independent.error(&weighted(&|f| f - mean));
+    (mean, if squares > ALONE { f64::NAN } else { error })
 }

@@ -93,7 +93,7 @@ pub type OtherEnergies<'a> = &'a mut dyn FnMut(&Samples) -> Result<Vec<f64>, Err
 /// Estimates `observables` over exp(−U) from weighted `batches` of samples of it, or over
 /// exp(−U_other) where `other` gives that energy for a batch. What is kept of a sample are its
 /// weight and a number for each observable. Dihedral angles of a chiral molecule are those of its
-/// structure if the samples have its handedness: see [`Samples::mirror_to`].
+/// structure if the samples have its handedness: see [`Samples::match_structure`].
 ///
 /// # Errors
 /// The first error of a batch; [`Error::Parameter`] for a formula that cannot be evaluated or an

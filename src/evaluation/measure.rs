@@ -172,9 +172,8 @@ fn backbone(kind: Backbone, residue: Option<&str>, of: &Particles) -> Result<[us
     match &meant[..] {
         [angle] => Ok(angle.atoms),
         [] if all.is_empty() => Err(format!(
-            "needs residues with the atoms N, CA and C, and a bond to the next one: use \
-             \"dihedral: …\" with the names of atoms, {} has none",
-            name
+            "is an angle of peptides: of residues with the atoms N, CA and C and a bond to the \
+             next one. There is no {name} here: use \"dihedral: …\" with the names of atoms"
         )),
         [] => Err(format!("is not there: use one of {}", labels.join(", "))),
         _ => Err(format!("can be one of {}: say at which residue", labels.join(", "))),

@@ -49,6 +49,18 @@ pub struct Stereocentre {
     pub positive: bool,
 }
 
+/// An atom with four bonds to some atoms that are alike, as carbon in CH₂ and CH₃: exchanging two
+/// of these changes its side.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LikeNeighbours {
+    /// The four atoms bonded to it.
+    pub neighbours: [usize; 4],
+    /// Two of them that are alike.
+    pub like: [usize; 2],
+    /// Whether (a − d)·((b − d) × (c − d)) of the four is positive in the structure.
+    pub positive: bool,
+}
+
 /// A molecule as a structure file has it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Molecule {
@@ -63,4 +75,6 @@ pub struct Molecule {
     pub alike: Vec<usize>,
     /// What tells the structure from its mirror image.
     pub stereocentres: Vec<Stereocentre>,
+    /// What tells the order of like atoms in the structure from another one.
+    pub like_neighbours: Vec<LikeNeighbours>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::atoms::{Molecule, Stereocentre};
+use super::atoms::{LikeNeighbours, Molecule, Stereocentre};
 use super::geometry::signed_volume;
 
 /// Which mirror images samples of a chiral molecule are.
@@ -48,6 +48,39 @@ impl Molecule {
             }
         }
         found
+    }
+
+    /// Atoms with four neighbours of which the target takes some for alike that hang on nothing
+    /// else.
+    pub(super) fn find_like_neighbours(&self) -> Vec<LikeNeighbours> {
+        let neighbours = self.neighbours();
+        let mut found = Vec::new();
+        for bonded in &neighbours {
+            let Ok(mut four) = <[usize; 4]>::try_from(bonded.clone()) else { continue };
+            four.sort_unstable();
+            let mut pairs = (0..4).flat_map(|b| (0..b).map(move |a| [four[a], four[b]]));
+            let like = pairs.find(|[a, b]| {
+                let are_ends = neighbours[*a].len() == 1 && neighbours[*b].len() == 1;
+                are_ends && self.alike[*a] == self.alike[*b]
+            });
+            let volume = signed_volume(&self.positions, four);
+            found.extend(like.map(|like| LikeNeighbours {
+                neighbours: four,
+                like,
+                positive: volume > 0.0,
+            }));
+        }
+        found
+    }
+
+    /// Exchanges like atoms of `x` ([atoms, 3]) at each atom whose four neighbours are not on the
+    /// structure's side.
+    pub fn put_like_atoms_in_order(&self, x: &mut [f64]) {
+        for LikeNeighbours { neighbours, like: [a, b], positive } in &self.like_neighbours {
+            if (signed_volume(x, *neighbours) > 0.0) != *positive {
+                (0..3).for_each(|axis| x.swap(3 * a + axis, 3 * b + axis));
+            }
+        }
     }
 
     /// A number for each atom, the same for those with like surroundings: elements, refined by the

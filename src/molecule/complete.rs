@@ -22,6 +22,7 @@ impl Molecule {
         self.bonds.dedup();
         self.alike = if alike.is_empty() { vec![0; n] } else { alike.to_vec() };
         self.stereocentres = self.find_stereocentres();
+        self.like_neighbours = self.find_like_neighbours();
         self
     }
 

@@ -14,6 +14,12 @@ const ELEMENTS: &str =
      Pu 1.87 Am 1.8 Cm 1.69 Bk 0 Cf 0 Es 0 Fm 0 Md 0 No 0 Lr 0 Rf 0 Db 0 Sg 0 Bh 0 Hs 0 Mt 0 Ds 0 \
      Rg 0 Cn 0 Nh 0 Fl 0 Mc 0 Lv 0 Ts 0 Og 0";
 
+/// Mean masses in Da of the elements of most molecules, from the first on.
+const MASSES: [f64; 20] = [
+    1.008, 4.003, 6.94, 9.012, 10.81, 12.011, 14.007, 15.999, 18.998, 20.18, 22.99, 24.305, 26.982,
+    28.085, 30.974, 32.06, 35.45, 39.95, 39.098, 40.078,
+];
+
 /// A chemical element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Element {
@@ -51,6 +57,11 @@ impl Element {
     /// "Cl".
     pub fn symbol(self) -> &'static str {
         self.symbol
+    }
+
+    /// Mean mass in Da, up to calcium.
+    pub fn mass(self) -> Option<f64> {
+        MASSES.get(self.number - 1).copied()
     }
 
     /// Covalent radius in Å; none for elements of which no bonds are known.

@@ -15,7 +15,7 @@ mod kinds;
 mod names;
 mod pdb;
 
-pub use atoms::{Atom, Molecule, Stereocentre};
+pub use atoms::{Atom, LikeNeighbours, Molecule, Stereocentre};
 pub use bonds::neighbours;
 pub use chirality::{Chirality, Handedness};
 pub use elements::Element;

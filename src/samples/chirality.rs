@@ -1,4 +1,4 @@
-//! The mirror image that samples of a chiral molecule are.
+//! The mirror image that samples of a chiral molecule are, and the order of their like atoms.
 
 use super::format::Samples;
 use crate::molecule::{Handedness, Molecule};
@@ -8,14 +8,14 @@ impl Samples {
     /// `molecule`, by x → −x. Energies do not change under reflection, so weights stay exact,
     /// whatever the flow is: of a density that is symmetric, one half is kept, twice.
     ///
+    /// Like atoms on one atom, as the hydrogens of CH₂, are put in the structure's order in the
+    /// same way, so that each has the place that its name says.
+    ///
     /// A configuration in which some stereocentres are as in the structure and some are not is
     /// another molecule: it gets the weight zero, or stays where there are no weights. Returns how
     /// many there were.
-    pub fn mirror_to(&mut self, molecule: &Molecule) -> usize {
+    pub fn match_structure(&mut self, molecule: &Molecule) -> usize {
         let width = 3 * molecule.atoms.len();
-        if molecule.stereocentres.is_empty() {
-            return 0;
-        }
         let mut others = 0;
         for (index, x) in self.positions.chunks_exact_mut(width).enumerate() {
             match molecule.handedness(x) {
@@ -28,6 +28,7 @@ impl Samples {
                     }
                 }
             }
+            molecule.put_like_atoms_in_order(x);
         }
         others
     }

@@ -83,6 +83,7 @@ pub fn units_in(path: impl AsRef<Path>, particles: &Particles) -> Result<String,
     let units = match particles.units {
         Some(_) if format.weights_beside() => ("Å", "kT"),
         Some(_) if format.in_units() => ("Å", "eV"),
+        Some(_) if particles.angstrom() == 1.0 => ("Å", "kT"),
         _ => ("the target's unit of length", "kT"),
     };
     Ok(match format.positions_alone() {

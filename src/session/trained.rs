@@ -122,7 +122,7 @@ impl Trained {
     /// they are shown: the likelihood of a flow that reflection changes is over both.
     pub(crate) fn hand(&self, mut drawn: Samples) -> Samples {
         if self.chirality == Chirality::Structure {
-            let others = self.target.mirror(&mut drawn);
+            let others = self.target.match_structure(&mut drawn);
             if others > 0 {
                 static SAY: Once = Once::new();
                 SAY.call_once(|| {

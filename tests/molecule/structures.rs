@@ -103,6 +103,28 @@ fn the_stereocentre_is_found_and_only_that() {
     assert_eq!(glycine.in_target(&[[8, 6], [8, 9], [8, 10], [8, 7]], &[]).stereocentres, []);
 }
 
+/// Hydrogens of CH₂ may be exchanged, and one that a file calls the first stays where it is.
+#[test]
+fn like_atoms_of_samples_have_the_order_of_the_structure() {
+    let folder = tempfile::tempdir().unwrap();
+    let structure = "5\n\nC 0 0 0\nF 0.7 0.9 0.7\nCl -1 -1 1\nH -0.6 0.6 -0.6\nH 0.6 -0.6 -0.6\n";
+    fs::write(folder.path().join("m.xyz"), structure).unwrap();
+    let keys = "format = 1\nname = \"m\"\nkind = \"formula\"\ndimension = 3\n\
+                particles = [\"C\", \"F\", \"Cl\", \"H\", \"H\"]\n\
+                external = \"r_com^2\"\nstructure = \"m.xyz\"\n";
+    let target = target(keys, folder.path()).unwrap();
+    assert_eq!(target.molecule.as_ref().unwrap().like_neighbours.len(), 1);
+    let same = target.potential.structures()[0].clone();
+    let exchanged = [&same[..9], &same[12..], &same[9..12]].concat();
+    // Of CH₂FCl, which has no handedness, the mirror image stays, with the other order.
+    let mirrored: Vec<f64> = same.iter().map(|x| -x).collect();
+    let in_order = [&mirrored[..9], &mirrored[12..], &mirrored[9..12]].concat();
+    let positions = [&same[..], &exchanged, &mirrored, &in_order].concat();
+    let mut drawn = Samples { positions, ..Samples::default() };
+    assert_eq!(target.match_structure(&mut drawn), 0);
+    assert_eq!(drawn.positions, [&same[..], &same, &in_order, &in_order].concat());
+}
+
 /// C(F)(Cl)H–C(F)(Br)H, with both stereocentres.
 const TWO_CENTRES: &str =
     "8\n\nC 0 0 0\nC 1.5 0 0\nF -0.5 1.2 0\nCl -0.6 -0.8 1.4\nH -0.4 -0.6 -0.8
@@ -133,7 +155,7 @@ fn samples_are_mirrored_to_the_structure_and_diastereomers_get_no_weight() {
         energies: vec![1.0, 2.0, 3.0],
     };
     let mut handed = drawn.clone();
-    assert_eq!(target.mirror(&mut handed), 1);
+    assert_eq!(target.match_structure(&mut handed), 1);
     assert_eq!(handed.positions, [&same[..], &same, &other].concat());
     assert_eq!(handed.log_weights, [0.1, 0.2, f64::NEG_INFINITY]);
     assert_eq!(handed.energies, drawn.energies);
@@ -145,7 +167,7 @@ fn samples_are_mirrored_to_the_structure_and_diastereomers_get_no_weight() {
     // Exactly: a reflection changes no energy.
     assert_eq!(energies(&handed), energies(&drawn));
     let once = handed.clone();
-    assert_eq!((target.mirror(&mut handed), handed), (1, once));
+    assert_eq!((target.match_structure(&mut handed), handed), (1, once));
 }
 
 #[test]

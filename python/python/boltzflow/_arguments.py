@@ -29,6 +29,8 @@ def whole(name: str, value: Any, least: int, most: int) -> int:
 def numbers(name: str, values: npt.ArrayLike) -> Array:
     """`values` as an array of float64."""
     try:
+        if np.iscomplexobj(values):
+            raise TypeError("it is complex")
         return np.ascontiguousarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"`{name}` is not an array of numbers: {error}", name) from error

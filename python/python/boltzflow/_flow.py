@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 
 import numpy as np
@@ -123,6 +124,8 @@ class Flow:
         threads: Optional[int] = None,
     ) -> Samples:
         """`count` independent samples with log weights and energies.
+
+        The same call gives the same samples: use another `seed` for more of them.
 
         Parameters
         ----------
@@ -262,7 +265,15 @@ class Flow:
 
     def save(self, folder: Union[str, "os.PathLike[str]"]) -> None:
         """Writes the flow into a new folder, for `load` and the command line."""
+        if not os.fspath(folder):
+            raise RecipeError("`folder` is empty: name a new one", "folder")
         self._flow.save(os.fspath(folder))
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a flow cannot be pickled: write it by flow.save(folder), and open it there by "
+            "boltzflow.load(folder)"
+        )
 
     # How it looks.
 
@@ -315,6 +326,8 @@ class Flow:
                 f"{self.dimension}]",
                 name,
             )
+        if not np.isfinite(positions).all():
+            raise RecipeError(f"`{name}` has numbers that are not finite", name)
         return positions
 
 
@@ -322,14 +335,22 @@ def load(folder: Union[str, "os.PathLike[str]"], energy: Optional[Energy] = None
     """Opens the run in `folder`, of `train` or of ``boltzflow train``.
 
     A run on a Python function needs that again, as ``boltzflow.Potential(function, ...)``, since it
-    is not in the folder. A target with a name is.
+    is not in the folder. A target with a name is. With another energy of the same particles than
+    that of the training, the flow weighs its samples for that one, and has no evaluation.
 
     >>> import boltzflow
     >>> boltzflow.load("runs/dw4_fab").target
     'dw4'
     """
     target = None if energy is None else as_energy(energy, None, 3, None, None, 1024)
-    return Flow(_boltzflow.load(os.fspath(folder), target), target)
+    flow = _boltzflow.load(os.fspath(folder), target)
+    if flow.is_other:
+        warnings.warn(
+            "this energy is not the one that the flow was trained on: the figures of its run are "
+            "not shown, as they do not hold; flow.evaluate() makes new ones",
+            stacklevel=2,
+        )
+    return Flow(flow, target)
 
 
 def _read(evaluation: str) -> Dict[str, Any]:

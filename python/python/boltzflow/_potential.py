@@ -75,6 +75,7 @@ class Potential:
                 "energy",
             )
         self.function = function
+        self._tried: List[float] = []
         self.names, count = _particles(particles)
         self.particles = count
         self.dimension = whole("dimension", dimension, 1, 3)
@@ -143,6 +144,13 @@ class Potential:
             )
         return energies, gradients
 
+    @property
+    def _energies(self) -> List[float]:
+        """Those of the configurations that it is tried on, which tell it from other functions."""
+        if not self._tried:
+            self._probe()
+        return self._tried
+
     def _probe(self) -> None:
         """Tries the function on two configurations, twice together and once alone.
 
@@ -167,6 +175,7 @@ class Potential:
                     "is evaluated with. Sum over particles, axes 1 and 2, not over the batch",
                     "energy",
                 )
+        self._tried = [float(u) for u in together[0]]
 
     def __repr__(self) -> str:
         particles = "particle" if self.particles == 1 else "particles"
@@ -230,7 +239,9 @@ def _particles(particles: Any) -> Tuple[List[str], int]:
             "particles",
         )
     names: List[str] = []
-    if isinstance(particles, Sequence) or isinstance(particles, np.ndarray):
+    if isinstance(particles, np.ndarray) and particles.ndim == 0:
+        particles = particles.item()
+    if hasattr(particles, "__iter__"):
         names = [str(name) for name in particles]
         particles = len(names)
     return names, whole("particles", particles, 2, _MOST_PARTICLES)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _boltzflow
-from ._arguments import Array, whole
+from ._arguments import Array, numbers, whole
 from ._errors import RecipeError, TargetError
 
 #: A function of positions [batch, particles, dimension] with a value [batch, ...] of each.
@@ -36,6 +36,8 @@ class Estimate:
 
     def __str__(self) -> str:
         mark = " (!) rests on few samples" if self.rests_on_few_samples else ""
+        if self.undefined:
+            mark += f" (without {self.undefined} samples where it is not a number)"
         if np.ndim(self.mean) == 0:
             return f"{self.mean:.6g} ± {self.error:.2g}{mark}"
         return f"{self.mean} ± {self.error}{mark}"
@@ -74,6 +76,32 @@ class Samples:
     #: The independent population that each is from, [samples]: those of one may depend on each
     #: other, and errors of means count that. None where all are independent.
     populations: Optional[npt.NDArray[np.uintp]] = None
+
+    def __post_init__(self) -> None:
+        positions = numbers("positions", self.positions)
+        if positions.ndim != 3:
+            raise RecipeError(
+                f"`positions` has the shape {list(positions.shape)}: use [samples, particles, "
+                "dimension]",
+                "positions",
+            )
+        object.__setattr__(self, "positions", positions)
+        for name in ("log_weights", "energies"):
+            values = getattr(self, name)
+            if values is not None:
+                object.__setattr__(self, name, self._column(name, numbers(name, values)))
+        if self.populations is not None:
+            of = self._column("populations", np.asarray(self.populations))
+            object.__setattr__(self, "populations", of.astype(np.uintp))
+
+    def _column(self, name: str, values: Any) -> Any:
+        if values.shape != (len(self.positions),):
+            raise RecipeError(
+                f"`{name}` has the shape {list(values.shape)}: use one number for each of the "
+                f"{len(self.positions)} samples",
+                name,
+            )
+        return values
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -169,6 +197,7 @@ class Samples:
         Systematic resampling: sample i gets within one of `count` times its weight copies.
         """
         count = whole("count", count, 1, 100_000_000)
+        seed = whole("seed", seed, 0, 2**64 - 1)
         weights = self.weights
         if not weights.any():
             raise RecipeError(
@@ -180,7 +209,7 @@ class Samples:
         return Samples(self.positions[chosen], None, energies, self.names)
 
     def save(self, path: Union[str, "os.PathLike[str]"]) -> None:
-        """Writes them into a file by its ending: .npz, .npy, .csv, .xyz or .extxyz.
+        """Writes them into a file by its ending: .npz, .npy, .csv, .xyz, .extxyz, .pdb, .dcd.
 
         MDTraj and MDAnalysis read the last two. Positions are in the target's unit of length.
         """

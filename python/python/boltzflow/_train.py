@@ -131,6 +131,12 @@ def train(
         raise RecipeError("`energy` is missing: `particles` and `species` are for one", "energy")
     if seed is not None:
         seed = whole("seed", seed, 0, 2**63 - 1)
+    if output is not None and not os.fspath(output):
+        raise RecipeError("`output` is empty: name a folder", "output")
+    for key in _OF_TRAIN.intersection(options):
+        raise RecipeError(
+            f"`{key}` is no section of a recipe: use train={{{key!r}: {options[key]!r}}}", key
+        )
     if callback is not None and not callable(callback):
         raise RecipeError("`callback` is not callable: use a function of a Progress", "callback")
     with _Shown(callback, progress) as shown:
@@ -145,6 +151,10 @@ def train(
             shown.hook,
         )
     return Flow(trained, target)
+
+
+#: Keys that are looked for at the top.
+_OF_TRAIN = {"objective", "steps", "batch_size", "optimizer", "learning_rate", "ema_decay"}
 
 
 class _Shown:

@@ -114,7 +114,7 @@ pub(super) fn masses(system: Element<'_>) -> Result<Vec<f64>, Error> {
         let mass = particle.number("mass")?;
         if mass <= 0.0 {
             return particle.refuse(
-                "has mass 0, which fixes it in place: give it its mass by \
+                "has no mass, which fixes it in place: give it its mass by \
                  `system.setParticleMass(index, mass)`",
             );
         }

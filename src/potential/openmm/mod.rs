@@ -119,6 +119,15 @@ impl OpenMm {
         Ok(potential)
     }
 
+    /// The masses of a System's particles in Da.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] on `system`.
+    pub fn masses(system: &str) -> Result<Vec<f64>, Error> {
+        let document = xml::parse(system)?;
+        force::masses(Element::root(&document)?)
+    }
+
     fn take<'a>(&self, arena: &mut Arena<'a, f64>) -> (Tile<'a>, Space<'a>) {
         let atoms = self.system.particles();
         let tile = Tile::take(arena, atoms, self.forces.len());

@@ -35,6 +35,9 @@ impl Nonbonded {
             if kind[2] < 0.0 {
                 return atom.refuse("has an eps that is negative: a depth is 0 or more");
             }
+            if kind[1] < 0.0 {
+                return atom.refuse("has a sig that is negative: a length is 0 or more");
+            }
             atoms.push(kind);
         }
         for offset in force.items("ParticleOffsets", "Offset")? {

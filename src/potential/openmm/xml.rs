@@ -153,7 +153,7 @@ impl<'a> Element<'a> {
         Error::parameter(KEY, format!("{} {problem}", self.place()))
     }
 
-    /// Where it is, in words: "has a NonbondedForce, the 3rd force, whose Particle 7".
+    /// Where it is, in words: "has as force 2 a NonbondedForce, whose Particle 7" or "… that".
     fn place(&self) -> String {
         let force = self.0.ancestors().find(|node| node.tag_name().name() == "Force");
         let number = |node: &Node<'_, '_>| {
@@ -161,7 +161,7 @@ impl<'a> Element<'a> {
             node.prev_siblings().skip(1).filter(alike).count()
         };
         let own = match number(&self.0) {
-            _ if self.tag() == "Force" => String::new(),
+            _ if ["Force", "System"].contains(&self.tag()) => " that".to_string(),
             0 if self.0.next_siblings().skip(1).all(|n| n.tag_name() != self.0.tag_name()) => {
                 format!(", whose {}", self.tag())
             }
@@ -176,7 +176,7 @@ impl<'a> Element<'a> {
                 };
                 format!("has as force {} a {kind}{name}{own}", number(&force))
             }
-            None => format!("has a System{own}"),
+            None => format!("is a System{own}"),
         }
     }
 }
