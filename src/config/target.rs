@@ -273,8 +273,10 @@ impl Registry {
         }
         known.validate().map_err(|e| in_file(file, e.within("known")))?;
         if kind == FUNCTION && !self.kinds.contains_key(FUNCTION) {
-            let problem = "`kind` is \"function\": this run's energy is a function of Python, which \
-                           is not in its folder. Open it there, by boltzflow.load(folder, function)";
+            let problem =
+                "`kind` is \"function\": the energy of this run is a function of Python, \
+                           which is not in its folder. Open it there, by boltzflow.load(folder, \
+                           function)";
             return Err(config_error(file, problem));
         }
         let factory = self.kinds.get(&kind).ok_or_else(|| {

@@ -119,7 +119,8 @@ fn barrier(probe: &mut Probe<'_>, energies: &[f64]) -> Result<Option<f64>, Evalu
         return Ok(None);
     };
     let Some((of_structure, _)) = probe.ask(structure)? else { return Ok(None) };
-    let Some((typical, nearer)) = energies.split_first() else { return Ok(None) };
+    // At a distance of 0 there may be anything.
+    let [typical, nearer @ .., _] = energies else { return Ok(None) };
     let highest = nearer.iter().copied().filter(|u| !u.is_nan()).fold(f64::NEG_INFINITY, f64::max);
     Ok(Some(highest - typical.max(of_structure)).filter(|barrier| *barrier > BARRIER))
 }
