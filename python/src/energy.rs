@@ -39,7 +39,7 @@ impl Energy {
             species: potential.getattr("_species")?.extract()?,
             structures: potential.getattr("_structures")?.extract()?,
             batch: potential.getattr("batch")?.extract()?,
-            energies: potential.getattr("_energies")?.extract()?,
+            energies: potential.getattr("_fingerprint")?.extract()?,
         })
     }
 

@@ -145,7 +145,7 @@ class Potential:
         return energies, gradients
 
     @property
-    def _energies(self) -> List[float]:
+    def _fingerprint(self) -> List[float]:
         """Those of the configurations that it is tried on, which tell it from other functions."""
         if not self._tried:
             self._probe()

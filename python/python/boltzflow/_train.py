@@ -188,10 +188,13 @@ class _Shown:
         """Shows other work than steps, such as the drawing of reference samples."""
         if self.bar is not None:
             how_far = f" {done}/{parts}" if parts else ""
+            # There are no steps to count yet.
+            self.bar.bar_format = "{desc} [{elapsed}]"
             self.bar.set_description_str(f"{what}{how_far}")
 
     def show(self, now: Progress) -> None:
         bar = self.bar
+        bar.bar_format = None
         bar.set_description_str("boltzflow", refresh=False)
         if bar.total != now.steps:
             bar.reset(total=now.steps)
@@ -213,4 +216,4 @@ def _bar(wanted: Optional[bool]) -> Any:
             from tqdm import tqdm
     except ImportError:
         return None
-    return tqdm(desc="boltzflow", unit="step", leave=False)
+    return tqdm(desc="boltzflow", unit=" steps", leave=False, dynamic_ncols=True)
