@@ -163,7 +163,7 @@ fn introduce(training: &Training) -> Result<(), Error> {
     let flow = &training.problem().flow;
     let (recipe, target) = training.recipe();
     say!(
-        "target {}: {} particles in {} dimensions; flow: {} couplings, {} parameters; {} on {} \
+        "target {}: {} particles in {} dimensions\nflow: {} couplings, {} parameters; {} on {} \
          threads ({}){}",
         target.name,
         flow.system().particles(),
