@@ -54,7 +54,7 @@ pub(super) fn structure(probe: &mut Probe<'_>) -> Result<Option<Finding>, Evalua
         );
     }
     let freedom = potential.system().degrees_of_freedom() as f64;
-    let loss = energy - relaxed(probe, x, stiffness)?;
+    let loss = energy - relaxed(probe, x, (energy, &gradient), stiffness)?;
     if loss > LOSS * freedom {
         let text = format!(
             "{} kT at the structure, {} more than a little way off: it is another molecule's, in \
@@ -79,9 +79,13 @@ pub(super) fn structure(probe: &mut Probe<'_>) -> Result<Option<Finding>, Evalua
 
 /// The energy that some steps down the gradient from `x` lead to, the first one as long as the
 /// stiffest mode allows.
-fn relaxed(probe: &mut Probe<'_>, x: &[f64], stiffness: f64) -> Result<f64, EvaluationError> {
-    let Some((mut energy, mut gradient)) = probe.ask(x)? else { return Ok(f64::INFINITY) };
-    let mut x = x.to_vec();
+fn relaxed(
+    probe: &mut Probe<'_>,
+    x: &[f64],
+    (mut energy, gradient): (f64, &[f64]),
+    stiffness: f64,
+) -> Result<f64, EvaluationError> {
+    let (mut x, mut gradient) = (x.to_vec(), gradient.to_vec());
     let mut step = 1.0 / stiffness.max(1e-6);
     for _ in 0..STEPS {
         if !probe.has_time() {

@@ -33,6 +33,13 @@ const EVALUATION_SHARE: f64 = 0.15;
 /// Samples of an evaluation, if there is time for as many.
 const SAMPLES: [usize; 4] = [10_000, 5000, 2000, 1000];
 
+/// Samples of a gradient step, and steps after each visit to the walkers.
+const BATCH: usize = 256;
+const UPDATES: usize = 8;
+/// Walkers and reference samples, if there is time for as many.
+const WALKERS: usize = 8192;
+const REFERENCE: usize = 2000;
+
 /// A recipe that was chosen for a target.
 #[derive(Debug, Clone)]
 pub struct ChosenRecipe {
@@ -89,7 +96,6 @@ struct Draft<'a> {
     scales: &'a Scales,
     particles: usize,
     layers: usize,
-    batch: usize,
     leapfrog: usize,
     steps: f64,
     walkers: Option<usize>,
@@ -107,38 +113,26 @@ impl<'a> Draft<'a> {
             scales,
             particles,
             layers: if is_small { 8 } else { 16 },
-            batch: 256,
             leapfrog: if is_small { 10 } else { 20 },
             steps: 1000.0,
-            walkers: Some(8192),
-            reference: 2000,
+            walkers: Some(WALKERS),
+            reference: REFERENCE,
             samples: SAMPLES[0],
         }
     }
 
     /// As many walkers and reference samples as there is time for.
     fn fit_samples(&mut self, target: &Target, seconds: f64) -> Result<(), Error> {
-        let potential = || target.potential.clone();
-        let time = |options| reference_seconds(potential(), options);
-        let least = UPDATES * self.batch;
-        let mut walkers = 8192;
-        while time(ReferenceOptions::starts(&*potential(), walkers))? > START_SHARE * seconds {
-            walkers /= 2;
-            if walkers < least {
-                self.walkers = None;
-                break;
-            }
-        }
-        self.walkers = self.walkers.map(|_| walkers);
-        let mut samples = 2000;
-        while time(ReferenceOptions::of(&*potential(), samples))? > REFERENCE_SHARE * seconds {
-            samples /= 2;
-            if samples < 250 {
-                samples = 0;
-                break;
-            }
-        }
-        self.reference = samples;
+        let potential = &target.potential;
+        let time = |options| reference_seconds(potential.clone(), options);
+        self.walkers = affordable(WALKERS, UPDATES * BATCH, START_SHARE * seconds, |walkers| {
+            time(ReferenceOptions::starts(&**potential, walkers))
+        })?;
+        self.reference =
+            affordable(REFERENCE, REFERENCE / 8, REFERENCE_SHARE * seconds, |samples| {
+                time(ReferenceOptions::of(&**potential, samples))
+            })?
+            .unwrap_or(0);
         Ok(())
     }
 
@@ -158,7 +152,7 @@ impl<'a> Draft<'a> {
     }
 
     fn text(&self, costs: Option<&Costs>) -> String {
-        let Self { scales, particles, layers, batch, leapfrog, reference, .. } = self;
+        let Self { scales, particles, layers, leapfrog, reference, .. } = self;
         let noise = rounded(NOISE_WIDTHS * scales.stiffest);
         let spread = rounded(scales.spread);
         let cutoff = rounded(1.15 * scales.largest);
@@ -189,7 +183,7 @@ impl<'a> Draft<'a> {
              [train]\n\
              objective = \"fab\"\n\
              steps = {steps}{time}\n\
-             batch_size = {batch}\n\
+             batch_size = {BATCH}\n\
              optimizer = \"soap\"\n\
              learning_rate = {{ initial = {}, peak = {peak}, final = {}, warm_up_steps = 30 }}\n\
              ema_decay = {ema}\n\n\
@@ -214,17 +208,30 @@ impl<'a> Draft<'a> {
         }
         let every = (steps / EVALUATIONS).max(1);
         text += &format!("\n[evaluate]\nevery_steps = {every}\nsamples = {}\n", self.samples);
-        text += &match reference {
-            0 => "# None: they would take too long for the time that there is.\n".to_string(),
-            _ => String::new(),
-        };
+        if *reference == 0 {
+            text += "# None: they would take too long for the time that there is.\n";
+        }
         text += &format!("reference_samples = {reference}\n");
         text
     }
 }
 
-/// Gradient steps after each visit to the walkers.
-const UPDATES: usize = 8;
+/// The first of `most`, its half, and so on down to `least`, that takes at most `seconds`.
+fn affordable(
+    most: usize,
+    least: usize,
+    seconds: f64,
+    time: impl Fn(usize) -> Result<f64, Error>,
+) -> Result<Option<usize>, Error> {
+    let mut count = most;
+    while count >= least {
+        if time(count)? <= seconds {
+            return Ok(Some(count));
+        }
+        count /= 2;
+    }
+    Ok(None)
+}
 
 /// To two digits.
 fn rounded(value: f64) -> f64 {
