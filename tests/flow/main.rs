@@ -1,6 +1,8 @@
 //! The whole flow: inverse, density, symmetries, gradients, batches and threads, in f64 and f32,
 //! with both couplings mixed. Each check is shown to catch a planted error.
 
+mod vector;
+
 use boltzflow::engine::Real;
 use boltzflow::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions, ProjectedOptions};
 use boltzflow::random::{stream, Purpose};
