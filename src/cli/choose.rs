@@ -10,7 +10,7 @@ use crate::parallel::team;
 use crate::session::choose_recipe;
 
 use super::args::TrainArgs;
-use super::output::say;
+use super::output::{say, unfolded};
 use super::progress::time;
 
 /// Minutes that a training takes if none are asked for.
@@ -79,7 +79,7 @@ pub(super) fn with_recipe(
     }
     let choice = choose_recipe(&target, &from_folder_of(&file, name), minutes, &made_by)?;
     if args.dry_run {
-        say!("{}# time: about {}", choice.text, time(choice.seconds))?;
+        unfolded(&format!("{}# time: about {}", choice.text, time(choice.seconds)))?;
         return Ok(None);
     }
     write_atomically(&file, |to| to.write_all(choice.text.as_bytes()))?;

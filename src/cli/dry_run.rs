@@ -4,12 +4,12 @@ use crate::config::{Recipe, Target};
 use crate::error::Error;
 use crate::session::{costs, of_training, time_to_draw};
 
-use super::output::say;
+use super::output::{say, unfolded};
 use super::progress::time;
 
 /// Prints the resolved recipe, then memory and time; `runs` trainings like it.
 pub(super) fn run(recipe: &Recipe, target: &Target, runs: u64) -> Result<(), Error> {
-    say!("{}", recipe.to_toml()?)?;
+    unfolded(&recipe.to_toml()?)?;
     let (needed, available) = of_training(recipe, &recipe.problem(target.potential.clone())?);
     let gib = |bytes: u128| bytes as f64 / f64::from(1 << 30);
     let free = available.map_or(String::new(), |a| format!(" of {:.1} GiB free", gib(a.into())));

@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::parallel;
 use crate::work;
 use args::{Cli, Command, MOST_THREADS};
-use output::{lines, say, stopped_early};
+use output::{lines, say, stopped_early, unfolded};
 
 /// The exit code after a signal.
 const STOPPED: u8 = 3;
@@ -79,7 +79,7 @@ fn colours(is_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bo
 /// Writes what went wrong to standard error, which may be closed. A signal is no error.
 fn report(error: &Error) -> ExitCode {
     let kind = if matches!(error, Error::Stopped(_)) { "" } else { "error: " };
-    let _ = writeln!(std::io::stderr(), "{kind}{error}");
+    output::complain(&format!("{kind}{error}"));
     ExitCode::from(error.exit_code())
 }
 
@@ -171,7 +171,7 @@ fn check_variable() -> Result<(), Error> {
 fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "boltzflow", &mut script);
-    say!("{}", String::from_utf8_lossy(&script))
+    unfolded(&String::from_utf8_lossy(&script))
 }
 
 fn targets() -> Result<(), Error> {

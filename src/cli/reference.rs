@@ -125,8 +125,7 @@ fn print_exchange(exchange: &ExchangeReport, target: &Target) -> Result<(), Erro
     let least = exchange.exchanges.iter().copied().fold(1.0, f64::min);
     let hottest = exchange.temperatures.last().copied().unwrap_or(1.0);
     say!(
-        "replica exchange over {} temperatures up to {hottest:.1} T; {:.0} % of exchanges made at \
-         least",
+        "replica exchange over {} temperatures up to {hottest:.1} T; at least {:.0} % of exchanges are made",
         exchange.temperatures.len(),
         100.0 * least
     )?;
@@ -136,7 +135,8 @@ fn print_exchange(exchange: &ExchangeReport, target: &Target) -> Result<(), Erro
         }
         _ => "too few sweeps to tell how many samples are independent".to_string(),
     };
-    say!("{} ways to the hottest and back; {worth}", exchange.round_trips)?;
+    say!("{worth}")?;
+    say!("{} ways to the hottest temperature and back", exchange.round_trips)?;
     if exchange.has_unclear_parts {
         say!(
             "caution: an atom with four bonds has turned inside out at times, and log Z may be \

@@ -4,7 +4,7 @@ usage: compare.py ENERGIES [--all] [--table FILE]
 
 ENERGIES is the example `energies` (cargo build --release --example energies). Without --all, each
 amino acid is looked at once, force field and solvent in rotation, with 10 configurations; with it
-the whole matrix with 100 (an hour: OpenMM takes 25 s to read CHARMM's force field).
+the whole matrix with 100 (about three quarters of an hour).
 
 Needs `pip install openmm PeptideBuilder biopython numpy`.
 """
@@ -25,7 +25,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from customs import customs  # noqa: E402
 from peptides import (  # noqa: E402
-    FORCE_FIELDS, RESIDUES, SOLVENTS, force_field, make_system, peptide,
+    FORCE_FIELDS, RESIDUES, SOLVENTS, force_field, in_one_residue, make_system, peptide,
 )
 
 KT = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin) * 300
@@ -131,6 +131,8 @@ def main():
     arguments = parser.parse_args()
     count = 100 if arguments.all else 10
     rows, good, known, refused = [], True, {}, []
+    # Places hydrogens where the caps are patches of a residue.
+    hydrogens = force_field("ff14SB", "none")
     print(f"{'System':40} relative  energy    force     (1 is what is allowed)")
 
     def peptide_system(sequence, field, solvent):
@@ -138,7 +140,10 @@ def main():
             known.clear()
             known[field, solvent] = force_field(field, solvent)
         forcefield = known[field, solvent]
-        topology, positions = peptide(sequence, forcefield)
+        is_charmm = field == "CHARMM36"
+        topology, positions = peptide(sequence, hydrogens if is_charmm else forcefield)
+        if is_charmm:
+            topology = in_one_residue(topology)
         return make_system(forcefield, topology), positions
 
     systems = [(RESIDUES[r], f"ACE-{r}-NME", f, s) for r, f, s in pairs(arguments.all)]

@@ -24,6 +24,8 @@ FORCE_FIELDS = {
     "ff19SB": ["amber19/protein.ff19SB.xml"],
     "CHARMM36": ["charmm36_2024.xml"],
 }
+# CHARMM's caps: OpenMM tries all patches of a residue in all combinations, for half a minute.
+CAPS = {"ACE_1", "ACP_1", "CT3_1"}
 SOLVENTS = ["none", "hct", "obc1", "obc2", "gbn", "gbn2"]
 
 
@@ -64,7 +66,21 @@ def force_field(name, solvent):
     files = list(FORCE_FIELDS[name])
     if solvent != "none":
         files.append(f"implicit/{solvent}.xml")
-    return app.ForceField(*files)
+    made = app.ForceField(*files)
+    for name, patches in made._templatePatches.items():
+        made._templatePatches[name] = {patch for patch in patches if patch[0] in CAPS}
+    return made
+
+
+def in_one_residue(topology):
+    """The same molecule as one residue, named as its second: CHARMM's caps are patches of it."""
+    result = app.Topology()
+    _, named, *_ = topology.residues()
+    residue = result.addResidue(named.name, result.addChain())
+    atoms = {a: result.addAtom(a.name, a.element, residue) for a in topology.atoms()}
+    for a, b in topology.bonds():
+        result.addBond(atoms[a], atoms[b])
+    return result
 
 
 def make_system(forcefield, topology):
