@@ -130,6 +130,7 @@ impl Flow {
         work: impl FnOnce(&Trained) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
         let (trained, source) = (&self.trained, &self.source);
+        let threads = source.threads(threads);
         let (done, trouble) = serve(py, threads, &Shows { progress: None }, |desk| {
             work(&bound(trained, source, seed, desk))
         })?;

@@ -40,6 +40,7 @@ pub fn train(
         }
     };
     let job = Job { recipe, file: &file, source: &source, output: output.as_deref(), force };
+    let threads = source.threads(threads);
     let (done, trouble) = serve(py, threads, &Shows { progress }, |desk| job.run(desk))?;
     let Outcome { result, kept } = done;
     match (trouble, result) {

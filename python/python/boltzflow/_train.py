@@ -75,7 +75,8 @@ def train(
         Of every random number (by default the recipe's). The same seed gives the same flow, on any
         number of threads, and the one that ``boltzflow train`` gives.
     threads
-        By default one for each core.
+        By default one for each core, or two for a function in Python: those that wait for it leave
+        their core to others.
     output
         A folder for the run, with checkpoints. If it holds an unfinished run of this recipe, that
         run goes on. Without a folder all is kept in memory, and what is interrupted is lost.
