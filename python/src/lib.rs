@@ -38,6 +38,8 @@ mod _boltzflow {
     #[pymodule_export]
     use super::flow::{load, Flow};
     #[pymodule_export]
+    use super::recipe::choose_recipe;
+    #[pymodule_export]
     use super::samples::{effective_sample_size, log_mean_exp, reweighted_mean, write_samples};
     #[pymodule_export]
     use super::target::{check, evaluate_energy, reference, targets};

@@ -6,7 +6,9 @@ use boltzflow::{Error, Recipe};
 use pyo3::prelude::*;
 use toml::Table;
 
-use crate::errors::{exception, recipe_error, About};
+use crate::desk::{serve, Shows};
+use crate::errors::{exception, recipe_error, run_error, to_json, About};
+use crate::target::Source;
 use crate::toml::{merge, table};
 
 /// The recipe in `recipe`, the path of a file, a dictionary or `None`, with `options` over it, a
@@ -64,4 +66,27 @@ fn unreadable(text: &str, file: &Path) -> Error {
         Err(error) => error,
         Ok(_) => Error::Run(format!("{} cannot be read", file.display())),
     }
+}
+
+/// A recipe for a target that has none, which it calls `name`: its text, its keys as JSON, and the
+/// seconds that it takes.
+#[pyfunction]
+pub fn choose_recipe(
+    py: Python<'_>,
+    energy: &Bound<'_, PyAny>,
+    name: &str,
+    minutes: f64,
+    threads: usize,
+) -> PyResult<(String, String, f64)> {
+    let source = Source::read(energy)?;
+    let made_by = format!("boltzflow.choose_recipe(…, minutes={minutes})");
+    let (chosen, trouble) =
+        serve(py, source.threads(threads), &Shows { progress: None }, |desk| {
+            boltzflow::session::choose_recipe(&source.target(desk), name, minutes, &made_by)
+        })?;
+    trouble.map_or(Ok(()), Err)?;
+    let chosen = chosen.map_err(|error| exception(py, error, About::Recipe))?;
+    let keys: Result<Table, _> = chosen.text.parse();
+    let keys = keys.map_err(|error| run_error(py, &format!("the recipe is no TOML: {error}")))?;
+    Ok((chosen.text, to_json(&keys)?, chosen.seconds))
 }

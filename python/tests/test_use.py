@@ -237,3 +237,19 @@ def test_a_flow_says_how_it_is_handed_on(dw4):
         dw4.save("")
     with pytest.raises(boltzflow.RecipeError, match="train={'steps': 3}"):
         boltzflow.train("dw4", steps=3)
+
+
+def test_a_recipe_is_chosen_for_a_function():
+    recipe = boltzflow.choose_recipe(springs, particles=3, dimension=2, minutes=0.1)
+    assert recipe["target"] == "custom" and recipe.seconds > 0
+    assert "boltzflow.choose_recipe(…, minutes=0.1)" in recipe.text
+    # Each coordinate is a standard normal.
+    assert recipe["flow"]["base_scale"] == pytest.approx(1, rel=0.15)
+    flow = boltzflow.train(
+        springs, particles=3, dimension=2, recipe=recipe, train={"steps": 2},
+        evaluate={"samples": 1000, "reference_samples": 0},
+    )
+    assert flow.metrics["step"][-1] == 2
+    for minutes in (0, float("nan"), "soon", True, 1e-6):
+        with pytest.raises(boltzflow.RecipeError, match="minutes"):
+            boltzflow.choose_recipe("dw4", minutes=minutes)

@@ -31,7 +31,7 @@ pub(super) fn run(args: &ReportArgs, registry: &Registry) -> Result<(), Error> {
 
 fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
     let trained = Trained::open(path, registry)?;
-    let system = trained.problem.flow.system();
+    let particles = trained.target.particles();
     let drawn = trained.drawn_for_figures()?;
     let mut chosen = resample_systematically(&drawn.log_weights, 0.5).unwrap_or_default();
     // Spread over all, since those of one weight stand together.
@@ -39,12 +39,12 @@ fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
     chosen = chosen.into_iter().step_by(stride).collect();
     let reference = trained.reference(announce_reference)?.map(|drawn| trained.hand(drawn));
     let reference = reference.as_ref().filter(|r| !r.energies.is_empty());
-    let portrait = Portrait::new(&trained.target.particles(), &drawn, reference);
+    let portrait = Portrait::new(&particles, &drawn, reference);
     let molecule = portrait.zip(trained.target.molecule.as_ref()).map(|(portrait, molecule)| {
         let kt = trained.target.kilojoules_per_mole();
         MoleculePictures::new(molecule, &portrait, &drawn.log_weights, kt)
     });
-    let pictures = Pictures::new(system, &drawn, &chosen, reference, molecule.transpose()?)?;
+    let pictures = Pictures::new(&particles, &drawn, &chosen, reference, molecule.transpose()?)?;
     let folder = RunFolder::read_only(path)?;
     let facts = Facts {
         trained_by: trained.metadata.boltzflow_version.clone(),

@@ -79,7 +79,7 @@ impl Observable {
                 return Err(wrong("has no number for each sample".into()))
             }
         };
-        Ok(Measure { system, kind, length: length_unit(particles) })
+        Ok(Measure { system, kind, length: particles.length_unit() })
     }
 }
 
@@ -130,16 +130,6 @@ impl Measure {
                 rows().map_init(|| aligner.clone(), distance).collect()
             }
         })
-    }
-}
-
-/// "Å" or "nm"; empty for other units and for targets without.
-fn length_unit(particles: &Particles) -> &'static str {
-    let is = |size: f64| particles.units.is_some_and(|u| (u.angstrom / size - 1.0).abs() < 1e-9);
-    match () {
-        () if is(1.0) => "Å",
-        () if is(10.0) => "nm",
-        () => "",
     }
 }
 

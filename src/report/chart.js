@@ -57,7 +57,8 @@ const axis = (low, high, count) => {
     width = high - low;
   const step = marks.length > 1 ? marks[1] - marks[0] : width;
   const unit = 10 ** Math.ceil(Math.log10(width));
-  const narrow = Math.max(Math.abs(low), Math.abs(high)) > 2e3 * width;
+  const large = Math.max(Math.abs(low), Math.abs(high)) / width;
+  const narrow = large > 2e3 || (large > 20 && marks.some(t => short(t, step).length > 6));
   const offset = narrow ? Math.round((low + high) / 2 / unit) * unit : 0;
   const size = grouped(Math.abs(offset));
   const label = offset ? ` ${offset < 0 ? "+" : "−"} ${size}` : "";

@@ -11,8 +11,7 @@ use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::plot::{log_weight_outline, outlines, Distribution};
 use crate::run::{read_metrics, MetricsRow, RunFolder};
-use crate::samples::Samples;
-use crate::system::System;
+use crate::samples::{Particles, Samples};
 
 /// Several runs on one page.
 #[derive(Debug, Clone, Serialize)]
@@ -65,6 +64,8 @@ pub struct Pictures {
     samples: usize,
     energy: Picture,
     distance: Picture,
+    /// Of distances; empty where it is not known.
+    length_unit: &'static str,
     log_weight: Vec<[Short; 2]>,
     /// Configurations of the flow, drawn by weight, and of the reference: [samples, particles ·
     /// dimension].
@@ -173,12 +174,13 @@ impl Pictures {
     /// # Errors
     /// [`Error::Parameter`] when energies and weights differ in number.
     pub fn new(
-        system: System,
+        particles: &Particles,
         drawn: &Samples,
         chosen: &[usize],
         reference: Option<&Samples>,
         molecule: Option<MoleculePictures>,
     ) -> Result<Self, Error> {
+        let system = particles.system;
         let picture = |flow: &[f64], reference: Option<&[f64]>| {
             let log_weights = &drawn.log_weights;
             outlines(&Distribution { flow, log_weights, reference }).map(Picture::from)
@@ -192,6 +194,7 @@ impl Pictures {
             samples: drawn.log_weights.len(),
             energy: picture(&drawn.energies, reference.map(|r| r.energies.as_slice()))?,
             distance: picture(&distances(drawn), reference.map(distances).as_deref())?,
+            length_unit: particles.length_unit(),
             log_weight: shortened(&log_weight_outline(&drawn.log_weights)),
             drawn: rows(&drawn.pick(system, chosen.iter().copied().take(SHOWN))),
             reference: reference.map(rows).unwrap_or_default(),

@@ -56,6 +56,21 @@ impl FileUnits {
 }
 
 impl Particles {
+    /// One unit of length in Å, as far as the target has units.
+    pub fn angstrom(&self) -> f64 {
+        self.units.map_or(1.0, |units| units.angstrom)
+    }
+
+    /// "Å" or "nm"; empty for other units of length and for targets without.
+    pub fn length_unit(&self) -> &'static str {
+        let is = |size: f64| self.units.is_some_and(|u| (u.angstrom / size - 1.0).abs() < 1e-9);
+        match () {
+            () if is(1.0) => "Å",
+            () if is(10.0) => "nm",
+            () => "",
+        }
+    }
+
     /// # Errors
     /// [`Error::Parameter`] unless each particle has a name or none has, and is an atom of the
     /// molecule if there is one.
@@ -70,13 +85,6 @@ impl Particles {
                 Err(Error::parameter("names", format!("are {names} and the particles are {n}")))
             }
         }
-    }
-}
-
-impl Particles {
-    /// One unit of length in Å, as far as the target has units.
-    pub fn angstrom(&self) -> f64 {
-        self.units.map_or(1.0, |units| units.angstrom)
     }
 }
 

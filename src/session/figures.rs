@@ -64,7 +64,10 @@ impl Trained {
                 log_weights: &drawn.log_weights,
                 reference: distances.as_deref(),
             },
-            "pair distance r",
+            &match self.target.particles().length_unit() {
+                "" => "pair distance r".to_string(),
+                unit => format!("pair distance r / {unit}"),
+            },
             &format!("{name}: pair distances of {samples} samples"),
             output.join("pair_distances"),
         )?;

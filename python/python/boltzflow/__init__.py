@@ -16,6 +16,7 @@ from ._check import Finding, check
 from ._errors import BoltzflowError, FileError, RecipeError, RunError, TargetError
 from ._flow import Flow, load
 from ._potential import Potential
+from ._recipe import ChosenRecipe, choose_recipe
 from ._reference import energies, reference, targets
 from ._report import Verdict
 from ._samples import Estimate, Samples
@@ -25,6 +26,7 @@ __version__: str = _boltzflow.__version__
 
 __all__ = [
     "BoltzflowError",
+    "ChosenRecipe",
     "Estimate",
     "FileError",
     "Finding",
@@ -37,6 +39,7 @@ __all__ = [
     "TargetError",
     "Verdict",
     "check",
+    "choose_recipe",
     "energies",
     "load",
     "reference",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any, Optional
 
@@ -23,6 +24,17 @@ def whole(name: str, value: Any, least: int, most: int) -> int:
         raise RecipeError(f"`{name}` is {value!r}: use a whole number", name)
     if not least <= number <= most:
         raise RecipeError(f"`{name}` is {number}: use {least} to {most}", name)
+    return number
+
+
+def positive(name: str, value: Any) -> float:
+    """`value` if it is a positive number."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise RecipeError(f"`{name}` is {value!r}: use a positive number", name)
     return number
 
 
