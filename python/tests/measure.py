@@ -1,7 +1,7 @@
 """Speed of the package, for its README: python tests/measure.py [WHAT ...].
 
 call       cost of a call of a NumPy function per configuration, beyond the function's own
-dw4        runs/dw4_fab.toml with DW4 as a NumPy function, and with the built-in potential
+dw4        runs/dw4_fab.toml with DW4 as a NumPy function and built in, three times each
 dw4_short  300 steps of the same, five times each
 threads    samples a second from 1, 2 and 4 Python threads
 import     time to import, beyond NumPy's
@@ -64,7 +64,7 @@ def timed_training(name, **short):
     return wall, cpu
 
 
-def dw4_training(pairs=1, **short):
+def dw4_training(pairs=3, **short):
     times = [
         (timed_training("NumPy", **short), timed_training("built in", **short))
         for _ in range(pairs)
