@@ -125,7 +125,7 @@ fn print_exchange(exchange: &ExchangeReport, target: &Target) -> Result<(), Erro
     let least = exchange.exchanges.iter().copied().fold(1.0, f64::min);
     let hottest = exchange.temperatures.last().copied().unwrap_or(1.0);
     say!(
-        "replica exchange over {} temperatures up to {hottest:.1} T; at least {:.0} % of exchanges are made",
+        "replica exchange: {} temperatures up to {hottest:.1} T; {:.0} % or more of exchanges made",
         exchange.temperatures.len(),
         100.0 * least
     )?;

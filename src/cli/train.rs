@@ -132,7 +132,8 @@ fn train_in(training: &mut Training, folder: RunFolder, resumes: bool) -> Result
         return Err(Error::Stopped(work::stopped_by(signal as usize)));
     }
     let trained = training.trained()?;
-    print_evaluation(&training.evaluation()?, &trained.target)?;
+    let evaluation = training.evaluation()?;
+    print_evaluation(&evaluation, &trained.target)?;
     let counters = training.state().counters;
     if counters.without_gradient > 0 {
         warn(&format!(
@@ -144,7 +145,15 @@ fn train_in(training: &mut Training, folder: RunFolder, resumes: bool) -> Result
     }
     if let Some(folder) = training.folder() {
         draw(&trained, folder.path())?;
-        suggest(folder)?;
+        match evaluation.has_no_weight() {
+            true => say!(
+                "next: begin anew with a lower train.learning_rate.peak; where a flow is trained \
+                 further by FAB, with train.fab.alpha = 1.0, too\n  boltzflow report {} shows when \
+                 the loss rose",
+                folder.path().display()
+            )?,
+            false => suggest(folder)?,
+        }
     }
     training.close()
 }
