@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn long_lines_go_on_below_and_columns_stay() {
         let text = "one  two\nthree four five six seven\n  far in, and on\nétéétéétéété";
-        let want = "one  two\nthree\n  four\n  five six\n  seven\n  far in,\n    and on\n\
+        let want = "one  two\nthree four\n  five six\n  seven\n  far in,\n    and on\n\
                     étéétéétéété";
         assert_eq!(folded(text, 10), want);
         assert_eq!(folded("exactly 10", 10), "exactly 10");
