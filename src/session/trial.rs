@@ -6,7 +6,8 @@ use super::training::Training;
 use crate::config::{Recipe, Target};
 use crate::engine::LANES;
 use crate::error::Error;
-use crate::train::Objective;
+use crate::sampling::{reference_seconds, ReferenceOptions};
+use crate::train::{Objective, WalkerStart};
 
 /// Steps are timed for about this long, but at least two of them.
 const SECONDS: f64 = 2.0;
@@ -40,11 +41,20 @@ pub(crate) fn costs(recipe: &Recipe, target: &Target) -> Result<Costs, Error> {
     trial.evaluate.reference_samples = 0;
     trial.evaluate.samples = recipe.evaluate.samples.min(SAMPLES * threads);
     let evaluations = recipe.evaluate.samples as f64 / trial.evaluate.samples as f64;
-    let first_scale = fewer_walkers(&mut trial).unwrap_or(scale);
+    let walkers = fewer_walkers(&mut trial, target)?;
     let mut trial = Training::trial(trial, target.clone())?;
     let start = Instant::now();
     trial.advance()?;
-    let first = first_scale * start.elapsed().as_secs_f64();
+    let first = start.elapsed().as_secs_f64();
+    let first = match walkers {
+        None => scale * first,
+        Some(Start::Times(times)) => times * first,
+        Some(Start::Seconds(seconds)) => {
+            // Those of the trial start in its second step.
+            trial.advance()?;
+            seconds
+        }
+    };
     let (start, mut steps, mut energies) = (Instant::now(), 0.0, 0.0);
     while steps < 2.0 || start.elapsed().as_secs_f64() < SECONDS {
         energies += trial.advance()?.0.potential_seconds / threads as f64;
@@ -57,14 +67,26 @@ pub(crate) fn costs(recipe: &Recipe, target: &Target) -> Result<Costs, Error> {
     Ok(Costs { start: first, step, energies: scale * energies / steps, evaluation })
 }
 
-/// Where walkers start with the training, leaves only as many as a step needs; returns the factor
-/// by which that shortens their start.
-fn fewer_walkers(trial: &mut Recipe) -> Option<f64> {
+/// What the start of all walkers takes.
+enum Start {
+    /// So many times that of the trial's.
+    Times(f64),
+    /// That of a molecule, which is as long for any number of them: the trial has another one.
+    Seconds(f64),
+}
+
+/// Where walkers start with the training, leaves only as many as a step needs.
+fn fewer_walkers(trial: &mut Recipe, target: &Target) -> Result<Option<Start>, Error> {
     let batch = trial.train.descent.batch_size;
-    let Objective::Fab(fab) = &mut trial.train.objective else { return None };
+    let Objective::Fab(fab) = &mut trial.train.objective else { return Ok(None) };
     let few = fab.updates_per_annealing * batch;
-    let walkers = fab.walkers.as_mut().filter(|walkers| walkers.from_step == 0)?;
-    let times = walkers.count as f64 / few as f64;
-    walkers.count = few;
-    Some(times)
+    let walkers = fab.walkers.as_mut().filter(|walkers| walkers.from_step == 0);
+    let Some(walkers) = walkers else { return Ok(None) };
+    let all = std::mem::replace(&mut walkers.count, few);
+    let [work, least] = [all, few].map(|n| ReferenceOptions::starts(&*target.potential, n));
+    if (work.chains, work.transitions) != (least.chains, least.transitions) {
+        return Ok(Some(Start::Times(all as f64 / few as f64)));
+    }
+    (walkers.start, walkers.from_step) = (WalkerStart::Flow, 1);
+    reference_seconds(target.potential.clone(), work).map(|seconds| Some(Start::Seconds(seconds)))
 }
