@@ -40,6 +40,10 @@ const SPACING: f64 = 1.2;
 /// Configurations of an ensemble at the hottest temperature from which Z there follows: so many at
 /// least, if there are.
 const HOT_SAMPLES: usize = 8192;
+/// Draws of the density that is fitted there for each configuration that is weighed with it. The
+/// two overlap little: with as many draws as configurations, log Z of alanine dipeptide is lower by
+/// 0.02 on average, of which no error tells.
+const DRAWS: usize = 16;
 /// Of them, those that a density is fitted to for each stiff coordinate, at least.
 const FITTED_FOR_EACH: usize = 20;
 /// Sweeps that find step sizes and are not counted: at least so many, or three times those that
@@ -300,8 +304,8 @@ impl Plan<'_> {
 
 impl Plan<'_> {
     /// log Z of the structure's sector at the hottest temperature, of which `samples` ([samples,
-    /// particles, 3], in the order of time) are: half of them fit a density, and the others and as
-    /// many draws are weighed with it.
+    /// particles, 3], in the order of time) are: half of them fit a density, and the others and
+    /// draws of it are weighed with it.
     fn hot_log_z(&self, samples: &[f64], index: u64) -> Result<f64, Error> {
         let width = self.potential.system().coordinates();
         let count = samples.len() / width;
@@ -309,7 +313,7 @@ impl Plan<'_> {
         let base = Base::fit(self.tree, fitted.chunks_exact(width));
         let mut rng = stream(self.seed, Purpose::Reference, step_before(2), index);
         let draws: Vec<Option<Vec<f64>>> =
-            (0..weighed.len() / width).map(|_| base.draw(&mut rng)).collect();
+            (0..DRAWS * weighed.len() / width).map(|_| base.draw(&mut rng)).collect();
         let drawn: Vec<f64> = draws.iter().flatten().flatten().copied().collect();
         let mut of_draws = self.log_weights(&base, &drawn)?;
         // What is no configuration has weight 0.
