@@ -14,7 +14,7 @@ use numpy::ndarray::Axis;
 use numpy::{PyArray1, PyReadonlyArray3};
 use pyo3::prelude::*;
 
-use crate::desk::{serve, Desk, Shows};
+use crate::desk::{Desk, Shows};
 use crate::energy::FUNCTION;
 use crate::errors::{exception, recipe_error, to_json, About};
 use crate::samples::Drawn;
@@ -130,8 +130,7 @@ impl Flow {
         work: impl FnOnce(&Trained) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
         let (trained, source) = (&self.trained, &self.source);
-        let threads = source.threads(threads);
-        let (done, trouble) = serve(py, threads, &Shows { progress: None }, |desk| {
+        let (done, trouble) = source.serve(py, threads, &Shows { progress: None }, |desk| {
             work(&bound(trained, source, seed, desk))
         })?;
         trouble.map_or(Ok(()), Err)?;

@@ -6,7 +6,7 @@ use boltzflow::{Error, Recipe};
 use pyo3::prelude::*;
 use toml::Table;
 
-use crate::desk::{serve, Shows};
+use crate::desk::Shows;
 use crate::errors::{exception, recipe_error, run_error, to_json, About};
 use crate::target::Source;
 use crate::toml::{merge, table};
@@ -80,13 +80,13 @@ pub fn choose_recipe(
 ) -> PyResult<(String, String, f64)> {
     let source = Source::read(energy)?;
     let made_by = format!("boltzflow.choose_recipe(…, minutes={minutes})");
-    let (chosen, trouble) =
-        serve(py, source.threads(threads), &Shows { progress: None }, |desk| {
-            boltzflow::session::choose_recipe(&source.target(desk), name, minutes, &made_by)
-        })?;
+    let (chosen, trouble) = source.serve(py, threads, &Shows { progress: None }, |desk| {
+        boltzflow::session::choose_recipe(&source.target(desk), name, minutes, &made_by)
+    })?;
     trouble.map_or(Ok(()), Err)?;
     let chosen = chosen.map_err(|error| exception(py, error, About::Recipe))?;
     let keys: Result<Table, _> = chosen.text.parse();
-    let keys = keys.map_err(|error| run_error(py, &format!("the recipe is no TOML: {error}")))?;
+    let keys =
+        keys.map_err(|error| run_error(py, &format!("the recipe cannot be read: {error}")))?;
     Ok((chosen.text, to_json(&keys)?, chosen.seconds))
 }

@@ -53,14 +53,21 @@ impl Source {
         }
     }
 
-    /// Threads for work on it, of which 0 is all cores. Those that wait for a function leave their
-    /// core to others: by default there are two for each core.
-    pub fn threads(&self, threads: usize) -> usize {
-        let is_set = std::env::var_os("RAYON_NUM_THREADS").is_some();
-        if threads > 0 || is_set || !self.is_function() {
-            return threads;
-        }
-        std::thread::available_parallelism().map_or(0, |cores| 2 * cores.get())
+    /// [`serve`] for work with this source, of which 0 threads are all cores. Those that wait for a
+    /// function leave their core to others: by default there are two for each core.
+    pub fn serve<T: Send>(
+        &self,
+        py: Python<'_>,
+        threads: usize,
+        shows: &Shows<'_, '_>,
+        work: impl FnOnce(&Desk) -> T + Send,
+    ) -> PyResult<(T, Option<PyErr>)> {
+        let is_open = threads == 0 && std::env::var_os("RAYON_NUM_THREADS").is_none();
+        let threads = match self.is_function() && is_open {
+            true => std::thread::available_parallelism().map_or(0, |cores| 2 * cores.get()),
+            false => threads,
+        };
+        serve(py, threads, shows, work)
     }
 
     /// Whether energies are Python's.
@@ -83,7 +90,7 @@ pub fn check(
     threads: usize,
 ) -> PyResult<Vec<(&'static str, &'static str, String)>> {
     let source = Source::read(energy)?;
-    let (found, trouble) = serve(py, source.threads(threads), &Shows { progress: None }, |desk| {
+    let (found, trouble) = source.serve(py, threads, &Shows { progress: None }, |desk| {
         potential::check(&*source.target(desk).potential)
     })?;
     trouble.map_or(Ok(()), Err)?;
@@ -107,7 +114,7 @@ pub fn evaluate_energy<'py>(
 ) -> PyResult<(Array1<'py>, Array1<'py>)> {
     let source = Source::read(energy)?;
     let x: Vec<f64> = x.as_array().iter().copied().collect();
-    let (found, trouble) = serve(py, source.threads(threads), &Shows { progress: None }, |desk| {
+    let (found, trouble) = source.serve(py, threads, &Shows { progress: None }, |desk| {
         let potential = source.target(desk).potential;
         let samples = x.len() / potential.system().coordinates();
         let (mut energies, mut gradients) = (vec![0.0; samples], vec![0.0; x.len()]);
@@ -132,7 +139,7 @@ pub fn reference<'py>(
     threads: usize,
 ) -> PyResult<(Drawn<'py>, Bound<'py, PyArray1<usize>>, String)> {
     let source = Source::read(energy)?;
-    let (found, trouble) = serve(py, source.threads(threads), &Shows { progress: None }, |desk| {
+    let (found, trouble) = source.serve(py, threads, &Shows { progress: None }, |desk| {
         let potential = source.target(desk).potential;
         let usual = ReferenceOptions::of(&*potential, samples);
         let chains = chains.unwrap_or(usual.chains);

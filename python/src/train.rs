@@ -6,7 +6,7 @@ use boltzflow::session::Destination;
 use boltzflow::{Ending, Error, Evaluation, Recipe, Registry, Trained, Training};
 use pyo3::prelude::*;
 
-use crate::desk::{serve, Desk, Shows};
+use crate::desk::{Desk, Shows};
 use crate::errors::{exception, About};
 use crate::flow::Flow;
 use crate::target::Source;
@@ -40,8 +40,7 @@ pub fn train(
         }
     };
     let job = Job { recipe, file: &file, source: &source, output: output.as_deref(), force };
-    let threads = source.threads(threads);
-    let (done, trouble) = serve(py, threads, &Shows { progress }, |desk| job.run(desk))?;
+    let (done, trouble) = source.serve(py, threads, &Shows { progress }, |desk| job.run(desk))?;
     let Outcome { result, kept } = done;
     match (trouble, result) {
         (Some(trouble), _) => Err(with_note(py, trouble, kept)),

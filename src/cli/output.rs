@@ -21,10 +21,7 @@ const WIDTH: usize = 80;
 /// # Errors
 /// [`Error::Write`], unless the reader has gone.
 pub(super) fn line(text: Arguments<'_>) -> Result<(), Error> {
-    if stdout().is_terminal() {
-        return unfolded(&folded(&text.to_string(), WIDTH));
-    }
-    unfolded(&text.to_string())
+    unfolded(&fitted(text.to_string(), &stdout()))
 }
 
 /// Writes text for a program to read, such as a recipe, on rank 0.
@@ -46,11 +43,7 @@ pub(super) fn unfolded(text: &str) -> Result<(), Error> {
 
 /// Writes a line on standard error, which may be closed.
 pub(super) fn complain(text: &str) {
-    let mut out = stderr();
-    let _ = match out.is_terminal() {
-        true => writeln!(out, "{}", folded(text, WIDTH)),
-        false => writeln!(out, "{text}"),
-    };
+    let _ = writeln!(stderr(), "{}", fitted(text.to_string(), &stderr()));
 }
 
 /// Writes a warning on standard error.
@@ -58,38 +51,40 @@ pub(super) fn warn(text: &str) {
     complain(&format!("warning: {text}"));
 }
 
+/// `text` as it is written to `out`.
+fn fitted(text: String, out: &impl IsTerminal) -> String {
+    if out.is_terminal() {
+        folded(&text, WIDTH)
+    } else {
+        text
+    }
+}
+
 /// A text with lines of at most `width` characters, or one word: longer ones go on in the next
 /// line, further right by two columns. Spaces within a line stay as they are.
 fn folded(text: &str, width: usize) -> String {
-    let mut out = String::new();
-    for (number, line) in text.split('\n').enumerate() {
-        if number > 0 {
-            out.push('\n');
-        }
+    let fold = |line: &str| {
         let indent = line.len() - line.trim_start().len();
-        let (mut rest, mut margin) = (line, String::new());
-        loop {
-            let room = width.saturating_sub(margin.len());
-            // Where a line of this length ends, if it is longer.
-            let end = rest.char_indices().nth(room).map(|(end, _)| end);
-            let first = rest.len() - rest.trim_start().len();
-            let cut = end.and_then(|end| {
-                let space = |at: &usize| *at > first;
-                let before = rest[..=end].rfind(' ').filter(space);
-                before.or_else(|| rest[end..].find(' ').map(|after| end + after))
-            });
-            out.push_str(&margin);
-            let Some(cut) = cut else {
-                out.push_str(rest);
-                break;
-            };
-            out.push_str(rest[..cut].trim_end());
-            out.push('\n');
-            rest = rest[cut..].trim_start();
-            margin = " ".repeat(indent + 2);
+        let (first, mut left) = begin(line, width);
+        let mut out = first.to_string();
+        while let Some(rest) = left {
+            let (next, more) = begin(rest, width.saturating_sub(indent + 2));
+            out += &format!("\n{:1$}{next}", "", indent + 2);
+            left = more;
         }
-    }
-    out
+        out
+    };
+    text.split('\n').map(fold).collect::<Vec<_>>().join("\n")
+}
+
+/// What of `text` stands in a line of at most `width` characters, or its first word; and the rest
+/// of its words.
+fn begin(text: &str, width: usize) -> (&str, Option<&str>) {
+    let Some((end, _)) = text.char_indices().nth(width) else { return (text, None) };
+    let indent = text.len() - text.trim_start().len();
+    let spaces = || text.match_indices(' ').map(|(at, _)| at).filter(|at| *at > indent);
+    let cut = spaces().take_while(|at| *at <= end).last().or_else(|| spaces().find(|at| *at > end));
+    cut.map_or((text, None), |cut| (text[..cut].trim_end(), Some(text[cut..].trim_start())))
 }
 
 /// What `work` makes of each run. One that it can make nothing of is named on standard error and
@@ -144,23 +139,20 @@ pub(super) use say;
 
 /// The words of a text in lines of at most `width` characters, or one word.
 pub(super) fn lines(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_string()),
-        }
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (first, mut left) = begin(&words, width);
+    let mut lines = vec![first.to_string()];
+    while let Some(rest) = left {
+        let (next, more) = begin(rest, width);
+        lines.push(next.to_string());
+        left = more;
     }
     lines
 }
 
 #[cfg(test)]
 mod tests {
-    use super::folded;
+    use super::{folded, lines};
 
     #[test]
     fn long_lines_go_on_below_and_columns_stay() {
@@ -171,5 +163,8 @@ mod tests {
         assert_eq!(folded("exactly 10", 10), "exactly 10");
         assert_eq!(folded("longer_than_ten a", 10), "longer_than_ten\n  a");
         assert_eq!(folded("", 10), "");
+        // What is longer than a byte stands where a line ends.
+        assert_eq!(folded("energy 1.±2 kT", 9), "energy\n  1.±2 kT");
+        assert_eq!(lines("energy   1.±2\nkT", 9), ["energy", "1.±2 kT"]);
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Recipe, Registry};
 use crate::error::Error;
+use crate::evaluation::Evaluation;
 use crate::parallel::team;
 use crate::run::{Checkpoint, RunFolder};
 use crate::session::{is_finished, Destination, Ending, Training};
@@ -145,22 +146,21 @@ fn train_in(training: &mut Training, folder: RunFolder, resumes: bool) -> Result
     }
     if let Some(folder) = training.folder() {
         draw(&trained, folder.path())?;
-        match evaluation.has_no_weight() {
-            true => say!(
-                "next: begin anew with a lower train.learning_rate.peak; where a flow is trained \
-                 further by FAB, with train.fab.alpha = 1.0, too\n  boltzflow report {} shows when \
-                 the loss rose",
-                folder.path().display()
-            )?,
-            false => suggest(folder)?,
-        }
+        suggest(folder, &evaluation)?;
     }
     training.close()
 }
 
 /// What can be done with a trained flow.
-fn suggest(folder: &RunFolder) -> Result<(), Error> {
+fn suggest(folder: &RunFolder, evaluation: &Evaluation) -> Result<(), Error> {
     let folder = folder.path().display();
+    if evaluation.has_no_weight() {
+        return say!(
+            "next: begin anew with a lower train.learning_rate.peak; where a flow is trained \
+             further by FAB, with train.fab.alpha = 1.0, too\n  boltzflow report {folder} shows \
+             when the loss rose"
+        );
+    }
     say!(
         "next:\n  boltzflow sample {folder} -n 10000 -o samples.xyz\n  boltzflow estimate \
          {folder}\n  boltzflow report {folder}"

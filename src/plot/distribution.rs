@@ -19,6 +19,14 @@ pub struct Distribution<'a> {
     pub reference: Option<&'a [f64]>,
 }
 
+/// What stands at the axis of pair distances in this unit; empty where it is not known.
+pub fn distance_label(unit: &str) -> String {
+    match unit {
+        "" => "pair distance r".to_string(),
+        unit => format!("pair distance r / {unit}"),
+    }
+}
+
 /// The distribution of an observable, such as the energy or the pair distance, over flow samples,
 /// over the same samples reweighted, and over reference samples.
 ///

@@ -15,7 +15,8 @@ mod sheet;
 
 pub use curves::{comparison_figure, ess_figure, loss_figure};
 pub use distribution::{
-    distribution_figure, log_weight_figure, log_weight_outline, outlines, Distribution, Outlines,
+    distance_label, distribution_figure, log_weight_figure, log_weight_outline, outlines,
+    Distribution, Outlines,
 };
 pub use landscape::{
     distributions_figure, map_figure, pieces, profile_figure, EnergyUnit, Landscape, MAP_BINS,

@@ -9,7 +9,7 @@ use super::verdict::Verdict;
 use crate::diagnostics::pair_distances;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
-use crate::plot::{log_weight_outline, outlines, Distribution};
+use crate::plot::{distance_label, log_weight_outline, outlines, Distribution};
 use crate::run::{read_metrics, MetricsRow, RunFolder};
 use crate::samples::{Particles, Samples};
 
@@ -64,8 +64,7 @@ pub struct Pictures {
     samples: usize,
     energy: Picture,
     distance: Picture,
-    /// Of distances; empty where it is not known.
-    length_unit: &'static str,
+    distance_label: String,
     log_weight: Vec<[Short; 2]>,
     /// Configurations of the flow, drawn by weight, and of the reference: [samples, particles ·
     /// dimension].
@@ -194,7 +193,7 @@ impl Pictures {
             samples: drawn.log_weights.len(),
             energy: picture(&drawn.energies, reference.map(|r| r.energies.as_slice()))?,
             distance: picture(&distances(drawn), reference.map(distances).as_deref())?,
-            length_unit: particles.length_unit(),
+            distance_label: distance_label(particles.length_unit()),
             log_weight: shortened(&log_weight_outline(&drawn.log_weights)),
             drawn: rows(&drawn.pick(system, chosen.iter().copied().take(SHOWN))),
             reference: reference.map(rows).unwrap_or_default(),

@@ -258,7 +258,7 @@ function pictures(run) {
       "div",
       { class: "grid" },
       distribution("Energies", p.energy, "energy U / kT"),
-      distribution("Pair distances", p.distance, p.length_unit ? `pair distance r / ${p.length_unit}` : "pair distance r"),
+      distribution("Pair distances", p.distance, p.distance_label),
       make(
         "div",
         {},

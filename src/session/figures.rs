@@ -7,8 +7,9 @@ use crate::error::Error;
 use crate::evaluation::{draw_weighted, BackboneMap, Portrait, Spread};
 use crate::parallel::team;
 use crate::plot::{
-    count, distribution_figure, distributions_figure, ess_figure, log_weight_figure, loss_figure,
-    map_figure, profile_figure, Distribution, EnergyUnit, Landscape,
+    count, distance_label, distribution_figure, distributions_figure, ess_figure,
+    log_weight_figure, loss_figure, map_figure, profile_figure, Distribution, EnergyUnit,
+    Landscape,
 };
 use crate::random::Purpose;
 use crate::samples::Samples;
@@ -40,7 +41,7 @@ impl Trained {
             ess_figure(&rows, from.as_deref(), &title, output.join("ess"))?;
             loss_figure(&rows, &format!("{name}: training loss"), output.join("loss"))?;
         }
-        let system = self.problem.flow.system();
+        let (system, particles) = (self.problem.flow.system(), self.target.particles());
         let samples = count(drawn.log_weights.len() as u64);
         log_weight_figure(
             &drawn.log_weights,
@@ -64,14 +65,11 @@ impl Trained {
                 log_weights: &drawn.log_weights,
                 reference: distances.as_deref(),
             },
-            &match self.target.particles().length_unit() {
-                "" => "pair distance r".to_string(),
-                unit => format!("pair distance r / {unit}"),
-            },
+            &distance_label(particles.length_unit()),
             &format!("{name}: pair distances of {samples} samples"),
             output.join("pair_distances"),
         )?;
-        match Portrait::new(&self.target.particles(), &drawn, reference.as_ref()) {
+        match Portrait::new(&particles, &drawn, reference.as_ref()) {
             Some(portrait) => self.draw_molecule(&portrait, &drawn.log_weights, output),
             None => Ok(()),
         }

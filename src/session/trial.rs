@@ -83,8 +83,8 @@ fn fewer_walkers(trial: &mut Recipe, target: &Target) -> Result<Option<Start>, E
     let walkers = fab.walkers.as_mut().filter(|walkers| walkers.from_step == 0);
     let Some(walkers) = walkers else { return Ok(None) };
     let all = std::mem::replace(&mut walkers.count, few);
-    let [work, least] = [all, few].map(|n| ReferenceOptions::starts(&*target.potential, n));
-    if (work.chains, work.transitions) != (least.chains, least.transitions) {
+    let [work, more] = [all, all + 1].map(|n| ReferenceOptions::starts(&*target.potential, n));
+    if work.chains != more.chains {
         return Ok(Some(Start::Times(all as f64 / few as f64)));
     }
     (walkers.start, walkers.from_step) = (WalkerStart::Flow, 1);
