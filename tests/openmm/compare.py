@@ -194,7 +194,7 @@ def main():
                       f" {force:.0e} |", file=file)
             for name, why in refused:
                 print(f"| {name} | | | OpenMM does not make it: {why} | | |", file=file)
-    if any(max(energy, force) > 1 for *_, energy, force in rows):
+    if not all(energy <= 1 and force <= 1 for *_, energy, force in rows):
         raise SystemExit("energies or forces differ from OpenMM's")
     print(f"{len(rows)} Systems agree")
 
