@@ -90,7 +90,7 @@ fn the_reference_sampler_finds_dw4() {
 fn the_reference_sampler_finds_lj13() {
     let options = ReferenceOptions { samples: 100, chains: 1600, transitions: 20, seed: 1 };
     let report = sample_reference(Arc::new(lj13()), options).unwrap().report;
-    within("log Z", report.log_z, report.log_z_error.hypot(0.007), 39.265);
+    within("log Z", report.log_z, report.log_z_error.hypot(0.001), 39.250);
     within("energy", report.energy, report.energy_error.hypot(0.02), 0.56);
     within("virial", report.virial, report.virial_error, 36.0);
 }
