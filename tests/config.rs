@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use boltzflow::config::{builtin_targets, load_target, parameters, Recipe, Registry};
 use boltzflow::error::Error;
-use boltzflow::flow::LayerGroup;
+use boltzflow::flow::{BaseOptions, LayerGroup};
 use boltzflow::potential::{LennardJones, LennardJonesParameters, Potential};
 use boltzflow::train::Objective;
 
@@ -368,7 +368,11 @@ fn untrue(page: &str) -> Vec<String> {
             }
         };
         let mut parts = place.split('.').filter(|part| !part.is_empty());
-        let options = parts.try_fold(recipe, |value, key| of_key(&value, key));
+        // A recipe without the section of the base density does not write it.
+        let options = match path.as_str() {
+            "flow.base" => toml::Value::try_from(BaseOptions::default()).ok(),
+            _ => parts.try_fold(recipe, |value, key| of_key(&value, key)),
+        };
         for row in rows {
             let (key, said) = (full(row[0]), row[1].split(": ").next().unwrap().replace('`', ""));
             if !known.iter().any(|known| known == row[0]) {

@@ -158,7 +158,8 @@ fn trainer(walkers: Option<WalkerOptions>, rate: f64) -> Fab {
 
 fn trained(problem: &Problem, rate: f64, threads: usize, start: WalkerStart) -> TrainingState {
     let from_step = if start == WalkerStart::Flow { 2 } else { 0 };
-    let walkers = WalkerOptions { count: 1024, from_step, leapfrog_steps: 3, start };
+    let walkers =
+        WalkerOptions { count: 1024, from_step, leapfrog_steps: 3, start, ..Default::default() };
     let trainer = trainer(Some(walkers), rate);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
         let mut state = trainer.start(problem);

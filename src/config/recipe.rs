@@ -9,7 +9,7 @@ use super::folders::Folders;
 use super::read::{config_error, from_table, in_file, parse_table, read, FORMAT};
 use super::target::{is_path, Registry, Target};
 use crate::error::Error;
-use crate::flow::{Flow, FlowOptions};
+use crate::flow::{Flow, FlowOptions, Skeleton};
 use crate::limits::{count, positive};
 use crate::potential::Potential;
 use crate::samples::{read_equal_samples, Particles};
@@ -111,6 +111,18 @@ impl CheckpointOptions {
     }
 }
 
+/// The base density of a molecule needs no augmented copies and no layers: what a recipe with it
+/// leaves out is none of them.
+fn complete_for_molecule(recipe: &mut toml::Table) {
+    let Some(flow) = recipe.get_mut("flow").and_then(toml::Value::as_table_mut) else { return };
+    let kind = flow.get("base").and_then(|base| base.get("kind"));
+    if kind.and_then(toml::Value::as_str) == Some("molecule") {
+        let has_layers = flow.contains_key("layers");
+        flow.entry("layers").or_insert_with(|| toml::Value::Array(Vec::new()));
+        flow.entry("augmented_copies").or_insert_with(|| i64::from(has_layers).into());
+    }
+}
+
 impl Default for Recipe {
     /// Every option at its default, for a target that is given as a potential and not by name.
     fn default() -> Self {
@@ -155,6 +167,7 @@ impl Recipe {
         for setting in settings {
             super::overrides::apply(&mut table, setting)?;
         }
+        complete_for_molecule(&mut table);
         let mut recipe: Self = from_table(table, &["format"]).map_err(|e| config_error(file, e))?;
         recipe.validate().map_err(|e| in_file(file, e))?;
         recipe.folders = recipe.folders.of_file(file);
@@ -222,7 +235,12 @@ impl Recipe {
     /// # Errors
     /// [`Error::Parameter`] for options or particles that the flow cannot have.
     pub fn problem(&self, potential: Arc<dyn Potential>) -> Result<Problem, Error> {
-        let flow = Flow::with_species(potential.system(), potential.species(), &self.flow)?;
+        let skeleton = potential
+            .structures()
+            .first()
+            .map(|structure| Skeleton { bonds: potential.bonds(), structure });
+        let (system, species) = (potential.system(), potential.species());
+        let flow = Flow::of_molecule(system, species, skeleton, &self.flow)?;
         let flow = Arc::new(flow);
         let copies = flow.copies();
         let target = AugmentedTarget::new(potential, copies, self.flow.augmentation_scale)?;

@@ -62,6 +62,10 @@ pub fn evaluate(
     options: EvaluationOptions,
 ) -> Result<(Evaluation, Samples), Error> {
     let _work = work::begin("evaluating");
+    // Without augmented copies all weights are on x alone.
+    let has_copies = problem.flow.copies() > 1;
+    let draws = if has_copies { options.draws } else { 1 };
+    let options = EvaluationOptions { draws, marginal: options.marginal && has_copies, ..options };
     let start = Instant::now();
     let streams = (Purpose::Evaluation, options.step);
     let drawn = draw_weighted(problem, theta, streams, 0, options.samples)?;
@@ -126,12 +130,14 @@ fn evaluate_on_reference(
     let energies = energies(&**problem.target.potential(), reference)?;
     let known = || energies.iter().zip(ratios.chunks_exact(draws)).filter(|(u, _)| u.is_finite());
     let forward: Vec<f64> = known().map(|(u, ratios)| -u - ratios[0]).collect();
-    let marginal: Vec<f64> = known().map(|(u, ratios)| -u - log_mean_exp(ratios)).collect();
     evaluation.reference_samples = forward.len();
     evaluation.forward_ess = Some(forward_effective_sample_size(&forward).fraction);
     evaluation.mark(&[Figure::ForwardEss], &forward);
-    evaluation.marginal_forward_ess = Some(forward_effective_sample_size(&marginal).fraction);
-    evaluation.mark(&[Figure::MarginalForwardEss], &marginal);
+    if problem.flow.copies() > 1 {
+        let marginal: Vec<f64> = known().map(|(u, ratios)| -u - log_mean_exp(ratios)).collect();
+        evaluation.marginal_forward_ess = Some(forward_effective_sample_size(&marginal).fraction);
+        evaluation.mark(&[Figure::MarginalForwardEss], &marginal);
+    }
     if !evaluation.has_no_weight() && forward.len() >= FEWEST {
         let (log_z, error) = bennett_log_z(of_flow, &forward);
         (evaluation.bennett_log_z, evaluation.bennett_log_z_error) = (Some(log_z), Some(error));

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use crate::engine::{Lane, Real, LANES};
 use crate::parallel::team;
 
-use super::model::{load_rows, load_scalars, store_rows, Flow, Tile};
+use super::model::{load_rows, load_scalars, store_rows, Base, Flow, Tile};
+use super::molecule::Pass;
 use super::Direction;
 
 const HALF_LOG_TAU: f64 = 0.918_938_533_204_672_8;
@@ -35,9 +36,9 @@ impl<T: Real> Flow<T> {
         log_prob: &mut [f64],
     ) {
         let width = self.width();
-        (noise.par_chunks(LANES * width), joint.par_chunks_mut(LANES * width))
+        (noise.par_chunks(self.chunk() * width), joint.par_chunks_mut(self.chunk() * width))
             .into_par_iter()
-            .zip(log_prob.par_chunks_mut(LANES))
+            .zip(log_prob.par_chunks_mut(self.chunk()))
             .for_each(|((noise, joint), log_prob)| {
                 self.with_tile(false, |mut tile| {
                     self.sample_tile(theta, noise, &mut tile, joint, log_prob);
@@ -61,9 +62,12 @@ impl<T: Real> Flow<T> {
             share.start * width..share.end * width
         };
         let (share, mine) = (self.share(samples), rows(team().rank()));
-        (noise[mine.clone()].par_chunks(LANES * width), joint[mine].par_chunks_mut(LANES * width))
+        (
+            noise[mine.clone()].par_chunks(self.chunk() * width),
+            joint[mine].par_chunks_mut(self.chunk() * width),
+        )
             .into_par_iter()
-            .zip(log_prob[share].par_chunks_mut(LANES))
+            .zip(log_prob[share].par_chunks_mut(self.chunk()))
             .zip(trajectory.lanes.par_chunks_mut(self.trajectory_lanes()))
             .for_each(|(((noise, joint), log_prob), states)| {
                 self.with_tile(false, |tile| {
@@ -106,13 +110,14 @@ impl<T: Real> Flow<T> {
 
     /// log q(x, a) of joint configurations.
     pub fn log_prob(&self, theta: &[T], joint: &[f64], log_prob: &mut [f64]) {
-        joint.par_chunks(LANES * self.width()).zip(log_prob.par_chunks_mut(LANES)).for_each(
-            |(joint, log_prob)| {
+        joint
+            .par_chunks(self.chunk() * self.width())
+            .zip(log_prob.par_chunks_mut(self.chunk()))
+            .for_each(|(joint, log_prob)| {
                 self.with_tile(false, |mut tile| {
                     self.log_prob_tile(theta, joint, &mut tile, log_prob);
                 });
-            },
-        );
+            });
     }
 
     /// [`log_prob`](Self::log_prob), keeping the trajectory; of `joint`, only this rank's
@@ -127,8 +132,8 @@ impl<T: Real> Flow<T> {
         let mut trajectory = self.trajectory(samples);
         let share = self.share(samples);
         joint[share.start * width..share.end * width]
-            .par_chunks(LANES * width)
-            .zip(log_prob[share].par_chunks_mut(LANES))
+            .par_chunks(self.chunk() * width)
+            .zip(log_prob[share].par_chunks_mut(self.chunk()))
             .zip(trajectory.lanes.par_chunks_mut(self.trajectory_lanes()))
             .for_each(|((joint, log_prob), states)| {
                 self.with_tile(false, |tile| {
@@ -150,11 +155,16 @@ impl<T: Real> Flow<T> {
         gradient: &mut [f64],
     ) {
         let width = self.width();
-        (joint.par_chunks(LANES * width), gradient.par_chunks_mut(LANES * width))
+        (joint.par_chunks(self.chunk() * width), gradient.par_chunks_mut(self.chunk() * width))
             .into_par_iter()
-            .zip(log_prob.par_chunks_mut(LANES))
+            .zip(log_prob.par_chunks_mut(self.chunk()))
             .for_each(|((joint, gradient), log_prob)| {
                 self.with_tile(true, |mut tile| {
+                    if let Some(base) = self.alone() {
+                        let into = (log_prob, gradient);
+                        let tile = &mut tile;
+                        return self.log_prob_and_gradient_alone(base, theta, joint, tile, into);
+                    }
                     self.log_prob_tile(theta, joint, &mut tile, log_prob);
                     let ones = [&Lane::splat(T::ONE), &Lane::zero()];
                     let states = std::mem::take(&mut tile.states);
@@ -175,6 +185,11 @@ impl<T: Real> Flow<T> {
     ) {
         self.reduce(trajectory.samples, gradient, |first, last, gradient| {
             self.with_tile(false, |mut tile| {
+                if let Some(base) = self.alone() {
+                    let states = self.states(trajectory, first);
+                    let own = &log_prob_cotangent[first..last];
+                    return self.log_prob_alone_vjp(base, theta, states, own, gradient, &mut tile);
+                }
                 let cotangent = load_scalars(&log_prob_cotangent[first..last]);
                 let losses = share_of_losses(last - first, trajectory.samples);
                 let states = self.states(trajectory, first);
@@ -186,29 +201,34 @@ impl<T: Real> Flow<T> {
 
     fn trajectory(&self, samples: usize) -> Trajectory<T> {
         let share = self.share(samples);
-        let lanes = share.len().div_ceil(LANES) * self.trajectory_lanes();
+        let lanes = share.len().div_ceil(self.chunk()) * self.trajectory_lanes();
         Trajectory { lanes: vec![Lane::zero(); lanes], samples, first: share.start }
     }
 
     /// The states of the tile that starts with sample `first`.
     fn states<'a>(&self, trajectory: &'a Trajectory<T>, first: usize) -> &'a [Lane<T>] {
         let lanes = self.trajectory_lanes();
-        &trajectory.lanes[(first - trajectory.first) / LANES * lanes..][..lanes]
+        &trajectory.lanes[(first - trajectory.first) / self.chunk() * lanes..][..lanes]
     }
 
     /// Bytes that a batch of `samples` takes at most while it is differentiated: its trajectory,
     /// the workspaces of all threads, and partial sums of the parameters' gradient.
     pub fn batch_memory(&self, samples: usize) -> usize {
-        let states = samples.div_ceil(LANES) * self.trajectory_lanes();
+        let states = samples.div_ceil(self.chunk()) * self.trajectory_lanes();
         let workspaces = rayon::current_num_threads() * self.tile_lanes(true);
         let sums = self.partial_sums(samples) * self.layout().total() * size_of::<T>();
         (states + workspaces) * size_of::<Lane<T>>() + sums
     }
 
-    fn log_base_normalizer(&self, log_scales: (f64, f64)) -> f64 {
-        let free = self.system.degrees_of_freedom() as f64;
+    fn log_base_normalizer(&self, theta: &[T], log_scales: (f64, f64)) -> f64 {
         let augmented = (self.width() - self.system.coordinates()) as f64;
-        -free * (log_scales.0 + HALF_LOG_TAU) - augmented * (log_scales.1 + HALF_LOG_TAU)
+        let x = match &self.base {
+            Base::Gaussian(_) => {
+                -(self.system.degrees_of_freedom() as f64) * (log_scales.0 + HALF_LOG_TAU)
+            }
+            Base::Molecule(base) => base.log_constant(theta),
+        };
+        x - augmented * (log_scales.1 + HALF_LOG_TAU)
     }
 
     fn sample_tile(
@@ -219,14 +239,32 @@ impl<T: Real> Flow<T> {
         joint: &mut [f64],
         log_prob: &mut [f64],
     ) {
+        if let Some(base) = self.alone() {
+            return self.sample_alone(base, theta, noise, tile, (joint, log_prob));
+        }
         let (width, x) = (self.width(), self.system.coordinates());
         let log_scales = self.log_scales(theta);
         let (base, augmented) = (T::of(log_scales.0.exp()), T::of(log_scales.1.exp()));
-        let state = &mut tile.states[..width];
+        let mut own = Lane::zero();
+        let (state, others) = tile.states.split_at_mut(width);
         load_rows(noise, width, state);
-        self.center(state, x);
+        let counted = match &self.base {
+            Base::Gaussian(_) => {
+                self.center(state, x);
+                &state[..]
+            }
+            Base::Molecule(base) => {
+                let noise = &mut tile.cotangent[..x];
+                noise.copy_from_slice(&state[..x]);
+                let trail = others.len() - base.trail_lanes(1);
+                let (log_prob, trail) = (std::slice::from_mut(&mut own), &mut others[trail..]);
+                let pass = Pass { log_prob, trail, scratch: tile.scratch };
+                base.sample(theta, noise, pass, &mut state[..x]);
+                &state[x..]
+            }
+        };
         let mut square = [0.0; LANES];
-        for lane in state.iter() {
+        for lane in counted {
             for (s, v) in square.iter_mut().zip(lane.0) {
                 *s += v.to_f64() * v.to_f64();
             }
@@ -240,21 +278,13 @@ impl<T: Real> Flow<T> {
             }
         }
         let log_det = self.pass(Direction::Forward, theta, tile);
-        let normalizer = self.log_base_normalizer(log_scales);
+        let normalizer = self.log_base_normalizer(theta, log_scales);
         for (sample, log_prob) in log_prob.iter_mut().enumerate() {
-            *log_prob = normalizer - 0.5 * square[sample] - log_det.0[sample].to_f64();
+            *log_prob = normalizer - 0.5 * square[sample] - log_det.0[sample].to_f64()
+                + own.0[sample].to_f64();
         }
-        store_rows(&tile.states[tile.states.len() - width..], width, joint);
-        // All copies shift together such that x has zero centre of mass.
-        let d = self.system.dimension();
-        for row in joint.chunks_exact_mut(width) {
-            let mean = self.system.center_of_mass(&row[..x]);
-            for point in row.chunks_exact_mut(d) {
-                for (v, m) in point.iter_mut().zip(&mean) {
-                    *v -= m;
-                }
-            }
-        }
+        store_rows(self.last(tile.states).0, width, joint);
+        self.center_rows(joint);
     }
 
     /// Through the draws of a tile, from the cotangents of the joint configurations, of their
@@ -268,6 +298,10 @@ impl<T: Real> Flow<T> {
         gradient: &mut [T],
         tile: &mut Tile<'_, T>,
     ) {
+        if let Some(base) = self.alone() {
+            let cotangents = (cotangents.0, cotangents.1);
+            return self.sample_alone_vjp(base, theta, states, cotangents, gradient, tile);
+        }
         let (width, x, d) = (self.width(), self.system.coordinates(), self.system.dimension());
         let n = self.system.particles();
         let samples = cotangents.1.len();
@@ -297,6 +331,15 @@ impl<T: Real> Flow<T> {
         let pass_cotangents = [&log_det_cotangent, cotangents.2];
         let (direction, into) = (Direction::Forward, Some(&mut *gradient));
         self.pass_vjp(direction, theta, states, pass_cotangents, into, tile);
+        if let Base::Molecule(base) = &self.base {
+            let (to_x, to_copies) = tile.cotangent.split_at_mut(x);
+            for (k, from) in to_copies.iter().enumerate() {
+                to_x[k % x].0.iter_mut().zip(from.0).for_each(|(to, from)| *to += from);
+            }
+            let to_log_prob = load_scalars(cotangents.1);
+            let given = [&states[..x], to_x, self.last(states).1];
+            base.sample_vjp(theta, given, &[to_log_prob], gradient, tile.scratch);
+        }
         // x₀ = σ ε_x, a₀ = x₀ + s ε_a.
         let log_scales = self.log_scales(theta);
         let augmented_scale = log_scales.1.exp();
@@ -322,33 +365,44 @@ impl<T: Real> Flow<T> {
         tile: &mut Tile<'_, T>,
         log_prob: &mut [f64],
     ) {
+        if let Some(base) = self.alone() {
+            return self.log_prob_alone(base, theta, joint, tile, log_prob);
+        }
         let width = self.width();
         load_rows(joint, width, &mut tile.states[..width]);
         let log_det = self.pass(Direction::Inverse, theta, tile);
-        let base = &tile.states[tile.states.len() - width..];
         let log_scales = self.log_scales(theta);
-        let normalizer = self.log_base_normalizer(log_scales);
-        let (x, augmented) = self.base_squares(base);
+        let normalizer = self.log_base_normalizer(theta, log_scales);
+        let mut own = Lane::zero();
+        if let Base::Molecule(base) = &self.base {
+            let (states, trail) = tile.states.split_at_mut(tile.states.len() - base.trail_lanes(1));
+            let x = &states[states.len() - width..][..self.system.coordinates()];
+            let log_prob = std::slice::from_mut(&mut own);
+            base.log_prob(theta, x, Pass { log_prob, trail, scratch: tile.scratch });
+        }
+        let (x, augmented) = self.base_squares(self.last(tile.states).0);
         let precisions = ((-2.0 * log_scales.0).exp(), (-2.0 * log_scales.1).exp());
         for (sample, log_prob) in log_prob.iter_mut().enumerate() {
             *log_prob = normalizer + log_det.0[sample].to_f64()
-                - 0.5 * (x[sample] * precisions.0 + augmented[sample] * precisions.1);
+                - 0.5 * (x[sample] * precisions.0 + augmented[sample] * precisions.1)
+                + own.0[sample].to_f64();
         }
     }
 
-    /// ‖x − x̄‖² and Σ_k ‖a_k − x‖² of a base state.
+    /// ‖x − x̄‖², 0 for a molecule, and Σ_k ‖a_k − x‖² of a base state.
     fn base_squares(&self, base: &[Lane<T>]) -> ([f64; LANES], [f64; LANES]) {
         let x = self.system.coordinates();
         let mean = self.means(&base[..x]);
         let d = self.system.dimension();
+        let is_gaussian = matches!(self.base, Base::Gaussian(_));
         let (mut square, mut augmented) = ([0.0; LANES], [0.0; LANES]);
         for (k, lane) in base.iter().enumerate() {
             for sample in 0..LANES {
                 let value = lane.0[sample].to_f64();
-                if k < x {
-                    square[sample] += (value - mean[k % d][sample].to_f64()).powi(2);
-                } else {
+                if k >= x {
                     augmented[sample] += (value - base[k % x].0[sample].to_f64()).powi(2);
+                } else if is_gaussian {
+                    square[sample] += (value - mean[k % d][sample].to_f64()).powi(2);
                 }
             }
         }
@@ -367,15 +421,28 @@ impl<T: Real> Flow<T> {
     ) {
         let (log_prob_cotangent, cotangent) = (cotangents[0], &mut *tile.cotangent);
         let (width, x, d) = (self.width(), self.system.coordinates(), self.system.dimension());
-        let base = &states[states.len() - width..];
+        let (base, trail) = self.last(states);
         let log_scales = self.log_scales(theta);
         let precision = T::of((-2.0 * log_scales.0).exp());
         let augmented_precision = T::of((-2.0 * log_scales.1).exp());
-        let mean = self.means(&base[..x]);
-        for k in 0..x {
-            for (sample, mean) in mean[k % d].iter().enumerate() {
-                let centered = base[k].0[sample] - *mean;
-                cotangent[k].0[sample] = -log_prob_cotangent.0[sample] * centered * precision;
+        match &self.base {
+            Base::Gaussian(_) => {
+                let mean = self.means(&base[..x]);
+                for k in 0..x {
+                    for (sample, mean) in mean[k % d].iter().enumerate() {
+                        let centered = base[k].0[sample] - *mean;
+                        cotangent[k].0[sample] =
+                            -log_prob_cotangent.0[sample] * centered * precision;
+                    }
+                }
+            }
+            Base::Molecule(density) => {
+                // Parameters of couplings need the cotangent of x, those of the base do not.
+                let is_asked = gradient.is_none() || self.couplings() > 0;
+                let to_x = is_asked.then_some(&mut cotangent[..x]);
+                let (given, into) = ([&base[..x], trail], gradient.as_deref_mut());
+                let own = std::slice::from_ref(log_prob_cotangent);
+                density.log_prob_vjp(theta, given, own, to_x, into, tile.scratch);
             }
         }
         for k in x..width {
@@ -400,33 +467,9 @@ impl<T: Real> Flow<T> {
         }
         self.pass_vjp(Direction::Inverse, theta, states, cotangents, gradient, tile);
     }
-
-    /// Mean position per axis of one copy.
-    fn means(&self, copy: &[Lane<T>]) -> [[T; LANES]; 3] {
-        let d = self.system.dimension();
-        let scale = T::of(1.0 / self.system.particles() as f64);
-        let mut mean = [[T::ZERO; LANES]; 3];
-        for (k, lane) in copy.iter().enumerate() {
-            for (m, v) in mean[k % d].iter_mut().zip(lane.0) {
-                *m += v * scale;
-            }
-        }
-        mean
-    }
-
-    /// Centres the first `x` lanes.
-    fn center(&self, state: &mut [Lane<T>], x: usize) {
-        let mean = self.means(&state[..x]);
-        let d = self.system.dimension();
-        for (k, lane) in state[..x].iter_mut().enumerate() {
-            for (v, m) in lane.0.iter_mut().zip(mean[k % d]) {
-                *v = *v - m;
-            }
-        }
-    }
 }
 
 /// 1/batch for each of the `samples` in a tile.
 fn share_of_losses<T: Real>(samples: usize, batch: usize) -> Lane<T> {
-    load_scalars(&[1.0 / batch as f64; LANES][..samples])
+    load_scalars(&[1.0 / batch as f64; LANES][..samples.min(LANES)])
 }

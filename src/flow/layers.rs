@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::molecule::{BaseDensity, MoleculeBase};
 use super::{
-    Coupling, CouplingContext, NonequivariantOptions, PairwiseCoupling, PairwiseOptions,
-    ParameterLayout, ProjectedCoupling, ProjectedOptions, Projection,
+    BaseOptions, Coupling, CouplingContext, NonequivariantOptions, PairwiseCoupling,
+    PairwiseOptions, ParameterLayout, ProjectedCoupling, ProjectedOptions, Projection, Skeleton,
 };
 use crate::engine::Real;
 use crate::error::Error;
@@ -118,6 +119,15 @@ pub trait Precision: Real {
         context: &CouplingContext<'_>,
         layout: &mut ParameterLayout,
     ) -> Result<Box<dyn Coupling<Self>>, Error>;
+
+    /// The density of a molecule.
+    #[doc(hidden)]
+    fn build_base(
+        species: &[usize],
+        skeleton: Option<Skeleton<'_>>,
+        options: &BaseOptions,
+        layout: &mut ParameterLayout,
+    ) -> Result<Box<dyn BaseDensity<Self>>, Error>;
 }
 
 macro_rules! precision {
@@ -130,6 +140,16 @@ macro_rules! precision {
                 layout: &mut ParameterLayout,
             ) -> Result<Box<dyn Coupling<Self>>, Error> {
                 group.build_here(context, layout)
+            }
+
+            $(#[$attribute])?
+            fn build_base(
+                species: &[usize],
+                skeleton: Option<Skeleton<'_>>,
+                options: &BaseOptions,
+                layout: &mut ParameterLayout,
+            ) -> Result<Box<dyn BaseDensity<Self>>, Error> {
+                Ok(Box::new(MoleculeBase::new(species, skeleton, options, layout)?))
             }
         }
     };

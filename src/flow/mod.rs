@@ -1,8 +1,10 @@
 //! The augmented equivariant coupling flow: base density, couplings, and the flow as one fused,
 //! sample-local map with hand-written vector-Jacobian products.
 
+mod alone;
 mod attention;
 mod batch;
+mod centering;
 mod column;
 mod coupling;
 mod egnn;
@@ -10,6 +12,7 @@ mod layers;
 mod linear;
 mod mlp;
 mod model;
+mod molecule;
 mod normalization;
 pub mod op;
 mod options;
@@ -28,6 +31,7 @@ pub use batch::Trajectory;
 pub use coupling::{Apply, Coupling, CouplingContext, Direction, HalfShape, Vjp};
 pub use layers::{LayerGroup, Precision};
 pub use model::Flow;
+pub use molecule::{BaseKind, BaseOptions, Skeleton};
 pub use options::FlowOptions;
 pub use pairwise::PairwiseCoupling;
 pub use parameters::{Block, Initial, ParameterLayout, ParameterTensor};

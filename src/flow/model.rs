@@ -1,15 +1,19 @@
-//! The flow: a Gaussian base on the joint space and a chain of couplings, tile by tile.
+//! The flow: a base density on the joint space and a chain of couplings, tile by tile.
 
 use crate::engine::{Arena, Lane, Real, LANES};
 use crate::error::Error;
 use crate::system::System;
 
+use super::molecule::{BaseDensity, Skeleton};
 use super::options::layer_key;
 use super::species::renumbered;
 use super::{
     Apply, Block, Coupling, CouplingContext, Direction, FlowOptions, HalfShape, Initial,
     ParameterLayout, Precision, Vjp,
 };
+
+/// Tiles that go together through a base density that is all of the flow, at most.
+pub(super) const TILES: usize = 4;
 
 /// An augmented equivariant coupling flow.
 ///
@@ -22,7 +26,8 @@ use super::{
 /// log q(x, a) = log N(x₀; 0, σ²) + Σ_k log N(a₀_k; x₀, s²) − Σ_l log |det ∂F_l|
 /// ```
 ///
-/// with lengths in the target's unit. Couplings are equivariant under joint translations, so
+/// with lengths in the target's unit; x₀ may have the [density of a molecule](super::BaseOptions)
+/// in place of the Gaussian. Couplings are equivariant under joint translations, so
 /// nothing is centred between them; at the end all copies are shifted together such that x has zero
 /// centre of mass, which has unit Jacobian.
 pub struct Flow<T: Real> {
@@ -30,12 +35,20 @@ pub struct Flow<T: Real> {
     species: Vec<usize>,
     pub(super) copies: usize,
     layout: ParameterLayout,
-    log_base_scale: Block,
+    pub(super) base: Base<T>,
     log_augmentation_scale: Block,
     couplings: Vec<Box<dyn Coupling<T>>>,
     /// Lanes of the records of all couplings, and of the largest scratch among them.
     record_lanes: usize,
     scratch_lanes: usize,
+}
+
+/// The density of x₀.
+pub(super) enum Base<T> {
+    /// N(0, σ² I), with log σ.
+    Gaussian(Block),
+    /// That of a molecule.
+    Molecule(Box<dyn BaseDensity<T>>),
 }
 
 impl<T: Precision> Flow<T> {
@@ -57,6 +70,20 @@ impl<T: Precision> Flow<T> {
         species: &[usize],
         options: &FlowOptions,
     ) -> Result<Self, Error> {
+        Self::of_molecule(system, species, None, options)
+    }
+
+    /// [`with_species`](Self::with_species), with what a base density must know of a molecule.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`], and also if a molecule is asked for and its bonds do not hold all of
+    /// its atoms together.
+    pub fn of_molecule(
+        system: System,
+        species: &[usize],
+        skeleton: Option<Skeleton<'_>>,
+        options: &FlowOptions,
+    ) -> Result<Self, Error> {
         if ![0, system.particles()].contains(&species.len()) {
             return Err(Error::parameter(
                 "species",
@@ -76,8 +103,13 @@ impl<T: Precision> Flow<T> {
         };
         let mut layout = ParameterLayout::default();
         layout.enter("base");
-        let log_base_scale =
-            layout.vector("log_scale", 1, Initial::Constant(options.base_scale.ln()));
+        let base = if options.base.is_molecule() {
+            Base::Molecule(T::build_base(&species, skeleton, &options.base, &mut layout)?)
+        } else {
+            let scale = Initial::Constant(options.base_scale.ln());
+            Base::Gaussian(layout.vector("log_scale", 1, scale))
+        };
+        layout.enter("base");
         let log_augmentation_scale = layout.vector(
             "log_augmentation_scale",
             1,
@@ -102,10 +134,17 @@ impl<T: Precision> Flow<T> {
             species,
             copies,
             layout,
-            log_base_scale,
-            log_augmentation_scale,
             record_lanes: couplings.iter().map(|c| c.record_lanes()).sum(),
-            scratch_lanes: couplings.iter().map(|c| c.scratch()).max().unwrap_or(0),
+            scratch_lanes: {
+                let of_base = match &base {
+                    Base::Gaussian(_) => 0,
+                    Base::Molecule(base) if couplings.is_empty() => base.scratch(TILES),
+                    Base::Molecule(base) => base.scratch(1),
+                };
+                couplings.iter().map(|c| c.scratch()).fold(of_base, usize::max)
+            },
+            base,
+            log_augmentation_scale,
             couplings,
         })
     }
@@ -148,10 +187,53 @@ impl<T: Real> Flow<T> {
         self.couplings.len()
     }
 
-    /// Lanes of the states that one tile passes through: the input of every call and the last
-    /// output.
+    /// Whether the base density is to be [fitted](Self::fit) before training.
+    pub fn needs_fit(&self, theta: &[T]) -> bool {
+        match &self.base {
+            Base::Gaussian(_) => false,
+            Base::Molecule(base) => !base.is_fitted(theta),
+        }
+    }
+
+    /// Fits the base density of a molecule to samples of the target, [samples, n, d]; another one
+    /// stays as it is.
+    pub fn fit(&self, theta: &mut [T], x: &[f64]) {
+        if let Base::Molecule(base) = &self.base {
+            base.fit(theta, x);
+        }
+    }
+
+    /// Lanes of the states that one [chunk](Self::chunk) passes through: the input of every call,
+    /// the last output, and those of the base density.
     pub(super) fn trajectory_lanes(&self) -> usize {
-        (self.couplings.len() + 1) * self.width()
+        let tiles = self.chunk() / LANES;
+        let trail = match &self.base {
+            Base::Gaussian(_) => 0,
+            Base::Molecule(base) => base.trail_lanes(tiles),
+        };
+        (self.couplings.len() + 1) * self.width() * tiles + trail
+    }
+
+    /// The base density, where it is all that there is.
+    pub(super) fn alone(&self) -> Option<&dyn BaseDensity<T>> {
+        match &self.base {
+            Base::Molecule(base) if self.couplings.is_empty() => Some(&**base),
+            _ => None,
+        }
+    }
+
+    /// Samples that are worked on together: a tile or, without couplings, several.
+    pub(super) fn chunk(&self) -> usize {
+        if self.alone().is_some() {
+            TILES * LANES
+        } else {
+            LANES
+        }
+    }
+
+    /// The last state of a trajectory and what the base density left there.
+    pub(super) fn last<'a>(&self, states: &'a [Lane<T>]) -> (&'a [Lane<T>], &'a [Lane<T>]) {
+        states[self.couplings.len() * self.width()..].split_at(self.width())
     }
 
     /// Calls all couplings of a tile, whose `states` start with the input; returns Σ
@@ -233,17 +315,20 @@ impl<T: Real> Flow<T> {
         }
     }
 
-    /// log σ and log s.
+    /// log σ and log s; log σ is 0 where there is no σ.
     pub(super) fn log_scales(&self, theta: &[T]) -> (f64, f64) {
-        (
-            self.log_base_scale.of(theta)[0].to_f64(),
-            self.log_augmentation_scale.of(theta)[0].to_f64(),
-        )
+        let base = match &self.base {
+            Base::Gaussian(log_scale) => log_scale.of(theta)[0].to_f64(),
+            Base::Molecule(_) => 0.0,
+        };
+        (base, self.log_augmentation_scale.of(theta)[0].to_f64())
     }
 
     /// Adds to ∂L/∂log σ and ∂L/∂log s.
     pub(super) fn add_log_scale_gradient(&self, gradient: &mut [T], base: f64, augmented: f64) {
-        self.log_base_scale.of_mut(gradient)[0] += T::of(base);
+        if let Base::Gaussian(log_scale) = &self.base {
+            log_scale.of_mut(gradient)[0] += T::of(base);
+        }
         self.log_augmentation_scale.of_mut(gradient)[0] += T::of(augmented);
     }
 
@@ -265,7 +350,7 @@ impl<T: Real> Flow<T> {
         Tile {
             records: arena.take(if keep { self.record_lanes } else { 0 }),
             states: arena.take(self.trajectory_lanes()),
-            cotangent: arena.take(self.width()),
+            cotangent: arena.take(self.width() * self.chunk() / LANES),
             scratch: arena.take(self.scratch_lanes),
         }
     }

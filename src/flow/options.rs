@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LayerGroup, PairwiseOptions};
+use super::{BaseOptions, LayerGroup, PairwiseOptions};
 use crate::error::Error;
 use crate::limits::{count, positive};
 
@@ -24,10 +24,15 @@ pub struct FlowOptions {
     /// Standard deviation of a coordinate of x in the base density, the Gaussian that samples start
     /// from, at the start; it is trained (default 1). About that of the target is right.
     pub base_scale: f64,
-    /// Number M of augmented copies, odd (default 1).
+    /// Number M of augmented copies, odd, or 0 where there are no layers (default 1: 0 with the
+    /// base density of a molecule).
     pub augmented_copies: usize,
+    /// What samples start from.
+    #[serde(skip_serializing_if = "BaseOptions::is_default")]
+    pub base: BaseOptions,
     /// The layers from the base density to the target, in groups of one kind each (default: 6
-    /// pairwise layers). One layer is two couplings: the copies a given x, then x given a.
+    /// pairwise layers; with the base density of a molecule none). One layer is two couplings: the
+    /// copies a given x, then x given a.
     pub layers: Vec<LayerGroup>,
     /// Folder of a run whose trained flow a training starts from (default: none, it starts as the
     /// identity): a flow of the same layers, for another temperature, potential or objective; the
@@ -43,6 +48,7 @@ impl Default for FlowOptions {
             base_augmentation_scale: None,
             base_scale: 1.0,
             augmented_copies: 1,
+            base: BaseOptions::default(),
             layers: vec![LayerGroup::Pairwise(PairwiseOptions::default())],
             start_from: None,
         }
@@ -62,6 +68,10 @@ impl FlowOptions {
             }
         }
         let copies = self.augmented_copies;
+        self.base.validate().map_err(|e| e.within("base"))?;
+        if self.base.is_molecule() && self.layers.is_empty() && copies == 0 {
+            return Ok(());
+        }
         count("augmented_copies", copies, 1..=15)?;
         if copies.is_multiple_of(2) {
             let problem = format!(

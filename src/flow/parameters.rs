@@ -32,6 +32,8 @@ pub struct ParameterTensor {
     /// Whether a flow with it, and with the others of its kind, is the flow without them as long as
     /// they have their initial values: what a trained flow can be given on top.
     pub addition: bool,
+    /// Whether it comes from a fit to samples, and stays as it is in training.
+    pub fitted: bool,
 }
 
 impl ParameterTensor {
@@ -152,11 +154,19 @@ impl ParameterLayout {
         self.add(name, vec![outputs, inputs], initial, true)
     }
 
+    /// Adds a tensor that is [`fitted`](ParameterTensor::fitted).
+    pub fn fitted(&mut self, name: &str, shape: &[usize], initial: Initial) -> Block {
+        let block = self.add(name, shape.to_vec(), initial, false);
+        self.tensors.iter_mut().last().into_iter().for_each(|tensor| tensor.fitted = true);
+        block
+    }
+
     fn add(&mut self, name: &str, shape: Vec<usize>, initial: Initial, addition: bool) -> Block {
         let name =
             if self.scope.is_empty() { name.to_string() } else { format!("{}.{name}", self.scope) };
         debug_assert!(self.tensors.iter().all(|t| t.name != name), "two tensors are called {name}");
-        let tensor = ParameterTensor { name, shape, initial, offset: self.total, addition };
+        let tensor =
+            ParameterTensor { name, shape, initial, offset: self.total, addition, fitted: false };
         let rows = tensor.shape[0];
         let block = Block { offset: self.total, rows, columns: tensor.shape[1..].iter().product() };
         self.total += tensor.len();

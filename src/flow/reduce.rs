@@ -27,7 +27,7 @@ impl<T: Real> Flow<T> {
     fn leaf(&self, samples: usize) -> usize {
         let tiles = samples.div_ceil(LANES);
         let least = (self.layout().total() / PARAMETERS_PER_TILE).clamp(1, 4);
-        LANES * least.max(tiles.div_ceil(MOST_LEAVES))
+        (LANES * least.max(tiles.div_ceil(MOST_LEAVES))).next_multiple_of(self.chunk())
     }
 
     /// The samples of a recorded batch that `rank` computes.
@@ -64,8 +64,8 @@ impl<T: Real> Flow<T> {
         let sum_leaf = |index: usize| {
             let mut sum = vec![T::ZERO; parameters];
             let end = ((index + 1) * leaf).min(samples);
-            for first in (index * leaf..end).step_by(LANES) {
-                body(first, (first + LANES).min(end), &mut sum);
+            for first in (index * leaf..end).step_by(self.chunk()) {
+                body(first, (first + self.chunk()).min(end), &mut sum);
             }
             sum
         };

@@ -52,6 +52,31 @@ impl SplineShape {
         3 * self.bins + 1
     }
 
+    /// The raw parameters of a spline on a circle whose bins have these shares of the range, in
+    /// both directions; slopes are between those of the bins beside a knot.
+    pub fn raw_of(&self, widths: &[f64], heights: &[f64]) -> Vec<f64> {
+        let (most, least) = (1.0 - self.bins as f64 * MIN_SHARE, 0.01 * MIN_SHARE);
+        let logs = |shares: &[f64]| -> Vec<f64> {
+            shares.iter().map(|share| ((share - MIN_SHARE).max(least) / most).ln()).collect()
+        };
+        let [widths, heights] = [logs(widths), logs(heights)];
+        let shares = |raw: &[f64]| -> Vec<f64> {
+            let sum: f64 = raw.iter().map(|raw| raw.exp()).sum();
+            raw.iter().map(|raw| MIN_SHARE + most * raw.exp() / sum).collect()
+        };
+        let (of_widths, of_heights) = (shares(&widths), shares(&heights));
+        let slope = |bin: usize| of_heights[bin] / of_widths[bin];
+        let slopes = (0..self.bins).map(|knot| {
+            let before = (knot + self.bins - 1) % self.bins;
+            let between = (slope(before) * slope(knot)).sqrt();
+            // The inverse of the softplus.
+            let own = (between - MIN_SLOPE).max(MIN_SLOPE);
+            own + (-(-own).exp_m1()).ln() - SLOPE_OFFSET
+        });
+        let slopes: Vec<f64> = slopes.collect();
+        [widths, heights, slopes].concat()
+    }
+
     /// The raw parameter of the slope at a knot; none where it is 1.
     #[inline(always)]
     fn slope_parameter(&self, knot: usize) -> Option<usize> {

@@ -14,6 +14,7 @@ mod geometry;
 mod kinds;
 mod names;
 mod pdb;
+mod tree;
 
 pub use atoms::{Atom, LikeNeighbours, Molecule, Stereocentre};
 pub use bonds::neighbours;
@@ -24,5 +25,6 @@ pub use kinds::{Kind, Torsion};
 pub use names::{AtomName, Backbone, BackboneAngle};
 
 pub(crate) use cif::read_cif;
-pub(crate) use geometry::{cross, dot, signed_volume};
+pub(crate) use geometry::signed_volume;
 pub(crate) use pdb::read_pdb;
+pub(crate) use tree::{wrapped, Internal, Tree, Turn};

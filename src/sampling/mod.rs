@@ -17,8 +17,8 @@ pub use gaussian::Gaussian;
 pub use hmc::{transition, Chains, Effort, GeometricPath, Leapfrog, StepSize, Workspace};
 pub use op::log_density;
 pub use reference::{
-    energy_chains, reference_seconds, sample_reference, EnergyChains, ExchangeReport, Reference,
-    ReferenceOptions, ReferenceReport,
+    energy_chains, is_molecule, reference_seconds, sample_reference, sample_reference_at,
+    EnergyChains, ExchangeReport, Reference, ReferenceOptions, ReferenceReport,
 };
 pub use resample::{resample, Resampled};
 pub use resampling::{resample_systematically, Systematic};

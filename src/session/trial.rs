@@ -88,5 +88,6 @@ fn fewer_walkers(trial: &mut Recipe, target: &Target) -> Result<Option<Start>, E
         return Ok(Some(Start::Times(all as f64 / few as f64)));
     }
     (walkers.start, walkers.from_step) = (WalkerStart::Flow, 1);
+    (walkers.start_temperature, walkers.cooling_steps) = (1.0, 0);
     reference_seconds(target.potential.clone(), work).map(|seconds| Some(Start::Seconds(seconds)))
 }

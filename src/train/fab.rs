@@ -300,6 +300,7 @@ impl Fab {
     ) -> Result<(), Error> {
         // A potential that fails for good must leave the state as it was.
         let mut walkers = own.walkers.clone();
+        walkers.cool(options, state.step);
         let mut effort = Effort::default();
         if !walkers.started() {
             let _work = work::begin("starting the walkers");
@@ -312,13 +313,20 @@ impl Fab {
                 WalkerStart::Reference => walkers.start_by_reference(problem, options.count)?,
             };
         }
+        problem.fit_base(state, Some(&walkers.positions))?;
         let (batch, updates) = (self.descent.batch_size, self.options.updates_per_annealing);
         let samples = updates * batch;
         // The averaged weights make the better proposals.
         let theta = &state.average;
         let (leapfrog, step) = (options.leapfrog_steps, state.step);
-        let mut visit = walkers.visit(problem, theta, leapfrog, samples, updates, step)?;
+        let rows = samples.div_ceil(options.reuse);
+        let every = if leapfrog == 0 { 1 } else { updates.div_ceil(options.reuse) };
+        let mut visit = walkers.visit(problem, theta, leapfrog, rows, every, step)?;
         effort += visit.effort;
+        if let Some(past) = &mut walkers.past {
+            let found = (visit.joint, visit.log_p);
+            (visit.joint, visit.log_p) = past.mix(problem, found, samples, step);
+        }
         problem.turn(&mut visit.joint, step, 0);
 
         if !own.walkers.started() {
@@ -328,7 +336,7 @@ impl Fab {
         state.counters.add(effort);
         report.potential_seconds += effort.seconds;
         report.flow_seconds += visit.flow_seconds;
-        report.acceptance = Some(visit.acceptance);
+        report.acceptance = (leapfrog > 0).then_some(visit.acceptance);
         report.flow_acceptance = Some(visit.flow_acceptance);
         report.hmc_step_size = Some(own.walkers.step_size.get());
 
@@ -420,7 +428,7 @@ impl Trainer for Fab {
         let own = FabState {
             step_sizes: StepSizes::new(levels, step),
             buffer: ReplayBuffer::new(problem.flow.width(), capacity),
-            walkers: Walkers::none(step),
+            walkers: Walkers::none(step).with_options(self.options.walkers.as_ref()),
         };
         TrainingState::new(problem, self.descent.optimizer, own)
     }
@@ -435,6 +443,7 @@ impl Trainer for Fab {
         state.with_own(|state, own: &mut FabState| match walkers {
             Some(options) => self.learn_from_walkers(problem, state, own, options, &mut report),
             None => {
+                problem.fit_base(state, None)?;
                 self.fill_buffer(problem, state, own, &mut report)?;
                 self.learn_from_buffer(problem, state, own, &mut report)
             }

@@ -161,6 +161,7 @@ impl Trainer for MaxLikelihood {
     }
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
+        problem.fit_base(state, Some(&self.data))?;
         let coordinates = problem.flow.system().coordinates();
         let samples = self.data.len() / coordinates;
         let batch = self.descent.batch_size;

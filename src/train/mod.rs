@@ -4,11 +4,13 @@
 mod buffer;
 mod dense;
 mod fab;
+mod fit;
 mod health;
 mod max_likelihood;
 mod optimizer;
 mod options;
 mod orthonormal;
+mod past;
 mod problem;
 mod reverse_kl;
 mod saved;

@@ -126,6 +126,7 @@ impl Trainer for ReverseKl {
     }
 
     fn step(&self, problem: &Problem, state: &mut TrainingState) -> Result<StepReport, Error> {
+        problem.fit_base(state, None)?;
         let mut report = StepReport {
             learning_rate: state.learning_rate(&self.descent),
             ..StepReport::default()

@@ -202,7 +202,7 @@ impl Kernel<f32> for Update<'_, '_> {
 impl Rotations {
     /// Standard bases for every weight matrix of a flow.
     pub fn new(layout: &ParameterLayout) -> Self {
-        let matrices = layout.tensors().iter().filter(|tensor| tensor.shape.len() == 2);
+        let matrices = layout.tensors().iter().filter(|t| t.shape.len() == 2 && !t.fitted);
         let matrices = matrices
             .filter(|tensor| !tensor.is_empty())
             .map(|tensor| {

@@ -12,15 +12,16 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, EvaluationError};
-use crate::limits::count;
+use crate::limits::{count, number};
 use crate::parallel::{message, team};
 use crate::random::{stream, Purpose, ALL_SAMPLES, ONCE, WALKERS_SEED};
 use crate::sampling::{
-    resample_systematically, sample_reference, transition, Annealing, AugmentedTarget, Chains,
+    resample_systematically, sample_reference_at, transition, Annealing, AugmentedTarget, Chains,
     Effort, FlowDensity, Gaussian, GeometricPath, Leapfrog, LogDensity, Proposal, ReferenceOptions,
     StepSize, StepSizes, Streams, Workspace,
 };
 
+use super::past::Past;
 use super::problem::Problem;
 use super::saved::Walk;
 
@@ -53,13 +54,33 @@ pub struct WalkerOptions {
     /// The training step at which they start; from the flow, which should by then reach all that
     /// matters, not before 1 (default 200).
     pub from_step: usize,
-    /// Leapfrog steps each time a chain is used (default 5).
+    /// Leapfrog steps each time a chain is used (default 5). With 0 all chains move by draws of the
+    /// flow alone, one energy each: where most of these are taken, they are the most new samples
+    /// for an energy.
     pub leapfrog_steps: usize,
+    /// Times that each configuration of a chain is trained on, about (default 1). With more, a step
+    /// moves fewer chains, and takes the rest from what they found in the last 64 steps: fewer
+    /// energy evaluations for as many gradient steps.
+    pub reuse: usize,
+    /// Temperature at which they start, over that of the target (default 1: the target's own). Rare
+    /// conformations are frequent when it is hot: the flow learns them there, and does not forget
+    /// them while the walkers cool. Only with `start = "reference"`.
+    pub start_temperature: f64,
+    /// Training steps in which they cool from it, by the same factor in each (default 0).
+    pub cooling_steps: usize,
 }
 
 impl Default for WalkerOptions {
     fn default() -> Self {
-        Self { count: 4096, start: WalkerStart::Flow, from_step: 200, leapfrog_steps: 5 }
+        Self {
+            count: 4096,
+            start: WalkerStart::Flow,
+            from_step: 200,
+            leapfrog_steps: 5,
+            reuse: 1,
+            start_temperature: 1.0,
+            cooling_steps: 0,
+        }
     }
 }
 
@@ -69,7 +90,28 @@ impl WalkerOptions {
         count("train.fab.walkers.count", self.count, rows..=100_000_000)?;
         let earliest = usize::from(self.start == WalkerStart::Flow);
         count("train.fab.walkers.from_step", self.from_step, earliest..=1_000_000_000)?;
-        count("train.fab.walkers.leapfrog_steps", self.leapfrog_steps, 1..=1000)
+        count("train.fab.walkers.leapfrog_steps", self.leapfrog_steps, 0..=1000)?;
+        count("train.fab.walkers.reuse", self.reuse, 1..=rows)?;
+        number("train.fab.walkers.start_temperature", self.start_temperature, 1.0..=4.0)?;
+        count("train.fab.walkers.cooling_steps", self.cooling_steps, 0..=1_000_000_000)?;
+        let problem = match (self.start_temperature > 1.0, self.cooling_steps > 0) {
+            (true, false) => "is over 1: say in how many `cooling_steps` the walkers cool",
+            (true, true) if self.start == WalkerStart::Flow => {
+                "is over 1: use start = \"reference\", which samples at that temperature"
+            }
+            (true, true) if self.reuse > 1 => {
+                "is over 1: use reuse = 1, as samples of another temperature cannot be used again"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::parameter("train.fab.walkers.start_temperature", problem))
+    }
+
+    /// 1/temperature at a training step, over that of the target.
+    fn beta(&self, step: u64) -> f64 {
+        let since = step.saturating_sub(self.from_step as u64) as f64;
+        let left = 1.0 - (since / self.cooling_steps.max(1) as f64).min(1.0);
+        self.start_temperature.powf(-left)
     }
 }
 
@@ -80,6 +122,12 @@ pub struct Walkers {
     pub positions: Vec<f64>,
     /// The leapfrog step size of their transitions.
     pub step_size: StepSize,
+    /// What they found in earlier steps, where it is used again.
+    pub past: Option<Past>,
+    /// log p(x) of each, where they do not move by themselves.
+    pub known: Option<Vec<f64>>,
+    /// 1/temperature at which they are, over that of the target: it follows from the step.
+    pub beta: f64,
 }
 
 /// Rows that walkers gave, and what they cost.
@@ -112,16 +160,34 @@ struct Tile {
 
 message!(Tile { joint, log_p, acceptance, offered, taken, flow_seconds, effort });
 
+/// log p(x) of a tile of walkers.
+struct Known {
+    log_p: Vec<f64>,
+    effort: Effort,
+}
+
+message!(Known { log_p, effort });
+
 impl Walkers {
     /// No walkers yet.
     pub fn none(initial_step_size: f64) -> Self {
-        Self { positions: Vec::new(), step_size: StepSize::new(initial_step_size) }
+        let step_size = StepSize::new(initial_step_size);
+        Self { positions: Vec::new(), step_size, past: None, known: None, beta: 1.0 }
+    }
+
+    /// The same, which keep what these options need.
+    pub fn with_options(self, options: Option<&WalkerOptions>) -> Self {
+        let past = options.filter(|options| options.reuse > 1).map(|_| Past::default());
+        let known = options.filter(|options| options.leapfrog_steps == 0).map(|_| Vec::new());
+        Self { past, known, ..self }
     }
 
     /// Lists what is saved; a joint configuration of the flow has `width` numbers.
     pub(super) fn list(&mut self, walk: &mut Walk<'_>, width: usize) -> Result<(), String> {
         walk.double("walkers", &mut self.positions)?;
         walk.value("walkers.step_size", &mut self.step_size)?;
+        self.past.iter_mut().try_for_each(|past| past.list(walk))?;
+        self.known.iter_mut().try_for_each(|known| walk.double("walkers.known", known))?;
         // A joint configuration is x and its augmented copies, at least one.
         if (2 * self.positions.len()).is_multiple_of(width) {
             Ok(())
@@ -164,15 +230,20 @@ impl Walkers {
         Ok(annealed.effort[1])
     }
 
-    /// Starts `count` walkers by the reference sampler.
+    /// Cools them to the temperature of a training step.
+    pub(super) fn cool(&mut self, options: &WalkerOptions, step: u64) {
+        self.beta = options.beta(step);
+    }
+
+    /// Starts `count` walkers by the reference sampler, at their temperature.
     ///
     /// # Errors
-    /// Those of [`sample_reference`].
+    /// Those of [`sample_reference_at`].
     pub fn start_by_reference(&mut self, problem: &Problem, count: usize) -> Result<Effort, Error> {
         let potential = problem.target.potential();
         let starts = ReferenceOptions::starts(&**potential, count);
         let options = ReferenceOptions { seed: problem.seed ^ WALKERS_SEED, ..starts };
-        let reference = sample_reference(potential.clone(), options)?;
+        let reference = sample_reference_at(potential.clone(), options, 1.0 / self.beta)?;
         self.positions = reference.samples.positions;
         Ok(reference.report.effort)
     }
@@ -194,6 +265,7 @@ impl Walkers {
         let (target, width) = (&problem.target, problem.flow.width());
         let coordinates = problem.flow.system().coordinates();
         let count = self.positions.len() / coordinates;
+        let begun = self.know(target)?;
         let visits = step * rows as u64;
         let place = |row: usize| ((visits + row as u64) % count as u64) as usize;
         // Alone, without augmented copies; the Gaussian has weight zero.
@@ -217,25 +289,19 @@ impl Walkers {
                 })
                 .copied()
                 .collect();
-            let mut chains = Chains::new(&path, start)?;
-            let acceptance: f64 = transition(
-                &path,
-                [0.0, 1.0],
-                leapfrog,
-                &mut chains,
-                &mut rngs,
-                &mut Workspace::default(),
-            )?
-            .iter()
-            .sum();
+            let known = self
+                .known
+                .as_ref()
+                .map(|known| (first..first + size).map(|row| known[place(row)]).collect());
+            let Moved { x, log_p: of_x, acceptance, mut effort } =
+                moved(start, known, (&path, self.beta), leapfrog, &mut rngs)?;
             let mut joint = vec![0.0; size * width];
-            target.augment(chains.position(), &mut rngs, &mut joint);
+            target.augment(&x, &mut rngs, &mut joint);
             let mut log_p: Vec<f64> = joint
                 .chunks_exact(width)
-                .zip(chains.log_density(1))
-                .map(|(row, log_p)| log_p + target.log_conditional(row))
+                .zip(&of_x)
+                .map(|(row, log_p)| self.beta * log_p + target.log_conditional(row))
                 .collect();
-            let mut effort = chains.effort()[1];
 
             // In every round of the walkers another part of them gets a proposal.
             let offered: Vec<usize> = (0..size)
@@ -247,8 +313,8 @@ impl Walkers {
             let (start, before) = (Instant::now(), effort.seconds);
             let mut taken = 0;
             for rows in offered.chunks(alone.batch_size()) {
-                taken +=
-                    propose(&flow, target, rows, &mut rngs, &mut joint, &mut log_p, &mut effort)?;
+                let state = (&mut rngs[..], &mut joint[..], &mut log_p[..]);
+                taken += propose(&flow, (target, self.beta), rows, state, &mut effort)?;
             }
             Ok(Tile {
                 joint,
@@ -261,7 +327,7 @@ impl Walkers {
             })
         })?;
 
-        let mut visit = Visit::default();
+        let mut visit = Visit { effort: begun, ..Visit::default() };
         let (mut offered, mut taken) = (0, 0);
         for tile in tiles {
             visit.joint.extend(tile.joint);
@@ -275,21 +341,80 @@ impl Walkers {
         for (row, joint) in visit.joint.chunks_exact(width).enumerate() {
             let at = place(row) * coordinates;
             self.positions[at..at + coordinates].copy_from_slice(&joint[..coordinates]);
+            if let Some(known) = &mut self.known {
+                let log_p = visit.log_p[row] - target.log_conditional(joint);
+                known[place(row)] = log_p / self.beta;
+            }
         }
-        self.step_size.adapt(visit.acceptance);
+        if self.known.is_none() {
+            self.step_size.adapt(visit.acceptance);
+        }
         Ok(visit)
     }
+
+    /// Finds log p(x) of all walkers where it is to be known and is not yet.
+    fn know(&mut self, target: &AugmentedTarget) -> Result<Effort, Error> {
+        let coordinates = target.subspace().system().coordinates();
+        let Some(known) = self.known.as_mut().filter(|known| known.is_empty()) else {
+            return Ok(Effort::default());
+        };
+        let alone = AugmentedTarget::new(target.potential().clone(), 1, 1.0)?;
+        let rows = alone.batch_size().max(TILE) * coordinates;
+        let tiles = team().map(self.positions.len().div_ceil(rows), |tile| {
+            let x = &self.positions[tile * rows..self.positions.len().min((tile + 1) * rows)];
+            let mut log_p = vec![0.0; x.len() / coordinates];
+            let mut gradient = vec![0.0; x.len()];
+            let start = Instant::now();
+            let failures = alone.log_density_and_gradient(x, &mut log_p, &mut gradient)?;
+            let effort = Effort::of(&log_p, &gradient, failures, start);
+            Ok(Known { log_p, effort })
+        })?;
+        let mut effort = Effort::default();
+        for tile in tiles {
+            known.extend(tile.log_p);
+            effort += tile.effort;
+        }
+        Ok(effort)
+    }
+}
+
+/// Walkers after their own moves, with log p(x).
+struct Moved {
+    x: Vec<f64>,
+    log_p: Vec<f64>,
+    acceptance: f64,
+    effort: Effort,
+}
+
+/// Moves walkers by a Hamiltonian transition, unless log p of them is `known`, and they stay.
+fn moved(
+    x: Vec<f64>,
+    known: Option<Vec<f64>>,
+    (path, beta): (&GeometricPath<'_>, f64),
+    leapfrog: Leapfrog,
+    rngs: &mut [rand_chacha::ChaCha8Rng],
+) -> Result<Moved, EvaluationError> {
+    if let Some(log_p) = known {
+        return Ok(Moved { x, log_p, acceptance: 0.0, effort: Effort::default() });
+    }
+    let mut chains = Chains::new(path, x)?;
+    let mut work = Workspace::default();
+    let taken = transition(path, [0.0, beta], leapfrog, &mut chains, rngs, &mut work)?;
+    Ok(Moved {
+        x: chains.position().to_vec(),
+        log_p: chains.log_density(1).to_vec(),
+        acceptance: taken.iter().sum(),
+        effort: chains.effort()[1],
+    })
 }
 
 /// Offers each of `rows` a draw of the flow, taken with probability min(1, w′/w), w = p/q; returns
 /// how many took it.
 fn propose(
     flow: &FlowDensity<'_>,
-    target: &AugmentedTarget,
+    (target, beta): (&AugmentedTarget, f64),
     rows: &[usize],
-    rngs: &mut [rand_chacha::ChaCha8Rng],
-    joint: &mut [f64],
-    log_p: &mut [f64],
+    (rngs, joint, log_p): (&mut [rand_chacha::ChaCha8Rng], &mut [f64], &mut [f64]),
     effort: &mut Effort,
 ) -> Result<usize, EvaluationError> {
     let width = target.width();
@@ -306,6 +431,10 @@ fn propose(
     let failures =
         target.log_density_and_gradient(&proposed, &mut proposed_log_p, &mut gradient)?;
     *effort += Effort::of(&proposed_log_p, &gradient, failures, start);
+    for (row, log_p) in proposed.chunks_exact(width).zip(&mut proposed_log_p) {
+        let of_a = target.log_conditional(row);
+        *log_p = of_a + beta * (*log_p - of_a);
+    }
     let mut taken = 0;
     for (index, &row) in rows.iter().enumerate() {
         let uniform: f64 = own[index].gen();

@@ -2,6 +2,7 @@
 //! histograms with errors that hold, and reference samples by replica exchange.
 
 mod averages;
+mod flows;
 mod reference;
 mod sessions;
 mod structures;

@@ -14,6 +14,7 @@
 mod chains;
 mod cost;
 mod exchange;
+mod heated;
 mod pool;
 mod population;
 mod report;
@@ -32,8 +33,10 @@ use crate::samples::Samples;
 
 pub use chains::{energy_chains, EnergyChains};
 pub use cost::reference_seconds;
+pub use exchange::is_molecule;
 pub use report::{ExchangeReport, Reference, ReferenceOptions, ReferenceReport};
 
+use heated::Heated;
 use pool::Pool;
 use population::{run_all, schedule, Outcome, Run};
 use report::{orient, POPULATIONS};
@@ -58,10 +61,11 @@ impl ReferenceOptions {
     }
 
     /// The least work for `samples` that are to be walked on from: a chain each and few
-    /// transitions. Of a molecule it is the usual work, as its chains start from one structure.
+    /// transitions. The chains of a molecule, which start from one structure, have twenty sweeps,
+    /// and three times as many before them.
     pub fn starts(potential: &dyn Potential, samples: usize) -> Self {
         if exchange::is_molecule(potential) {
-            return Self::of(potential, samples);
+            return Self { transitions: 20, ..Self::of(potential, samples) };
         }
         Self { samples, chains: samples, transitions: 10, seed: 0 }
     }
@@ -75,6 +79,25 @@ impl ReferenceOptions {
             false => starts,
         }
     }
+}
+
+/// [`sample_reference`] at another temperature, over that of the target: samples of a molecule are
+/// those of the nearest level of replica exchange, up to 4, and its report is that of the target.
+///
+/// # Errors
+/// Those of [`sample_reference`].
+pub fn sample_reference_at(
+    potential: Arc<dyn Potential>,
+    options: ReferenceOptions,
+    temperature: f64,
+) -> Result<Reference, Error> {
+    if temperature == 1.0 {
+        return sample_reference(potential, options);
+    }
+    if exchange::is_molecule(&*potential) {
+        return exchange::sample(potential, options, temperature);
+    }
+    sample_reference(Arc::new(Heated { potential, beta: 1.0 / temperature }), options)
 }
 
 /// Samples exp(−U) without a flow. The result does not depend on the number of threads and ranks,
@@ -92,7 +115,7 @@ pub fn sample_reference(
         return Err(Error::parameter("samples", "is 0: ask for at least 1"));
     }
     if exchange::is_molecule(&*potential) {
-        return exchange::sample(potential, options);
+        return exchange::sample(potential, options, 1.0);
     }
     if options.chains < options.samples {
         return Err(Error::parameter(

@@ -14,7 +14,9 @@ use super::reference::time_to_draw;
 use super::trial::{costs, Costs};
 use crate::config::{Recipe, Target};
 use crate::error::Error;
-use crate::sampling::{reference_seconds, ReferenceOptions};
+use crate::molecule::{angle, neighbours};
+use crate::potential::Potential;
+use crate::sampling::{is_molecule, reference_seconds, ReferenceOptions};
 
 /// η over the least width of a coordinate: the noise should be as wide as what the flow has to
 /// resolve. 0.13 for `lj13`, 0.27 for `dw4`.
@@ -40,6 +42,15 @@ const UPDATES: usize = 8;
 const WALKERS: usize = 8192;
 const REFERENCE: usize = 2000;
 
+/// Those of a molecule, whose base density starts near enough for its draws to be taken.
+const MOLECULE_WALKERS: usize = 4096;
+const MOLECULE_BATCH: usize = 512;
+const MOLECULE_UPDATES: usize = 4;
+/// Its walkers start at so many times the temperature, where rare conformations are frequent, and
+/// cool in this part of the training.
+const MOLECULE_TEMPERATURE: f64 = 3.0;
+const COOLING_SHARE: f64 = 0.35;
+
 /// A recipe that was chosen for a target.
 #[derive(Debug, Clone)]
 pub struct ChosenRecipe {
@@ -63,8 +74,7 @@ pub fn choose_recipe(
 ) -> Result<ChosenRecipe, Error> {
     let begin = Instant::now();
     let seconds = 60.0 * minutes;
-    let scales = Scales::of(target, seconds)?;
-    let mut draft = Draft::of(target, name, made_by, &scales);
+    let mut draft = Draft::of(target, name, made_by, seconds)?;
     draft.fit_samples(target, seconds)?;
     let (costs, overhead) = loop {
         let recipe = draft.recipe()?;
@@ -93,7 +103,8 @@ pub fn choose_recipe(
 struct Draft<'a> {
     name: &'a str,
     made_by: &'a str,
-    scales: &'a Scales,
+    /// `None` for a molecule, whose base density needs none.
+    scales: Option<Scales>,
     particles: usize,
     layers: usize,
     leapfrog: usize,
@@ -104,20 +115,41 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn of(target: &Target, name: &'a str, made_by: &'a str, scales: &'a Scales) -> Self {
+    fn of(target: &Target, name: &'a str, made_by: &'a str, seconds: f64) -> Result<Self, Error> {
         let particles = target.potential.system().particles();
         let is_small = particles <= 6;
-        Self {
+        let is_molecule = starts_as_molecule(target, seconds)?;
+        Ok(Self {
             name,
             made_by,
-            scales,
+            scales: if is_molecule { None } else { Some(Scales::of(target, seconds)?) },
             particles,
-            layers: if is_small { 8 } else { 16 },
-            leapfrog: if is_small { 10 } else { 20 },
+            layers: if is_molecule {
+                12
+            } else if is_small {
+                8
+            } else {
+                16
+            },
+            leapfrog: if is_molecule {
+                0
+            } else if is_small {
+                10
+            } else {
+                20
+            },
             steps: 1000.0,
-            walkers: Some(WALKERS),
+            walkers: Some(if is_molecule { MOLECULE_WALKERS } else { WALKERS }),
             reference: REFERENCE,
             samples: SAMPLES[0],
+        })
+    }
+
+    /// Samples of a gradient step, and steps after each visit to the walkers.
+    fn batches(&self) -> [usize; 2] {
+        match self.scales {
+            Some(_) => [BATCH, UPDATES],
+            None => [MOLECULE_BATCH, MOLECULE_UPDATES],
         }
     }
 
@@ -125,9 +157,12 @@ impl<'a> Draft<'a> {
     fn fit_samples(&mut self, target: &Target, seconds: f64) -> Result<(), Error> {
         let potential = &target.potential;
         let time = |options| reference_seconds(potential.clone(), options);
-        self.walkers = affordable(WALKERS, UPDATES * BATCH, START_SHARE * seconds, |walkers| {
-            time(ReferenceOptions::starts(&**potential, walkers))
-        })?;
+        if self.scales.is_some() {
+            let least = UPDATES * BATCH;
+            self.walkers = affordable(WALKERS, least, START_SHARE * seconds, |walkers| {
+                time(ReferenceOptions::starts(&**potential, walkers))
+            })?;
+        }
         self.reference =
             affordable(REFERENCE, REFERENCE / 8, REFERENCE_SHARE * seconds, |samples| {
                 time(ReferenceOptions::of(&**potential, samples))
@@ -151,26 +186,22 @@ impl<'a> Draft<'a> {
         Recipe::from_text(&self.text(None), Path::new(self.name))
     }
 
-    fn text(&self, costs: Option<&Costs>) -> String {
-        let Self { scales, particles, layers, leapfrog, reference, .. } = self;
+    /// The section `[flow]`.
+    fn flow(&self) -> String {
+        let layers = self.layers;
+        let Some(scales) = &self.scales else {
+            return format!(
+                "# Distances, angles and dihedral angles along the bonds, from a fit to samples \
+                 on.\n[flow.base]\nkind = \"molecule\"\nlayers = {layers}\nwidth = 64\n"
+            );
+        };
         let noise = rounded(NOISE_WIDTHS * scales.stiffest);
         let spread = rounded(scales.spread);
         let cutoff = rounded(1.15 * scales.largest);
         let basis = ((cutoff / (2.0 * noise)).ceil() as usize).clamp(8, 24);
-        let steps = rounded(self.steps) as usize;
-        let updates = (UPDATES * steps) as f64;
-        let ema = 1.0 - rounded(1.0 / (0.03 * updates)).clamp(5e-4, 0.05);
-        let peak = rounded((0.025 / *particles as f64).clamp(1e-3, 6e-3));
-        let width = if *particles <= 6 { 24 } else { 16 };
-        let toml = |text: &str| toml::Value::String(text.to_string()).to_string();
-        let time = costs.map_or(String::new(), |costs| {
-            format!("           # of {:.2} s each, as this machine was then", costs.step)
-        });
-        let mut text = format!(
-            "# Chosen by\n#     {}\n# from a short sampling of the target. docs/recipe.md of \
-             boltzflow explains every key.\n\
-             format = 1\ntarget = {}\nseed = 0\n\n\
-             [flow]\n\
+        let width = if self.particles <= 6 { 24 } else { 16 };
+        format!(
+            "[flow]\n\
              # Near the least width of a coordinate, {:.3} with all others held.\n\
              augmentation_scale = {noise}\n\
              # The standard deviation of a coordinate.\n\
@@ -179,25 +210,45 @@ impl<'a> Draft<'a> {
              coupling = \"pairwise\"\n\
              repeat = {layers}\nwidth = {width}\nbasis = {basis}\n\
              # One distance in a thousand is beyond {:.3}.\n\
-             cutoff = {cutoff}\n\n\
+             cutoff = {cutoff}\n",
+            scales.stiffest, scales.largest,
+        )
+    }
+
+    fn text(&self, costs: Option<&Costs>) -> String {
+        let Self { leapfrog, reference, .. } = self;
+        let [batch, updates] = self.batches();
+        let steps = rounded(self.steps) as usize;
+        let ema = 1.0 - rounded(1.0 / (0.03 * (updates * steps) as f64)).clamp(5e-4, 0.05);
+        let peak = rounded(match self.scales {
+            Some(_) => (0.025 / self.particles as f64).clamp(1e-3, 6e-3),
+            None => 2e-3,
+        });
+        let toml = |text: &str| toml::Value::String(text.to_string()).to_string();
+        let time = costs.map_or(String::new(), |costs| {
+            format!("           # of {:.2} s each, as this machine was then", costs.step)
+        });
+        let mut text = format!(
+            "# Chosen by\n#     {}\n# from a short sampling of the target. docs/recipe.md of \
+             boltzflow explains every key.\n\
+             format = 1\ntarget = {}\nseed = 0\n\n{}\n\
              [train]\n\
              objective = \"fab\"\n\
              steps = {steps}{time}\n\
-             batch_size = {BATCH}\n\
+             batch_size = {batch}\n\
              optimizer = \"soap\"\n\
              learning_rate = {{ initial = {}, peak = {peak}, final = {}, warm_up_steps = 30 }}\n\
              ema_decay = {ema}\n\n\
              [train.fab]\n\
              initial_step_size = {}\n\
-             updates_per_annealing = {UPDATES}\n\n\
+             updates_per_annealing = {updates}\n\n\
              [train.fab.buffer]\nmin_batches = 16\nmax_batches = 128\n",
             self.made_by,
             toml(self.name),
-            scales.stiffest,
-            scales.largest,
+            self.flow(),
             rounded(0.05 * peak),
             rounded(0.005 * peak),
-            rounded(0.3 * scales.stiffest),
+            self.scales.as_ref().map_or(0.02, |scales| rounded(0.3 * scales.stiffest)),
         );
         if let Some(count) = self.walkers {
             text += &format!(
@@ -205,6 +256,13 @@ impl<'a> Draft<'a> {
                  flow.\n[train.fab.walkers]\ncount = {count}\nstart = \"reference\"\nfrom_step = \
                  0\nleapfrog_steps = {leapfrog}\n"
             );
+            if self.scales.is_none() {
+                text += &format!(
+                    "# Rare conformations are frequent where it is hot.\n\
+                     start_temperature = {MOLECULE_TEMPERATURE}\ncooling_steps = {}\n",
+                    (COOLING_SHARE * steps as f64).ceil()
+                );
+            }
         }
         let every = (steps / EVALUATIONS).max(1);
         text += &format!("\n[evaluate]\nevery_steps = {every}\nsamples = {}\n", self.samples);
@@ -214,6 +272,32 @@ impl<'a> Draft<'a> {
         text += &format!("reference_samples = {reference}\n");
         text
     }
+}
+
+/// Whether a flow begins with the density of a molecule: where no bonds are in line, whose dihedral
+/// angles would mean nothing, and replica exchange can sample the target within a part of the time.
+fn starts_as_molecule(target: &Target, seconds: f64) -> Result<bool, Error> {
+    let potential = &target.potential;
+    if !is_molecule(&**potential) || has_bonds_in_line(&**potential) {
+        return Ok(false);
+    }
+    let start = ReferenceOptions::starts(&**potential, MOLECULE_WALKERS);
+    Ok(reference_seconds(potential.clone(), start)? <= 2.0 * START_SHARE * seconds)
+}
+
+/// Whether two bonds of an atom of a structure are nearly in line, as of CO₂ or a nitrile.
+fn has_bonds_in_line(potential: &dyn Potential) -> bool {
+    const LEAST_DEGREES: f64 = 165.0;
+    let bonded = neighbours(potential.system().particles(), potential.bonds());
+    potential.structures().iter().any(|x| {
+        bonded.iter().enumerate().any(|(b, around)| {
+            let pairs = around
+                .iter()
+                .enumerate()
+                .flat_map(|(k, a)| around[..k].iter().map(move |c| [*a, b, *c]));
+            pairs.into_iter().any(|atoms| angle(x, 3, atoms) > LEAST_DEGREES)
+        })
+    })
 }
 
 /// The first of `most`, its half, and so on down to `least`, that takes at most `seconds`.

@@ -10,7 +10,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::tree::{wrapped, Internal, Tree};
+use crate::molecule::{wrapped, Internal, Tree};
 
 /// Bins of a dihedral angle.
 const BINS: usize = 72;

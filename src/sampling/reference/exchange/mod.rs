@@ -10,21 +10,23 @@ mod base;
 mod ladder;
 mod sectors;
 mod trajectory;
-mod tree;
 mod visits;
 
+use std::f64::consts::PI;
 use std::sync::Arc;
+
+use rand::Rng;
 
 use self::base::Base;
 use self::ladder::{Ladders, LEAPFROG_STEPS, TILE};
 use self::sectors::Sectors;
-use self::tree::Tree;
 use self::visits::{Torsions, Visits};
 use super::report::{
     orient, ExchangeReport, Reference, ReferenceOptions, ReferenceReport, POPULATIONS,
 };
 use crate::diagnostics::{bennett_log_z, integrated_autocorrelation_time};
 use crate::error::Error;
+use crate::molecule::Tree;
 use crate::parallel::{message, team};
 use crate::potential::Potential;
 use crate::random::{step_before, stream, Purpose};
@@ -106,27 +108,30 @@ struct Plan<'a> {
     chains: usize,
     /// Sweeps that are counted.
     sweeps: usize,
-    /// Samples that an ensemble keeps.
+    /// Samples that an ensemble keeps, of this level.
     kept: usize,
+    level: usize,
     seed: u64,
 }
 
-/// Whether replica exchange can sample it: a molecule with a structure whose bonds hold all of its
-/// atoms together.
-pub(super) fn is_molecule(potential: &dyn Potential) -> bool {
+/// Whether replica exchange can sample it, and a base density knows it: a molecule with a structure
+/// whose bonds hold all of its atoms together.
+pub fn is_molecule(potential: &dyn Potential) -> bool {
     let system = potential.system();
     system.dimension() == 3
         && !potential.structures().is_empty()
         && Tree::of(system.particles(), potential.bonds()).is_some()
 }
 
-/// Samples a molecule.
+/// Samples a molecule; the samples that are returned are those of the level that is nearest to a
+/// temperature, over that of the target.
 ///
 /// # Errors
 /// [`Error::Run`] if bonds or a structure are missing.
 pub(super) fn sample(
     potential: Arc<dyn Potential>,
     options: ReferenceOptions,
+    temperature: f64,
 ) -> Result<Reference, Error> {
     let system = potential.system();
     let tree = Tree::of(system.particles(), potential.bonds());
@@ -136,9 +141,13 @@ pub(super) fn sample(
     let sectors = Sectors::of(&*potential, first);
     let chains = chains_of_each(options);
     let (heat_capacity, masses) = pilot(&*potential, first, options.seed)?;
+    let betas = ladder(heat_capacity);
+    let off = |level: &usize| (betas[*level] * temperature).ln().abs();
+    let level = (0..betas.len()).min_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(0);
     let plan = Plan {
         potential: &*potential,
-        betas: ladder(heat_capacity),
+        level,
+        betas,
         masses,
         torsions: Torsions::of(system, potential.bonds()),
         tree: &tree,
@@ -215,7 +224,10 @@ impl Plan<'_> {
     fn ensemble(&self, index: u64) -> Result<Ensemble, Error> {
         let Self { potential, betas, masses, .. } = self;
         let width = potential.system().coordinates();
-        let starts = self.sectors.starts(*potential, self.chains, (self.seed, index));
+        let mut starts = self.sectors.starts(*potential, self.chains, (self.seed, index));
+        if self.level > 0 {
+            self.turn(&mut starts, index)?;
+        }
         let mut ladders = Ladders::at(*potential, betas, masses, &starts, (self.seed, index))?;
         // All replicas at the hottest temperature first, where they forget the structure; then each
         // cools to its own.
@@ -259,14 +271,19 @@ impl Plan<'_> {
                     if (sweep + chain) % seen_every == 0 {
                         seen[chain].extend_from_slice(x);
                     }
-                    if (sweep + 7 * chain) % thinned == 0 {
-                        found.positions.extend_from_slice(x);
-                        found.energies.push(tile.energy[row]);
-                    }
                     chain += 1;
                 }
                 let products = tile.x.iter().zip(&tile.gradient).map(|(x, g)| x * g);
                 found.virial += products.filter(|product| !product.is_nan()).sum::<f64>();
+            }
+            let kept = ladders
+                .level(self.level)
+                .flat_map(|tile| tile.x.chunks_exact(width).zip(&tile.energy));
+            for (chain, (x, energy)) in kept.enumerate() {
+                if (sweep + 7 * chain) % thinned == 0 {
+                    found.positions.extend_from_slice(x);
+                    found.energies.push(*energy);
+                }
             }
             if sweep % hot_every == 0 {
                 ladders.level(betas.len() - 1).for_each(|tile| hot.extend_from_slice(&tile.x));
@@ -321,6 +338,31 @@ impl Plan<'_> {
         // What is no configuration has weight 0.
         of_draws.resize(DRAWS * rows, f64::NEG_INFINITY);
         Ok(bennett_log_z(&of_draws, &self.log_weights(&base, weighed)?).0)
+    }
+
+    /// Turns all dihedral angles that can turn at random, to the best of some tries: samples of a
+    /// higher temperature are to be walked on from, and what is rare or behind a barrier, as cis
+    /// amides, is to be among them.
+    fn turn(&self, starts: &mut [f64], index: u64) -> Result<(), Error> {
+        const TRIES: usize = 16;
+        let mut rng = stream(self.seed, Purpose::Reference, step_before(5), index);
+        for x in starts.chunks_exact_mut(self.potential.system().coordinates()) {
+            let mut internal = self.tree.internal(x).0;
+            let mut tries = Vec::with_capacity(TRIES * x.len());
+            for _ in 0..TRIES {
+                internal.soft.iter_mut().for_each(|angle| *angle = rng.gen_range(-PI..PI));
+                let turned = self.tree.positions(&internal);
+                tries.extend(turned.unwrap_or_else(|| x.to_vec()));
+            }
+            let mut energies = vec![f64::INFINITY; TRIES];
+            self.potential.energies(&tries, &mut energies)?;
+            let least = |best: usize, k: usize| if energies[k] < energies[best] { k } else { best };
+            let best = (1..TRIES).fold(0, least);
+            if energies[best].is_finite() {
+                x.copy_from_slice(&tries[best * x.len()..(best + 1) * x.len()]);
+            }
+        }
+        Ok(())
     }
 
     /// Configurations that a density is fitted to.

@@ -1,31 +1,41 @@
 //! Distances, angles and dihedral angles along a tree of bonds, in place of positions.
 
-use crate::molecule::{angle, cross, dihedral, distance, dot, neighbours};
+use super::bonds::neighbours;
+use super::geometry::{angle, cross, dihedral, distance, dot};
 
 /// Where an atom is placed from.
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    atom: usize,
+pub(crate) struct Place {
+    pub atom: usize,
     /// The atom that it is bonded to, and two more: the angle is with the first of them, the
     /// dihedral angle with both. Missing for the first three atoms.
-    from: [Option<usize>; 3],
-    /// Place in `turns` of another atom with the same three: the dihedral angle counts from its.
-    sibling: Option<usize>,
+    pub from: [Option<usize>; 3],
+    /// From the fourth atom on.
+    pub turn: Option<Turn>,
+}
+
+/// What the dihedral angle of an atom is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// About a bond that can turn.
+    Soft,
+    /// About a bond of a ring, or between bonds of one atom: it cannot turn.
+    Stiff,
+    /// Counted from that of another atom, of this number in the order of placing, with the same
+    /// three atoms.
+    Beside(usize),
 }
 
 /// A tree over all bonds of a molecule.
 #[derive(Debug, Clone)]
-pub(super) struct Tree {
-    /// In the order of placing.
-    places: Vec<Place>,
-    /// For each dihedral angle that is not counted from another one's: whether its bond is in a
-    /// ring, where it cannot turn.
-    in_ring: Vec<bool>,
+pub(crate) struct Tree {
+    /// In the order of placing. The second and the third atom are bonded to the first.
+    pub places: Vec<Place>,
 }
 
 /// Internal coordinates of a configuration, in Å and radians.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Internal {
+pub(crate) struct Internal {
     /// Distances, then angles, then differences of dihedral angles and those in rings: what is
     /// stiff.
     pub stiff: Vec<f64>,
@@ -33,19 +43,11 @@ pub(super) struct Internal {
     pub soft: Vec<f64>,
 }
 
-/// What a configuration's dihedral angle counts as.
-enum Turn {
-    Soft,
-    InRing,
-    FromSibling,
-}
-
 impl Tree {
     /// `None` unless the bonds hold all atoms together, and there are three at least.
     pub fn of(atoms: usize, bonds: &[[usize; 2]]) -> Option<Self> {
         let bonded = neighbours(atoms, bonds);
-        // From the middle of the chain outwards, branches with most bonds first.
-        let root = (0..atoms).max_by_key(|&atom| (bonded[atom].len(), std::cmp::Reverse(atom)))?;
+        let root = middle(&bonded)?;
         let mut order = vec![root];
         let mut parent: Vec<Option<usize>> = vec![None; atoms];
         let mut next = 0;
@@ -62,41 +64,29 @@ impl Tree {
         if order.len() != atoms || atoms < 3 {
             return None;
         }
-        let mut tree = Self { places: Vec::new(), in_ring: Vec::new() };
-        let mut turns: Vec<(usize, [Option<usize>; 3])> = Vec::new();
+        let mut places: Vec<Place> = Vec::new();
         for (number, &atom) in order.iter().enumerate() {
             let from = references(number, atom, &order, &parent);
-            let known = turns.iter().position(|(_, other)| *other == from);
-            if from[2].is_some() {
-                if known.is_none() {
-                    let [b, c, _] = from.map(|atom| atom.unwrap_or(root));
-                    tree.in_ring.push(is_in_ring(&bonded, b, c));
+            let turn = match from {
+                [Some(b), Some(c), Some(d)] => {
+                    let beside = places.iter().position(|other| other.from == from);
+                    Some(match beside {
+                        Some(other) => Turn::Beside(other),
+                        None if parent[d] == Some(b) || is_in_ring(&bonded, b, c) => Turn::Stiff,
+                        None => Turn::Soft,
+                    })
                 }
-                turns.push((number, from));
-            }
-            let sibling = known.map(|known| turns[known].0);
-            tree.places.push(Place { atom, from, sibling });
-        }
-        Some(tree)
-    }
-
-    /// How many of both kinds of coordinates there are.
-    pub fn sizes(&self) -> [usize; 2] {
-        let soft = self.in_ring.iter().filter(|in_ring| !**in_ring).count();
-        [3 * self.places.len() - 6 - soft, soft]
-    }
-
-    /// What the dihedral angles of atoms count as, in the order of placing, from the fourth on.
-    fn turns(&self) -> impl Iterator<Item = (&Place, Turn)> {
-        let mut rings = self.in_ring.iter();
-        self.places.iter().skip(3).map(move |place| {
-            let turn = match place.sibling {
-                Some(_) => Turn::FromSibling,
-                None if rings.next() == Some(&true) => Turn::InRing,
-                None => Turn::Soft,
+                _ => None,
             };
-            (place, turn)
-        })
+            places.push(Place { atom, from, turn });
+        }
+        Some(Self { places })
+    }
+
+    /// How many stiff and soft coordinates there are.
+    pub fn sizes(&self) -> [usize; 2] {
+        let soft = self.places.iter().filter(|place| place.turn == Some(Turn::Soft)).count();
+        [3 * self.places.len() - 6 - soft, soft]
     }
 
     /// Coordinates of `x` ([atoms, 3]), and log |∂x/∂coordinates| up to a constant: Σ log b² and
@@ -117,16 +107,16 @@ impl Tree {
             volume += theta.sin().ln();
         }
         let mut absolute = vec![0.0; x.len() / 3];
-        for (place, turn) in self.turns() {
-            let [Some(b), Some(c), Some(d)] = place.from else { continue };
+        for (number, place) in self.places.iter().enumerate() {
+            let ([Some(b), Some(c), Some(d)], Some(turn)) = (place.from, place.turn) else {
+                continue;
+            };
             let phi = dihedral(x, [place.atom, b, c, d]).to_radians();
-            absolute[place.atom] = phi;
-            match (turn, place.sibling) {
-                (Turn::FromSibling, Some(sibling)) => {
-                    internal.stiff.push(wrapped(phi - absolute[self.places[sibling].atom]));
-                }
-                (Turn::Soft, _) => internal.soft.push(phi),
-                _ => internal.stiff.push(phi),
+            absolute[number] = phi;
+            match turn {
+                Turn::Soft => internal.soft.push(phi),
+                Turn::Stiff => internal.stiff.push(phi),
+                Turn::Beside(other) => internal.stiff.push(wrapped(phi - absolute[other])),
             }
         }
         (internal, volume)
@@ -145,27 +135,21 @@ impl Tree {
         let mut x = vec![0.0; 3 * n];
         let mut put = |atom: usize, at: [f64; 3]| x[3 * atom..3 * atom + 3].copy_from_slice(&at);
         put(self.places[1].atom, [lengths[0], 0.0, 0.0]);
-        // The third atom is bonded to one of the first two.
-        let second = self.places[1].atom;
         let (sin, cos) = angles[0].sin_cos();
-        let third = match self.places[2].from[0] {
-            Some(b) if b == second => [lengths[0] - lengths[1] * cos, lengths[1] * sin, 0.0],
-            _ => [lengths[1] * cos, lengths[1] * sin, 0.0],
-        };
-        put(self.places[2].atom, third);
+        put(self.places[2].atom, [lengths[1] * cos, lengths[1] * sin, 0.0]);
         let (mut stiff, mut soft) = (internal.stiff[2 * n - 3..].iter(), internal.soft.iter());
         let mut absolute = vec![0.0; n];
-        for (number, (place, turn)) in self.turns().enumerate() {
-            let [Some(b), Some(c), Some(d)] = place.from else { return None };
-            let phi = match (turn, place.sibling) {
-                (Turn::FromSibling, Some(sibling)) => {
-                    absolute[self.places[sibling].atom] + stiff.next()?
-                }
-                (Turn::Soft, _) => *soft.next()?,
-                _ => *stiff.next()?,
+        for (number, place) in self.places.iter().enumerate() {
+            let ([Some(b), Some(c), Some(d)], Some(turn)) = (place.from, place.turn) else {
+                continue;
             };
-            absolute[place.atom] = phi;
-            let at = placed(&x, [b, c, d], lengths[number + 2], angles[number + 1], phi);
+            let phi = match turn {
+                Turn::Soft => *soft.next()?,
+                Turn::Stiff => *stiff.next()?,
+                Turn::Beside(other) => absolute[other] + stiff.next()?,
+            };
+            absolute[number] = phi;
+            let at = placed(&x, [b, c, d], lengths[number - 1], angles[number - 2], phi);
             x[3 * place.atom..3 * place.atom + 3].copy_from_slice(&at);
         }
         Some(x)
@@ -175,6 +159,30 @@ impl Tree {
     pub fn first_turn(&self) -> usize {
         2 * self.places.len() - 3
     }
+}
+
+/// The atom with the shortest way to all others, of those with two bonds at least; of equals, that
+/// with most bonds.
+fn middle(bonded: &[Vec<usize>]) -> Option<usize> {
+    let farthest = |root: usize| {
+        let mut steps: Vec<Option<usize>> = vec![None; bonded.len()];
+        steps[root] = Some(0);
+        let mut open = std::collections::VecDeque::from([root]);
+        let mut last = 0;
+        while let Some(atom) = open.pop_front() {
+            last = steps[atom].unwrap_or(last);
+            for &next in &bonded[atom] {
+                if steps[next].is_none() {
+                    steps[next] = Some(last + 1);
+                    open.push_back(next);
+                }
+            }
+        }
+        last
+    };
+    (0..bonded.len())
+        .filter(|&atom| bonded[atom].len() >= 2)
+        .min_by_key(|&atom| (farthest(atom), std::cmp::Reverse(bonded[atom].len()), atom))
 }
 
 /// What the atom of that number in the `order` is placed from.
@@ -223,7 +231,7 @@ fn is_in_ring(bonded: &[Vec<usize>], b: usize, c: usize) -> bool {
 }
 
 /// In [−π, π].
-pub(super) fn wrapped(angle: f64) -> f64 {
+pub(crate) fn wrapped(angle: f64) -> f64 {
     let turn = 2.0 * std::f64::consts::PI;
     angle - turn * (angle / turn).round()
 }

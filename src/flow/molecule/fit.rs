@@ -1,0 +1,212 @@
+//! A first fit to samples, in closed form: means, linear regression on the angles that turn, full
+//! covariance of what is left, and the distribution of each angle.
+
+use std::f64::consts::PI;
+
+use super::{MoleculeBase, MARGINAL_BINS};
+use crate::engine::Real;
+use crate::molecule::wrapped;
+
+/// Bins of the histogram of an angle.
+const BINS: usize = 90;
+/// What every bin of it has in addition, as a part of the mean.
+const FLOOR: f64 = 0.01;
+/// The share of the knots of a spline that are spread over the circle, whatever the density is.
+const SPREAD: f64 = 0.35;
+/// How much of the correlations counts: with fewer samples than this for each coordinate, less than
+/// half.
+const SAMPLES_FOR_HALF: f64 = 1.0;
+/// Ridge of the regression for each feature and sample.
+const RIDGE: f64 = 0.1;
+
+impl MoleculeBase {
+    /// Whether the parameters are those of a fit.
+    pub(super) fn has_fit<T: Real>(&self, theta: &[T]) -> bool {
+        self.affine.regression.of(theta).iter().any(|w| w.to_f64() != 0.0)
+    }
+
+    /// Fits samples x, [samples, n, 3].
+    pub(super) fn fit_to<T: Real>(&self, theta: &mut [T], x: &[f64]) {
+        let soft = self.coordinates.soft.len();
+        let mut rows: Vec<Vec<f64>> = Vec::new();
+        for x in x.chunks_exact(3 * self.coordinates.particles) {
+            let mut x = x.to_vec();
+            self.sides.standard(&mut x);
+            rows.push(self.coordinates.measured(&self.tree, &x));
+        }
+        rows.retain(|row| row.iter().all(|value| value.is_finite()));
+        let Some(first) = rows.first().cloned() else { return };
+        let count = self.marginal.parameters();
+        let into = self.marginals.of_mut(theta);
+        for (angle, raw) in into.chunks_exact_mut(count).enumerate() {
+            let samples = rows.iter().map(|row| row[angle]);
+            let fitted = self.marginal_of(samples);
+            raw.iter_mut().zip(fitted).for_each(|(raw, value)| *raw = T::of(value));
+        }
+        let features: Vec<Vec<f64>> =
+            rows.iter().map(|row| self.affine.features_of(&row[..soft])).collect();
+        // Angles are counted from the first sample's, so that none is cut at ±π.
+        for row in &mut rows {
+            row.drain(..soft);
+            for (k, value) in row.iter_mut().enumerate() {
+                *value -= first[soft + k];
+                if self.coordinates.is_turn[k] {
+                    *value = wrapped(*value);
+                }
+            }
+        }
+        let fit = Regression::of(&rows, &features);
+        let mean = fit.mean.iter().zip(&first[soft..]).map(|(mean, first)| mean + first);
+        write(self.affine.mean.of_mut(theta), mean);
+        write(self.affine.regression.of_mut(theta), fit.weights.iter().copied());
+        write(self.affine.factor.of_mut(theta), fit.factor.iter().copied());
+    }
+
+    /// Raw parameters of the circular spline that takes a uniform angle to one distributed as
+    /// `samples`. Half of its knots are where the samples are.
+    fn marginal_of(&self, samples: impl Iterator<Item = f64>) -> Vec<f64> {
+        let mut bins = [0.0; BINS];
+        let mut count = 0.0;
+        for angle in samples {
+            let bin = ((angle + PI) / (2.0 * PI) * BINS as f64) as usize;
+            // The samples of a bin count for its neighbours, too.
+            bins[bin.min(BINS - 1)] += 0.5;
+            bins[(bin + 1) % BINS] += 0.25;
+            bins[(bin + BINS - 1) % BINS] += 0.25;
+            count += 1.0;
+        }
+        let floor = FLOOR * count / BINS as f64;
+        let density: Vec<f64> =
+            bins.iter().map(|b| (b + floor) / (count + FLOOR * count)).collect();
+        // Knots at equal steps of a mixture with the uniform distribution.
+        let mixed = |density: f64| (1.0 - SPREAD) * density + SPREAD / BINS as f64;
+        let (mut widths, mut heights) = (Vec::new(), Vec::new());
+        let (mut reached, mut mass, mut length) = (0.0, 0.0, 0.0);
+        let step = 1.0 / MARGINAL_BINS as f64;
+        for density in density {
+            let mut left = 1.0;
+            while widths.len() + 1 < MARGINAL_BINS && reached + left * mixed(density) >= step {
+                let part = (step - reached) / mixed(density);
+                widths.push(mass + part * density);
+                heights.push(length + part / BINS as f64);
+                (reached, mass, length) = (0.0, 0.0, 0.0);
+                left -= part;
+            }
+            reached += left * mixed(density);
+            mass += left * density;
+            length += left / BINS as f64;
+        }
+        widths.push(mass);
+        heights.push(length);
+        self.marginal.raw_of(&widths, &heights)
+    }
+}
+
+fn write<T: Real>(into: &mut [T], from: impl Iterator<Item = f64>) {
+    into.iter_mut().zip(from).for_each(|(into, from)| *into = T::of(from));
+}
+
+/// q = mean + W f + L z.
+struct Regression {
+    mean: Vec<f64>,
+    /// [coordinates, features].
+    weights: Vec<f64>,
+    /// [coordinates, coordinates], lower.
+    factor: Vec<f64>,
+}
+
+impl Regression {
+    fn of(rows: &[Vec<f64>], features: &[Vec<f64>]) -> Self {
+        let samples = rows.len() as f64;
+        let (n, m) = (rows[0].len(), features[0].len());
+        let mean_of = |rows: &[Vec<f64>], width: usize| {
+            let mut mean = vec![0.0; width];
+            for row in rows {
+                mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += value / samples);
+            }
+            mean
+        };
+        let (row_mean, feature_mean) = (mean_of(rows, n), mean_of(features, m));
+        let mut square = vec![0.0; m * m];
+        let mut product = vec![0.0; m * n];
+        for (row, features) in rows.iter().zip(features) {
+            for i in 0..m {
+                let own = (features[i] - feature_mean[i]) / samples;
+                for j in 0..=i {
+                    square[i * m + j] += own * (features[j] - feature_mean[j]);
+                }
+                for j in 0..n {
+                    product[i * n + j] += own * (row[j] - row_mean[j]);
+                }
+            }
+        }
+        let ridge = RIDGE * m as f64 / samples + 1e-9;
+        (0..m).for_each(|i| square[i * (m + 1)] += ridge);
+        let factor = cholesky(square, m);
+        let mut weights = vec![0.0; n * m];
+        for k in 0..n {
+            let mut right: Vec<f64> = (0..m).map(|i| product[i * n + k]).collect();
+            solve(&factor, &mut right);
+            weights[k * m..(k + 1) * m].copy_from_slice(&right);
+        }
+        let left: Vec<Vec<f64>> = rows
+            .iter()
+            .zip(features)
+            .map(|(row, features)| {
+                let part = |k: usize| -> f64 {
+                    weights[k * m..(k + 1) * m].iter().zip(features).map(|(w, f)| w * f).sum()
+                };
+                (0..n).map(|k| row[k] - part(k)).collect()
+            })
+            .collect();
+        let mean = mean_of(&left, n);
+        let mut covariance = vec![0.0; n * n];
+        for row in &left {
+            for i in 0..n {
+                for j in 0..=i {
+                    covariance[i * n + j] += (row[i] - mean[i]) * (row[j] - mean[j]) / samples;
+                }
+            }
+        }
+        // Few samples make a covariance that is too narrow somewhere: correlations shrink.
+        let kept = samples / (samples + SAMPLES_FOR_HALF * n as f64);
+        for i in 0..n {
+            covariance[i * n..i * n + i].iter_mut().for_each(|c| *c *= kept);
+        }
+        Self { mean, weights, factor: cholesky(covariance, n) }
+    }
+}
+
+/// The lower factor of a symmetric matrix, of which the lower half is given. What has no spread in
+/// the samples gets a little.
+fn cholesky(mut a: Vec<f64>, n: usize) -> Vec<f64> {
+    for i in 0..n {
+        let least = 1e-6 * a[i * n + i].abs() + 1e-12;
+        for j in 0..=i {
+            let mut sum = a[i * n + j];
+            for k in 0..j {
+                sum -= a[i * n + k] * a[j * n + k];
+            }
+            a[i * n + j] = if i == j { sum.max(least).sqrt() } else { sum / a[j * n + j] };
+        }
+        a[i * n + i + 1..(i + 1) * n].fill(0.0);
+    }
+    a
+}
+
+/// x of L Lᵀ x = b, in place of b.
+fn solve(factor: &[f64], b: &mut [f64]) {
+    let n = b.len();
+    for i in 0..n {
+        for j in 0..i {
+            b[i] -= factor[i * n + j] * b[j];
+        }
+        b[i] /= factor[i * (n + 1)];
+    }
+    for i in (0..n).rev() {
+        for j in i + 1..n {
+            b[i] -= factor[j * n + i] * b[j];
+        }
+        b[i] /= factor[i * (n + 1)];
+    }
+}
