@@ -189,10 +189,7 @@ impl<T: Real> Flow<T> {
 
     /// Whether the base density is to be [fitted](Self::fit) before training.
     pub fn needs_fit(&self, theta: &[T]) -> bool {
-        match &self.base {
-            Base::Gaussian(_) => false,
-            Base::Molecule(base) => !base.is_fitted(theta),
-        }
+        self.layout.needs_fit(theta)
     }
 
     /// Fits the base density of a molecule to samples of the target, [samples, n, d]; another one

@@ -154,9 +154,9 @@ impl ParameterLayout {
         self.add(name, vec![outputs, inputs], initial, true)
     }
 
-    /// Adds a tensor that is [`fitted`](ParameterTensor::fitted).
-    pub fn fitted(&mut self, name: &str, shape: &[usize], initial: Initial) -> Block {
-        let block = self.add(name, shape.to_vec(), initial, false);
+    /// Adds a tensor that is [`fitted`](ParameterTensor::fitted), with its values before that.
+    pub fn fitted(&mut self, name: &str, shape: &[usize], values: Vec<f64>) -> Block {
+        let block = self.add(name, shape.to_vec(), Initial::Values(values), false);
         self.tensors.iter_mut().last().into_iter().for_each(|tensor| tensor.fitted = true);
         block
     }
@@ -172,6 +172,17 @@ impl ParameterLayout {
         self.total += tensor.len();
         self.tensors.push(tensor);
         block
+    }
+
+    /// Whether there are tensors that come from a fit, and all still have their initial values.
+    pub fn needs_fit<T: Real>(&self, theta: &[T]) -> bool {
+        let mut fitted = self.tensors.iter().filter(|tensor| tensor.fitted).peekable();
+        let is_initial = |tensor: &ParameterTensor| {
+            let now = &theta[tensor.offset..tensor.offset + tensor.len()];
+            matches!(&tensor.initial, Initial::Values(values)
+                if now.iter().zip(values).all(|(now, value)| *now == T::of(*value)))
+        };
+        fitted.peek().is_some() && fitted.all(is_initial)
     }
 
     /// The tensors in order.

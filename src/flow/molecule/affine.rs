@@ -4,7 +4,7 @@
 //! triangular. All three come from a fit to samples and are not trained: layers learn what is left.
 
 use crate::engine::{matrix_product, sin_cos, Arena, Lane, Real, Vector};
-use crate::flow::{Block, Initial, ParameterLayout};
+use crate::flow::{Block, ParameterLayout};
 
 use super::geometry::{wrapped, Coordinates};
 
@@ -48,9 +48,13 @@ impl Affine {
             stiff,
             is_turn: coordinates.is_turn.clone(),
             neighbours,
-            mean: layout.fitted("mean", &[stiff], Initial::Values(mean)),
-            regression: layout.fitted("regression", &[stiff, features], Initial::Constant(0.0)),
-            factor: layout.fitted("factor", &[stiff, stiff], Initial::Values(factor)),
+            mean: layout.fitted("mean", &[stiff], mean),
+            regression: layout.fitted(
+                "regression",
+                &[stiff, features],
+                vec![0.0; stiff * features],
+            ),
+            factor: layout.fitted("factor", &[stiff, stiff], factor),
         }
     }
 

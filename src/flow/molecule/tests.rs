@@ -261,6 +261,26 @@ fn gradients_are_those_of_finite_differences() {
     }
 }
 
+/// Three atoms have no angle that turns: there is nothing to regress on, and still a fit.
+#[test]
+fn a_fit_is_done_once() {
+    let structure = [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+    let bonds = [[0, 1], [0, 2]];
+    let mut options = FlowOptions { layers: Vec::new(), augmented_copies: 0, ..Default::default() };
+    options.base.kind = BaseKind::Molecule;
+    let skeleton = Skeleton { bonds: &bonds, structure: &structure };
+    let system = System::new(3, 3).unwrap();
+    let flow = Flow::<f64>::of_molecule(system, &[], Some(skeleton), &options).unwrap();
+    let mut theta = flow.layout().initialize::<f64>(0);
+    assert!(flow.needs_fit(&theta));
+    let (x, _) = drawn(&flow, &theta, &noise(&flow, 100));
+    flow.fit(&mut theta, &x);
+    assert!(!flow.needs_fit(&theta));
+    // A flow without such a density needs none.
+    let plain = Flow::<f64>::new(system, &FlowOptions::default()).unwrap();
+    assert!(!plain.needs_fit(&plain.layout().initialize::<f64>(0)));
+}
+
 #[test]
 fn a_fit_makes_the_samples_likelier() {
     let flow = flow_with(2, false);
