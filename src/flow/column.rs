@@ -23,12 +23,6 @@ impl<'a, T: Real> Column<'a, T> {
         Self { lanes: &self.lanes[row * self.n..], n: self.n }
     }
 
-    /// [`from`](Self::from), of which nothing may be left.
-    #[inline(always)]
-    pub fn after(&self, row: usize) -> Self {
-        Self { lanes: &self.lanes[(row * self.n).min(self.lanes.len())..], n: self.n }
-    }
-
     /// The entry of a row.
     #[inline(always)]
     pub fn entry<V: Vector<Scalar = T>>(&self, row: usize) -> V {

@@ -13,6 +13,7 @@ mod elements;
 mod geometry;
 mod kinds;
 mod names;
+mod normal;
 mod pdb;
 mod tree;
 
@@ -26,5 +27,6 @@ pub use names::{AtomName, Backbone, BackboneAngle};
 
 pub(crate) use cif::read_cif;
 pub(crate) use geometry::signed_volume;
+pub(crate) use normal::{cholesky, counted_from, Normal};
 pub(crate) use pdb::read_pdb;
 pub(crate) use tree::{wrapped, Internal, Tree, Turn};

@@ -4,6 +4,7 @@ mod check;
 mod double_well;
 mod formula;
 mod from_fn;
+mod heated;
 mod ipi;
 mod lennard_jones;
 mod one_handed;
@@ -32,6 +33,8 @@ pub use openmm::{OpenMm, OpenMmParameters};
 pub use pairs::{settle, sum_over_pairs};
 pub use softened::LinearCore;
 pub use structures::WithStructures;
+
+pub(crate) use heated::Heated;
 
 /// An energy function U(x)/kT of n particles in d dimensions, with its gradient.
 ///

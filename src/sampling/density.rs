@@ -9,7 +9,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::engine::LANES;
 use crate::error::{Error, EvaluationError};
-use crate::potential::Potential;
+use crate::potential::{Heated, Potential};
 use crate::system::System;
 
 /// A density over joint configurations, known up to a constant.
@@ -225,6 +225,14 @@ impl AugmentedTarget {
     /// The same target with another potential of the same system.
     pub fn with_potential(&self, potential: Arc<dyn Potential>) -> Self {
         Self { potential, ..self.clone() }
+    }
+
+    /// The same target at another temperature, `beta` being its own over that.
+    pub(crate) fn heated(&self, beta: f64) -> Self {
+        if beta == 1.0 {
+            return self.clone();
+        }
+        self.with_potential(Arc::new(Heated { potential: self.potential.clone(), beta }))
     }
 
     /// Where the joint configurations live.

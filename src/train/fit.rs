@@ -1,8 +1,6 @@
 //! The fit that some base densities start from.
 
 use crate::error::Error;
-use crate::random::WALKERS_SEED;
-use crate::sampling::{sample_reference, Effort, ReferenceOptions};
 use crate::work;
 
 use super::problem::Problem;
@@ -16,7 +14,7 @@ impl Problem {
     /// reference sampler, if it needs a fit and has none yet.
     ///
     /// # Errors
-    /// Those of [`sample_reference`].
+    /// Those of [`sample_reference`](Problem::sample_reference).
     pub(super) fn fit_base(
         &self,
         state: &mut TrainingState,
@@ -26,20 +24,16 @@ impl Problem {
             return Ok(());
         }
         let _work = work::begin("fitting the base density");
-        let (x, effort) = match x {
-            Some(x) => (x.to_vec(), Effort::default()),
-            None => {
-                let potential = self.target.potential();
-                let options = ReferenceOptions::starts(&**potential, SAMPLES);
-                let options = ReferenceOptions { seed: self.seed ^ WALKERS_SEED, ..options };
-                let reference = sample_reference(potential.clone(), options)?;
-                (reference.samples.positions, reference.report.effort)
-            }
-        };
         let mut theta = state.theta.clone();
-        self.flow.fit(&mut theta, &x);
+        match x {
+            Some(x) => self.flow.fit(&mut theta, x),
+            None => {
+                let (x, effort) = self.sample_reference(SAMPLES, 1.0)?;
+                self.flow.fit(&mut theta, &x);
+                state.counters.add(effort);
+            }
+        }
         state.start_as(theta);
-        state.counters.add(effort);
         Ok(())
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::flow::Flow;
-use crate::random::{stream, Purpose};
+use crate::random::{stream, Purpose, WALKERS_SEED};
 use crate::sampling::{
-    Annealed, AnnealedImportanceSampling, Annealing, AugmentedTarget, FlowDensity, StepSizes,
-    Streams, Subspace,
+    sample_reference_at, Annealed, AnnealedImportanceSampling, Annealing, AugmentedTarget, Effort,
+    FlowDensity, ReferenceOptions, StepSizes, Streams, Subspace,
 };
 
 /// A flow and the target that it is trained on.
@@ -55,6 +55,23 @@ impl Problem {
             annealing,
         }
         .run(samples, Streams { seed: self.seed, purpose, step }, step_sizes)
+    }
+
+    /// Positions, [count, particles, dimension], of the reference sampler at a temperature, over
+    /// that of the target, to walk on from or to fit to.
+    ///
+    /// # Errors
+    /// Those of [`sample_reference_at`].
+    pub(super) fn sample_reference(
+        &self,
+        count: usize,
+        temperature: f64,
+    ) -> Result<(Vec<f64>, Effort), Error> {
+        let potential = self.target.potential();
+        let starts = ReferenceOptions::starts(&**potential, count);
+        let options = ReferenceOptions { seed: self.seed ^ WALKERS_SEED, ..starts };
+        let reference = sample_reference_at(potential.clone(), options, temperature)?;
+        Ok((reference.samples.positions, reference.report.effort))
     }
 
     /// Where joint configurations live.

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, EvaluationError};
 use crate::limits::{count, number};
 use crate::parallel::{message, team};
-use crate::random::{stream, Purpose, ALL_SAMPLES, ONCE, WALKERS_SEED};
+use crate::random::{stream, Purpose, ALL_SAMPLES, ONCE};
 use crate::sampling::{
-    resample_systematically, sample_reference_at, transition, Annealing, AugmentedTarget, Chains,
-    Effort, FlowDensity, Gaussian, GeometricPath, Leapfrog, LogDensity, Proposal, ReferenceOptions,
-    StepSize, StepSizes, Streams, Workspace,
+    resample_systematically, transition, Annealing, AugmentedTarget, Chains, Effort, FlowDensity,
+    Gaussian, GeometricPath, Leapfrog, LogDensity, Proposal, StepSize, StepSizes, Streams,
+    Workspace,
 };
 
 use super::past::Past;
@@ -188,7 +188,7 @@ impl Walkers {
         walk.value("walkers.step_size", &mut self.step_size)?;
         self.past.iter_mut().try_for_each(|past| past.list(walk))?;
         self.known.iter_mut().try_for_each(|known| walk.double("walkers.known", known))?;
-        // A joint configuration is x and its augmented copies, at least one.
+        // A joint configuration is x alone, or with its augmented copies.
         if (2 * self.positions.len()).is_multiple_of(width) {
             Ok(())
         } else {
@@ -238,14 +238,11 @@ impl Walkers {
     /// Starts `count` walkers by the reference sampler, at their temperature.
     ///
     /// # Errors
-    /// Those of [`sample_reference_at`].
+    /// Those of [`sample_reference_at`](crate::sampling::sample_reference_at).
     pub fn start_by_reference(&mut self, problem: &Problem, count: usize) -> Result<Effort, Error> {
-        let potential = problem.target.potential();
-        let starts = ReferenceOptions::starts(&**potential, count);
-        let options = ReferenceOptions { seed: problem.seed ^ WALKERS_SEED, ..starts };
-        let reference = sample_reference_at(potential.clone(), options, 1.0 / self.beta)?;
-        self.positions = reference.samples.positions;
-        Ok(reference.report.effort)
+        let (positions, effort) = problem.sample_reference(count, 1.0 / self.beta)?;
+        self.positions = positions;
+        Ok(effort)
     }
 
     /// Moves the next `rows` walkers in turn and returns them with new a; one in `proposals_every`
@@ -262,10 +259,11 @@ impl Walkers {
         proposals_every: usize,
         step: u64,
     ) -> Result<Visit, Error> {
-        let (target, width) = (&problem.target, problem.flow.width());
+        let target = &problem.target.heated(self.beta);
+        let width = problem.flow.width();
         let coordinates = problem.flow.system().coordinates();
         let count = self.positions.len() / coordinates;
-        let begun = self.know(target)?;
+        let begun = self.know(&problem.target)?;
         let visits = step * rows as u64;
         let place = |row: usize| ((visits + row as u64) % count as u64) as usize;
         // Alone, without augmented copies; the Gaussian has weight zero.
@@ -289,18 +287,17 @@ impl Walkers {
                 })
                 .copied()
                 .collect();
-            let known = self
-                .known
-                .as_ref()
-                .map(|known| (first..first + size).map(|row| known[place(row)]).collect());
+            let known = self.known.as_ref().map(|known| {
+                (first..first + size).map(|row| self.beta * known[place(row)]).collect()
+            });
             let Moved { x, log_p: of_x, acceptance, mut effort } =
-                moved(start, known, (&path, self.beta), leapfrog, &mut rngs)?;
+                moved(start, known, &path, leapfrog, &mut rngs)?;
             let mut joint = vec![0.0; size * width];
             target.augment(&x, &mut rngs, &mut joint);
             let mut log_p: Vec<f64> = joint
                 .chunks_exact(width)
                 .zip(&of_x)
-                .map(|(row, log_p)| self.beta * log_p + target.log_conditional(row))
+                .map(|(row, log_p)| log_p + target.log_conditional(row))
                 .collect();
 
             // In every round of the walkers another part of them gets a proposal.
@@ -313,8 +310,8 @@ impl Walkers {
             let (start, before) = (Instant::now(), effort.seconds);
             let mut taken = 0;
             for rows in offered.chunks(alone.batch_size()) {
-                let state = (&mut rngs[..], &mut joint[..], &mut log_p[..]);
-                taken += propose(&flow, (target, self.beta), rows, state, &mut effort)?;
+                taken +=
+                    propose(&flow, target, rows, &mut rngs, &mut joint, &mut log_p, &mut effort)?;
             }
             Ok(Tile {
                 joint,
@@ -355,9 +352,11 @@ impl Walkers {
     /// Finds log p(x) of all walkers where it is to be known and is not yet.
     fn know(&mut self, target: &AugmentedTarget) -> Result<Effort, Error> {
         let coordinates = target.subspace().system().coordinates();
-        let Some(known) = self.known.as_mut().filter(|known| known.is_empty()) else {
+        let count = self.positions.len() / coordinates;
+        let Some(known) = self.known.as_mut().filter(|known| known.len() != count) else {
             return Ok(Effort::default());
         };
+        known.clear();
         let alone = AugmentedTarget::new(target.potential().clone(), 1, 1.0)?;
         let rows = alone.batch_size().max(TILE) * coordinates;
         let tiles = team().map(self.positions.len().div_ceil(rows), |tile| {
@@ -390,7 +389,7 @@ struct Moved {
 fn moved(
     x: Vec<f64>,
     known: Option<Vec<f64>>,
-    (path, beta): (&GeometricPath<'_>, f64),
+    path: &GeometricPath<'_>,
     leapfrog: Leapfrog,
     rngs: &mut [rand_chacha::ChaCha8Rng],
 ) -> Result<Moved, EvaluationError> {
@@ -399,7 +398,7 @@ fn moved(
     }
     let mut chains = Chains::new(path, x)?;
     let mut work = Workspace::default();
-    let taken = transition(path, [0.0, beta], leapfrog, &mut chains, rngs, &mut work)?;
+    let taken = transition(path, [0.0, 1.0], leapfrog, &mut chains, rngs, &mut work)?;
     Ok(Moved {
         x: chains.position().to_vec(),
         log_p: chains.log_density(1).to_vec(),
@@ -412,9 +411,11 @@ fn moved(
 /// how many took it.
 fn propose(
     flow: &FlowDensity<'_>,
-    (target, beta): (&AugmentedTarget, f64),
+    target: &AugmentedTarget,
     rows: &[usize],
-    (rngs, joint, log_p): (&mut [rand_chacha::ChaCha8Rng], &mut [f64], &mut [f64]),
+    rngs: &mut [rand_chacha::ChaCha8Rng],
+    joint: &mut [f64],
+    log_p: &mut [f64],
     effort: &mut Effort,
 ) -> Result<usize, EvaluationError> {
     let width = target.width();
@@ -431,10 +432,6 @@ fn propose(
     let failures =
         target.log_density_and_gradient(&proposed, &mut proposed_log_p, &mut gradient)?;
     *effort += Effort::of(&proposed_log_p, &gradient, failures, start);
-    for (row, log_p) in proposed.chunks_exact(width).zip(&mut proposed_log_p) {
-        let of_a = target.log_conditional(row);
-        *log_p = of_a + beta * (*log_p - of_a);
-    }
     let mut taken = 0;
     for (index, &row) in rows.iter().enumerate() {
         let uniform: f64 = own[index].gen();

@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 
 use super::{MoleculeBase, MARGINAL_BINS};
 use crate::engine::Real;
-use crate::molecule::wrapped;
+use crate::molecule::{cholesky, counted_from, Normal};
 
 /// Bins of the histogram of an angle.
 const BINS: usize = 90;
@@ -13,18 +13,10 @@ const BINS: usize = 90;
 const FLOOR: f64 = 0.01;
 /// The share of the knots of a spline that are spread over the circle, whatever the density is.
 const SPREAD: f64 = 0.35;
-/// How much of the correlations counts: with fewer samples than this for each coordinate, less than
-/// half.
-const SAMPLES_FOR_HALF: f64 = 1.0;
 /// Ridge of the regression for each feature and sample.
 const RIDGE: f64 = 0.1;
 
 impl MoleculeBase {
-    /// Whether the parameters are those of a fit.
-    pub(super) fn has_fit<T: Real>(&self, theta: &[T]) -> bool {
-        self.affine.regression.of(theta).iter().any(|w| w.to_f64() != 0.0)
-    }
-
     /// Fits samples x, [samples, n, 3].
     pub(super) fn fit_to<T: Real>(&self, theta: &mut [T], x: &[f64]) {
         let soft = self.coordinates.soft.len();
@@ -41,25 +33,18 @@ impl MoleculeBase {
         for (angle, raw) in into.chunks_exact_mut(count).enumerate() {
             let samples = rows.iter().map(|row| row[angle]);
             let fitted = self.marginal_of(samples);
-            raw.iter_mut().zip(fitted).for_each(|(raw, value)| *raw = T::of(value));
+            write(raw, fitted.into_iter());
         }
         let features: Vec<Vec<f64>> =
             rows.iter().map(|row| self.affine.features_of(&row[..soft])).collect();
-        // Angles are counted from the first sample's, so that none is cut at ±π.
-        for row in &mut rows {
-            row.drain(..soft);
-            for (k, value) in row.iter_mut().enumerate() {
-                *value -= first[soft + k];
-                if self.coordinates.is_turn[k] {
-                    *value = wrapped(*value);
-                }
-            }
-        }
+        let is_turn = |k: usize| self.coordinates.is_turn[k];
+        let apart = |row: &Vec<f64>| counted_from(&first[soft..], &row[soft..], is_turn);
+        let rows: Vec<Vec<f64>> = rows.iter().map(apart).collect();
         let fit = Regression::of(&rows, &features);
-        let mean = fit.mean.iter().zip(&first[soft..]).map(|(mean, first)| mean + first);
+        let mean = fit.left.mean.iter().zip(&first[soft..]).map(|(mean, first)| mean + first);
         write(self.affine.mean.of_mut(theta), mean);
         write(self.affine.regression.of_mut(theta), fit.weights.iter().copied());
-        write(self.affine.factor.of_mut(theta), fit.factor.iter().copied());
+        write(self.affine.factor.of_mut(theta), fit.left.factor.iter().copied());
     }
 
     /// Raw parameters of the circular spline that takes a uniform angle to one distributed as
@@ -106,13 +91,11 @@ fn write<T: Real>(into: &mut [T], from: impl Iterator<Item = f64>) {
     into.iter_mut().zip(from).for_each(|(into, from)| *into = T::of(from));
 }
 
-/// q = mean + W f + L z.
+/// q = W f + what is left.
 struct Regression {
-    mean: Vec<f64>,
     /// [coordinates, features].
     weights: Vec<f64>,
-    /// [coordinates, coordinates], lower.
-    factor: Vec<f64>,
+    left: Normal,
 }
 
 impl Regression {
@@ -159,39 +142,8 @@ impl Regression {
                 (0..n).map(|k| row[k] - part(k)).collect()
             })
             .collect();
-        let mean = mean_of(&left, n);
-        let mut covariance = vec![0.0; n * n];
-        for row in &left {
-            for i in 0..n {
-                for j in 0..=i {
-                    covariance[i * n + j] += (row[i] - mean[i]) * (row[j] - mean[j]) / samples;
-                }
-            }
-        }
-        // Few samples make a covariance that is too narrow somewhere: correlations shrink.
-        let kept = samples / (samples + SAMPLES_FOR_HALF * n as f64);
-        for i in 0..n {
-            covariance[i * n..i * n + i].iter_mut().for_each(|c| *c *= kept);
-        }
-        Self { mean, weights, factor: cholesky(covariance, n) }
+        Self { weights, left: Normal::of(&left, n) }
     }
-}
-
-/// The lower factor of a symmetric matrix, of which the lower half is given. What has no spread in
-/// the samples gets a little.
-fn cholesky(mut a: Vec<f64>, n: usize) -> Vec<f64> {
-    for i in 0..n {
-        let least = 1e-6 * a[i * n + i].abs() + 1e-12;
-        for j in 0..=i {
-            let mut sum = a[i * n + j];
-            for k in 0..j {
-                sum -= a[i * n + k] * a[j * n + k];
-            }
-            a[i * n + j] = if i == j { sum.max(least).sqrt() } else { sum / a[j * n + j] };
-        }
-        a[i * n + i + 1..(i + 1) * n].fill(0.0);
-    }
-    a
 }
 
 /// x of L Lᵀ x = b, in place of b.

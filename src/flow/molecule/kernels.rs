@@ -3,7 +3,7 @@
 //! Tiles go through the layers together, so that a weight is read once for all of them: states are
 //! [coordinates, tiles], positions [tiles, n, 3].
 
-use super::{MoleculeBase, Space};
+use super::{MoleculeBase, Space, HALF_LOG_TAU};
 use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 use crate::flow::column::{Column, ColumnMut};
 use crate::flow::spline::{Spline, MOST_LANES};
@@ -21,9 +21,6 @@ pub trait BaseDensity<T: Real>: Send + Sync {
 
     /// The part of the log density that is the same everywhere.
     fn log_constant(&self, theta: &[T]) -> f64;
-
-    /// Whether the parameters are those of a fit.
-    fn is_fitted(&self, theta: &[T]) -> bool;
 
     /// Fits samples x, [samples, n, 3].
     fn fit(&self, theta: &mut [T], x: &[f64]);
@@ -75,15 +72,22 @@ impl<T: Real> BaseDensity<T> for MoleculeBase {
     }
 
     fn scratch(&self, tiles: usize) -> usize {
-        self.scratch_lanes::<T>(tiles)
+        Arena::<T>::measure(|arena| {
+            Space::take(arena, self, tiles);
+            self.layers.iter().for_each(|layer| layer.take_scratch(tiles, arena.inner()));
+            self.affine.take_scratch(tiles, arena.inner());
+        })
     }
 
     fn log_constant(&self, theta: &[T]) -> f64 {
-        self.log_constant_of(theta)
-    }
-
-    fn is_fitted(&self, theta: &[T]) -> bool {
-        self.has_fit(theta)
+        let [soft, stiff] = [self.coordinates.soft.len(), self.coordinates.is_turn.len()];
+        let atoms = self.coordinates.particles as f64;
+        1.5 * atoms.ln()
+            - (8.0 * PI * PI).ln()
+            - soft as f64 * (2.0 * PI).ln()
+            - stiff as f64 * HALF_LOG_TAU
+            - self.sides.bits() as f64 * 2f64.ln()
+            - self.affine.log_determinant(theta)
     }
 
     fn fit(&self, theta: &mut [T], x: &[f64]) {
@@ -92,20 +96,16 @@ impl<T: Real> BaseDensity<T> for MoleculeBase {
 
     fn sample(&self, theta: &[T], noise: &[Lane<T>], pass: Pass<'_, T>, x: &mut [Lane<T>]) {
         let Pass { log_prob, trail, scratch } = pass;
-        let mut arena = Arena::new(scratch);
-        let tiles = log_prob.len();
-        let mut space = Space::take(&mut arena, self, tiles);
+        let (base, tiles) = (self, log_prob.len());
+        let (mut space, arena) = self.space(scratch, tiles);
         self.read_noise(noise, &mut trail[..self.coordinates.len() * tiles], &mut space);
-        let rest = arena.rest();
-        T::dispatch(Draw { base: self, theta, x, log_prob, trail, space, rest });
+        T::dispatch(Draw { base, theta, x, log_prob, trail, space, arena });
     }
 
     fn log_prob(&self, theta: &[T], x: &[Lane<T>], pass: Pass<'_, T>) {
         let Pass { log_prob, trail, scratch } = pass;
-        let mut arena = Arena::new(scratch);
-        let space = Space::take(&mut arena, self, log_prob.len());
-        let rest = arena.rest();
-        T::dispatch(Density { base: self, theta, x, log_prob, trail, space, rest });
+        let (base, (space, arena)) = (self, self.space(scratch, log_prob.len()));
+        T::dispatch(Density { base, theta, x, log_prob, trail, space, arena });
     }
 
     fn sample_vjp(
@@ -116,20 +116,9 @@ impl<T: Real> BaseDensity<T> for MoleculeBase {
         gradient: &mut [T],
         scratch: &mut [Lane<T>],
     ) {
-        let mut arena = Arena::new(scratch);
-        let space = Space::take(&mut arena, self, log_prob.len());
-        let (base, rest) = (self, arena.rest());
-        T::dispatch(DrawVjp {
-            base,
-            theta,
-            x,
-            x_cotangent,
-            trail,
-            log_prob,
-            gradient,
-            space,
-            rest,
-        });
+        let (base, (space, arena)) = (self, self.space(scratch, log_prob.len()));
+        let call = DrawVjp { base, theta, x, x_cotangent, trail, log_prob, gradient, space, arena };
+        T::dispatch(call);
     }
 
     fn log_prob_vjp(
@@ -141,24 +130,24 @@ impl<T: Real> BaseDensity<T> for MoleculeBase {
         gradient: Option<&mut [T]>,
         scratch: &mut [Lane<T>],
     ) {
-        let mut arena = Arena::new(scratch);
-        let space = Space::take(&mut arena, self, log_prob.len());
-        let (base, rest) = (self, arena.rest());
-        T::dispatch(DensityVjp {
-            base,
-            theta,
-            x,
-            x_cotangent,
-            trail,
-            log_prob,
-            gradient,
-            space,
-            rest,
-        });
+        let (base, (space, arena)) = (self, self.space(scratch, log_prob.len()));
+        let call =
+            DensityVjp { base, theta, x, x_cotangent, trail, log_prob, gradient, space, arena };
+        T::dispatch(call);
     }
 }
 
 impl MoleculeBase {
+    /// Scratch memory: what the kernels work in, and what is left for layers.
+    fn space<'a, T: Real>(
+        &self,
+        scratch: &'a mut [Lane<T>],
+        tiles: usize,
+    ) -> (Space<'a, T>, Arena<'a, T>) {
+        let mut arena = Arena::new(scratch);
+        (Space::take(&mut arena, self, tiles), arena)
+    }
+
     /// The state of the trail before map `number`, in the order of sampling.
     fn state<'a, T>(&self, trail: &'a [Lane<T>], number: usize, tiles: usize) -> &'a [Lane<T>] {
         let all = self.coordinates.len() * tiles;
@@ -282,7 +271,7 @@ struct Draw<'a, T> {
     log_prob: &'a mut [Lane<T>],
     trail: &'a mut [Lane<T>],
     space: Space<'a, T>,
-    rest: &'a mut [Lane<T>],
+    arena: Arena<'a, T>,
 }
 
 impl<T: Real> Kernel<T> for Draw<'_, T> {
@@ -290,7 +279,7 @@ impl<T: Real> Kernel<T> for Draw<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { base, theta, x, log_prob, trail, space, rest } = self;
+        let Self { base, theta, x, log_prob, trail, space, mut arena } = self;
         let (tiles, direction) = (log_prob.len(), Direction::Forward);
         // log |det ∂x/∂u| first, which is taken away at the end.
         log_prob.fill(Lane::zero());
@@ -298,11 +287,11 @@ impl<T: Real> Kernel<T> for Draw<'_, T> {
         base.apply_marginals::<V>(direction, theta, state, log_prob, space.raw);
         for (number, layer) in base.layers.iter().enumerate() {
             let state = base.next(trail, [number + 1, number + 2], tiles);
-            layer.apply::<V>(direction, theta, state, log_prob, Arena::new(rest));
+            layer.apply::<V>(direction, theta, state, log_prob, arena.inner());
         }
         let last = base.layers.len() + 1;
         let state = base.next(trail, [last, last + 1], tiles);
-        base.affine.forward::<V>(theta, state, tiles, Arena::new(rest));
+        base.affine.forward::<V>(theta, state, tiles, arena.inner());
         let (width, bits) = (x.len() / tiles, base.sides.bits());
         for (tile, x) in x.chunks_exact_mut(width).enumerate() {
             read_tile(state, [tile, tiles], space.own);
@@ -333,7 +322,7 @@ struct Density<'a, T> {
     log_prob: &'a mut [Lane<T>],
     trail: &'a mut [Lane<T>],
     space: Space<'a, T>,
-    rest: &'a mut [Lane<T>],
+    arena: Arena<'a, T>,
 }
 
 impl<T: Real> Kernel<T> for Density<'_, T> {
@@ -341,7 +330,7 @@ impl<T: Real> Kernel<T> for Density<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { base, theta, x, log_prob, trail, space, rest } = self;
+        let Self { base, theta, x, log_prob, trail, space, mut arena } = self;
         let (tiles, direction) = (log_prob.len(), Direction::Inverse);
         let all = base.coordinates.len() * tiles;
         let last = base.layers.len() + 1;
@@ -355,10 +344,10 @@ impl<T: Real> Kernel<T> for Density<'_, T> {
             write_tile(space.own, [tile, tiles], &mut trail[(last + 1) * all..(last + 2) * all]);
         }
         let state = base.next(trail, [last + 1, last], tiles);
-        base.affine.inverse::<V>(theta, state, tiles, Arena::new(rest));
+        base.affine.inverse::<V>(theta, state, tiles, arena.inner());
         for (number, layer) in base.layers.iter().enumerate().rev() {
             let state = base.next(trail, [number + 2, number + 1], tiles);
-            layer.apply::<V>(direction, theta, state, log_prob, Arena::new(rest));
+            layer.apply::<V>(direction, theta, state, log_prob, arena.inner());
         }
         let state = base.next(trail, [1, 0], tiles);
         base.apply_marginals::<V>(direction, theta, state, log_prob, space.raw);
@@ -375,7 +364,7 @@ struct DrawVjp<'a, T> {
     log_prob: &'a [Lane<T>],
     gradient: &'a mut [T],
     space: Space<'a, T>,
-    rest: &'a mut [Lane<T>],
+    arena: Arena<'a, T>,
 }
 
 impl<T: Real> Kernel<T> for DrawVjp<'_, T> {
@@ -383,7 +372,8 @@ impl<T: Real> Kernel<T> for DrawVjp<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { base, theta, x, x_cotangent, trail, log_prob, gradient, space, rest } = self;
+        let Self { base, theta, x, x_cotangent, trail, log_prob, gradient, space, mut arena } =
+            self;
         let (tiles, direction) = (log_prob.len(), Direction::Forward);
         let last = base.layers.len() + 1;
         let q = base.state(trail, last + 1, tiles);
@@ -403,13 +393,13 @@ impl<T: Real> Kernel<T> for DrawVjp<'_, T> {
             write_tile(space.to_own, [tile, tiles], cotangent);
         }
         let soft = &q[..base.coordinates.soft.len() * tiles];
-        base.affine.forward_vjp::<V>(theta, soft, cotangent, tiles, Arena::new(rest));
+        base.affine.forward_vjp::<V>(theta, soft, cotangent, tiles, arena.inner());
         let lost = &mut space.rotation[..tiles];
         lost.copy_from_slice(log_prob);
         negate::<V>(lost);
         for (number, layer) in base.layers.iter().enumerate().rev() {
             let state = base.state(trail, number + 1, tiles);
-            let (gradient, arena) = (Some(&mut *gradient), Arena::new(rest));
+            let (gradient, arena) = (Some(&mut *gradient), arena.inner());
             layer.vjp::<V>(direction, theta, state, cotangent, lost, gradient, arena);
         }
         let (state, raw) = (base.state(trail, 0, tiles), [space.raw, space.to_raw]);
@@ -426,7 +416,7 @@ struct DensityVjp<'a, T> {
     log_prob: &'a [Lane<T>],
     gradient: Option<&'a mut [T]>,
     space: Space<'a, T>,
-    rest: &'a mut [Lane<T>],
+    arena: Arena<'a, T>,
 }
 
 impl<T: Real> Kernel<T> for DensityVjp<'_, T> {
@@ -434,7 +424,8 @@ impl<T: Real> Kernel<T> for DensityVjp<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { base, theta, x, x_cotangent, trail, log_prob, mut gradient, space, rest } = self;
+        let Self { base, theta, x, x_cotangent, trail, log_prob, mut gradient, space, mut arena } =
+            self;
         let (tiles, direction) = (log_prob.len(), Direction::Inverse);
         let soft = base.coordinates.soft.len() * tiles;
         let cotangent = space.cotangent;
@@ -450,12 +441,12 @@ impl<T: Real> Kernel<T> for DensityVjp<'_, T> {
         base.marginals_vjp::<V>(direction, theta, state, cotangent, log_prob, into, raw);
         for (number, layer) in base.layers.iter().enumerate() {
             let state = base.state(trail, number + 2, tiles);
-            let (gradient, arena) = (gradient.as_deref_mut(), Arena::new(rest));
+            let (gradient, arena) = (gradient.as_deref_mut(), arena.inner());
             layer.vjp::<V>(direction, theta, state, cotangent, log_prob, gradient, arena);
         }
         let Some(x_cotangent) = x_cotangent else { return };
         let q = base.state(trail, base.layers.len() + 2, tiles);
-        base.affine.inverse_vjp::<V>(theta, &q[..soft], cotangent, tiles, Arena::new(rest));
+        base.affine.inverse_vjp::<V>(theta, &q[..soft], cotangent, tiles, arena.inner());
         x_cotangent.fill(Lane::zero());
         let (width, bits) = (x.len() / tiles, base.sides.bits());
         let rows = x.chunks_exact(width).zip(x_cotangent.chunks_exact_mut(width));

@@ -6,7 +6,6 @@
 //! it sees angles as sines and cosines.
 
 use crate::engine::{exp, sin_cos, tanh, Arena, Kernel, Lane, Real, Vector};
-use crate::error::Error;
 use crate::flow::column::{Column, ColumnMut};
 use crate::flow::mlp::Mlp;
 use crate::flow::spline::{Ends, Spline, SplineShape, MOST_LANES};
@@ -65,17 +64,17 @@ impl Layer {
         moved: Vec<usize>,
         options: &BaseOptions,
         layout: &mut ParameterLayout,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let given: Vec<usize> = (0..all).filter(|k| !moved.contains(k)).collect();
         let inputs: usize = given.iter().map(|&k| if k < soft { ANGLE_FEATURES } else { 1 }).sum();
         let circle = circular(options.torsion_bins);
         let window = SplineShape { bins: options.bins, range: 2.0 * WINDOW, ends: Ends::Window };
-        let of =
-            |k: usize| if k < soft { 1 + circle.parameters() } else { 2 + window.parameters() };
-        let outputs = moved.iter().map(|&k| of(k)).sum();
+        let turning = moved.iter().filter(|k| **k < soft).count();
+        let outputs = turning * (1 + circle.parameters())
+            + (moved.len() - turning) * (2 + window.parameters());
         let hidden = vec![options.width; options.hidden_layers];
         let network = Mlp::new(layout, "network", inputs, &hidden, Some((outputs, 0.0)));
-        Ok(Self { soft, moved, given, network, inputs, circle, window })
+        Self { soft, moved, given, network, inputs, circle, window }
     }
 
     /// Takes what [`apply`](Self::apply) and [`vjp`](Self::vjp) work in.
@@ -309,15 +308,15 @@ impl<T: Real> Kernel<T> for MoveAll<'_, T> {
         let tiles = log_det.len();
         let mut lanes = [Lane::zero(); MOST_LANES];
         for (tile, log_det) in log_det.iter_mut().enumerate() {
-            let mut raw = Column::new(&outputs[tile..], tiles);
+            let raw = Column::new(&outputs[tile..], tiles);
+            let mut row = 0;
             let mut total = V::zero();
             for &k in &layer.moved {
                 let at = &mut state[k * tiles + tile];
-                let moved = layer.moved(direction, k, V::load(at), raw, &mut lanes);
-                let (value, log_det) = (moved.value, moved.log_det);
-                value.store(at);
-                total += log_det;
-                raw = raw.after(layer.parameters(k));
+                let moved = layer.moved(direction, k, V::load(at), raw.from(row), &mut lanes);
+                moved.value.store(at);
+                total += moved.log_det;
+                row += layer.parameters(k);
             }
             total.accumulate(log_det);
         }
@@ -344,17 +343,16 @@ impl<T: Real> Kernel<T> for MoveAllVjp<'_, T> {
         let tiles = log_det.len();
         let mut lanes = [Lane::zero(); MOST_LANES];
         for (tile, log_det) in log_det.iter().enumerate() {
-            let mut raw = Column::new(&outputs[tile..], tiles);
+            let raw = Column::new(&outputs[tile..], tiles);
             let mut row = 0;
             for &k in &layer.moved {
                 let value = V::load(&state[k * tiles + tile]);
-                let moved = layer.moved(direction, k, value, raw, &mut lanes);
+                let moved = layer.moved(direction, k, value, raw.from(row), &mut lanes);
                 let to_raw = ColumnMut::new(&mut to_outputs[row * tiles + tile..], tiles);
                 let own = &mut cotangent[k * tiles + tile];
                 let given = [V::load(own), V::load(log_det)];
                 layer.moved_vjp(direction, k, &moved, given, to_raw).store(own);
                 row += layer.parameters(k);
-                raw = raw.after(layer.parameters(k));
             }
         }
     }

@@ -34,7 +34,7 @@ use self::layer::{circular, Layer};
 use self::sides::Sides;
 use super::spline::SplineShape;
 use super::{Block, Initial, ParameterLayout};
-use crate::engine::{buffers, Arena, Lane, Real, LANES};
+use crate::engine::{buffers, Lane, Real, LANES};
 use crate::error::Error;
 use crate::molecule::Tree;
 
@@ -122,30 +122,9 @@ impl MoleculeBase {
             }
             layout.enter(format!("base.layer.{number:02}"));
             let moved = halves[number % 2].clone();
-            layers.push(Layer::new([soft, all], moved, options, layout)?);
+            layers.push(Layer::new([soft, all], moved, options, layout));
         }
         Ok(Self { tree, coordinates, sides, affine, layers, marginal, marginals })
-    }
-
-    /// Lanes of scratch.
-    fn scratch_lanes<T: Real>(&self, tiles: usize) -> usize {
-        Arena::<T>::measure(|arena| {
-            Space::take(arena, self, tiles);
-            self.layers.iter().for_each(|layer| layer.take_scratch(tiles, arena.inner()));
-            self.affine.take_scratch(tiles, arena.inner());
-        })
-    }
-
-    /// See [`BaseDensity::log_constant`].
-    fn log_constant_of<T: Real>(&self, theta: &[T]) -> f64 {
-        let [soft, stiff] = [self.coordinates.soft.len(), self.coordinates.is_turn.len()];
-        let atoms = self.coordinates.particles as f64;
-        1.5 * atoms.ln()
-            - (8.0 * PI * PI).ln()
-            - soft as f64 * (2.0 * PI).ln()
-            - stiff as f64 * HALF_LOG_TAU
-            - self.sides.bits() as f64 * 2f64.ln()
-            - self.affine.log_determinant(theta)
     }
 
     /// From standard normal numbers, as many for each tile as coordinates of x, to u [coordinates,

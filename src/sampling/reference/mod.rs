@@ -14,7 +14,6 @@
 mod chains;
 mod cost;
 mod exchange;
-mod heated;
 mod pool;
 mod population;
 mod report;
@@ -27,7 +26,7 @@ use rand::Rng;
 use super::{AugmentedTarget, Effort};
 use crate::error::Error;
 use crate::parallel::team;
-use crate::potential::Potential;
+use crate::potential::{Heated, Potential};
 use crate::random::{step_before, stream, Purpose, ALL_SAMPLES};
 use crate::samples::Samples;
 
@@ -36,7 +35,6 @@ pub use cost::reference_seconds;
 pub use exchange::is_molecule;
 pub use report::{ExchangeReport, Reference, ReferenceOptions, ReferenceReport};
 
-use heated::Heated;
 use pool::Pool;
 use population::{run_all, schedule, Outcome, Run};
 use report::{orient, POPULATIONS};

@@ -119,27 +119,20 @@ impl<'a> Draft<'a> {
         let particles = target.potential.system().particles();
         let is_small = particles <= 6;
         let is_molecule = starts_as_molecule(target, seconds)?;
+        let (layers, leapfrog, walkers) = match (is_molecule, is_small) {
+            (true, _) => (12, 0, MOLECULE_WALKERS),
+            (false, true) => (8, 10, WALKERS),
+            (false, false) => (16, 20, WALKERS),
+        };
         Ok(Self {
             name,
             made_by,
             scales: if is_molecule { None } else { Some(Scales::of(target, seconds)?) },
             particles,
-            layers: if is_molecule {
-                12
-            } else if is_small {
-                8
-            } else {
-                16
-            },
-            leapfrog: if is_molecule {
-                0
-            } else if is_small {
-                10
-            } else {
-                20
-            },
+            layers,
+            leapfrog,
             steps: 1000.0,
-            walkers: Some(if is_molecule { MOLECULE_WALKERS } else { WALKERS }),
+            walkers: Some(walkers),
             reference: REFERENCE,
             samples: SAMPLES[0],
         })

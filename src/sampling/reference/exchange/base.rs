@@ -10,16 +10,12 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::molecule::{wrapped, Internal, Tree};
+use crate::molecule::{counted_from, wrapped, Internal, Normal, Tree};
 
 /// Bins of a dihedral angle.
 const BINS: usize = 72;
 /// What every bin of a histogram has in addition, as a part of the mean.
 const FLOOR: f64 = 0.05;
-
-/// How much of the correlations counts: with fewer samples than this for each coordinate, less than
-/// half.
-const SAMPLES_FOR_HALF: f64 = 1.0;
 
 /// A fitted density.
 #[derive(Debug, Clone)]
@@ -49,31 +45,12 @@ impl<'a> Base<'a> {
             let sum = bins.iter().sum::<f64>() + floor * BINS as f64;
             bins.iter_mut().for_each(|bin| *bin = (*bin + floor) / sum);
         }
-        // Angles are counted from the first sample's, so that none is cut at ±π.
         let first = all.first().map_or(vec![0.0; stiff], |internal| internal.stiff.clone());
         let turns = tree.first_turn();
-        let apart = |internal: &Internal| -> Vec<f64> {
-            let each = internal.stiff.iter().zip(&first).enumerate();
-            each.map(|(k, (v, f))| if k < turns { v - f } else { wrapped(v - f) }).collect()
-        };
+        let apart = |internal: &Internal| counted_from(&first, &internal.stiff, |k| k >= turns);
         let rows: Vec<Vec<f64>> = all.iter().map(apart).collect();
-        let count = rows.len().max(1) as f64;
-        let mut mean = vec![0.0; stiff];
-        rows.iter().for_each(|row| mean.iter_mut().zip(row).for_each(|(m, v)| *m += v / count));
-        let mut covariance = vec![0.0; stiff * stiff];
-        for row in &rows {
-            for i in 0..stiff {
-                for j in 0..=i {
-                    covariance[i * stiff + j] += (row[i] - mean[i]) * (row[j] - mean[j]) / count;
-                }
-            }
-        }
-        // Few samples make a covariance that is too narrow somewhere: correlations shrink.
-        let kept = count / (count + SAMPLES_FOR_HALF * stiff as f64);
-        for i in 0..stiff {
-            covariance[i * stiff..i * stiff + i].iter_mut().for_each(|c| *c *= kept);
-        }
-        let (factor, log_determinant) = cholesky(covariance, stiff);
+        let Normal { mean, factor } = Normal::of(&rows, stiff);
+        let log_determinant = factor.iter().step_by(stiff + 1).map(|l| 2.0 * l.ln()).sum();
         let mean = mean.iter().zip(&first).map(|(mean, first)| mean + first).collect();
         Self { tree, mean, factor, log_determinant, bins }
     }
@@ -130,26 +107,4 @@ impl<'a> Base<'a> {
 
 fn bin(angle: f64) -> usize {
     (((angle + PI) / (2.0 * PI) * BINS as f64) as usize).min(BINS - 1)
-}
-
-/// The lower factor of a symmetric matrix, of which the lower half is given, and the logarithm of
-/// its determinant. What has no spread in the samples gets a little.
-fn cholesky(mut a: Vec<f64>, n: usize) -> (Vec<f64>, f64) {
-    let mut log_determinant = 0.0;
-    for i in 0..n {
-        let least = 1e-6 * a[i * n + i].abs() + 1e-12;
-        for j in 0..=i {
-            let mut sum = a[i * n + j];
-            for k in 0..j {
-                sum -= a[i * n + k] * a[j * n + k];
-            }
-            if i == j {
-                a[i * n + i] = sum.max(least).sqrt();
-                log_determinant += 2.0 * a[i * n + i].ln();
-            } else {
-                a[i * n + j] = sum / a[j * n + j];
-            }
-        }
-    }
-    (a, log_determinant)
 }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::error::EvaluationError;
-use crate::potential::Potential;
+use super::{EvaluationError, Potential};
 use crate::system::System;
 
 /// β U, β being the temperature of the target over another one.
-pub(super) struct Heated {
+pub(crate) struct Heated {
     pub potential: Arc<dyn Potential>,
     pub beta: f64,
 }
@@ -23,6 +22,10 @@ impl Potential for Heated {
 
     fn structures(&self) -> &[Vec<f64>] {
         self.potential.structures()
+    }
+
+    fn bonds(&self) -> &[[usize; 2]] {
+        self.potential.bonds()
     }
 
     fn reach(&self) -> f64 {
