@@ -139,8 +139,8 @@ fn print_exchange(exchange: &ExchangeReport, target: &Target) -> Result<(), Erro
     say!("{} ways to the hottest temperature and back", exchange.round_trips)?;
     if exchange.has_unclear_parts {
         say!(
-            "caution: an atom with four bonds has turned inside out at times, and log Z may be \
-             ln 2 too high"
+            "caution: an atom with four bonds has turned inside out at times; log Z is that of the \
+             structure's side and its images by symmetry"
         )?;
     }
     if exchange.log_z_rests_on_few {

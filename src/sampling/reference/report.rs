@@ -108,7 +108,8 @@ pub struct ExchangeReport {
     /// Sweeps of all chains over that time: how many independent samples means rest on.
     pub effective_samples: Option<f64>,
     /// Whether an atom with four bonds has turned inside out now and then at the hottest
-    /// temperature: log Z may count ln 2 for it too much.
+    /// temperature: log Z is that of the structure's side and of those that exchanges of like atoms
+    /// and reflection make of it.
     pub has_unclear_parts: bool,
     /// Whether there were too few configurations at the hottest temperature for log Z.
     pub log_z_rests_on_few: bool,

@@ -1,12 +1,13 @@
 //! Replica exchange: chains at several temperatures that exchange their configurations.
 //!
 //! Swendsen and Wang, Phys. Rev. Lett. 57, 2607 (1986); Sugita and Okamoto, Chem. Phys. Lett. 314,
-//! 141 (1999). Between exchanges, replicas move by Hamiltonian Monte Carlo.
+//! 141 (1999). Between exchanges, replicas move by Hamiltonian Monte Carlo and by pivots.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::pivot::Pivots;
 use super::trajectory::{Move, Scratch, Tile};
 use crate::engine::LANES;
 use crate::error::{Error, EvaluationError};
@@ -17,6 +18,9 @@ use crate::work;
 
 /// Leapfrog steps of a trajectory: long enough for a torsion to turn by some tens of degrees.
 pub(super) const LEAPFROG_STEPS: usize = 30;
+
+/// Pivots after each trajectory, of a random bond each.
+pub(super) const PIVOTS: usize = 4;
 
 /// Rows of a tile: so many configurations the energies of molecules take at once.
 pub(super) const TILE: usize = LANES;
@@ -44,6 +48,7 @@ struct Rung {
 /// Independent ladders side by side.
 pub(super) struct Ladders<'a> {
     potential: &'a dyn Potential,
+    pivots: &'a Pivots,
     betas: &'a [f64],
     masses: &'a [f64],
     /// [parts, levels].
@@ -64,7 +69,7 @@ impl<'a> Ladders<'a> {
     /// Ladders at `betas`, which fall, whose replicas all start at `starts` ([chains, particles,
     /// dimension], as many as there are ladders), with the random numbers of `index`.
     pub fn at(
-        potential: &'a dyn Potential,
+        (potential, pivots): (&'a dyn Potential, &'a Pivots),
         betas: &'a [f64],
         masses: &'a [f64],
         starts: &[f64],
@@ -93,6 +98,7 @@ impl<'a> Ladders<'a> {
         });
         Ok(Self {
             potential,
+            pivots,
             betas,
             masses,
             rungs: rungs.collect::<Result<_, Error>>()?,
@@ -106,7 +112,8 @@ impl<'a> Ladders<'a> {
         })
     }
 
-    /// One trajectory of every replica and one try of exchanging every second pair of neighbours.
+    /// One trajectory and some pivots of every replica, and one try of exchanging every second pair
+    /// of neighbours.
     pub fn sweep(&mut self) -> Result<(), EvaluationError> {
         self.move_at(self.betas, false)
     }
@@ -122,15 +129,21 @@ impl<'a> Ladders<'a> {
     fn move_at(&mut self, betas: &[f64], adapts: bool) -> Result<(), EvaluationError> {
         work::check()?;
         let jitter = self.rng.gen_range(0.8..1.2);
-        let (potential, masses) = (self.potential, self.masses);
+        let Self { potential, pivots, masses, .. } = *self;
         // The width of all that moves, and so the step, goes with the root of the temperature.
         let sizes: Vec<f64> = (self.step_sizes.iter().zip(self.betas).zip(betas))
             .map(|((size, own), beta)| size.get() * jitter * (own / beta).sqrt())
             .collect();
         self.rungs.par_iter_mut().try_for_each(|rung| {
             let (beta, step_size) = (betas[rung.level], sizes[rung.level]);
-            let by = Move { potential, masses, beta, step_size, steps: LEAPFROG_STEPS };
+            let steps = LEAPFROG_STEPS;
+            let by = Move { potential, pivots, masses, beta, step_size, steps };
             rung.accepted = rung.tile.transition(by, &mut rung.rngs, &mut rung.scratch)?;
+            if !pivots.is_empty() {
+                for _ in 0..PIVOTS {
+                    rung.tile.pivot(by, &mut rung.rngs, &mut rung.scratch)?;
+                }
+            }
             Ok::<(), EvaluationError>(())
         })?;
         for level in 0..betas.len() {

@@ -7,7 +7,9 @@
 //! density in internal coordinates that is fitted there.
 
 mod base;
+mod free_energy;
 mod ladder;
+mod pivot;
 mod sectors;
 mod trajectory;
 mod visits;
@@ -17,8 +19,9 @@ use std::sync::Arc;
 
 use rand::Rng;
 
-use self::base::Base;
-use self::ladder::{Ladders, LEAPFROG_STEPS, TILE};
+use self::free_energy::Hottest;
+use self::ladder::{Ladders, LEAPFROG_STEPS, PIVOTS, TILE};
+use self::pivot::Pivots;
 use self::sectors::Sectors;
 use self::visits::{Torsions, Visits};
 use super::report::{
@@ -41,13 +44,7 @@ const HOTTEST: f64 = 4.0;
 const SPACING: f64 = 1.2;
 /// Configurations of an ensemble at the hottest temperature from which Z there follows: so many at
 /// least, if there are.
-const HOT_SAMPLES: usize = 8192;
-/// Of them, those that a density is fitted to for each stiff coordinate, at least.
-const FITTED_FOR_EACH: usize = 20;
-/// Draws of that density for each configuration that is weighed with it. The two overlap little:
-/// with one draw for each, log Z of alanine dipeptide is lower by 0.02 on average, and its stated
-/// error does not include that.
-const DRAWS: usize = 16;
+const HOT_SAMPLES: usize = 4096;
 /// Sweeps that find step sizes and are not counted: at least so many, or three times those that
 /// are, and a part of those that are.
 const LEAST_SETTLING: usize = 300;
@@ -60,11 +57,12 @@ struct Ensemble {
     energies: Vec<f64>,
     /// U of every sweep, [chains, sweeps].
     series: Vec<f64>,
-    /// Of the structure's part.
-    log_z: f64,
-    /// Of the `hot` configurations, those that have turned each centre inside out.
+    /// log Z of the structure's part less that at the hottest temperature.
+    log_ratio: f64,
+    /// Some of the hottest temperature, [samples, particles, dimension], and how many of them have
+    /// turned each centre inside out.
+    hot: Vec<f64>,
     turned: Vec<u64>,
-    hot: usize,
     energy: f64,
     squared_energy: f64,
     virial: f64,
@@ -81,9 +79,9 @@ message!(Ensemble {
     positions,
     energies,
     series,
-    log_z,
-    turned,
+    log_ratio,
     hot,
+    turned,
     energy,
     squared_energy,
     virial,
@@ -102,6 +100,7 @@ struct Plan<'a> {
     betas: Vec<f64>,
     masses: Vec<f64>,
     torsions: Torsions,
+    pivots: Pivots,
     tree: &'a Tree,
     sectors: &'a Sectors,
     /// Ladders of an ensemble.
@@ -140,7 +139,9 @@ pub(super) fn sample(
     };
     let sectors = Sectors::of(&*potential, first);
     let chains = chains_of_each(options);
-    let (heat_capacity, masses) = pilot(&*potential, first, options.seed)?;
+    let torsions = Torsions::of(system, potential.bonds());
+    let pivots = Pivots::of(system.particles(), potential.bonds(), &torsions);
+    let (heat_capacity, masses) = pilot((&*potential, &pivots), first, options.seed)?;
     let betas = ladder(heat_capacity);
     let off = |level: &usize| (betas[*level] * temperature).ln().abs();
     let level = (0..betas.len()).min_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(0);
@@ -149,7 +150,8 @@ pub(super) fn sample(
         level,
         betas,
         masses,
-        torsions: Torsions::of(system, potential.bonds()),
+        torsions,
+        pivots,
         tree: &tree,
         sectors: &sectors,
         chains,
@@ -158,7 +160,10 @@ pub(super) fn sample(
         seed: options.seed,
     };
     let ensembles = team().map(POPULATIONS, |index| plan.ensemble(index as u64))?;
-    let (report, samples) = report(&plan, &ensembles, options)?;
+    let hottest = plan.hottest(&ensembles);
+    let log_z = hottest.log_z()?;
+    let log_z = log_z.iter().zip(&ensembles).map(|(hot, e)| hot + e.log_ratio).collect();
+    let (report, samples) = report(&plan, &ensembles, (&hottest, log_z), options);
     let populations = (0..options.samples).map(|sample| sample % ensembles.len()).collect();
     Ok(Reference { samples, populations, report })
 }
@@ -176,12 +181,12 @@ fn chains_of_each(options: ReferenceOptions) -> usize {
 pub(super) fn evaluations(potential: &dyn Potential, options: ReferenceOptions) -> usize {
     let levels = ladder(0.5 * potential.system().degrees_of_freedom() as f64).len();
     let sweeps = options.transitions + settling(options.transitions);
-    POPULATIONS * chains_of_each(options) * levels * sweeps * LEAPFROG_STEPS
+    POPULATIONS * chains_of_each(options) * levels * sweeps * (LEAPFROG_STEPS + PIVOTS)
 }
 
 /// Heat capacity, the variance of βU, and masses, from short chains at the hottest temperature.
 fn pilot(
-    potential: &dyn Potential,
+    (potential, pivots): (&dyn Potential, &Pivots),
     structure: &[f64],
     seed: u64,
 ) -> Result<(f64, Vec<f64>), Error> {
@@ -194,7 +199,7 @@ fn pilot(
     for round in 0..2 {
         let betas = [beta, beta];
         let index = (1 << 32) + round;
-        let mut hot = Ladders::at(potential, &betas, &masses, &starts, (seed, index))?;
+        let mut hot = Ladders::at((potential, pivots), &betas, &masses, &starts, (seed, index))?;
         let mut energies = Vec::new();
         for sweep in 0..SWEEPS {
             hot.settle(0.0)?;
@@ -222,13 +227,14 @@ fn ladder(heat_capacity: f64) -> Vec<f64> {
 
 impl Plan<'_> {
     fn ensemble(&self, index: u64) -> Result<Ensemble, Error> {
-        let Self { potential, betas, masses, .. } = self;
+        let Self { potential, pivots, betas, masses, .. } = self;
         let width = potential.system().coordinates();
         let mut starts = self.sectors.starts(*potential, self.chains, (self.seed, index));
         if self.level > 0 {
             self.turn(&mut starts, index)?;
         }
-        let mut ladders = Ladders::at(*potential, betas, masses, &starts, (self.seed, index))?;
+        let moved = (*potential, pivots);
+        let mut ladders = Ladders::at(moved, betas, masses, &starts, (self.seed, index))?;
         // All replicas at the hottest temperature first, where they forget the structure; then each
         // cools to its own.
         let settling = settling(self.sweeps);
@@ -241,9 +247,9 @@ impl Plan<'_> {
             positions: Vec::new(),
             energies: Vec::new(),
             series: vec![0.0; self.chains * self.sweeps],
-            log_z: 0.0,
+            log_ratio: 0.0,
+            hot: Vec::new(),
             turned: Vec::new(),
-            hot: 0,
             energy: 0.0,
             squared_energy: 0.0,
             virial: 0.0,
@@ -261,7 +267,6 @@ impl Plan<'_> {
         let mut seen: Vec<Vec<f64>> = vec![Vec::new(); self.chains];
         let mut by_level: Vec<Vec<f64>> = vec![Vec::new(); betas.len()];
         let hot_every = (self.sweeps * self.chains / HOT_SAMPLES).max(1);
-        let mut hot = Vec::new();
         for sweep in 0..self.sweeps {
             ladders.sweep()?;
             let mut chain = 0;
@@ -286,7 +291,8 @@ impl Plan<'_> {
                 }
             }
             if sweep % hot_every == 0 {
-                ladders.level(betas.len() - 1).for_each(|tile| hot.extend_from_slice(&tile.x));
+                let hottest = ladders.level(betas.len() - 1);
+                hottest.for_each(|tile| found.hot.extend_from_slice(&tile.x));
             }
             for (level, energies) in by_level.iter_mut().enumerate() {
                 ladders.level(level).for_each(|tile| energies.extend(&tile.energy));
@@ -297,7 +303,7 @@ impl Plan<'_> {
         found.energy = found.series.iter().sum::<f64>() / count;
         found.squared_energy = found.series.iter().map(|u| u * u).sum::<f64>() / count;
         found.acceptance = ladders.accepted[0] / self.sweeps as f64;
-        let ratio: f64 = betas
+        found.log_ratio = betas
             .windows(2)
             .zip(by_level.windows(2))
             .map(|(betas, energies)| {
@@ -307,9 +313,7 @@ impl Plan<'_> {
                 bennett_log_z(&weights(&energies[1]), &weights(&energies[0])).0
             })
             .sum();
-        found.log_z = self.hot_log_z(&hot, index)? + ratio;
-        found.turned = self.sectors.count_turned(&hot, width);
-        found.hot = hot.len() / width;
+        found.turned = self.sectors.count_turned(&found.hot, width);
         (found.tried, found.made) = (ladders.tried.clone(), ladders.made.clone());
         found.round_trips = ladders.round_trips;
         let chains = seen.iter().map(|x| x.chunks_exact(width).collect());
@@ -320,24 +324,21 @@ impl Plan<'_> {
 }
 
 impl Plan<'_> {
-    /// log Z of the structure's sector at the hottest temperature, of which `samples` ([samples,
-    /// particles, 3], in the order of time) are: half of them fit a density, and the others and
-    /// draws of it are weighed with it.
-    fn hot_log_z(&self, samples: &[f64], index: u64) -> Result<f64, Error> {
-        let width = self.potential.system().coordinates();
-        let count = samples.len() / width;
-        let (fitted, weighed) = samples.split_at(count / 2 * width);
-        let base = Base::fit(self.tree, fitted.chunks_exact(width));
-        let mut rng = stream(self.seed, Purpose::Reference, step_before(2), index);
-        let rows = weighed.len() / width;
-        let mut of_draws = Vec::with_capacity(DRAWS * rows);
-        for _ in 0..DRAWS {
-            let drawn = (0..rows).filter_map(|_| base.draw(&mut rng));
-            of_draws.extend(self.log_weights(&base, &drawn.flatten().collect::<Vec<f64>>())?);
+    /// What all ensembles found at the hottest temperature.
+    fn hottest<'a>(&'a self, ensembles: &'a [Ensemble]) -> Hottest<'a> {
+        let mut turned = vec![0; ensembles.first().map_or(0, |ensemble| ensemble.turned.len())];
+        for ensemble in ensembles {
+            turned.iter_mut().zip(&ensemble.turned).for_each(|(all, n)| *all += n);
         }
-        // What is no configuration has weight 0.
-        of_draws.resize(DRAWS * rows, f64::NEG_INFINITY);
-        Ok(bennett_log_z(&of_draws, &self.log_weights(&base, weighed)?).0)
+        Hottest {
+            potential: self.potential,
+            beta: self.betas[self.betas.len() - 1],
+            tree: self.tree,
+            sectors: self.sectors,
+            seed: self.seed,
+            ensembles: ensembles.iter().map(|ensemble| &ensemble.hot[..]).collect(),
+            turned,
+        }
     }
 
     /// Turns all dihedral angles that can turn at random, to the best of some tries: samples of a
@@ -364,45 +365,30 @@ impl Plan<'_> {
         }
         Ok(())
     }
-
-    /// Configurations that a density is fitted to.
-    fn fitted(&self) -> usize {
-        (self.sweeps * self.chains).min(HOT_SAMPLES) / 2
-    }
-
-    fn log_weights(&self, base: &Base<'_>, x: &[f64]) -> Result<Vec<f64>, Error> {
-        let width = self.potential.system().coordinates();
-        let beta = self.betas[self.betas.len() - 1];
-        let mut energies = vec![0.0; x.len() / width];
-        self.potential.energies(x, &mut energies)?;
-        let weights = energies.iter().zip(x.chunks_exact(width));
-        Ok(weights.map(|(u, x)| -beta * u - base.log_density(x)).collect())
-    }
 }
 
 /// Means over ensembles, which count the same, and their errors.
 fn report(
     plan: &Plan<'_>,
     ensembles: &[Ensemble],
+    (hottest, log_z): (&Hottest<'_>, Vec<f64>),
     options: ReferenceOptions,
-) -> Result<(ReferenceReport, Samples), Error> {
-    let count = ensembles.len() as f64;
-    let mean = |of: &dyn Fn(&Ensemble) -> f64| {
-        let values: Vec<f64> = ensembles.iter().map(of).collect();
+) -> (ReferenceReport, Samples) {
+    let mean_of = |values: &[f64]| {
+        let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
         let squares: f64 = values.iter().map(|v| (v - mean) * (v - mean)).sum();
         (mean, (squares / (count * (count - 1.0))).sqrt())
     };
+    let mean =
+        |of: &dyn Fn(&Ensemble) -> f64| mean_of(&ensembles.iter().map(of).collect::<Vec<f64>>());
     let (energy, energy_error) = mean(&|e| e.energy);
     let (squared_energy, _) = mean(&|e| e.squared_energy);
     let (virial, virial_error) = mean(&|e| e.virial);
-    let (log_z, log_z_error) = mean(&|e| e.log_z);
-    let mut turned = vec![0; ensembles.first().map_or(0, |e| e.turned.len())];
-    for ensemble in ensembles {
-        turned.iter_mut().zip(&ensemble.turned).for_each(|(all, n)| *all += n);
-    }
-    let hot: usize = ensembles.iter().map(|e| e.hot).sum();
-    let parts = plan.sectors.found(&turned, hot as u64);
+    let entropies: Vec<f64> = ensembles.iter().zip(&log_z).map(|(e, z)| e.energy + z).collect();
+    let (log_z, log_z_error) = mean_of(&log_z);
+    let width = plan.potential.system().coordinates();
+    let parts = plan.sectors.found(&hottest.turned, hottest.count());
     let log_z = log_z + parts.log_count;
     let mut visits = Visits::default();
     let mut effort = Effort::default();
@@ -425,7 +411,7 @@ fn report(
         autocorrelation_time: time,
         effective_samples: time.map(|time| series.len() as f64 / time.max(1.0)),
         has_unclear_parts: parts.is_unclear,
-        log_z_rests_on_few: plan.fitted() < FITTED_FOR_EACH * plan.tree.sizes()[0],
+        log_z_rests_on_few: hottest.are_few(),
         seen_once: seen_once.map(|(t, degrees)| (plan.torsions.atoms[t], degrees)).collect(),
     };
     let report = ReferenceReport {
@@ -441,7 +427,7 @@ fn report(
         energy_error,
         energy_std: (squared_energy - energy * energy).max(0.0).sqrt(),
         entropy: energy + log_z,
-        entropy_error: mean(&|e| e.energy + e.log_z).1,
+        entropy_error: mean_of(&entropies).1,
         virial,
         virial_error,
         degrees_of_freedom: plan.potential.system().degrees_of_freedom(),
@@ -450,7 +436,6 @@ fn report(
         effort,
         exchange: Some(exchange),
     };
-    let width = plan.potential.system().coordinates();
     let kept = |e: &Ensemble| e.energies.len();
     let most = ensembles.iter().map(kept).min().unwrap_or(0);
     let mut samples = Samples::default();
@@ -468,5 +453,5 @@ fn report(
         samples.positions.extend(x);
         samples.energies.push(found.energies[place]);
     }
-    Ok((report, samples))
+    (report, samples)
 }

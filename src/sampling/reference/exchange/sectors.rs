@@ -8,8 +8,9 @@ use crate::potential::Potential;
 use crate::random::{step_before, stream, Purpose};
 
 /// A centre of which more than this share is turned inside out at the hottest temperature does so
-/// by itself.
-const TURNS: f64 = 0.02;
+/// by itself: half of it would be, where both sides are alike. One that turns now and then has not
+/// come to that share, and counts as one that keeps its side.
+const TURNS: f64 = 0.4;
 
 /// Which parts are alike, and where chains start.
 ///
@@ -96,10 +97,19 @@ impl Sectors {
         counts
     }
 
+    /// Whether each centre keeps its side, if so many of `samples` have turned it.
+    pub fn stiff(&self, turned: &[u64], samples: u64) -> Vec<bool> {
+        turned.iter().map(|turned| *turned as f64 <= TURNS * samples as f64).collect()
+    }
+
+    /// Whether x is in the structure's part: no `stiff` centre is turned.
+    pub fn is_inside(&self, x: &[f64], stiff: &[bool]) -> bool {
+        self.turned(x).zip(stiff).all(|(turned, stiff)| !turned || !stiff)
+    }
+
     /// What follows if so many of `samples` have turned each centre.
     pub fn found(&self, turned: &[u64], samples: u64) -> Found {
-        let share = |turned: &u64| *turned as f64 / samples.max(1) as f64;
-        let stiff: Vec<bool> = turned.iter().map(|turned| share(turned) <= TURNS).collect();
+        let stiff = self.stiff(turned, samples);
         let of_stiff = |turns: &[bool]| -> Vec<bool> {
             turns.iter().zip(&stiff).filter(|(_, stiff)| **stiff).map(|(turn, _)| *turn).collect()
         };
@@ -111,7 +121,7 @@ impl Sectors {
         Found {
             log_count: all as f64 * 2f64.ln(),
             is_handed: all > by_exchange,
-            is_unclear: turned.iter().any(|turned| *turned > 0 && share(turned) <= TURNS),
+            is_unclear: turned.iter().zip(&stiff).any(|(turned, stiff)| *turned > 0 && *stiff),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Hamiltonian trajectories of a tile of replicas at one temperature, with a mass for each atom.
+//! How a tile of replicas at one temperature moves: Hamiltonian trajectories, with a mass for each
+//! atom, and pivots.
 
 use std::time::Instant;
 
@@ -6,6 +7,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::pivot::Pivots;
 use crate::error::EvaluationError;
 use crate::potential::Potential;
 use crate::sampling::Effort;
@@ -23,7 +25,7 @@ pub(super) struct Tile {
     pub effort: Effort,
 }
 
-/// Memory of a trajectory.
+/// Memory of a move.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scratch {
     x: Vec<f64>,
@@ -37,6 +39,7 @@ pub(super) struct Scratch {
 #[derive(Clone, Copy)]
 pub(super) struct Move<'a> {
     pub potential: &'a dyn Potential,
+    pub pivots: &'a Pivots,
     /// Of each particle.
     pub masses: &'a [f64],
     /// The density is exp(−βU).
@@ -110,16 +113,57 @@ impl Tile {
             failures += by.potential.energies_and_gradients(x, energy, gradient)?;
         }
         kick(momentum, gradient, 0.5 * by.step_size * by.beta);
-        self.effort.evaluations += (by.steps * energy.len()) as u64;
+        self.count(by.steps * energy.len(), failures, start);
+
+        for (row, kinetic) in kinetic.iter_mut().enumerate() {
+            *kinetic -= kinetic_energy(&momentum[row * width..(row + 1) * width], by.masses, d);
+        }
+        Ok(self.accept(by, rngs, scratch))
+    }
+
+    /// One pivot of every replica, which is accepted or not.
+    pub fn pivot(
+        &mut self,
+        by: Move<'_>,
+        rngs: &mut [ChaCha8Rng],
+        scratch: &mut Scratch,
+    ) -> Result<(), EvaluationError> {
+        let width = by.potential.system().coordinates();
+        let Scratch { x, energy, gradient, kinetic, .. } = scratch;
+        x.clone_from(&self.x);
+        for (x, rng) in x.chunks_exact_mut(width).zip(rngs.iter_mut()) {
+            by.pivots.turn(rng, x);
+        }
+        energy.resize(self.energy.len(), 0.0);
+        gradient.resize(x.len(), 0.0);
+        let start = Instant::now();
+        let failures = by.potential.energies_and_gradients(x, energy, gradient)?;
+        self.count(energy.len(), failures, start);
+        kinetic.clear();
+        kinetic.resize(energy.len(), 0.0);
+        self.accept(by, rngs, scratch);
+        Ok(())
+    }
+
+    /// Counts evaluations since `start`. Those far off, where gradients need not be numbers, say
+    /// nothing about the potential.
+    fn count(&mut self, evaluations: usize, failures: usize, start: Instant) {
+        self.effort.evaluations += evaluations as u64;
         self.effort.failures += failures as u64;
         self.effort.seconds += start.elapsed().as_secs_f64();
+    }
 
+    /// Puts each replica where `scratch` is, or leaves it, by Metropolis; there, `kinetic` is the
+    /// kinetic energy that was lost. Returns the mean acceptance.
+    fn accept(&mut self, by: Move<'_>, rngs: &mut [ChaCha8Rng], scratch: &mut Scratch) -> f64 {
+        let system = by.potential.system();
+        let width = system.coordinates();
+        let Scratch { x, energy, gradient, kinetic, .. } = scratch;
         let mut accepted = 0.0;
         for (row, rng) in rngs.iter_mut().enumerate().take(energy.len()) {
             let uniform: f64 = rng.gen();
             let place = row * width..(row + 1) * width;
-            let end = kinetic_energy(&momentum[place.clone()], by.masses, d);
-            let gain = by.beta * (self.energy[row] - energy[row]) + kinetic[row] - end;
+            let gain = by.beta * (self.energy[row] - energy[row]) + kinetic[row];
             let finite = gradient[place.clone()].iter().all(|g| g.is_finite());
             let chance = if finite && gain.is_finite() { gain.exp().min(1.0) } else { 0.0 };
             accepted += chance;
@@ -130,7 +174,7 @@ impl Tile {
                 self.energy[row] = energy[row];
             }
         }
-        Ok(accepted / energy.len() as f64)
+        accepted / energy.len() as f64
     }
 }
 
