@@ -111,7 +111,7 @@ pub struct ExchangeReport {
     /// temperature: log Z is that of the structure's side and of those that exchanges of like atoms
     /// and reflection make of it.
     pub has_unclear_parts: bool,
-    /// Whether there were too few configurations at the hottest temperature for log Z.
+    /// Whether there were too few configurations at the hottest temperature, or sweeps, for log Z.
     pub log_z_rests_on_few: bool,
     /// Dihedral angles, by atoms, and the degrees around which only one chain has seen them: their
     /// share is not known.
