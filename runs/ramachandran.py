@@ -56,7 +56,7 @@ print(f"flow: {len(flow_x)} samples, effective size {size}; reference: {len(x)}"
 print(f"KLD of the flow as drawn   {kld(p, density(flow_x, np.ones(len(flow_x)))):.5f}")
 print(f"KLD of the flow reweighted {kld(p, density(flow_x, flow_w)):.5f}")
 other = read(sys.argv[3])[0] if len(sys.argv) > 3 else x
-size = min(size, len(other) // 2)
+size = min(size, len(other) if len(sys.argv) > 3 else len(other) // 2)
 floors = []
 for seed in range(8):
     order = np.random.default_rng(seed).permutation(len(other))
