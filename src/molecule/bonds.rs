@@ -26,6 +26,21 @@ pub fn neighbours(atoms: usize, bonds: &[[usize; 2]]) -> Vec<Vec<usize>> {
     neighbours
 }
 
+/// The atoms on c's side of the bond between b and c; `None` if the bond is in a ring.
+pub(crate) fn side_of(bonded: &[Vec<usize>], b: usize, c: usize) -> Option<Vec<usize>> {
+    let mut atoms = vec![c];
+    let mut next = 0;
+    while let Some(&atom) = atoms.get(next) {
+        for &other in &bonded[atom] {
+            if [atom, other] != [c, b] && !atoms.contains(&other) {
+                atoms.push(other);
+            }
+        }
+        next += 1;
+    }
+    (!atoms.contains(&b)).then_some(atoms)
+}
+
 impl Molecule {
     /// The atoms bonded to each.
     pub fn neighbours(&self) -> Vec<Vec<usize>> {

@@ -25,8 +25,9 @@ pub use geometry::{angle, dihedral, distance};
 pub use kinds::{Kind, Torsion};
 pub use names::{AtomName, Backbone, BackboneAngle};
 
+pub(crate) use bonds::side_of;
 pub(crate) use cif::read_cif;
-pub(crate) use geometry::signed_volume;
+pub(crate) use geometry::{cross, dot, signed_volume};
 pub(crate) use normal::{cholesky, counted_from, Normal};
 pub(crate) use pdb::read_pdb;
 pub(crate) use tree::{wrapped, Internal, Tree, Turn};

@@ -1,6 +1,6 @@
 //! Distances, angles and dihedral angles along a tree of bonds, in place of positions.
 
-use super::bonds::neighbours;
+use super::bonds::{neighbours, side_of};
 use super::geometry::{angle, cross, dihedral, distance, dot};
 
 /// Where an atom is placed from.
@@ -72,7 +72,9 @@ impl Tree {
                     let beside = places.iter().position(|other| other.from == from);
                     Some(match beside {
                         Some(other) => Turn::Beside(other),
-                        None if parent[d] == Some(b) || is_in_ring(&bonded, b, c) => Turn::Stiff,
+                        None if parent[d] == Some(b) || side_of(&bonded, b, c).is_none() => {
+                            Turn::Stiff
+                        }
                         None => Turn::Soft,
                     })
                 }
@@ -209,25 +211,6 @@ fn references(
     };
     let d = before.or_else(|| beside(c, &[b, atom])).or_else(|| beside(b, &[c, atom]));
     [Some(b), Some(c), d]
-}
-
-/// Whether b and c are connected without their bond.
-fn is_in_ring(bonded: &[Vec<usize>], b: usize, c: usize) -> bool {
-    let mut seen = vec![false; bonded.len()];
-    let mut open = vec![b];
-    seen[b] = true;
-    while let Some(atom) = open.pop() {
-        for &next in &bonded[atom] {
-            if (atom, next) != (b, c) && !seen[next] {
-                if next == c {
-                    return true;
-                }
-                seen[next] = true;
-                open.push(next);
-            }
-        }
-    }
-    false
 }
 
 /// In [−π, π].

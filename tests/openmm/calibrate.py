@@ -17,8 +17,8 @@ import time
 
 KT = 2.494338785
 OMEGAS = ["dihedral: ACE:CH3 ACE:C ALA:N ALA:CA", "dihedral: ALA:CA ALA:C NME:N NME:C"]
-#: Name, known value and its error. The first three and phi > 0 are by another program; log Z is that
-#: of the flow in runs/aldp_fab.
+#: Name, known value and its error. The first three and phi > 0 are by another program; log Z is
+#: that of the flow in runs/aldp_fab.
 KNOWN = {
     "energy / kJ/mol": (-98.43, 0.11),
     "virial": (63.0, 0.0),

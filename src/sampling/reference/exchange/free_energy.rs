@@ -1,13 +1,14 @@
 //! log Z of a molecule at the hottest temperature, by a density that is fitted there.
 
 use super::base::Base;
-use super::sectors::Sectors;
+use super::sectors::{Parts, Sectors};
 use crate::diagnostics::bennett_log_z;
 use crate::error::Error;
 use crate::molecule::Tree;
 use crate::parallel::team;
 use crate::potential::Potential;
 use crate::random::{step_before, stream, Purpose};
+use crate::work;
 
 /// Configurations of one half of the ensembles, that a density is fitted to, for each stiff
 /// coordinate, at least. With two fifths of it, log Z of alanine dipeptide is too low by up to
@@ -24,11 +25,11 @@ pub(super) struct Hottest<'a> {
     pub beta: f64,
     pub tree: &'a Tree,
     pub sectors: &'a Sectors,
+    /// What they tell of the parts.
+    pub parts: Parts,
     pub seed: u64,
     /// Of each ensemble, [configurations, particles, 3].
     pub ensembles: Vec<&'a [f64]>,
-    /// Of all of them, those that have turned each centre inside out.
-    pub turned: Vec<u64>,
 }
 
 impl Hottest<'_> {
@@ -36,14 +37,10 @@ impl Hottest<'_> {
         self.potential.system().coordinates()
     }
 
-    /// How many configurations there are.
-    pub fn count(&self) -> u64 {
-        self.ensembles.iter().map(|x| (x.len() / self.width()) as u64).sum()
-    }
-
     /// Whether half of them are too few to fit a density to.
     pub fn are_few(&self) -> bool {
-        self.count() / 2 < (FITTED_FOR_EACH * self.tree.sizes()[0]) as u64
+        let count = self.ensembles.iter().map(|x| x.len() / self.width()).sum::<usize>();
+        count / 2 < FITTED_FOR_EACH * self.tree.sizes()[0]
     }
 
     /// log Z of the structure's part by each ensemble.
@@ -52,8 +49,7 @@ impl Hottest<'_> {
     /// ensembles: one that is fitted to few samples, or to those that it is weighed with, makes it
     /// too low.
     pub fn log_z(&self) -> Result<Vec<f64>, Error> {
-        let stiff = self.sectors.stiff(&self.turned, self.count());
-        let is_inside = |x: &[f64]| self.sectors.is_inside(x, &stiff);
+        let is_inside = |x: &[f64]| self.sectors.is_inside(x, &self.parts);
         let inside: Vec<Vec<f64>> = self
             .ensembles
             .iter()
@@ -64,6 +60,7 @@ impl Hottest<'_> {
             let fitted = inside.iter().skip(half).step_by(2);
             Base::fit(self.tree, fitted.flat_map(|x| x.chunks_exact(self.width())))
         });
+        let _work = work::begin("weighing a fitted density, for log Z");
         team().map(inside.len(), |index| {
             let (x, base) = (&inside[index], &bases[(index + 1) % 2]);
             let mut rng = stream(self.seed, Purpose::Reference, step_before(2), index as u64);

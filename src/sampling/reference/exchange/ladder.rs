@@ -48,7 +48,7 @@ struct Rung {
 /// Independent ladders side by side.
 pub(super) struct Ladders<'a> {
     potential: &'a dyn Potential,
-    pivots: &'a Pivots,
+    pivots: Pivots,
     betas: &'a [f64],
     masses: &'a [f64],
     /// [parts, levels].
@@ -69,7 +69,7 @@ impl<'a> Ladders<'a> {
     /// Ladders at `betas`, which fall, whose replicas all start at `starts` ([chains, particles,
     /// dimension], as many as there are ladders), with the random numbers of `index`.
     pub fn at(
-        (potential, pivots): (&'a dyn Potential, &'a Pivots),
+        potential: &'a dyn Potential,
         betas: &'a [f64],
         masses: &'a [f64],
         starts: &[f64],
@@ -98,7 +98,7 @@ impl<'a> Ladders<'a> {
         });
         Ok(Self {
             potential,
-            pivots,
+            pivots: Pivots::of(potential.system(), potential.bonds()),
             betas,
             masses,
             rungs: rungs.collect::<Result<_, Error>>()?,
@@ -129,19 +129,18 @@ impl<'a> Ladders<'a> {
     fn move_at(&mut self, betas: &[f64], adapts: bool) -> Result<(), EvaluationError> {
         work::check()?;
         let jitter = self.rng.gen_range(0.8..1.2);
-        let Self { potential, pivots, masses, .. } = *self;
+        let (potential, pivots, masses) = (self.potential, &self.pivots, self.masses);
         // The width of all that moves, and so the step, goes with the root of the temperature.
         let sizes: Vec<f64> = (self.step_sizes.iter().zip(self.betas).zip(betas))
             .map(|((size, own), beta)| size.get() * jitter * (own / beta).sqrt())
             .collect();
         self.rungs.par_iter_mut().try_for_each(|rung| {
             let (beta, step_size) = (betas[rung.level], sizes[rung.level]);
-            let steps = LEAPFROG_STEPS;
-            let by = Move { potential, pivots, masses, beta, step_size, steps };
+            let by = Move { potential, masses, beta, step_size, steps: LEAPFROG_STEPS };
             rung.accepted = rung.tile.transition(by, &mut rung.rngs, &mut rung.scratch)?;
             if !pivots.is_empty() {
                 for _ in 0..PIVOTS {
-                    rung.tile.pivot(by, &mut rung.rngs, &mut rung.scratch)?;
+                    rung.tile.pivot(by, pivots, &mut rung.rngs, &mut rung.scratch)?;
                 }
             }
             Ok::<(), EvaluationError>(())

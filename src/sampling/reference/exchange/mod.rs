@@ -21,7 +21,6 @@ use rand::Rng;
 
 use self::free_energy::Hottest;
 use self::ladder::{Ladders, LEAPFROG_STEPS, PIVOTS, TILE};
-use self::pivot::Pivots;
 use self::sectors::Sectors;
 use self::visits::{Torsions, Visits};
 use super::report::{
@@ -62,10 +61,8 @@ struct Ensemble {
     series: Vec<f64>,
     /// log Z of the structure's part less that at the hottest temperature.
     log_ratio: f64,
-    /// Some of the hottest temperature, [samples, particles, dimension], and how many of them have
-    /// turned each centre inside out.
+    /// Some of the hottest temperature, [samples, particles, dimension].
     hot: Vec<f64>,
-    turned: Vec<u64>,
     energy: f64,
     squared_energy: f64,
     virial: f64,
@@ -84,7 +81,6 @@ message!(Ensemble {
     series,
     log_ratio,
     hot,
-    turned,
     energy,
     squared_energy,
     virial,
@@ -103,7 +99,6 @@ struct Plan<'a> {
     betas: Vec<f64>,
     masses: Vec<f64>,
     torsions: Torsions,
-    pivots: Pivots,
     tree: &'a Tree,
     sectors: &'a Sectors,
     /// Ladders of an ensemble.
@@ -142,9 +137,7 @@ pub(super) fn sample(
     };
     let sectors = Sectors::of(&*potential, first);
     let chains = chains_of_each(options);
-    let torsions = Torsions::of(system, potential.bonds());
-    let pivots = Pivots::of(system.particles(), potential.bonds(), &torsions);
-    let (heat_capacity, masses) = pilot((&*potential, &pivots), first, options.seed)?;
+    let (heat_capacity, masses) = pilot(&*potential, first, options.seed)?;
     let betas = ladder(heat_capacity);
     let off = |level: &usize| (betas[*level] * temperature).ln().abs();
     let level = (0..betas.len()).min_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(0);
@@ -153,8 +146,7 @@ pub(super) fn sample(
         level,
         betas,
         masses,
-        torsions,
-        pivots,
+        torsions: Torsions::of(system, potential.bonds()),
         tree: &tree,
         sectors: &sectors,
         chains,
@@ -189,7 +181,7 @@ pub(super) fn evaluations(potential: &dyn Potential, options: ReferenceOptions) 
 
 /// Heat capacity, the variance of βU, and masses, from short chains at the hottest temperature.
 fn pilot(
-    (potential, pivots): (&dyn Potential, &Pivots),
+    potential: &dyn Potential,
     structure: &[f64],
     seed: u64,
 ) -> Result<(f64, Vec<f64>), Error> {
@@ -202,7 +194,7 @@ fn pilot(
     for round in 0..2 {
         let betas = [beta, beta];
         let index = (1 << 32) + round;
-        let mut hot = Ladders::at((potential, pivots), &betas, &masses, &starts, (seed, index))?;
+        let mut hot = Ladders::at(potential, &betas, &masses, &starts, (seed, index))?;
         let mut energies = Vec::new();
         for sweep in 0..SWEEPS {
             hot.settle(0.0)?;
@@ -230,14 +222,13 @@ fn ladder(heat_capacity: f64) -> Vec<f64> {
 
 impl Plan<'_> {
     fn ensemble(&self, index: u64) -> Result<Ensemble, Error> {
-        let Self { potential, pivots, betas, masses, .. } = self;
+        let Self { potential, betas, masses, .. } = self;
         let width = potential.system().coordinates();
         let mut starts = self.sectors.starts(*potential, self.chains, (self.seed, index));
         if self.level > 0 {
             self.turn(&mut starts, index)?;
         }
-        let moved = (*potential, pivots);
-        let mut ladders = Ladders::at(moved, betas, masses, &starts, (self.seed, index))?;
+        let mut ladders = Ladders::at(*potential, betas, masses, &starts, (self.seed, index))?;
         // All replicas at the hottest temperature first, where they forget the structure; then each
         // cools to its own.
         let settling = settling(self.sweeps);
@@ -252,7 +243,6 @@ impl Plan<'_> {
             series: vec![0.0; self.chains * self.sweeps],
             log_ratio: 0.0,
             hot: Vec::new(),
-            turned: Vec::new(),
             energy: 0.0,
             squared_energy: 0.0,
             virial: 0.0,
@@ -316,7 +306,6 @@ impl Plan<'_> {
                 bennett_log_z(&weights(&energies[1]), &weights(&energies[0])).0
             })
             .sum();
-        found.turned = self.sectors.count_turned(&found.hot, width);
         (found.tried, found.made) = (ladders.tried.clone(), ladders.made.clone());
         found.round_trips = ladders.round_trips;
         let chains = seen.iter().map(|x| x.chunks_exact(width).collect());
@@ -329,18 +318,16 @@ impl Plan<'_> {
 impl Plan<'_> {
     /// What all ensembles found at the hottest temperature.
     fn hottest<'a>(&'a self, ensembles: &'a [Ensemble]) -> Hottest<'a> {
-        let mut turned = vec![0; ensembles.first().map_or(0, |ensemble| ensemble.turned.len())];
-        for ensemble in ensembles {
-            turned.iter_mut().zip(&ensemble.turned).for_each(|(all, n)| *all += n);
-        }
+        let width = self.potential.system().coordinates();
+        let samples = ensembles.iter().flat_map(|ensemble| ensemble.hot.chunks_exact(width));
         Hottest {
             potential: self.potential,
             beta: self.betas[self.betas.len() - 1],
             tree: self.tree,
             sectors: self.sectors,
+            parts: self.sectors.found(samples),
             seed: self.seed,
             ensembles: ensembles.iter().map(|ensemble| &ensemble.hot[..]).collect(),
-            turned,
         }
     }
 
@@ -391,7 +378,7 @@ fn report(
     let entropies: Vec<f64> = ensembles.iter().zip(&log_z).map(|(e, z)| e.energy + z).collect();
     let (log_z, log_z_error) = mean_of(&log_z);
     let width = plan.potential.system().coordinates();
-    let parts = plan.sectors.found(&hottest.turned, hottest.count());
+    let parts = &hottest.parts;
     let log_z = log_z + parts.log_count;
     let mut visits = Visits::default();
     let mut effort = Effort::default();

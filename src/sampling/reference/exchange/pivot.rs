@@ -1,14 +1,15 @@
 //! Pivot moves: a part of a molecule turns about a bond, by any angle.
 //!
-//! Trajectories turn a dihedral angle by some tens of degrees; a barrier as that of an amide, a
-//! third of which is left at the hottest temperature, they pass now and then. A pivot jumps over it
-//! (Lal, Mol. Phys. 17, 57 (1969)). It keeps all other internal coordinates, and volume.
+//! Trajectories turn a dihedral angle by some tens of degrees, and rarely pass a high barrier, such
+//! as that of an amide, even at the hottest temperature. A pivot jumps over it (Lal, Mol. Phys. 17,
+//! 57 (1969)). It keeps all other internal coordinates, and volume.
 
 use rand::Rng;
 use std::f64::consts::PI;
 
 use super::visits::Torsions;
-use crate::molecule::neighbours;
+use crate::molecule::{cross, dot, neighbours, side_of};
+use crate::system::System;
 
 /// Bonds that a part of a molecule can turn about.
 #[derive(Debug, Clone)]
@@ -24,25 +25,14 @@ struct Pivot {
 }
 
 impl Pivots {
-    /// Those of the torsions' bonds that are in no ring; the smaller side turns.
-    pub fn of(particles: usize, bonds: &[[usize; 2]], torsions: &Torsions) -> Self {
-        let bonded = neighbours(particles, bonds);
+    /// Those of a molecule that are in no ring; the smaller side turns.
+    pub fn of(system: System, bonds: &[[usize; 2]]) -> Self {
+        let torsions = Torsions::of(system, bonds);
+        let bonded = neighbours(system.particles(), bonds);
         let pivot = |&[_, b, c, _]: &[usize; 4]| {
-            let mut atoms = vec![c];
-            let mut next = 0;
-            while let Some(&atom) = atoms.get(next) {
-                for &other in &bonded[atom] {
-                    if [atom, other] != [c, b] && !atoms.contains(&other) {
-                        atoms.push(other);
-                    }
-                }
-                next += 1;
-            }
-            if atoms.contains(&b) {
-                return None;
-            }
-            if 2 * atoms.len() > particles {
-                atoms = (0..particles).filter(|atom| !atoms.contains(atom)).collect();
+            let mut atoms = side_of(&bonded, b, c)?;
+            if 2 * atoms.len() > bonded.len() {
+                atoms = (0..bonded.len()).filter(|atom| !atoms.contains(atom)).collect();
             }
             Some(Pivot { axis: [b, c], atoms })
         };
@@ -58,21 +48,19 @@ impl Pivots {
     pub fn turn(&self, rng: &mut impl Rng, x: &mut [f64]) {
         let Pivot { axis: [b, c], atoms } = &self.turns[rng.gen_range(0..self.turns.len())];
         let (sine, cosine) = rng.gen_range(-PI..PI).sin_cos();
-        let at = |atom: usize, x: &[f64]| [x[3 * atom], x[3 * atom + 1], x[3 * atom + 2]];
-        let (from, to) = (at(*b, x), at(*c, x));
-        let along = [to[0] - from[0], to[1] - from[1], to[2] - from[2]];
-        let length = along.iter().map(|a| a * a).sum::<f64>().sqrt();
+        let at = |atom: usize, x: &[f64]| [0, 1, 2].map(|k| x[3 * atom + k]);
+        let minus = |a: [f64; 3], b: [f64; 3]| [0, 1, 2].map(|k| a[k] - b[k]);
+        let from = at(*b, x);
+        let along = minus(at(*c, x), from);
+        let length = dot(along, along).sqrt();
         let axis = along.map(|a| a / length);
         for &atom in atoms {
-            let place = at(atom, x);
-            let v = [place[0] - from[0], place[1] - from[1], place[2] - from[2]];
             // Rodrigues: v cos + (k × v) sin + k (k·v)(1 − cos).
-            let dot = axis.iter().zip(&v).map(|(k, v)| k * v).sum::<f64>();
-            for i in 0..3 {
-                let (j, k) = ((i + 1) % 3, (i + 2) % 3);
-                let cross = axis[j] * v[k] - axis[k] * v[j];
-                x[3 * atom + i] =
-                    from[i] + v[i] * cosine + cross * sine + axis[i] * dot * (1.0 - cosine);
+            let v = minus(at(atom, x), from);
+            let (across, share) = (cross(axis, v), dot(axis, v));
+            for k in 0..3 {
+                x[3 * atom + k] =
+                    from[k] + v[k] * cosine + across[k] * sine + axis[k] * share * (1.0 - cosine);
             }
         }
     }
@@ -83,15 +71,13 @@ mod tests {
     use super::*;
     use crate::molecule::{angle, dihedral, distance};
     use crate::random::{stream, Purpose};
-    use crate::system::System;
 
     /// A chain of five atoms whose third bears a ring of three.
     const BONDS: [[usize; 2]; 7] = [[0, 1], [1, 2], [2, 3], [3, 4], [2, 5], [5, 6], [6, 2]];
 
     #[test]
     fn a_pivot_turns_one_dihedral_angle_and_changes_nothing_else() {
-        let torsions = Torsions::of(System::new(7, 3).unwrap(), &BONDS);
-        let pivots = Pivots::of(7, &BONDS, &torsions);
+        let pivots = Pivots::of(System::new(7, 3).unwrap(), &BONDS);
         // Bonds of the ring turn nothing; ends have nothing to turn.
         let mut axes: Vec<[usize; 2]> = pivots.turns.iter().map(|pivot| pivot.axis).collect();
         axes.sort_unstable();

@@ -36,7 +36,9 @@ struct Centre {
 }
 
 /// What the centres did at the hottest temperature.
-pub(super) struct Found {
+pub(super) struct Parts {
+    /// Whether each centre keeps its side.
+    stiff: Vec<bool>,
     /// log of the number of parts.
     pub log_count: f64,
     /// Whether reflection leads to a part to which no exchange leads.
@@ -88,28 +90,20 @@ impl Sectors {
             .map(|centre| (signed_volume(x, centre.neighbours) > 0.0) != centre.is_positive)
     }
 
-    /// How many of `samples` ([samples, particles, 3]) have turned each centre inside out.
-    pub fn count_turned(&self, samples: &[f64], width: usize) -> Vec<u64> {
-        let mut counts = vec![0; self.centres.len()];
-        for x in samples.chunks_exact(width) {
-            counts.iter_mut().zip(self.turned(x)).for_each(|(n, turned)| *n += u64::from(turned));
+    /// Whether x is in the structure's part: no centre is turned that keeps its side.
+    pub fn is_inside(&self, x: &[f64], parts: &Parts) -> bool {
+        self.turned(x).zip(&parts.stiff).all(|(turned, stiff)| !turned || !stiff)
+    }
+
+    /// What follows from configurations of the hottest temperature, each [particles, 3].
+    pub fn found<'x>(&self, samples: impl Iterator<Item = &'x [f64]>) -> Parts {
+        let (mut turned, mut count) = (vec![0_usize; self.centres.len()], 0);
+        for x in samples {
+            turned.iter_mut().zip(self.turned(x)).for_each(|(n, turned)| *n += usize::from(turned));
+            count += 1;
         }
-        counts
-    }
-
-    /// Whether each centre keeps its side, if so many of `samples` have turned it.
-    pub fn stiff(&self, turned: &[u64], samples: u64) -> Vec<bool> {
-        turned.iter().map(|turned| *turned as f64 <= TURNS * samples as f64).collect()
-    }
-
-    /// Whether x is in the structure's part: no `stiff` centre is turned.
-    pub fn is_inside(&self, x: &[f64], stiff: &[bool]) -> bool {
-        self.turned(x).zip(stiff).all(|(turned, stiff)| !turned || !stiff)
-    }
-
-    /// What follows if so many of `samples` have turned each centre.
-    pub fn found(&self, turned: &[u64], samples: u64) -> Found {
-        let stiff = self.stiff(turned, samples);
+        let is_stiff = |turned: &usize| *turned as f64 <= TURNS * f64::from(count);
+        let stiff: Vec<bool> = turned.iter().map(is_stiff).collect();
         let of_stiff = |turns: &[bool]| -> Vec<bool> {
             turns.iter().zip(&stiff).filter(|(_, stiff)| **stiff).map(|(turn, _)| *turn).collect()
         };
@@ -118,10 +112,11 @@ impl Sectors {
         // Reflection turns all centres around. Where exchanges do that, too, it adds nothing.
         ways.push(of_stiff(&vec![true; stiff.len()]));
         let all = rank(ways);
-        Found {
+        Parts {
             log_count: all as f64 * 2f64.ln(),
             is_handed: all > by_exchange,
             is_unclear: turned.iter().zip(&stiff).any(|(turned, stiff)| *turned > 0 && *stiff),
+            stiff,
         }
     }
 

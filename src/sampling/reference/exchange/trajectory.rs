@@ -39,7 +39,6 @@ pub(super) struct Scratch {
 #[derive(Clone, Copy)]
 pub(super) struct Move<'a> {
     pub potential: &'a dyn Potential,
-    pub pivots: &'a Pivots,
     /// Of each particle.
     pub masses: &'a [f64],
     /// The density is exp(−βU).
@@ -125,6 +124,7 @@ impl Tile {
     pub fn pivot(
         &mut self,
         by: Move<'_>,
+        pivots: &Pivots,
         rngs: &mut [ChaCha8Rng],
         scratch: &mut Scratch,
     ) -> Result<(), EvaluationError> {
@@ -132,7 +132,7 @@ impl Tile {
         let Scratch { x, energy, gradient, kinetic, .. } = scratch;
         x.clone_from(&self.x);
         for (x, rng) in x.chunks_exact_mut(width).zip(rngs.iter_mut()) {
-            by.pivots.turn(rng, x);
+            pivots.turn(rng, x);
         }
         energy.resize(self.energy.len(), 0.0);
         gradient.resize(x.len(), 0.0);
