@@ -6,7 +6,7 @@ use crate::work;
 
 use super::args::BenchArgs;
 use super::output::{json, say};
-use super::progress::{beside, time};
+use super::progress::time;
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
     let (flows, operations) = args.filter.split_once(": ").unwrap_or((&args.filter, ""));
@@ -26,22 +26,22 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
     let measurements = found.len() * operations.len();
     if !args.json {
         let seconds = time_to_measure(&found, &operations, args.seconds);
-        beside(|| say!("measurements: {measurements}, about {} in all", time(seconds)))?;
-        beside(header)?;
+        say!("measurements: {measurements}, about {} in all", time(seconds))?;
+        header()?;
     }
     drop(preparing);
     let work = work::begin("measuring");
     work::begin_parts(measurements);
     for case in &found {
         if !args.json {
-            beside(|| say!(""))?;
+            say!("")?;
         }
         for &operation in &operations {
             work.rename(format!("measuring {}: {}", case.name, operation.label()));
             let measurement = case.measure(operation, args.seconds);
             work::part_done();
             if !args.json {
-                beside(|| row(&measurement))?;
+                row(&measurement)?;
             }
             measured.push(measurement);
         }

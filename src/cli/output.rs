@@ -6,7 +6,9 @@
 use std::fmt::Arguments;
 use std::io::{stderr, stdout, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
+use indicatif::MultiProgress;
 use serde::Serialize;
 
 use crate::error::Error;
@@ -14,6 +16,10 @@ use crate::parallel::team;
 
 /// Columns of a line on a terminal.
 const WIDTH: usize = 80;
+
+/// The lines of progress on a terminal. Other lines go above them: what writes one hides them
+/// until it is done.
+pub(super) static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// Writes a line, on rank 0. A terminal gets it in lines of at most [`WIDTH`] columns; a pipe as it
 /// is, for programs that look for it.
@@ -32,8 +38,11 @@ pub(super) fn unfolded(text: &str) -> Result<(), Error> {
     if !team().leads() {
         return Ok(());
     }
-    let mut out = stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+    let write = || {
+        let mut out = stdout().lock();
+        writeln!(out, "{text}").and_then(|()| out.flush())
+    };
+    match BARS.suspend(write) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Error::Write { path: "standard output".into(), source: error })
         }
@@ -43,7 +52,7 @@ pub(super) fn unfolded(text: &str) -> Result<(), Error> {
 
 /// Writes a line on standard error, which may be closed.
 pub(super) fn complain(text: &str) {
-    let _ = writeln!(stderr(), "{}", fitted(text.to_string(), &stderr()));
+    let _ = BARS.suspend(|| writeln!(stderr(), "{}", fitted(text.to_string(), &stderr())));
 }
 
 /// Writes a warning on standard error.

@@ -36,7 +36,7 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
         print_distances(distances, &evaluation.contradictions)?;
     }
     say!(
-        "training     {:.0} s, {:.3e} energy evaluations; drawing {:.0} samples/s with log q",
+        "training     {:.0} s, {:.3e} energies; drawing {:.0} samples/s with log q",
         evaluation.train_seconds,
         evaluation.energy_evaluations as f64,
         evaluation.samples_per_second

@@ -3,13 +3,12 @@
 
 use std::io::{stderr, IsTerminal, Write};
 use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
-use std::sync::LazyLock;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{say, stopped_early, warn};
+use super::output::{say, stopped_early, warn, BARS};
 use crate::error::Error;
 use crate::evaluation::{Figure, Unit};
 use crate::parallel::team;
@@ -25,9 +24,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Time for work to stop by itself; by then nothing that it does is of use.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// The lines on a terminal, of a training and of what it is doing.
-static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
-
 /// A line of `parts` on a terminal.
 fn bar(parts: u64) -> ProgressBar {
     let bar = BARS.add(ProgressBar::new(parts));
@@ -36,11 +32,6 @@ fn bar(parts: u64) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-/// Lets `print` write lines of its own while a line of progress may be on the terminal.
-pub(super) fn beside<T>(print: impl FnOnce() -> T) -> T {
-    BARS.suspend(print)
 }
 
 pub(super) struct ProgressLine {
@@ -62,10 +53,7 @@ impl ProgressLine {
         let (start, first) = *self.first.get_or_insert((Instant::now(), step));
         let pace = (step - first) as f64 / start.elapsed().as_secs_f64().max(1e-9);
         if let Some(rollback) = &progress.rollback {
-            match &self.bar {
-                Some(_) => beside(|| warn(rollback)),
-                None => warn(rollback),
-            }
+            warn(rollback);
         }
         if let Some(evaluation) = &progress.evaluation {
             let text = |figure: Figure| {

@@ -73,19 +73,19 @@ fn print(report: &ReferenceReport, target: &Target) -> Result<(), Error> {
     say!("log Z        {:.4} ± {:.4}{z}", report.log_z, report.log_z_error)?;
     let u = known(target.known.mean_energy);
     say!(
-        "mean energy  {:.4} ± {:.4}{u}, standard deviation {:.3}",
+        "mean energy  {:.4} ± {:.4} kT{u}, standard deviation {:.3}",
         report.energy,
         report.energy_error,
         report.energy_std
     )?;
     say!(
-        "entropy      {:.4} ± {:.4}{}",
+        "entropy      {:.4} ± {:.4} k{}",
         report.entropy,
         report.entropy_error,
         known(target.known.entropy)
     )?;
     say!(
-        "virial       {:.4} ± {:.4}, degrees of freedom {}",
+        "virial       {:.4} ± {:.4} kT, to be the degrees of freedom, {}",
         report.virial,
         report.virial_error,
         report.degrees_of_freedom

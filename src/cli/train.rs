@@ -136,7 +136,8 @@ fn train_in(training: &mut Training, folder: RunFolder, resumes: bool) -> Result
     let evaluation = training.evaluation()?;
     print_evaluation(&evaluation, &trained.target)?;
     let counters = training.state().counters;
-    if counters.without_gradient > 0 {
+    // Some may lie so far off that f64 has no number for the gradient.
+    if counters.without_gradient > counters.energy_evaluations / 1000 {
         warn(&format!(
             "{} of {} energy evaluations gave a finite energy whose gradient is not a number: \
              chains cannot move from there, and reverse KL leaves them out. Mend the gradient: \
@@ -163,7 +164,7 @@ fn suggest(folder: &RunFolder, evaluation: &Evaluation) -> Result<(), Error> {
     }
     say!(
         "next:\n  boltzflow sample {folder} -n 10000 -o samples.xyz\n  boltzflow estimate \
-         {folder}\n  boltzflow report {folder}"
+         {folder}\n  boltzflow evaluate {folder} -n 100000\n  boltzflow report {folder}"
     )
 }
 
@@ -172,13 +173,12 @@ fn introduce(training: &Training) -> Result<(), Error> {
     let flow = &training.problem().flow;
     let (recipe, target) = training.recipe();
     say!(
-        "target {}: {} particles in {} dimensions\nflow: {} couplings, {} parameters; {} on {} \
+        "target {}: {} particles in {} dimensions\nflow: {}; {} on {} \
          threads ({}){}",
         target.name,
         flow.system().particles(),
         flow.system().dimension(),
-        flow.couplings(),
-        flow.layout().total(),
+        flow.summary(),
         recipe.train.objective.name(),
         rayon::current_num_threads(),
         crate::engine::instruction_set().name(),

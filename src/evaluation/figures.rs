@@ -228,7 +228,7 @@ figures! {
         label: "reverse ESS",
         unit: Unit::Fraction,
         line: Some(|e| format!(
-            " of {} joint samples (largest weight {}, Pareto k {})",
+            " of {} samples (largest weight {}, Pareto k {})",
             e.samples,
             Unit::Fraction.text(e.largest_weight_share, 2),
             e.pareto_k.map_or("unknown".into(), |k| Unit::One.text(k, 2)),

@@ -187,6 +187,18 @@ impl<T: Real> Flow<T> {
         self.couplings.len()
     }
 
+    /// What it is made of, in a few words: "8 couplings, 15874 parameters".
+    pub fn summary(&self) -> String {
+        let parts = match (&self.base, self.couplings.len()) {
+            (Base::Gaussian(_), couplings) => format!("{couplings} couplings"),
+            (Base::Molecule(_), 0) => "internal coordinates".to_string(),
+            (Base::Molecule(_), couplings) => {
+                format!("internal coordinates and {couplings} couplings")
+            }
+        };
+        format!("{parts}, {} parameters", self.layout.total())
+    }
+
     /// Whether the base density is to be [fitted](Self::fit) before training.
     pub fn needs_fit(&self, theta: &[T]) -> bool {
         self.layout.needs_fit(theta)

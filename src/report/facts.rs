@@ -17,10 +17,8 @@ pub struct Facts {
     pub dimension: usize,
     /// What was minimised.
     pub objective: String,
-    /// Couplings of the flow.
-    pub couplings: usize,
-    /// Parameters of the flow.
-    pub parameters: usize,
+    /// What the flow is made of.
+    pub flow: String,
     /// Training steps of the recipe.
     pub steps: usize,
     /// Seed.

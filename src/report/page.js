@@ -199,7 +199,7 @@ function summary(run) {
               `${time(last(run.curves.seconds))}, ${short(last(run.curves.evaluations))} ` +
               "energy evaluations",
           ],
-          ["flow", `${facts.couplings} couplings, ${facts.parameters} parameters`],
+          ["flow", facts.flow],
           ["seed", facts.seed],
           ["version", facts.trained_by],
         ].map(([k, v]) =>

@@ -41,7 +41,7 @@ impl Scales {
         if needed > SHARE * seconds {
             let problem = format!(
                 "is {:.1}: energies of this target are slow, and a first short sampling alone \
-                 takes about {:.1}. Use at least {:.0}",
+                 takes about {:.1} minutes. Use at least {:.0}",
                 seconds / 60.0,
                 needed / 60.0,
                 (needed / SHARE / 60.0).ceil()
