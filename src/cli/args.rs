@@ -57,7 +57,7 @@ pub(super) enum Command {
     /// Train a flow by a recipe, or on a target
     #[command(
         after_help = "Examples: boltzflow train runs/dw4_fab.toml\n          boltzflow train \
-                            targets/mine.toml --minutes 5"
+                            mine_target.toml --minutes 5"
     )]
     Train(TrainArgs),
     /// Evaluate a trained flow: ESS, log Z, likelihood, distances
@@ -79,7 +79,7 @@ pub(super) enum Command {
     #[command(
         after_help = "Examples: boltzflow estimate runs/dw4_fab\n          boltzflow estimate \
                       runs/dw4_fab --observable 'pair: exp(-r)' --temperature 1.1\n          \
-                      boltzflow estimate runs/aldp --histogram 'phi, psi' -o ramachandran.csv"
+                      boltzflow estimate runs/aldp_fab --histogram 'phi, psi' -o ramachandran.csv"
     )]
     Estimate(EstimateArgs),
     /// Write a commented recipe, and a target to fill in
@@ -102,7 +102,7 @@ pub(super) enum Command {
     #[command(after_help = "Example: boltzflow bench lj13")]
     Bench(BenchArgs),
     /// Look for mistakes in a target: forces, symmetries, overlap, infinity
-    #[command(after_help = "Example: boltzflow check targets/mine.toml")]
+    #[command(after_help = "Example: boltzflow check mine_target.toml")]
     Check(CheckArgs),
     /// List the built-in targets
     #[command(after_help = "Example: boltzflow targets")]

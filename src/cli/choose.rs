@@ -38,7 +38,10 @@ pub(super) fn with_recipe(
     registry: &Registry,
 ) -> Result<Option<TrainArgs>, Error> {
     let Some(name) = target_in(args) else {
-        return match args.minutes {
+        // What is missing is said where it is read.
+        let minutes =
+            args.minutes.filter(|_| args.recipe.as_ref().is_none_or(|path| path.exists()));
+        return match minutes {
             None => Ok(Some(args.clone())),
             Some(_) => Err(Error::parameter(
                 "--minutes",
@@ -71,8 +74,8 @@ pub(super) fn with_recipe(
             return Ok(Some(chosen));
         }
         let problem = format!(
-            "would be {}, which is another file already: train that one, or name a folder by \
-             --output",
+            "would be {0}, which is there already and was not written by this command: train it by \
+             `boltzflow train {0}`, name another one by --output, or remove it",
             file.display()
         );
         return Err(Error::parameter("recipe", problem));

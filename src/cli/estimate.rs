@@ -92,7 +92,7 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
 
 fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Error> {
     let mark = if found.is_marked() { "  (!)" } else { "" };
-    say!("over {target}")?;
+    say!("averages over {target}")?;
     let kind =
         found.marginal_draws.map_or(String::new(), |k| format!(", weights on x alone (K = {k})"));
     say!("ESS {:.0} of {} samples{kind}{mark}", found.effective_samples, found.samples)?;

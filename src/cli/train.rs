@@ -17,7 +17,7 @@ use super::output::{announce_reference, say, warn};
 use super::print::print_evaluation;
 use super::progress::ProgressLine;
 
-/// The recipe of a bare `boltzflow`, also where there is no such file.
+/// The recipe of `boltzflow` without a command; compiled in, for where there is no such file.
 const DEFAULT_RECIPE: (&str, &str) = ("runs/dw4_fab.toml", include_str!("../../runs/dw4_fab.toml"));
 
 pub(super) fn run(args: &TrainArgs, registry: &Registry) -> Result<(), Error> {
@@ -136,12 +136,12 @@ fn train_in(training: &mut Training, folder: RunFolder, resumes: bool) -> Result
     let evaluation = training.evaluation()?;
     print_evaluation(&evaluation, &trained.target)?;
     let counters = training.state().counters;
-    // Some may lie so far off that f64 has no number for the gradient.
+    // In a few configurations, far off, the gradient overflows.
     if counters.without_gradient > counters.energy_evaluations / 1000 {
         warn(&format!(
             "{} of {} energy evaluations gave a finite energy whose gradient is not a number: \
-             chains cannot move from there, and reverse KL leaves them out. Mend the gradient: \
-             `boltzflow check` looks for it",
+             chains cannot move from there, and reverse KL leaves them out. Correct the \
+             gradient: `boltzflow check` looks for it",
             counters.without_gradient, counters.energy_evaluations
         ));
     }
@@ -157,9 +157,9 @@ fn suggest(folder: &RunFolder, evaluation: &Evaluation) -> Result<(), Error> {
     let folder = folder.path().display();
     if evaluation.has_no_weight() {
         return say!(
-            "next: begin anew with a lower train.learning_rate.peak; where a flow is trained \
-             further by FAB, with train.fab.alpha = 1.0, too\n  boltzflow report {folder} shows \
-             when the loss rose"
+            "next: train again with a lower train.learning_rate.peak; if the flow continues that \
+             of another run by FAB, set train.fab.alpha = 1.0, too\n  boltzflow report {folder} \
+             shows when the loss rose"
         );
     }
     say!(

@@ -54,11 +54,11 @@ pub struct EvaluateOptions {
     /// Samples of the flow, each with its augmented copies, for the reverse effective sample size
     /// and log Z (default 10 000). A tenth of them, at most 10 000, is also annealed to the target.
     pub samples: usize,
-    /// Draws of the augmented copies per reference sample for the likelihood, which more of them
-    /// make sharper (default 20).
+    /// Draws of the augmented copies per reference sample for the likelihood; more make it
+    /// sharper (default 20).
     pub draws: usize,
     /// Samples of the reference sampler, Monte Carlo without a flow, for the forward effective
-    /// sample size and the likelihood (default 0: goes without). They never enter the training.
+    /// sample size and the likelihood (default 0: none). They never enter the training.
     pub reference_samples: usize,
     /// Chains of the reference sampler, at least as many as samples; more find rare wells (default
     /// four a sample, from 4096 to 32 768, fewer for more than 13 particles).

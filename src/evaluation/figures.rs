@@ -390,7 +390,7 @@ fn monte_carlo(evaluation: &Evaluation) -> String {
     let energies = Figure::MonteCarloEvaluations.text(evaluation, 0);
     let time = Figure::AutocorrelationTime.text(evaluation, 2);
     format!(
-        ", {} energies with forces each (HMC, τ = {})",
+        ", {} energies and forces each (HMC, τ = {})",
         energies.unwrap_or_default(),
         time.unwrap_or_default()
     )

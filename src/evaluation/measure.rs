@@ -95,7 +95,8 @@ impl Measure {
         match self.kind {
             Kind::Angle(_) | Kind::Dihedral(_) => "degrees",
             Kind::Distance(_) | Kind::Rmsd { .. } | Kind::RadiusOfGyration => self.length,
-            Kind::Energy | Kind::Formula(_) => "",
+            Kind::Energy => "kT",
+            Kind::Formula(_) => "",
         }
     }
 

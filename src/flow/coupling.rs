@@ -106,7 +106,7 @@ pub trait Coupling<T: Real>: Send + Sync {
     /// Lanes of scratch that [`apply`](Self::apply) and [`vjp`](Self::vjp) need.
     fn scratch(&self) -> usize;
 
-    /// Lanes of a [record](Apply::record); 0 where doing it again is cheaper than keeping it.
+    /// Lanes of a [record](Apply::record); 0 where computing it again is cheaper than keeping it.
     fn record_lanes(&self) -> usize;
 
     /// Whether it commutes with joint rotations of both halves, whatever its parameters are.
@@ -119,8 +119,7 @@ pub trait Coupling<T: Real>: Send + Sync {
     fn vjp(&self, call: Vjp<'_, T>, scratch: &mut [Lane<T>]);
 }
 
-/// A [`Coupling`] as it is written: once, for vectors of any kind. The methods are those of the
-/// coupling.
+/// What the author of a [`Coupling`] writes: its methods, generic over the type of SIMD vectors.
 pub(super) trait VectorCoupling: Send + Sync {
     fn scratch<T: Real>(&self) -> usize;
 
@@ -219,10 +218,11 @@ pub struct Vjp<'a, T> {
     pub conditioning_cotangent: &'a mut [Lane<T>],
     /// ∂L/∂log_det.
     pub log_det_cotangent: &'a Lane<T>,
-    /// ∂L/∂(what the coupling adds to the training loss for a sample); zero where nothing is added.
+    /// ∂L/∂(what the coupling adds to the training loss for a sample), as those in a frame of three
+    /// particles do where it is badly conditioned; all others leave it alone.
     pub frame_loss_cotangent: &'a Lane<T>,
     /// ∂L/∂θ, summed over the samples of the tile, is added here; `None` skips that work.
     pub gradient: Option<&'a mut [T]>,
-    /// What the call left in its record, which is used up; empty if it kept nothing.
+    /// What the call left in its record, which may be overwritten; empty if it kept nothing.
     pub record: &'a mut [Lane<T>],
 }

@@ -99,6 +99,7 @@ impl RunReport {
 /// What explains dips and jumps of the curves of `rows`.
 fn remarks(rows: &[MetricsRow], facts: &Facts) -> Vec<String> {
     const NAMED: usize = 8;
+    const DIP: f64 = 0.1;
     let listed = |steps: &[u64]| {
         let named: Vec<String> = steps.iter().take(NAMED).map(u64::to_string).collect();
         let all = if steps.len() > NAMED { ", …" } else { "" };
@@ -118,6 +119,20 @@ fn remarks(rows: &[MetricsRow], facts: &Facts) -> Vec<String> {
             "At {} the reverse figure rests on few samples: one with a large weight can pull it \
              far down.",
             listed(&few)
+        ));
+    }
+    let annealed: Vec<(u64, f64)> =
+        rows.iter().filter_map(|row| Some((row.step, row.ais_ess?))).collect();
+    let dips: Vec<u64> = annealed
+        .windows(3)
+        .filter(|near| near[1].1 < near[0].1.min(near[2].1) - DIP)
+        .map(|near| near[1].0)
+        .collect();
+    if !dips.is_empty() {
+        say.push(format!(
+            "At {} the figure after annealing is far below those before and after: it is of fewer \
+             samples, and one with a large weight can pull it down.",
+            listed(&dips)
         ));
     }
     let after = rows.iter().skip(1).zip(rows).filter(|(row, last)| row.rollbacks > last.rollbacks);
@@ -216,10 +231,13 @@ mod tests {
             rollbacks,
             ..MetricsRow::default()
         };
-        let rows = [row(10, 0.002, 0), row(20, 0.01, 0), row(30, 0.002, 1), row(40, 0.002, 1)];
+        let mut rows = [row(10, 0.002, 0), row(20, 0.01, 0), row(30, 0.002, 1), row(40, 0.002, 1)];
+        for (row, annealed) in rows.iter_mut().zip([0.8, 0.82, 0.5, 0.81]) {
+            row.ais_ess = Some(annealed);
+        }
         let from = Facts { start_from: Some("warm".to_string()), ..Facts::default() };
         let said = remarks(&rows, &from).join(" ");
-        for words in ["flow of warm", "At step 20 the", "By step 30 the"] {
+        for words in ["flow of warm", "At step 20 the", "At step 30 the", "By step 30 the"] {
             assert!(said.contains(words), "{words}: {said}");
         }
         assert_eq!(remarks(&rows[..1], &Facts::default()), [""; 0]);

@@ -195,7 +195,7 @@ fn compare(key: &str, old: &toml::Value, new: &toml::Value, found: &mut Vec<(Str
                 match (a.get(name), b.get(name)) {
                     (Some(a), Some(b)) => compare(&inner, a, b, found),
                     (Some(a), None) => {
-                        let change = format!("{inner} was {a} and is gone");
+                        let change = format!("{inner} was {a} and is now missing");
                         found.push((inner, change));
                     }
                     (None, Some(b)) => {

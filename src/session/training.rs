@@ -44,18 +44,18 @@ pub struct Training {
     target: Target,
     problem: Problem,
     trainer: Box<dyn Trainer>,
-    /// All that continues.
+    /// Everything that carries over from step to step.
     now: Checkpoint,
-    /// Before, the state can still become that of another run.
+    /// Until then, the state can still be replaced by that of another run.
     has_begun: bool,
     record: Option<Record>,
-    /// Of metrics, where there is no folder.
+    /// Rows of metrics, kept here where there is no run folder.
     rows: Vec<MetricsRow>,
-    /// What was asked for once; none if the recipe wants none.
+    /// Reference samples, once asked for; the inner `None` if the recipe has none.
     reference: Option<Option<Samples>>,
     announce: Announce,
     best: Option<Best>,
-    /// Whether the next step may fill a buffer, pass by pass: one that fails does not leave the
+    /// Whether the next step may fill the replay buffer; one that fails then does not leave the
     /// state as it was.
     fills: bool,
     /// Whether there is a model, in the folder or here.
@@ -374,7 +374,7 @@ impl Training {
         let found = evaluate(&self.problem, theta, positions, step_sizes, options);
         self.reference = Some(reference);
         let (evaluation, _) = found?;
-        // The same draws each time, so that models differ by themselves alone.
+        // The same draws each time, so that differences come from the models alone.
         let draws = options.draws.max(1);
         let nll = |x| likelihood(&self.problem, theta, x, draws, 0).0;
         let held_back = Some(self.trainer.validation()).filter(|x| !x.is_empty());

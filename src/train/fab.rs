@@ -1,9 +1,9 @@
 //! Flow annealed importance sampling bootstrap: the α-divergence ∫ p^α q^{1−α} with α = 2.
 //!
 //! Midgley, Stimper, Simm, Schölkopf & Hernández-Lobato, ICLR 2023 (arXiv:2208.01893). Annealed
-//! importance sampling from the flow q to g ∝ p²/q gives weighted samples where the flow is too
-//! thin; they go to a replay buffer, from which batches are drawn by weight. The gradient of the
-//! divergence is −E_g[∇ log q_θ] up to a factor, so a step raises log q_θ on what was drawn.
+//! importance sampling from the flow q to g ∝ p²/q gives weighted samples where the flow's density
+//! is too low; they go to a replay buffer, from which batches are drawn by weight. The gradient of
+//! the divergence is −E_g[∇ log q_θ] up to a factor, so a step raises log q_θ on what was drawn.
 
 use std::path::Path;
 
@@ -27,8 +27,8 @@ use super::trainer::{ObjectiveOptions, Trainer};
 use super::walkers::{WalkerOptions, WalkerStart, Walkers};
 
 /// Flow annealed importance sampling bootstrap (Midgley et al., ICLR 2023): `[train.fab]`. Samples
-/// of the flow are annealed towards where it is too thin, by Hamiltonian Monte Carlo, and the flow
-/// learns from them.
+/// of the flow are annealed towards where its density is too low, by Hamiltonian Monte Carlo, and
+/// the flow learns from them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FabOptions {
@@ -203,7 +203,7 @@ impl Fab {
     }
 
     /// The annealing pass of a step. An empty buffer, at the start or after a roll-back, is filled:
-    /// the extra passes count as steps before zero.
+    /// the extra passes draw from streams of steps below zero.
     fn fill_buffer(
         &self,
         problem: &Problem,
@@ -316,7 +316,7 @@ impl Fab {
         problem.fit_base(state, Some(&walkers.positions))?;
         let (batch, updates) = (self.descent.batch_size, self.options.updates_per_annealing);
         let samples = updates * batch;
-        // The averaged weights make the better proposals.
+        // The averaged parameters make the better proposals.
         let theta = &state.average;
         let (leapfrog, step) = (options.leapfrog_steps, state.step);
         let rows = samples.div_ceil(options.reuse);
@@ -375,15 +375,15 @@ impl Fab {
 fn tempered(logs: &[f64]) -> Vec<f64> {
     let finite: Vec<f64> = logs.iter().copied().filter(|w| w.is_finite()).collect();
     let scaled = |power: f64| finite.iter().map(|log| power * log).collect::<Vec<f64>>();
-    let worth_half =
+    let counts_half =
         |power: f64| effective_sample_size(&scaled(power)).count >= 0.5 * finite.len() as f64;
     let mut power = 1.0;
-    if !worth_half(power) {
+    if !counts_half(power) {
         // The effective sample size falls with the power.
         let mut range = [0.0, 1.0];
         for _ in 0..20 {
             power = 0.5 * (range[0] + range[1]);
-            range[usize::from(!worth_half(power))] = power;
+            range[usize::from(!counts_half(power))] = power;
         }
         power = range[0];
     }

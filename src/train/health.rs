@@ -1,9 +1,9 @@
-//! Divergence of a training: noticed in the loss, answered by going back to good parameters and
-//! taking smaller steps.
+//! Divergence of a training: it is detected from the loss, and the training then returns to good
+//! parameters and takes smaller steps.
 //!
 //! A step is suspicious when its loss or gradient is not finite, or its loss lies far above the
 //! median of the last unsuspicious ones in units of their spread (or absurdly far below).
-//! Suspicious losses do not enter that median, so it cannot follow a divergence up. Enough of them
+//! Suspicious losses do not enter that median, so it cannot rise with a divergence. Enough of them
 //! in a row are a divergence; single outliers, which heavy-tailed energies have, are not.
 //!
 //! All of this counts steps and is saved with the training state, so an interruption changes
@@ -19,7 +19,7 @@ use super::problem::StepReport;
 const WINDOW: usize = 100;
 const ENOUGH: usize = 10;
 /// Spreads above the median from which on a loss is suspicious, and below it: a fast descent is
-/// welcome, one without end is a flow that has lost its numbers.
+/// welcome, one without end is that of a flow whose densities mean nothing.
 const FAR: [f64; 2] = [10.0, 1000.0];
 /// A spread is taken for no less than this, in nats.
 const LEAST_SPREAD: f64 = 0.1;
@@ -131,7 +131,7 @@ impl Health {
             return Verdict::Hopeless(format!(
                 "the training diverges at step {step}, after {MOST_ROLLBACKS} returns to earlier \
                  parameters with an ever smaller learning rate, now {:.1e}: {seen}. Lower \
-                 train.learning_rate.peak, or soften the start",
+                 train.learning_rate.peak; for reverse KL, set train.reverse_kl.core",
                 report.learning_rate
             ));
         }

@@ -1,5 +1,5 @@
-//! All that continues from one training step to the next, by name: what a checkpoint holds and a
-//! roll-back restores.
+//! Everything that carries over from one training step to the next, by name: what a checkpoint
+//! holds and a roll-back restores.
 //!
 //! Every part of the state lists its arrays and values once, in a function `list`; the [`Walk`]
 //! that goes over the list saves them or loads them.

@@ -93,8 +93,8 @@ impl Counters {
     }
 }
 
-/// All that continues: with the recipe, it determines the rest of the run. States are equal where
-/// all that they save is.
+/// Everything that carries over from step to step: with the recipe, it determines the rest of the
+/// run. States are equal where all that they save is.
 #[derive(Debug, Clone)]
 pub struct TrainingState {
     /// Training steps done.
@@ -158,21 +158,21 @@ impl TrainingState {
             good: Default::default(),
             theta,
         };
-        state.good = state.twice_good();
+        state.good = state.two_good_copies();
         state
     }
 
-    /// Starts as a flow with these parameters, before the first step.
+    /// Replaces the initial parameters by these, before the first step.
     pub fn start_as(&mut self, theta: Vec<f32>) {
         self.average.clone_from(&theta);
         self.theta = theta;
-        self.good = self.twice_good();
+        self.good = self.two_good_copies();
     }
 
     /// Lists all that is saved.
     ///
     /// # Errors
-    /// In words, what is missing or does not fit. A collective operation.
+    /// A message that says what is missing or does not fit. A collective operation.
     pub fn list(&mut self, walk: &mut Walk<'_>) -> Result<(), String> {
         walk.value("step", &mut self.step)?;
         self.list_restored(walk)?;
@@ -193,8 +193,8 @@ impl TrainingState {
         self.own.list_restored(walk)
     }
 
-    fn twice_good(&mut self) -> [Saved; 2] {
-        // An objective whose state cannot be saved gets its error at the first checkpoint.
+    fn two_good_copies(&mut self) -> [Saved; 2] {
+        // That an objective's state cannot be saved is reported by the first checkpoint.
         let good = Saved::of(|walk| self.list_restored(walk)).unwrap_or_default();
         [good.clone(), good]
     }
@@ -205,8 +205,7 @@ impl TrainingState {
         options.learning_rate.at(self.step, steps) * self.health.slow_down()
     }
 
-    /// What the step that was just done, and is counted in `step`, means: only the losses that the
-    /// verdict rests on change.
+    /// Judges the last step. Changes only the record of losses.
     pub fn judge(&mut self, report: &StepReport) -> Verdict {
         self.health.judge(self.step, report, self.counters.nonfinite_weights)
     }

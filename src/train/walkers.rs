@@ -33,7 +33,7 @@ const TILE: usize = 128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WalkerStart {
-    /// Annealing from the flow as it is then.
+    /// Annealing from the flow as trained until then.
     #[default]
     Flow,
     /// The reference sampler: sequential Monte Carlo from a Gaussian, which takes longer and needs
@@ -55,8 +55,8 @@ pub struct WalkerOptions {
     /// matters, not before 1 (default 200).
     pub from_step: usize,
     /// Leapfrog steps each time a chain is used (default 5). With 0 all chains move by draws of the
-    /// flow alone, one energy each: where most of these are taken, they are the most new samples
-    /// for an energy.
+    /// flow alone, one energy each: where most of these are accepted, that gives the most new
+    /// samples per energy.
     pub leapfrog_steps: usize,
     /// Times that each configuration of a chain is trained on, about (default 1). With more, a step
     /// moves fewer chains, and takes the rest from what they found in the last 64 steps: fewer
@@ -192,7 +192,7 @@ impl Walkers {
         if (2 * self.positions.len()).is_multiple_of(width) {
             Ok(())
         } else {
-            Err("its walkers do not fit this recipe".into())
+            Err("the walkers of the checkpoint do not fit the flow of this recipe".into())
         }
     }
 

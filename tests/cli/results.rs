@@ -137,7 +137,7 @@ fn evaluate_says_from_when_on_a_training_has_paid() {
     for word in [
         "effective samples/s  ",
         " on x alone)",
-        "energies with forces each (HMC, τ = ",
+        "energies and forces each (HMC, τ = ",
         "worth it     ",
     ] {
         assert!(said.contains(word), "no {word:?} in: {said}");

@@ -1,4 +1,4 @@
-//! The pairwise matrix-exponential coupling, which carries the whole Jacobian.
+//! The pairwise matrix-exponential coupling, which moves the noise of all particles by one matrix.
 
 mod exponential;
 
@@ -14,12 +14,12 @@ use super::rows::in_dimension;
 use super::{Apply, CouplingContext, Direction, HalfShape, Initial, ParameterLayout, Vjp};
 use exponential::{PairMatrix, PairMatrixCotangent, Scratch, Series};
 
-/// Outputs per pair, φ/ρ, α and β/ρ²: the powers of ρ that they are divided by.
+/// Outputs per pair, φ/ρ, α and β/ρ²: the powers of ρ by which φ, α and β are divided.
 const PAIR_OUTPUTS: [usize; 3] = [1, 0, 2];
 /// Outputs per node: g, s.
 const NODE_OUTPUTS: usize = 2;
 
-/// The pairwise matrix-exponential coupling, which carries the whole Jacobian.
+/// The pairwise matrix-exponential coupling, which moves the noise of all particles by one matrix.
 ///
 /// The moved half x is noise around the conditioning half y. A collective displacement v(y)
 /// distorts this noise by its Jacobian, whose off-diagonal blocks are as large as its diagonal
@@ -263,8 +263,8 @@ impl PairwiseCoupling {
             displacement::<V, D>(self.conditioner.scalars(tape, 0), tape.centered, shift);
         }
 
-        // The mean of one copy is that copy: sums then continue from its cotangent, in the order
-        // that trainings of that kind have always had.
+        // The mean of one copy is that copy: sums then continue from its cotangent, in the
+        // original order, so that earlier runs keep their exact bytes.
         if self.copies == 1 {
             y_cotangent.copy_from_slice(call.conditioning_cotangent);
             call.conditioning_cotangent.fill(Lane::zero());

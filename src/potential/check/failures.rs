@@ -28,7 +28,7 @@ pub(super) fn failures(
     let last =
         if failed > 0 { format!(" (the last: {})", probe.last_failure) } else { String::new() };
     let text = format!(
-        "{failed} of {clouds} random clouds of the typical size {:.2} without finite energy{last}; \
+        "{failed} of {clouds} random clouds of the typical size {:.2} have no finite energy{last}; \
          typical energies from {} to {} kT",
         typical.size,
         in_kt(typical.energies.iter().copied().fold(f64::INFINITY, f64::min)),

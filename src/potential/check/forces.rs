@@ -65,7 +65,7 @@ pub(super) fn forces(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding
         _ => (Severity::Wrong, ": the gradient is not that of the energy"),
     };
     let text = format!(
-        "{count} directional derivatives are off by {worst:.0e} at most{advice}{}",
+        "{count} directional derivatives are off by at most {worst:.0e} of their size{advice}{}",
         probe.out_of_time(count, all)
     );
     Ok(Finding { what: "forces", severity, text })

@@ -101,8 +101,8 @@ pub(super) fn overlap(
         return Ok(Finding { what: "overlap", severity: Severity::Caution, text });
     }
     let text = format!(
-        "of {pairs} pairs and {groups} groups brought together; U up to {:.0e} kT, {} of {} \
-         without finite energy{}",
+        "{pairs} pairs and {groups} groups were brought together: U reaches {:.0e} kT, {} of {} \
+         have no finite energy{}",
         seen.highest,
         seen.failed,
         seen.asked,

@@ -71,7 +71,11 @@ pub(super) fn symmetries(
             };
             let advice = if severity == Severity::Fine { "" } else { advice };
             let colon = if advice.is_empty() { "" } else { ": " };
-            let text = format!("changes U by {change:.0e} kT at most{colon}{advice}");
+            let most = match change {
+                0.0 => "does not change U".to_string(),
+                _ => format!("changes U by {change:.0e} kT at most"),
+            };
+            let text = format!("{most}{colon}{advice}");
             Finding { what, severity, text }
         })
         .collect())

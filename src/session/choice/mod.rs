@@ -219,7 +219,7 @@ impl<'a> Draft<'a> {
         });
         let toml = |text: &str| toml::Value::String(text.to_string()).to_string();
         let time = costs.map_or(String::new(), |costs| {
-            format!("           # of {:.2} s each, as this machine was then", costs.step)
+            format!("           # each took {:.2} s on this machine", costs.step)
         });
         let mut text = format!(
             "# Chosen by\n#     {}\n# from a short sampling of the target. docs/recipe.md of \
@@ -260,7 +260,7 @@ impl<'a> Draft<'a> {
         let every = (steps / EVALUATIONS).max(1);
         text += &format!("\n[evaluate]\nevery_steps = {every}\nsamples = {}\n", self.samples);
         if *reference == 0 {
-            text += "# None: they would take too long for the time that there is.\n";
+            text += "# No reference samples: they would not fit into the time.\n";
         }
         text += &format!("reference_samples = {reference}\n");
         text
