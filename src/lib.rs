@@ -132,7 +132,7 @@ pub use error::{Error, EvaluationError};
 pub use evaluation::{Estimates, Evaluation, EvaluationOptions, Observable};
 pub use flow::FlowOptions;
 pub use potential::{check, Finding, Severity};
-pub use potential::{from_fn, sum_over_pairs, FnPotential, Potential};
+pub use potential::{from_fn, sum_over_near_pairs, sum_over_pairs, FnPotential, Potential};
 pub use report::{Verdict, VerdictFigure};
 pub use run::RunFolder;
 pub use samples::Samples;

@@ -1,4 +1,5 @@
-//! Particles and dimensions; the zero-centre-of-mass subspace; random rotations and permutations.
+//! Particles and dimensions; periodic boxes; the zero-centre-of-mass subspace; random rotations and
+//! permutations.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +8,14 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::error::{refuse, Error};
 
-/// A set of n particles in d dimensions. Configurations are row-major [particles, dimension].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A set of n particles in d dimensions, in open space or in a periodic box. Configurations are
+/// row-major [particles, dimension].
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct System {
     particles: usize,
     dimension: usize,
+    /// Edges of the periodic box, the first `dimension` of them.
+    edges: Option<[f64; 3]>,
 }
 
 impl System {
@@ -29,7 +33,57 @@ impl System {
         if !(2..=3).contains(&dimension) {
             return refuse("dimension", format!("is {dimension}: use 2 or 3"));
         }
-        Ok(Self { particles, dimension })
+        Ok(Self { particles, dimension, edges: None })
+    }
+
+    /// The same particles in a periodic box along the axes, whose `edges` are lengths, one for each
+    /// dimension. Only differences of positions matter, [to the nearest image](Self::separation):
+    /// a particle need not lie within the box, and one that leaves it is not put back.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] on `box`.
+    ///
+    /// # Examples
+    /// ```
+    /// use boltzflow::System;
+    /// let system = System::new(2, 2)?.in_box(&[4.0, 6.0])?;
+    /// assert_eq!(system.separation(&[1.5, 0.0], &[-1.5, 1.0]), [-1.0, -1.0, 0.0]);
+    /// assert_eq!(system.volume(), Some(24.0));
+    /// # Ok::<(), boltzflow::Error>(())
+    /// ```
+    pub fn in_box(self, edges: &[f64]) -> Result<Self, Error> {
+        let (found, expected) = (edges.len(), self.dimension);
+        if found != expected {
+            return refuse("box", format!("has {found} edges: use {expected}, one a dimension"));
+        }
+        if let Some(edge) = edges.iter().find(|edge| !(edge.is_finite() && **edge > 0.0)) {
+            return refuse("box", format!("has an edge of {edge}: use lengths over 0"));
+        }
+        let mut all = [0.0; 3];
+        all[..expected].copy_from_slice(edges);
+        Ok(Self { edges: Some(all), ..self })
+    }
+
+    /// The edges of the periodic box, one for each dimension; `None` in open space.
+    pub fn periodic_box(&self) -> Option<&[f64]> {
+        self.edges.as_ref().map(|edges| &edges[..self.dimension])
+    }
+
+    /// The volume (in the plane, the area) of the periodic box.
+    pub fn volume(&self) -> Option<f64> {
+        self.periodic_box().map(|edges| edges.iter().product())
+    }
+
+    /// a − b, in a periodic box to the nearest image of b.
+    pub fn separation(&self, a: &[f64], b: &[f64]) -> [f64; 3] {
+        let mut difference = [0.0; 3];
+        for (k, (a, b)) in a.iter().zip(b).take(self.dimension).enumerate() {
+            difference[k] = a - b;
+            if let Some(edges) = &self.edges {
+                difference[k] -= edges[k] * (difference[k] / edges[k]).round();
+            }
+        }
+        difference
     }
 
     /// Number of particles n.

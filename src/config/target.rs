@@ -35,8 +35,12 @@ const BUILTIN: [(&str, &str); 8] = [
 /// More particles than this are taken for a typing error.
 const MOST_PARTICLES: usize = 10_000;
 
-/// What files of other programs call a periodic box.
-const BOX_KEYS: [&str; 5] = ["box", "cell", "lattice", "pbc", "periodic"];
+/// The key of a periodic box, and the kinds that have it.
+const BOX: &str = "box";
+const IN_A_BOX: [&str; 2] = ["formula", "lennard_jones"];
+
+/// What files of other programs call it.
+const BOX_KEYS: [&str; 4] = ["cell", "lattice", "pbc", "periodic"];
 
 /// What is known about a target from elsewhere. Energies and logarithms in units of kT and nats.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -283,12 +287,7 @@ impl Registry {
             let kinds: Vec<&str> = self.kinds.keys().map(String::as_str).collect();
             config_error(file, format!("`kind` is \"{kind}\": {}", suggest(&kind, &kinds)))
         })?;
-        if let Some(key) = BOX_KEYS.iter().find(|key| own.contains_key(**key)) {
-            let problem =
-                "there are no periodic boundaries yet: the flow is for clusters and molecules \
-                           that hold together by themselves or in a trap";
-            return Err(config_error(file, format!("`{key}`: {problem}")));
-        }
+        check_box(&kind, &own).map_err(|problem| config_error(file, problem))?;
         if kind == OPENMM && own.contains_key("units") {
             let problem =
                 "`units`: an OpenMM System has its own, and positions are in Å: remove it";
@@ -335,6 +334,24 @@ impl Registry {
         }
         Ok(target)
     }
+}
+
+/// Refuses a periodic box by another name, or for a kind of this program that has none.
+fn check_box(kind: &str, own: &toml::Table) -> Result<(), String> {
+    if let Some(key) = BOX_KEYS.iter().find(|key| own.contains_key(**key)) {
+        return Err(format!(
+            "`{key}` is no key here: the edges of a periodic box along the axes are written \
+             box = [Lx, Ly, Lz]"
+        ));
+    }
+    let has_none = ["double_well", OPENMM, REMOTE].contains(&kind);
+    if own.contains_key(BOX) && has_none {
+        return Err(format!(
+            "`{BOX}`: there are no periodic boundaries for kind = \"{kind}\": use {}",
+            IN_A_BOX.map(|kind| format!("\"{kind}\"")).join(" or ")
+        ));
+    }
+    Ok(())
 }
 
 /// The target of that name or path, with the built-in kinds: see [`Registry::load`].

@@ -48,15 +48,15 @@ pub fn histogram(
 }
 
 /// Distances of all pairs i < j of each configuration: [samples, n(n − 1)/2] from `x`
-/// [samples, particles, dimension].
+/// [samples, particles, dimension], in a periodic box to the nearest images.
 pub fn pair_distances(system: System, x: &[f64]) -> Vec<f64> {
     let (n, d) = (system.particles(), system.dimension());
     let mut distances = Vec::with_capacity(x.len() / (n * d) * n * (n - 1) / 2);
     for row in x.chunks_exact(n * d) {
         for (i, a) in row.chunks_exact(d).enumerate() {
             for b in row[(i + 1) * d..].chunks_exact(d) {
-                let squares: f64 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
-                distances.push(squares.sqrt());
+                let squares = system.separation(a, b).map(|r| r * r);
+                distances.push(squares[..d].iter().sum::<f64>().sqrt());
             }
         }
     }

@@ -35,7 +35,8 @@ pub struct SetDistances {
     pub energy_w2: Option<f64>,
     /// Wasserstein-2 distance of configurations after alignment over rotations, reflections and
     /// permutations within species; a length. An upper bound, see
-    /// [`geometric_wasserstein`](crate::diagnostics::geometric_wasserstein).
+    /// [`geometric_wasserstein`](crate::diagnostics::geometric_wasserstein). `None` in a periodic
+    /// box, which those change.
     pub geometric_w2: Option<f64>,
     /// Wasserstein-2 distance of the pair distances of all samples together; a length.
     pub distance_w2: Option<f64>,
@@ -89,9 +90,13 @@ fn between(problem: &Problem, set: &Samples, target: &Samples) -> SetDistances {
     let symmetries = Symmetries { system, species: problem.flow.species(), reflections: true };
     let [first, second] = [set, target].map(|set| pair_distances(system, &set.positions));
     let known = |value: f64| value.is_finite().then_some(value);
+    let aligned = match system.periodic_box() {
+        Some(_) => f64::NAN,
+        None => geometric_wasserstein(symmetries, &set.positions, &target.positions),
+    };
     SetDistances {
         energy_w2: known(energy_wasserstein(&set.energies, &target.energies)),
-        geometric_w2: known(geometric_wasserstein(symmetries, &set.positions, &target.positions)),
+        geometric_w2: known(aligned),
         distance_w2: known(energy_wasserstein(&first, &second)),
         distance_tv: known(total_variation(&first, &second)),
     }

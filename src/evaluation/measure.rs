@@ -118,9 +118,15 @@ impl Measure {
             Kind::Energy => batch.energies.clone(),
             Kind::RadiusOfGyration => rows().map(|x| radius_of_gyration(system, x)).collect(),
             Kind::Formula(formula) => formula_values(formula, x)?,
-            Kind::Distance(atoms) => rows().map(|x| distance(x, d, *atoms)).collect(),
-            Kind::Angle(atoms) => rows().map(|x| angle(x, d, *atoms)).collect(),
-            Kind::Dihedral(atoms) => rows().map(|x| dihedral(x, *atoms)).collect(),
+            Kind::Distance(atoms) => {
+                rows().map(|x| distance(&images(system, x, atoms), d, [0, 1])).collect()
+            }
+            Kind::Angle(atoms) => {
+                rows().map(|x| angle(&images(system, x, atoms), d, [0, 1, 2])).collect()
+            }
+            Kind::Dihedral(atoms) => {
+                rows().map(|x| dihedral(&images(system, x, atoms), [0, 1, 2, 3])).collect()
+            }
             Kind::Rmsd { structure, aligner } => {
                 let distance = |aligner: &mut Box<Aligner>, x: &[f64]| {
                     let mut centred = x.to_vec();
@@ -132,6 +138,26 @@ impl Measure {
             }
         })
     }
+}
+
+/// The positions of `atoms`, [atoms, dimension], in a periodic box each at the image that is the
+/// nearest to the one before it.
+fn images(system: System, x: &[f64], atoms: &[usize]) -> Vec<f64> {
+    let d = system.dimension();
+    let mut positions: Vec<f64> = Vec::with_capacity(atoms.len() * d);
+    for &atom in atoms {
+        let here = &x[atom * d..(atom + 1) * d];
+        match positions.len().checked_sub(d) {
+            Some(last) if system.periodic_box().is_some() => {
+                let step = system.separation(here, &positions[last..]);
+                for k in 0..d {
+                    positions.push(positions[last + k] + step[k]);
+                }
+            }
+            _ => positions.extend(here),
+        }
+    }
+    positions
 }
 
 fn found<const N: usize>(names: &[AtomName; N], of: &Particles) -> Result<[usize; N], String> {
@@ -199,6 +225,8 @@ fn compiled(
         particles: OfFormula::Alike(system.particles()),
         temperature: 1.0,
         pair,
+        edges: None,
+        cutoff: None,
         external,
         bonds: Vec::new(),
         angles: Vec::new(),
@@ -208,7 +236,8 @@ fn compiled(
         parameters: Default::default(),
         species: Default::default(),
     };
-    Formula::new(parameters).map_err(|error| match error {
+    let formula = Formula::new(parameters).map(|formula| formula.to_nearest_images(system));
+    formula.map_err(|error| match error {
         Error::Parameter { field, problem } => {
             Error::parameter("--observable", format!("{field}: {problem}"))
         }

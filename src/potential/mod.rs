@@ -1,5 +1,6 @@
 //! Energy functions: the trait that a user implements, and the built-in functional forms.
 
+mod cells;
 mod check;
 mod double_well;
 mod formula;
@@ -7,6 +8,7 @@ mod from_fn;
 mod heated;
 mod ipi;
 mod lennard_jones;
+mod near;
 mod one_handed;
 mod openmm;
 mod pairs;
@@ -28,6 +30,8 @@ pub use formula::{
 pub use from_fn::{from_fn, FnPotential};
 pub use ipi::{Ipi, IpiParameters};
 pub use lennard_jones::{LennardJones, LennardJonesParameters};
+pub(crate) use near::cut_off;
+pub use near::sum_over_near_pairs;
 pub use one_handed::OneHanded;
 pub use openmm::{OpenMm, OpenMmParameters};
 pub use pairs::{settle, sum_over_pairs};
@@ -41,7 +45,8 @@ pub(crate) use heated::Heated;
 /// The density that boltzflow samples is exp(−U(x)) on the subspace of configurations whose centre
 /// of mass is at the origin. U must not change under translation, rotation, reflection and the
 /// exchange of particles of the same [species](Self::species), and must grow as particles leave
-/// each other.
+/// each other. In a [periodic box](System::in_box) it need not grow, and only shifts and exchanges
+/// leave it as it is.
 ///
 /// # How to write one
 /// 1. A struct with the [`System`] and the parameters. Its constructor checks them and returns
@@ -49,7 +54,8 @@ pub(crate) use heated::Heated;
 /// 2. [`system`](Self::system) returns the system; write [`species`](Self::species) if there are
 ///    unlike particles.
 /// 3. [`energy_and_gradient`](Self::energy_and_gradient): divide by kT, and return ∂U/∂x, not the
-///    force. A pair potential is one call of [`sum_over_pairs`].
+///    force. A pair potential is one call of [`sum_over_pairs`] or, with a cut-off, of
+///    [`sum_over_near_pairs`].
 /// 4. Where the energy is not finite, as at an overlap, return [`EvaluationError::Recoverable`]
 ///    with the reason. [`EvaluationError::Fatal`] is for what would fail for every configuration,
 ///    such as a lost server.

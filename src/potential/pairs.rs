@@ -14,7 +14,8 @@ use crate::system::System;
 /// [`EvaluationError::Recoverable`] when two particles coincide (there the gradient has no
 /// direction), when the sum is not finite, or when a coordinate is not finite; it names the closest
 /// pair. A finite energy whose gradient is not finite gets a gradient of NaN.
-/// [`EvaluationError::Fatal`] when the slices do not fit `system`.
+/// [`EvaluationError::Fatal`] when the slices do not fit `system`, or when that is in a periodic
+/// box, where pairs need a cut-off: [`sum_over_near_pairs`](super::sum_over_near_pairs).
 ///
 /// # Examples
 /// A soft repulsion u = 5 exp(−r²), u′(r)/r = −2u, in a harmonic trap:
@@ -39,6 +40,10 @@ pub fn sum_over_pairs(
     radial: impl Fn(f64) -> (f64, f64),
 ) -> Result<f64, EvaluationError> {
     check_lengths(system.coordinates(), x, gradient)?;
+    if system.periodic_box().is_some() {
+        let problem = "a sum over all pairs has no meaning in a periodic box: use a cut-off";
+        return Err(EvaluationError::Fatal(problem.to_string()));
+    }
     let (energy, closest) = match system.dimension() {
         2 => sum::<2>(x, gradient, trap, radial),
         _ => sum::<3>(x, gradient, trap, radial),
@@ -48,7 +53,7 @@ pub fn sum_over_pairs(
     if closest > 0.0 && settle(&mut settled, gradient) {
         Ok(energy)
     } else {
-        Err(EvaluationError::Recoverable(explain(system.dimension(), x, energy)))
+        Err(EvaluationError::Recoverable(explain(system, x, energy)))
     }
 }
 
@@ -139,14 +144,16 @@ pub(super) fn check_lengths(
 
 /// Why this configuration has no finite energy.
 #[cold]
-pub(super) fn explain(dimension: usize, x: &[f64], energy: f64) -> String {
+pub(super) fn explain(system: System, x: &[f64], energy: f64) -> String {
+    let dimension = system.dimension();
     let position = |i: usize| &x[i * dimension..(i + 1) * dimension];
     let particles = x.len() / dimension;
     if let Some(i) = (0..particles).find(|&i| position(i).iter().any(|v| !v.is_finite())) {
         return format!("particle {i} is at {:?}", position(i));
     }
     let distance = |i: usize, j: usize| {
-        position(i).iter().zip(position(j)).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+        let separation = system.separation(position(i), position(j));
+        separation.iter().map(|r| r * r).sum::<f64>().sqrt()
     };
     let closest = (0..particles)
         .flat_map(|i| (0..i).map(move |j| (j, i)))

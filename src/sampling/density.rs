@@ -140,7 +140,7 @@ pub trait Proposal: LogDensity {
 
 /// The space of joint configurations: copy 0 has its centre of mass at the origin, the augmented
 /// copies are free.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Subspace {
     system: System,
     copies: usize,

@@ -5,6 +5,7 @@ mod double_well;
 mod lennard_jones;
 mod many_body;
 mod pairs;
+mod periodic;
 mod system;
 mod units;
 
@@ -46,6 +47,7 @@ fn potentials() -> Vec<(String, Arc<dyn Potential>)> {
     {
         all.push((text.to_string(), many_body::formula(text).unwrap()));
     }
+    all.extend(periodic::potentials());
     for (name, potential) in all.clone() {
         if let Some(soft) = potential.softened(0.9) {
             all.push((format!("{name}, softened"), soft));
@@ -54,7 +56,7 @@ fn potentials() -> Vec<(String, Arc<dyn Potential>)> {
     all
 }
 
-/// A configuration off the centre, uniform in a box, no two particles closer than 0.75.
+/// A configuration off the centre, uniform in a cube, no two particles closer than 0.75.
 fn configuration(system: System, sample: u64) -> Vec<f64> {
     let mut rng = stream(3, Purpose::Evaluation, 0, sample);
     let d = system.dimension();
@@ -63,7 +65,8 @@ fn configuration(system: System, sample: u64) -> Vec<f64> {
     while x.len() < system.coordinates() {
         let candidate: Vec<f64> = (0..d).map(|_| 0.3 + side * rng.gen::<f64>()).collect();
         let free = x.chunks_exact(d).all(|other| {
-            other.iter().zip(&candidate).map(|(a, b)| (a - b).powi(2)).sum::<f64>() > 0.75 * 0.75
+            let separation = system.separation(other, &candidate);
+            separation.iter().map(|r| r * r).sum::<f64>() > 0.75 * 0.75
         });
         if free {
             x.extend(candidate);
@@ -120,11 +123,16 @@ fn is_invariant(potential: &dyn Potential, x: &[f64], sample: u64) -> Result<(),
         x.chunks_exact(d).flat_map(|row| row.iter().zip(&shift).map(|(a, b)| a + b)).collect()
     };
     let (u, gradient) = evaluate(potential, x);
+    // A box has directions of its own.
+    let turns = usize::from(system.periodic_box().is_some());
     for (what, moved, expected) in [
         ("rotation", rotate(x), rotate(&gradient)),
         ("translation", translate(x), gradient.clone()),
         ("permutation", system.permute(&order, x), system.permute(&order, &gradient)),
-    ] {
+    ]
+    .into_iter()
+    .skip(turns)
+    {
         let (moved_u, moved_gradient) = evaluate(potential, &moved);
         let error = discrepancy(&[u], &[moved_u]).max(discrepancy(&expected, &moved_gradient));
         if error > 1e-10 {

@@ -4,6 +4,7 @@ use super::finding::{Finding, Severity};
 use super::probe::{normal, Probe, Typical};
 use crate::potential::EvaluationError;
 use crate::random::{stream, Purpose};
+use crate::system::System;
 
 /// Directions at each configuration.
 const DIRECTIONS: usize = 8;
@@ -21,7 +22,7 @@ pub(super) fn forces(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding
     for x in &typical.configurations {
         let Some((_, gradient)) = probe.ask(x)? else { continue };
         let length = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
-        let scale = shortest_distance(x, system.dimension()).min(typical.size);
+        let scale = shortest_distance(x, system).min(typical.size);
         let typical_slope = (length / (x.len() as f64).sqrt()).max(1e-3 / typical.size);
         for _ in 0..DIRECTIONS {
             if count > 0 && !probe.has_time() {
@@ -71,14 +72,15 @@ pub(super) fn forces(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding
     Ok(Finding { what: "forces", severity, text })
 }
 
-/// Between two particles, or of one from the centre of mass, which is at the origin.
-fn shortest_distance(x: &[f64], d: usize) -> f64 {
-    let particles: Vec<&[f64]> = x.chunks_exact(d).collect();
-    let squared =
-        |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum() };
+/// Between two particles, or, in open space, of one from the centre of mass, which is at the origin.
+fn shortest_distance(x: &[f64], system: System) -> f64 {
+    let particles: Vec<&[f64]> = x.chunks_exact(system.dimension()).collect();
+    let squared = |a: &[f64], b: &[f64]| system.separation(a, b).iter().map(|r| r * r).sum::<f64>();
     let mut shortest = f64::INFINITY;
     for (i, a) in particles.iter().enumerate() {
-        shortest = shortest.min(squared(a, &[0.0; 3]));
+        if system.periodic_box().is_none() {
+            shortest = shortest.min(squared(a, &[0.0; 3]));
+        }
         shortest = particles[..i].iter().fold(shortest, |least, b| least.min(squared(a, b)));
     }
     shortest.sqrt()

@@ -60,9 +60,12 @@ pub(super) fn symmetries(
         ),
         ("exchange", "give particles that differ different species"),
     ];
+    let holds =
+        |what: &str| system.periodic_box().is_none() || !["rotation", "reflection"].contains(&what);
     Ok(changes
         .into_iter()
         .zip(described)
+        .filter(|(_, (what, _))| holds(what))
         .map(|(change, (what, advice))| {
             let severity = match change {
                 change if change < ROUNDING => Severity::Fine,

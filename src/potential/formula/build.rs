@@ -9,9 +9,9 @@ use super::names::{Builder, Endings};
 use super::parameters::{
     EmbeddingFormulas, FormulaParameters, OverAtoms, OverTriples, Particles, PerSpecies,
 };
-use super::program::Program;
+use super::program::{Program, WIDTH};
 use crate::error::{refuse, suggest, Error};
-use crate::potential::require_positive;
+use crate::potential::{cut_off, require_positive};
 use crate::system::System;
 
 /// Limits that only a typing error exceeds.
@@ -32,10 +32,11 @@ pub(super) fn build(parameters: &FormulaParameters) -> Result<(System, Terms), E
         return refuse("particles", format!("are {}: use at most {MOST_PARTICLES}", labels.len()));
     }
     let system = System::new(labels.len(), parameters.dimension)?;
+    let (system, cutoff) = within_box(system, parameters)?;
     require_positive("temperature", parameters.temperature)?;
     let (names, species) = Builder::new(parameters, &labels)?;
     let count = names.kinds.len();
-    let mut terms = Terms { species, species_count: count, ..Terms::default() };
+    let mut terms = Terms { species, species_count: count, cutoff, ..Terms::default() };
     add_pairs(&names, &mut terms)?;
     add_external(&names, &mut terms)?;
     let forms = &mut Forms::default();
@@ -68,6 +69,38 @@ pub(super) fn build(parameters: &FormulaParameters) -> Result<(System, Terms), E
     Ok((system, terms))
 }
 
+/// The system in its box, if it has one, and the cut-off of pairs. In a box there is no place from
+/// the centre of mass, and terms without an end must have a cut-off.
+fn within_box(
+    system: System,
+    parameters: &FormulaParameters,
+) -> Result<(System, Option<f64>), Error> {
+    let FormulaParameters { edges, cutoff, .. } = parameters;
+    if cutoff.is_some() && parameters.pair.is_none() {
+        return refuse("cutoff", "is for the formula `pair`, which is missing: remove it");
+    }
+    let Some(edges) = edges else { return cut_off(system, None, *cutoff) };
+    let half = 0.5 * edges.iter().copied().fold(f64::INFINITY, f64::min);
+    for (section, is_there, hint) in [
+        ("external", parameters.external.is_some(), "a box holds the particles by itself"),
+        ("embedding", parameters.embedding.is_some(), "densities have no cut-off"),
+    ] {
+        if is_there {
+            return refuse(section, format!("is not for a periodic box: {hint}; remove it"));
+        }
+    }
+    for (number, triples) in parameters.triples.iter().enumerate() {
+        if triples.within.is_none_or(|within| within > half) {
+            let problem = format!("must be at most half an edge of the box, {half}");
+            return refuse(format!("triples[{number}].within"), problem);
+        }
+    }
+    match parameters.pair {
+        Some(_) => cut_off(system, Some(edges), *cutoff),
+        None => Ok((system.in_box(edges)?, None)),
+    }
+}
+
 fn add_pairs(names: &Builder<'_>, terms: &mut Terms) -> Result<(), Error> {
     let Some(formulas) = &names.parameters.pair else { return Ok(()) };
     let count = names.kinds.len();
@@ -88,11 +121,21 @@ fn add_pairs(names: &Builder<'_>, terms: &mut Terms) -> Result<(), Error> {
             if !program.is_zero() {
                 terms.pair_table[a * count + b] = Some(terms.pairs.len());
                 terms.pair_table[b * count + a] = Some(terms.pairs.len());
-                terms.pairs.push(PairTerm { program, core: 0.0 });
+                let shift = terms.cutoff.map_or(0.0, |cutoff| value_at(&program, cutoff));
+                if !shift.is_finite() {
+                    return refuse(key, format!("is {shift} at the cut-off: use another cut-off"));
+                }
+                terms.pairs.push(PairTerm { program, core: 0.0, shift });
             }
         }
     }
     Ok(())
+}
+
+fn value_at(program: &Program, r: f64) -> f64 {
+    let mut registers = vec![[r; WIDTH]; program.registers().max(1)];
+    program.run::<false>(&mut registers);
+    program.value(&registers)[0]
 }
 
 fn add_external(names: &Builder<'_>, terms: &mut Terms) -> Result<(), Error> {

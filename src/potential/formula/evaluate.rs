@@ -2,7 +2,7 @@
 
 use super::many::{Embedding, Triples};
 use super::program::{Program, Row, WIDTH};
-use super::tile::{angle, bond, dihedral, each, softened_pair, Tile, TINY, ZERO};
+use super::tile::{angle, bond, dihedral, each, near_pair, softened_pair, Tile, TINY, ZERO};
 
 /// A pair term, by the two species.
 #[derive(Debug, Clone)]
@@ -11,6 +11,8 @@ pub(super) struct PairTerm {
     pub program: Program,
     /// Below this distance the term is its tangent.
     pub core: f64,
+    /// What the term is at the cut-off.
+    pub shift: f64,
 }
 
 /// A formula over listed atoms.
@@ -31,6 +33,8 @@ pub(super) struct Terms {
     /// [species, species] to a place in `pairs`; empty without pair terms.
     pub pair_table: Vec<Option<usize>>,
     pub pairs: Vec<PairTerm>,
+    /// From here on pairs have no energy.
+    pub cutoff: Option<f64>,
     /// By species; empty without external terms.
     pub external: Vec<Program>,
     /// In r.
@@ -90,8 +94,11 @@ impl Terms {
                 &self.pair_table[self.species[i] * self.species_count..][..self.species_count];
             for j in 0..i {
                 let Some(term) = row[self.species[j]] else { continue };
-                let PairTerm { program, core } = &self.pairs[term];
-                if *core > 0.0 {
+                let PairTerm { program, core, shift } = &self.pairs[term];
+                if let Some(cutoff) = self.cutoff {
+                    let lengths = (*core, cutoff, *shift);
+                    near_pair::<D, SLOPES>(tile, program, lengths, [i, j]);
+                } else if *core > 0.0 {
                     softened_pair::<D, SLOPES>(tile, program, *core, [i, j]);
                 } else {
                     bond::<D, SLOPES>(tile, program, [i, j]);

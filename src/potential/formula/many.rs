@@ -40,7 +40,7 @@ impl Triples {
     /// Whether a is near enough to b in any of the configurations.
     fn near<const D: usize>(&self, tile: &Tile<'_>, a: usize, b: usize) -> bool {
         self.within.is_none_or(|within| {
-            let (_, r) = separation::<D>(tile.x, [a, b]);
+            let (_, r) = separation::<D>(tile, [a, b]);
             // What is not a number must be seen.
             !r.iter().all(|r| *r >= within)
         })
@@ -100,7 +100,7 @@ impl Embedding {
     fn fill_densities<const D: usize>(&self, tile: &mut Tile<'_>, species: &[usize], count: usize) {
         tile.density.fill(ZERO);
         for ([i, j], [at_i, at_j]) in self.pairs(species, count) {
-            let (_, r) = separation::<D>(tile.x, [i, j]);
+            let (_, r) = separation::<D>(tile, [i, j]);
             for (atom, place, known) in [(i, at_i, None), (j, at_j, at_i)] {
                 let Some(place) = place else { continue };
                 let program = &self.densities[place];
@@ -117,7 +117,7 @@ impl Embedding {
     /// Adds the gradients, where the place of each density has the slope of the energy by it.
     fn add_gradients<const D: usize>(&self, tile: &mut Tile<'_>, species: &[usize], count: usize) {
         for ([i, j], [at_i, at_j]) in self.pairs(species, count) {
-            let (difference, r) = separation::<D>(tile.x, [i, j]);
+            let (difference, r) = separation::<D>(tile, [i, j]);
             let mut pull = ZERO;
             for (atom, place, known) in [(i, at_i, None), (j, at_j, at_i)] {
                 let Some(place) = place else { continue };

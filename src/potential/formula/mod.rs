@@ -39,6 +39,9 @@ pub use self::parameters::{
 /// U(x) = { Σ_{i<j} pair(r_ij) + Σ_i external(x_i − x̄) + bonds + angles + dihedrals + triples +
 /// embedding } / T, where each term is a formula.
 ///
+/// With a cut-off the pairs are those with r_ij < r_c, each less what it is at r_c; in a periodic
+/// box all distances are those to the nearest image.
+///
 /// Particles are alike when they have the same species and exchanging them leaves the lists of
 /// bonds, angles and dihedrals as they are. Gradients come from symbolic derivatives: a branch that
 /// is flat has the derivative 0 whatever is done with it, and a kink the mean of both sides.
@@ -62,6 +65,8 @@ pub use self::parameters::{
 #[derive(Debug, Clone)]
 pub struct Formula {
     system: System,
+    /// Of the periodic box.
+    edges: Option<[f64; 3]>,
     terms: Terms,
     alike: Vec<usize>,
     bonds: Vec<[usize; 2]>,
@@ -84,7 +89,17 @@ impl Formula {
         let alike = alike::alike(&terms);
         let registers = terms.registers();
         let bonds = parameters.bonds.iter().flat_map(|bonds| bonds.atoms.iter().copied()).collect();
-        Ok(Self { system, terms, alike, bonds, registers })
+        let formula = Self { system, edges: None, terms, alike, bonds, registers };
+        Ok(formula.to_nearest_images(system))
+    }
+
+    /// The same formula of `system`, which has as many particles and dimensions, with all pairs to
+    /// their nearest images where that is in a periodic box.
+    pub(crate) fn to_nearest_images(self, system: System) -> Self {
+        let edges = system
+            .periodic_box()
+            .map(|edges| std::array::from_fn(|k| edges.get(k).copied().unwrap_or(f64::INFINITY)));
+        Self { system, edges, ..self }
     }
 
     /// Energies of at most [`WIDTH`] configurations, and their gradients where `SLOPES`; what is
@@ -104,7 +119,8 @@ impl Formula {
         for (k, row) in positions.iter_mut().enumerate() {
             *row = std::array::from_fn(|l| x[l.min(last) * width + k]);
         }
-        let mut tile = Tile { x: positions, gradient, energy: [0.0; WIDTH], registers, density };
+        let (x, energy) = (&*positions, [0.0; WIDTH]);
+        let mut tile = Tile { x, edges: self.edges, gradient, energy, registers, density };
         match self.system.dimension() {
             2 => self.terms.evaluate::<2, SLOPES>(&mut tile),
             _ => self.terms.evaluate::<3, SLOPES>(&mut tile),
@@ -150,7 +166,7 @@ impl Potential for Formula {
         if settle(&mut energy.clone(), gradient) {
             return Ok(energy);
         }
-        Err(EvaluationError::Recoverable(explain(self.system.dimension(), x, energy)))
+        Err(EvaluationError::Recoverable(explain(self.system, x, energy)))
     }
 
     fn energies_and_gradients(
@@ -195,7 +211,8 @@ impl Potential for Formula {
             pair.program.run::<true>(&mut registers);
             let value = pair.program.value(&registers)[0];
             let slope = pair.program.slope(&registers, 0)[0];
-            let repels = value.is_finite() && slope.is_finite() && slope < 0.0;
+            let acts = soft.terms.cutoff.is_none_or(|cutoff| core_radius < cutoff);
+            let repels = acts && value.is_finite() && slope.is_finite() && slope < 0.0;
             pair.core = if repels { core_radius } else { 0.0 };
         }
         let softer = core_radius == 0.0 || soft.terms.pairs.iter().any(|pair| pair.core > 0.0);

@@ -22,6 +22,13 @@ pub struct FormulaParameters {
     /// Energy of a pair in its distance `r`.
     #[serde(default)]
     pub pair: Option<PerSpecies>,
+    /// Edges of a periodic box, one for each dimension (default: none, open space).
+    #[serde(default, rename = "box")]
+    pub edges: Option<Vec<f64>>,
+    /// Distance from which on a pair has no energy; within it the energy is shifted by that at the
+    /// cut-off (default: none, but a box needs one, of at most half its shortest edge).
+    #[serde(default)]
+    pub cutoff: Option<f64>,
     /// Energy of a particle in its place from the centre of mass, `x, y, z` and `r_com`.
     #[serde(default)]
     pub external: Option<PerSpecies>,
@@ -59,7 +66,7 @@ impl FormulaParameters {
     /// What has a unit, where a target file has units; those of `parameters` are up to the
     /// formulas.
     pub const DIMENSIONS: &'static [(&'static str, Dimension)] =
-        &[("temperature", Dimension::ENERGY)];
+        &[("temperature", Dimension::ENERGY), ("cutoff", Dimension::LENGTH)];
 }
 
 /// A number of particles that are all alike, or the species of each.

@@ -8,6 +8,8 @@ use super::program::{Program, Row, WIDTH};
 pub(super) struct Tile<'a> {
     /// [particles · dimension].
     pub x: &'a [Row],
+    /// Edges of the periodic box.
+    pub edges: Option<[f64; 3]>,
     /// The same, ∂U/∂x; empty without slopes.
     pub gradient: &'a mut [Row],
     pub energy: Row,
@@ -38,11 +40,23 @@ pub(super) fn over(a: f64, b: f64) -> f64 {
     Operation::SlopeDiv.of(a, b)
 }
 
+/// 1.5 · 2⁵², beside which a number is rounded to a whole one.
+const ROUNDING: f64 = 6_755_399_441_055_744.0;
+
+/// To the nearest image in a box of this edge.
+#[inline(always)]
+fn fold(row: &mut Row, edge: f64) {
+    *row = each(|l| row[l] - edge * ((row[l] / edge + ROUNDING) - ROUNDING));
+}
+
 /// x_i − x_j and its length.
 #[inline(always)]
-pub(super) fn separation<const D: usize>(x: &[Row], [i, j]: [usize; 2]) -> ([Row; D], Row) {
-    let (xi, xj) = (&x[i * D..(i + 1) * D], &x[j * D..(j + 1) * D]);
-    let difference: [Row; D] = std::array::from_fn(|k| each(|l| xi[k][l] - xj[k][l]));
+pub(super) fn separation<const D: usize>(tile: &Tile<'_>, [i, j]: [usize; 2]) -> ([Row; D], Row) {
+    let (xi, xj) = (&tile.x[i * D..(i + 1) * D], &tile.x[j * D..(j + 1) * D]);
+    let mut difference: [Row; D] = std::array::from_fn(|k| each(|l| xi[k][l] - xj[k][l]));
+    if let Some(edges) = &tile.edges {
+        difference.iter_mut().zip(edges).for_each(|(row, edge)| fold(row, *edge));
+    }
     let mut squared = ZERO;
     for row in &difference {
         squared = each(|l| squared[l] + row[l] * row[l]);
@@ -75,7 +89,7 @@ pub(super) fn bond<const D: usize, const SLOPES: bool>(
     program: &Program,
     atoms: [usize; 2],
 ) {
-    let (difference, r) = separation::<D>(tile.x, atoms);
+    let (difference, r) = separation::<D>(tile, atoms);
     tile.registers[0] = r;
     program.run::<SLOPES>(tile.registers);
     let value = program.value(tile.registers);
@@ -94,7 +108,7 @@ pub(super) fn softened_pair<const D: usize, const SLOPES: bool>(
     core: f64,
     atoms: [usize; 2],
 ) {
-    let (difference, r) = separation::<D>(tile.x, atoms);
+    let (difference, r) = separation::<D>(tile, atoms);
     tile.registers[0] = r.map(|r| if r < core { core } else { r });
     program.run::<true>(tile.registers);
     let (value, slope) = (program.value(tile.registers), program.slope(tile.registers, 0));
@@ -102,6 +116,33 @@ pub(super) fn softened_pair<const D: usize, const SLOPES: bool>(
     tile.energy = each(|l| tile.energy[l] + value[l] + below[l]);
     if SLOPES {
         let factor = each(|l| over(slope[l], r[l]));
+        pull_pair(tile.gradient, atoms, &factor, &difference);
+    }
+}
+
+/// The same for a pair that has no energy from `cutoff` on and that at the cut-off, `shift`, less
+/// within it.
+#[inline(always)]
+pub(super) fn near_pair<const D: usize, const SLOPES: bool>(
+    tile: &mut Tile<'_>,
+    program: &Program,
+    (core, cutoff, shift): (f64, f64, f64),
+    atoms: [usize; 2],
+) {
+    let (difference, r) = separation::<D>(tile, atoms);
+    // What is not a number must be seen.
+    if r.iter().all(|r| *r >= cutoff) {
+        return;
+    }
+    let counts = each(|l| if r[l] >= cutoff { 0.0 } else { 1.0 });
+    tile.registers[0] = r.map(|r| if r < core { core } else { r });
+    program.run::<true>(tile.registers);
+    let (value, slope) = (program.value(tile.registers), program.slope(tile.registers, 0));
+    let below = each(|l| times(slope[l], (r[l] - core).min(0.0)));
+    let energy = each(|l| times(counts[l], value[l] + below[l] - shift));
+    tile.energy = each(|l| tile.energy[l] + energy[l]);
+    if SLOPES {
+        let factor = each(|l| times(counts[l], over(slope[l], r[l])));
         pull_pair(tile.gradient, atoms, &factor, &difference);
     }
 }
@@ -119,10 +160,13 @@ fn cross(a: &Vector, b: &Vector) -> Vector {
 }
 
 /// x_to − x_from.
-fn vector<const D: usize>(x: &[Row], to: usize, from: usize) -> Vector {
+fn vector<const D: usize>(tile: &Tile<'_>, to: usize, from: usize) -> Vector {
     let mut v = [ZERO; 3];
     for k in 0..D {
-        v[k] = each(|l| x[to * D + k][l] - x[from * D + k][l]);
+        v[k] = each(|l| tile.x[to * D + k][l] - tile.x[from * D + k][l]);
+        if let Some(edges) = &tile.edges {
+            fold(&mut v[k], edges[k]);
+        }
     }
     v
 }
@@ -149,8 +193,8 @@ pub(super) fn angle<const D: usize, const SLOPES: bool>(
     within: Option<f64>,
     [a, b, c]: [usize; 3],
 ) {
-    let (u, v) = (vector::<D>(tile.x, a, b), vector::<D>(tile.x, c, b));
-    let w = vector::<D>(tile.x, a, c);
+    let (u, v) = (vector::<D>(tile, a, b), vector::<D>(tile, c, b));
+    let w = vector::<D>(tile, a, c);
     let normal = cross(&u, &v);
     let [area, length_u, length_v, length_w] =
         [&normal, &u, &v, &w].map(|x| dot(x, x).map(f64::sqrt));
@@ -203,7 +247,7 @@ pub(super) fn dihedral<const D: usize, const SLOPES: bool>(
     [a, b, c, d]: [usize; 4],
 ) {
     let (first, axis, last) =
-        (vector::<D>(tile.x, b, a), vector::<D>(tile.x, c, b), vector::<D>(tile.x, d, c));
+        (vector::<D>(tile, b, a), vector::<D>(tile, c, b), vector::<D>(tile, d, c));
     let (m, n) = (cross(&first, &axis), cross(&axis, &last));
     let axis_squared = dot(&axis, &axis);
     let length = axis_squared.map(f64::sqrt);

@@ -231,7 +231,7 @@ impl Potential for OpenMm {
         if settle(&mut energy.clone(), gradient) {
             return Ok(energy);
         }
-        Err(EvaluationError::Recoverable(explain(3, x, energy)))
+        Err(EvaluationError::Recoverable(explain(self.system(), x, energy)))
     }
 
     fn energies_and_gradients(

@@ -46,7 +46,8 @@ const PILOT: Run = Run { populations: 4, chains: 64, first: 1 << 32 };
 impl ReferenceOptions {
     /// The default work for `samples` of this potential: four chains a sample, within 4096 and
     /// 32 768. An energy costs the square of the particles: beyond those of LJ13 there are fewer
-    /// chains, at least 2048, and errors are larger. A molecule has 256 chains of 1000 sweeps.
+    /// chains, at least 2048, and errors are larger. A crystal, each of whose configurations is an
+    /// average over its sites, has at least 256, and a molecule 256 chains of 1000 sweeps.
     pub fn of(potential: &dyn Potential, samples: usize) -> Self {
         let (options, system) = (Self::default(), potential.system());
         if exchange::is_molecule(potential) {
@@ -55,7 +56,8 @@ impl ReferenceOptions {
         let chains = samples.saturating_mul(4).clamp(4096, options.chains);
         let pairs = |particles: usize| particles * particles.saturating_sub(1) / 2;
         let affordable = chains * pairs(13) / pairs(system.particles()).max(pairs(13));
-        Self { samples, chains: affordable.max(2048).max(samples), ..options }
+        let least = if system.periodic_box().is_some() { 256 } else { 2048 };
+        Self { samples, chains: affordable.max(least).max(samples), ..options }
     }
 
     /// The least work for `samples` that are to be walked on from: a chain each and few
@@ -183,6 +185,10 @@ fn starting_density(target: &AugmentedTarget, seed: u64) -> Result<Start, Error>
     let fitted = |start: Start| team().agree(start.with_best_scale(target, seed));
     if let Some(start) = Start::around_structures(target) {
         return fitted(start);
+    }
+    if target.subspace().system().periodic_box().is_some() {
+        let problem = "is missing: particles in a periodic box start from the sites of a crystal";
+        return Err(Error::parameter("structure", problem));
     }
     let mut start = fitted(Start::around_origin(target.subspace(), 1.0))?;
     let narrowest = start.scale;

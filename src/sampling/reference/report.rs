@@ -118,9 +118,13 @@ pub struct ExchangeReport {
     pub seen_once: Vec<([usize; 4], f64)>,
 }
 
-/// A configuration with a random orientation and, within a species, order.
+/// A configuration with a random orientation and, within a species, order; in a periodic box as it
+/// is, since its particles are tied to their sites.
 pub(super) fn orient(potential: &dyn Potential, x: &[f64], seed: u64, sample: u64) -> Vec<f64> {
     let system = potential.system();
+    if system.periodic_box().is_some() {
+        return x.to_vec();
+    }
     let mut rng = stream(seed, Purpose::Reference, step_before(1), sample);
     let permutation = system.random_permutation_within(potential.species(), &mut rng);
     let mut x = system.permute(&permutation, x);

@@ -18,6 +18,9 @@ use crate::sampling::{AugmentedTarget, LogDensity, Proposal, Subspace};
 /// p(x) is the same for every order of like particles and for mirror images, and log Z counts them
 /// all, also those that annealing does not reach from a structure. Of the many orders only the one
 /// nearest to x counts, since the widths are small against the distances of like particles.
+///
+/// In a periodic box the centres are the sites of crystals. Particles are tied to them, and neither
+/// other orders nor mirror images count.
 pub(super) struct Start {
     subspace: Subspace,
     /// One or more configurations.
@@ -43,6 +46,11 @@ impl Start {
             x.iter().enumerate().map(|(i, x)| if first(i) { -x } else { *x }).collect()
         };
         let structures = potential.structures();
+        if system.periodic_box().is_some() {
+            let centres = structures.to_vec();
+            let start = Self { subspace, centres, alike: Vec::new(), scale: 1.0 };
+            return (!structures.is_empty()).then_some(start);
+        }
         let centres: Vec<_> =
             structures.iter().cloned().chain(structures.iter().map(mirrored)).collect();
         let mut alike = system.kinds(potential.species());
@@ -50,9 +58,10 @@ impl Start {
         (!centres.is_empty()).then_some(Self { subspace, centres, alike, scale: 1.0 })
     }
 
-    /// Whether some orientations are likelier than others.
+    /// Whether some orientations are likelier than others, and U is the same in all.
     pub(super) fn is_oriented(&self) -> bool {
-        self.centres.iter().flatten().any(|c| *c != 0.0)
+        let is_open = self.subspace.system().periodic_box().is_none();
+        is_open && self.centres.iter().flatten().any(|c| *c != 0.0)
     }
 
     /// With the scale of the lowest median of log q + U: the variational free energy, with a median
@@ -92,16 +101,24 @@ impl Start {
 
     /// Around structures, the width at which like particles would change places in one of some ten
     /// thousand draws: two at distance r do so beyond a displacement of r/√2, here 4.5 scales. If
-    /// none are alike, the size of the structures. `None` around the origin.
+    /// none are alike, the size of the structures. `None` around the origin. In a periodic box no
+    /// site may be taken for another, whichever particle is there.
     fn largest_scale(&self) -> Option<f64> {
-        let d = self.subspace.system().dimension();
+        let system = self.subspace.system();
+        let d = system.dimension();
+        let sites = [(0..system.particles()).collect()];
+        let groups = match system.periodic_box() {
+            Some(_) => &sites[..],
+            None => &self.alike,
+        };
         let square = |c: &[f64]| c.iter().map(|c| c * c).sum::<f64>();
         let mut squares = Vec::new();
         for centre in &self.centres {
-            for group in &self.alike {
+            let at = |i: usize| &centre[i * d..(i + 1) * d];
+            for group in groups {
                 for (index, &i) in group.iter().enumerate() {
                     squares.extend(group[..index].iter().map(|&j| -> f64 {
-                        (0..d).map(|k| (centre[i * d + k] - centre[j * d + k]).powi(2)).sum()
+                        system.separation(at(i), at(j)).iter().map(|r| r * r).sum()
                     }));
                 }
             }
