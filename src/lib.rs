@@ -79,6 +79,9 @@ pub mod random;
 pub mod system;
 
 #[forbid(unsafe_code)]
+pub mod crystal;
+
+#[forbid(unsafe_code)]
 pub mod files;
 
 #[forbid(unsafe_code)]

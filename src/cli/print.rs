@@ -13,7 +13,11 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
     let mut few = false;
     for figure in Figure::ALL {
         let Facts { label, unit, line, .. } = figure.facts();
-        let decimals = if *unit == Unit::Fraction { 2 } else { 4 };
+        let decimals = match figure {
+            Figure::FreeEnergyPerParticle => 6,
+            _ if *unit == Unit::Fraction => 2,
+            _ => 4,
+        };
         let text = figure.text(evaluation, decimals);
         let (Some(mut text), Some(line)) = (text, line) else { continue };
         if figure.value(evaluation).is_some() {

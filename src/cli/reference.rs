@@ -7,6 +7,7 @@ use crate::diagnostics::Independent;
 use crate::error::Error;
 use crate::evaluation::{estimate_of, Average, Estimates, Histogram, Profile};
 use crate::parallel::team;
+use crate::potential::crystal_of;
 use crate::samples::{check_destination, units_in, write_samples};
 use crate::sampling::{
     sample_reference, ExchangeReport, Reference, ReferenceOptions, ReferenceReport,
@@ -71,6 +72,11 @@ fn print(report: &ReferenceReport, target: &Target) -> Result<(), Error> {
     let known = |value: Option<f64>| value.map_or(String::new(), |v| format!("  (known: {v:.3})"));
     let z = known(target.known.log_z);
     say!("log Z        {:.4} ± {:.4}{z}", report.log_z, report.log_z_error)?;
+    if let Some(crystal) = crystal_of(&*target.potential) {
+        let (value, error) =
+            (crystal.free_energy(report.log_z), crystal.free_energy_error(report.log_z_error));
+        say!("beta F/N     {value:.6} ± {error:.6}")?;
+    }
     let u = known(target.known.mean_energy);
     say!(
         "mean energy  {:.4} ± {:.4} kT{u}, standard deviation {:.3}",

@@ -11,7 +11,7 @@ use super::target::{is_path, Registry, Target};
 use crate::error::Error;
 use crate::flow::{Flow, FlowOptions, Skeleton};
 use crate::limits::{count, positive};
-use crate::potential::Potential;
+use crate::potential::{second_derivatives, Potential};
 use crate::samples::{read_equal_samples, Particles};
 use crate::sampling::AugmentedTarget;
 use crate::train::{Problem, TrainOptions, Trainer};
@@ -111,12 +111,12 @@ impl CheckpointOptions {
     }
 }
 
-/// The base density of a molecule needs no augmented copies and no layers: what a recipe with it
-/// leaves out is none of them.
-fn complete_for_molecule(recipe: &mut toml::Table) {
+/// The base densities of molecules and crystals need no augmented copies and no layers: what a
+/// recipe with one of them leaves out is none of those.
+fn complete_for_base(recipe: &mut toml::Table) {
     let Some(flow) = recipe.get_mut("flow").and_then(toml::Value::as_table_mut) else { return };
     let kind = flow.get("base").and_then(|base| base.get("kind"));
-    if kind.and_then(toml::Value::as_str) == Some("molecule") {
+    if matches!(kind.and_then(toml::Value::as_str), Some("molecule" | "crystal")) {
         let has_layers = flow.contains_key("layers");
         flow.entry("layers").or_insert_with(|| toml::Value::Array(Vec::new()));
         flow.entry("augmented_copies").or_insert_with(|| i64::from(has_layers).into());
@@ -167,7 +167,7 @@ impl Recipe {
         for setting in settings {
             super::overrides::apply(&mut table, setting)?;
         }
-        complete_for_molecule(&mut table);
+        complete_for_base(&mut table);
         let mut recipe: Self = from_table(table, &["format"]).map_err(|e| config_error(file, e))?;
         recipe.validate().map_err(|e| in_file(file, e))?;
         recipe.folders = recipe.folders.of_file(file);
@@ -233,12 +233,17 @@ impl Recipe {
     /// The flow and the target of this recipe.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for options or particles that the flow cannot have.
+    /// [`Error::Parameter`] for options or particles that the flow cannot have,
+    /// [`Error::Evaluation`] if the potential fails for good where a base density asks for it.
     pub fn problem(&self, potential: Arc<dyn Potential>) -> Result<Problem, Error> {
-        let skeleton = potential
-            .structures()
-            .first()
-            .map(|structure| Skeleton { bonds: potential.bonds(), structure });
+        let structure = potential.structures().first();
+        let stiffness = match structure.filter(|_| self.flow.base.needs_stiffness()) {
+            Some(structure) => second_derivatives(&*potential, structure)?,
+            None => Vec::new(),
+        };
+        let bonds = potential.bonds();
+        let skeleton =
+            structure.map(|structure| Skeleton { bonds, structure, stiffness: &stiffness });
         let (system, species) = (potential.system(), potential.species());
         let flow = Flow::of_molecule(system, species, skeleton, &self.flow)?;
         let flow = Arc::new(flow);

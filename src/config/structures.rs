@@ -6,7 +6,8 @@ use serde::Deserialize;
 use toml::{Spanned, Table, Value};
 
 use super::folders::Folders;
-use super::read::{config_error, from_table};
+use super::read::{config_error, from_table, in_file};
+use crate::crystal::{Crystal, Lattice};
 use crate::error::{Error, EvaluationError};
 use crate::potential::Potential;
 use crate::samples::{read_samples, Particles};
@@ -14,6 +15,10 @@ use crate::system::System;
 
 /// More than so many are taken for a file of data.
 pub(super) const MOST_STRUCTURES: usize = 1000;
+
+/// Energy of each particle, in kT, that no crystal has: where neighbours are at half their distance
+/// of no energy, a Lennard-Jones pair has 16 000 ε.
+const OVERLAP: f64 = 1e5;
 
 /// The sections as a file has them.
 #[derive(Deserialize)]
@@ -28,6 +33,8 @@ struct Section {
     file: Option<PathBuf>,
     /// [samples, particles, dimension], which a run's copy of the target has in place of `file`.
     positions: Option<Vec<Vec<Vec<f64>>>>,
+    /// Or the sites of a lattice that fills the target's periodic box.
+    lattice: Option<Lattice>,
 }
 
 /// What was read for a section.
@@ -55,21 +62,32 @@ pub(super) fn read_structures(
     let (width, dimension) = (particles.system.coordinates(), particles.system.dimension());
     let mut found: Vec<Found> = Vec::new();
     for section in structure {
-        let (source, structures, from_file) = match (section.file, section.positions) {
-            (Some(name), None) => {
+        let Section { file: name, positions, lattice } = section;
+        let (source, structures, from_file) = match (name, positions, lattice) {
+            (Some(name), None, None) => {
                 let path = folders.find(&name)?;
                 let samples = read_samples(&path, particles)?.positions;
                 (path, samples.chunks_exact(width).map(<[f64]>::to_vec).collect(), true)
             }
-            (None, Some(positions)) => {
+            (None, Some(positions), None) => {
                 let listed = listed(&positions, particles.system);
                 (file.to_path_buf(), listed.map_err(|e| config_error(file, e))?, false)
             }
+            (None, None, Some(lattice)) => {
+                let sites = lattice.sites(particles.system);
+                let sites = sites.map_err(|e| in_file(file, e.within("structure")))?;
+                (file.to_path_buf(), vec![sites], false)
+            }
             _ => {
-                let problem = "`structure` needs a key `file`, such as file = \"molecule.xyz\"";
+                let problem = "`structure` needs one key, such as file = \"molecule.xyz\", or \
+                               lattice = \"fcc\" in a periodic box";
                 return Err(config_error(file, problem));
             }
         };
+        if particles.system.periodic_box().is_some() {
+            let check = |x: &Vec<f64>| Crystal::new(particles.system, x).map(drop);
+            structures.iter().try_for_each(check).map_err(|e| in_file(&source, e))?;
+        }
         if let Some(potential) = potential {
             check_energies(potential, &structures, &source)?;
         }
@@ -108,6 +126,14 @@ pub(super) fn check_energies(
 ) -> Result<(), Error> {
     for (index, x) in structures.iter().enumerate() {
         let why = match potential.energy_and_gradient(x, &mut vec![0.0; x.len()]) {
+            Ok(energy) if is_crushed(potential.system(), energy) => {
+                let of_each = energy / potential.system().particles() as f64;
+                let problem = format!(
+                    "`structure`: the energy at the sites is {of_each:.1e} kT a particle, as where \
+                     particles overlap: correct the box, or the units"
+                );
+                return Err(config_error(source, problem));
+            }
             Ok(energy) if energy.is_finite() => continue,
             Ok(energy) => format!("the energy is {energy}"),
             Err(EvaluationError::Recoverable(why)) => why,
@@ -120,6 +146,11 @@ pub(super) fn check_energies(
         return Err(Error::Data { file: source.to_path_buf(), problem });
     }
     Ok(())
+}
+
+/// Whether the particles at the sites of a crystal overlap, by its energy in kT.
+fn is_crushed(system: System, energy: f64) -> bool {
+    system.periodic_box().is_some() && energy > OVERLAP * system.particles() as f64
 }
 
 /// The places of the files' names in a text.

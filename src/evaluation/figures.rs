@@ -21,6 +21,12 @@ pub struct Evaluation {
     /// Its standard error.
     #[serde(deserialize_with = "or_nan")]
     pub log_z_error: f64,
+    /// βF/N of a [`Crystal`](crate::crystal::Crystal), by log Z; `None` in open space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_energy_per_particle: Option<f64>,
+    /// Its standard error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_energy_per_particle_error: Option<f64>,
     /// Largest weight's share in their sum.
     #[serde(deserialize_with = "or_nan")]
     pub largest_weight_share: f64,
@@ -266,6 +272,14 @@ figures! {
         error: |e| Some(e.log_z_error),
         line: Some(|_| String::new()),
         decimals: Some(4),
+    }
+    free_energy_per_particle, FreeEnergyPerParticle:
+    "Free energy of a crystal for each particle, βF/N = −ln(Z/N!)/N with Λ = 1." {
+        label: "beta F/N",
+        unit: Unit::Nat,
+        error: |e| e.free_energy_per_particle_error,
+        line: Some(|_| String::new()),
+        decimals: Some(6),
     }
     bennett_log_z, BennettLogZ:
     "log Z by Bennett's acceptance ratio, from flow and reference samples." {

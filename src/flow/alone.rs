@@ -1,8 +1,8 @@
-//! Flows that are a base density of a molecule alone, without augmented copies and couplings:
+//! Flows that are a base density alone, without augmented copies and couplings:
 //! several tiles of samples go through it together.
 
+use super::base::{BaseDensity, Pass};
 use super::model::{load_rows, load_scalars, store_rows, Flow, Tile, TILES};
-use super::molecule::{BaseDensity, Pass};
 use crate::engine::{Lane, Real, LANES};
 
 /// Lanes of so many values, one a sample.
@@ -15,18 +15,11 @@ fn lanes_of<T: Real>(values: &[f64]) -> [Lane<T>; TILES] {
 }
 
 impl<T: Real> Flow<T> {
-    /// Rows to lanes, [tiles, width].
+    /// Rows of configurations to lanes, [tiles, width].
     fn load_tiles(&self, rows: &[f64], lanes: &mut [Lane<T>]) {
         let width = self.width();
         for (rows, lanes) in rows.chunks(LANES * width).zip(lanes.chunks_exact_mut(width)) {
-            load_rows(rows, width, lanes);
-        }
-    }
-
-    fn store_tiles(&self, lanes: &[Lane<T>], rows: &mut [f64]) {
-        let width = self.width();
-        for (rows, lanes) in rows.chunks_mut(LANES * width).zip(lanes.chunks_exact(width)) {
-            store_rows(lanes, width, rows);
+            self.load_joint(rows, lanes);
         }
     }
 
@@ -43,14 +36,21 @@ impl<T: Real> Flow<T> {
         let (x, trail) = tile.states.split_at_mut(TILES * self.width());
         let (x, noise_lanes) = (&mut x[..tiles * self.width()], &mut *tile.cotangent);
         let noise_lanes = &mut noise_lanes[..x.len()];
-        self.load_tiles(noise, noise_lanes);
+        for (rows, lanes) in
+            noise.chunks(LANES * self.width()).zip(noise_lanes.chunks_exact_mut(self.width()))
+        {
+            load_rows(rows, self.width(), lanes);
+        }
         let mut lanes = [Lane::zero(); TILES];
         let trail = &mut trail[..base.trail_lanes(tiles)];
         let pass = Pass { log_prob: &mut lanes[..tiles], trail, scratch: tile.scratch };
         base.sample(theta, noise_lanes, pass, x);
         store_log_prob(base.log_constant(theta), &lanes, log_prob);
-        self.store_tiles(x, joint);
-        self.center_rows(joint);
+        for (rows, lanes) in
+            joint.chunks_mut(LANES * self.width()).zip(x.chunks_exact(self.width()))
+        {
+            self.store_joint(lanes, rows);
+        }
     }
 
     /// The same of [`sample_vjp`](Flow::sample_vjp).
@@ -134,7 +134,11 @@ impl<T: Real> Flow<T> {
         let ones = [Lane::splat(T::ONE); TILES];
         let to_x = &mut tile.cotangent[..tiles * self.width()];
         base.log_prob_vjp(theta, given, &ones[..tiles], Some(to_x), None, tile.scratch);
-        self.store_tiles(to_x, gradient);
+        for (rows, lanes) in
+            gradient.chunks_mut(LANES * self.width()).zip(to_x.chunks_exact(self.width()))
+        {
+            store_rows(lanes, self.width(), rows);
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use crate::engine::{Lane, Real, LANES};
 use crate::parallel::team;
 
+use super::base::Pass;
 use super::model::{load_rows, load_scalars, store_rows, Base, Flow, Tile};
-use super::molecule::Pass;
 use super::Direction;
 
 const HALF_LOG_TAU: f64 = 0.918_938_533_204_672_8;
@@ -226,7 +226,7 @@ impl<T: Real> Flow<T> {
             Base::Gaussian(_) => {
                 -(self.system.degrees_of_freedom() as f64) * (log_scales.0 + HALF_LOG_TAU)
             }
-            Base::Molecule(base) => base.log_constant(theta),
+            Base::Density(base) => base.log_constant(theta),
         };
         x - augmented * (log_scales.1 + HALF_LOG_TAU)
     }
@@ -253,7 +253,7 @@ impl<T: Real> Flow<T> {
                 self.center(state, x);
                 &state[..]
             }
-            Base::Molecule(base) => {
+            Base::Density(base) => {
                 let noise = &mut tile.cotangent[..x];
                 noise.copy_from_slice(&state[..x]);
                 let trail = others.len() - base.trail_lanes(1);
@@ -283,8 +283,7 @@ impl<T: Real> Flow<T> {
             *log_prob = normalizer - 0.5 * square[sample] - log_det.0[sample].to_f64()
                 + own.0[sample].to_f64();
         }
-        store_rows(self.last(tile.states).0, width, joint);
-        self.center_rows(joint);
+        self.store_joint(self.last(tile.states).0, joint);
     }
 
     /// Through the draws of a tile, from the cotangents of the joint configurations, of their
@@ -331,7 +330,7 @@ impl<T: Real> Flow<T> {
         let pass_cotangents = [&log_det_cotangent, cotangents.2];
         let (direction, into) = (Direction::Forward, Some(&mut *gradient));
         self.pass_vjp(direction, theta, states, pass_cotangents, into, tile);
-        if let Base::Molecule(base) = &self.base {
+        if let Base::Density(base) = &self.base {
             let (to_x, to_copies) = tile.cotangent.split_at_mut(x);
             for (k, from) in to_copies.iter().enumerate() {
                 to_x[k % x].0.iter_mut().zip(from.0).for_each(|(to, from)| *to += from);
@@ -369,12 +368,12 @@ impl<T: Real> Flow<T> {
             return self.log_prob_alone(base, theta, joint, tile, log_prob);
         }
         let width = self.width();
-        load_rows(joint, width, &mut tile.states[..width]);
+        self.load_joint(joint, &mut tile.states[..width]);
         let log_det = self.pass(Direction::Inverse, theta, tile);
         let log_scales = self.log_scales(theta);
         let normalizer = self.log_base_normalizer(theta, log_scales);
         let mut own = Lane::zero();
-        if let Base::Molecule(base) = &self.base {
+        if let Base::Density(base) = &self.base {
             let (states, trail) = tile.states.split_at_mut(tile.states.len() - base.trail_lanes(1));
             let x = &states[states.len() - width..][..self.system.coordinates()];
             let log_prob = std::slice::from_mut(&mut own);
@@ -389,7 +388,7 @@ impl<T: Real> Flow<T> {
         }
     }
 
-    /// ‖x − x̄‖², 0 for a molecule, and Σ_k ‖a_k − x‖² of a base state.
+    /// ‖x − x̄‖², 0 for another density, and Σ_k ‖a_k − x‖² of a base state.
     fn base_squares(&self, base: &[Lane<T>]) -> ([f64; LANES], [f64; LANES]) {
         let x = self.system.coordinates();
         let mean = self.means(&base[..x]);
@@ -436,7 +435,7 @@ impl<T: Real> Flow<T> {
                     }
                 }
             }
-            Base::Molecule(density) => {
+            Base::Density(density) => {
                 // Parameters of couplings need the cotangent of x, those of the base do not.
                 let is_asked = gradient.is_none() || self.couplings() > 0;
                 let to_x = is_asked.then_some(&mut cotangent[..x]);

@@ -1,9 +1,31 @@
-//! The centre of mass of x: at the start of a Gaussian base density, and at the end of the flow.
+//! Where positions count from: the centre of mass of x, at the start of a Gaussian base density and
+//! at the end of the flow, and the sites of a crystal.
 
-use super::model::Flow;
+use super::model::{load_rows, store_rows, Flow};
 use crate::engine::{Lane, Real, LANES};
 
 impl<T: Real> Flow<T> {
+    /// Configurations (at most a tile of them) to lanes: of a crystal displacements from the sites.
+    pub(super) fn load_joint(&self, rows: &[f64], lanes: &mut [Lane<T>]) {
+        let width = self.width();
+        if self.sites.is_empty() {
+            return load_rows(rows, width, lanes);
+        }
+        // In f64, since displacements are small beside positions.
+        let displaced: Vec<f64> =
+            rows.iter().zip(self.sites.iter().cycle()).map(|(x, site)| x - site).collect();
+        load_rows(&displaced, width, lanes);
+    }
+
+    /// Lanes to configurations whose x has zero centre of mass.
+    pub(super) fn store_joint(&self, lanes: &[Lane<T>], rows: &mut [f64]) {
+        store_rows(lanes, self.width(), rows);
+        if !self.sites.is_empty() {
+            rows.iter_mut().zip(self.sites.iter().cycle()).for_each(|(x, site)| *x += site);
+        }
+        self.center_rows(rows);
+    }
+
     /// All copies shift together such that x has zero centre of mass.
     pub(super) fn center_rows(&self, joint: &mut [f64]) {
         let d = self.system.dimension();

@@ -2,14 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::molecule::{BaseDensity, MoleculeBase};
+use super::base::{BaseDensity, BaseKind};
+use super::crystal::CrystalBase;
+use super::molecule::MoleculeBase;
 use super::{
-    BaseOptions, Coupling, CouplingContext, NonequivariantOptions, PairwiseCoupling,
+    Coupling, CouplingContext, FlowOptions, NonequivariantOptions, PairwiseCoupling,
     PairwiseOptions, ParameterLayout, ProjectedCoupling, ProjectedOptions, Projection, Skeleton,
 };
 use crate::engine::Real;
 use crate::error::Error;
 use crate::limits::count;
+use crate::system::System;
 
 /// Each line: name in a recipe, variant with its options, constructor. The options have `repeat`
 /// and a `validate` of all else, which gets the same last argument as the constructor, if any.
@@ -120,14 +123,15 @@ pub trait Precision: Real {
         layout: &mut ParameterLayout,
     ) -> Result<Box<dyn Coupling<Self>>, Error>;
 
-    /// The density of a molecule.
+    /// The density of a molecule or a crystal; `None` for a Gaussian.
     #[doc(hidden)]
     fn build_base(
+        system: System,
         species: &[usize],
         skeleton: Option<Skeleton<'_>>,
-        options: &BaseOptions,
+        options: &FlowOptions,
         layout: &mut ParameterLayout,
-    ) -> Result<Box<dyn BaseDensity<Self>>, Error>;
+    ) -> Result<Option<Box<dyn BaseDensity<Self>>>, Error>;
 }
 
 macro_rules! precision {
@@ -144,12 +148,22 @@ macro_rules! precision {
 
             $(#[$attribute])?
             fn build_base(
+                system: System,
                 species: &[usize],
                 skeleton: Option<Skeleton<'_>>,
-                options: &BaseOptions,
+                options: &FlowOptions,
                 layout: &mut ParameterLayout,
-            ) -> Result<Box<dyn BaseDensity<Self>>, Error> {
-                Ok(Box::new(MoleculeBase::new(species, skeleton, options, layout)?))
+            ) -> Result<Option<Box<dyn BaseDensity<Self>>>, Error> {
+                Ok(match options.base.kind {
+                    BaseKind::Gaussian => None,
+                    BaseKind::Molecule => {
+                        let options = &options.base;
+                        Some(Box::new(MoleculeBase::new(species, skeleton, options, layout)?))
+                    }
+                    BaseKind::Crystal => {
+                        Some(Box::new(CrystalBase::new(system, skeleton, options, layout)?))
+                    }
+                })
             }
         }
     };

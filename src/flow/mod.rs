@@ -3,10 +3,12 @@
 
 mod alone;
 mod attention;
+mod base;
 mod batch;
 mod centering;
 mod column;
 mod coupling;
+mod crystal;
 mod egnn;
 mod layers;
 mod linear;
@@ -27,11 +29,11 @@ mod spline;
 mod vector_network;
 
 pub use attention::NonequivariantOptions;
+pub use base::{BaseKind, BaseOptions, Displacements, Skeleton};
 pub use batch::Trajectory;
 pub use coupling::{Apply, Coupling, CouplingContext, Direction, HalfShape, Vjp};
 pub use layers::{LayerGroup, Precision};
 pub use model::Flow;
-pub use molecule::{BaseKind, BaseOptions, Skeleton};
 pub use options::FlowOptions;
 pub use pairwise::PairwiseCoupling;
 pub use parameters::{Block, Initial, ParameterLayout, ParameterTensor};

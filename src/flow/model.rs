@@ -4,7 +4,7 @@ use crate::engine::{Arena, Lane, Real, LANES};
 use crate::error::Error;
 use crate::system::System;
 
-use super::molecule::{BaseDensity, Skeleton};
+use super::base::{BaseDensity, Skeleton};
 use super::options::layer_key;
 use super::species::renumbered;
 use super::{
@@ -26,8 +26,9 @@ pub(super) const TILES: usize = 4;
 /// log q(x, a) = log N(x₀; 0, σ²) + Σ_k log N(a₀_k; x₀, s²) − Σ_l log |det ∂F_l|
 /// ```
 ///
-/// with lengths in the target's unit; x₀ may have the [density of a molecule](super::BaseOptions)
-/// in place of the Gaussian. Couplings are equivariant under joint translations, so
+/// with lengths in the target's unit; x₀ may have the [density of a molecule or of a
+/// crystal](super::BaseOptions) in place of the Gaussian. Of a crystal all positions count from its
+/// sites. Couplings are equivariant under joint translations, so
 /// nothing is centred between them; at the end all copies are shifted together such that x has zero
 /// centre of mass, which has unit Jacobian.
 pub struct Flow<T: Real> {
@@ -36,6 +37,8 @@ pub struct Flow<T: Real> {
     pub(super) copies: usize,
     layout: ParameterLayout,
     pub(super) base: Base<T>,
+    /// Of a crystal, [particles, dimension] with their centre of mass at the origin, else none.
+    pub(super) sites: Vec<f64>,
     log_augmentation_scale: Block,
     couplings: Vec<Box<dyn Coupling<T>>>,
     /// Lanes of the records of all couplings, and of the largest scratch among them.
@@ -47,8 +50,8 @@ pub struct Flow<T: Real> {
 pub(super) enum Base<T> {
     /// N(0, σ² I), with log σ.
     Gaussian(Block),
-    /// That of a molecule.
-    Molecule(Box<dyn BaseDensity<T>>),
+    /// Another one.
+    Density(Box<dyn BaseDensity<T>>),
 }
 
 impl<T: Precision> Flow<T> {
@@ -73,11 +76,13 @@ impl<T: Precision> Flow<T> {
         Self::of_molecule(system, species, None, options)
     }
 
-    /// [`with_species`](Self::with_species), with what a base density must know of a molecule.
+    /// [`with_species`](Self::with_species), with what a base density must know of a molecule or a
+    /// crystal.
     ///
     /// # Errors
     /// [`Error::Parameter`], and also if a molecule is asked for and its bonds do not hold all of
-    /// its atoms together.
+    /// its atoms together, if a crystal is asked for and there are no sites in a periodic box or
+    /// they are no minimum, and if there is a box and no crystal is asked for.
     pub fn of_molecule(
         system: System,
         species: &[usize],
@@ -103,11 +108,13 @@ impl<T: Precision> Flow<T> {
         };
         let mut layout = ParameterLayout::default();
         layout.enter("base");
-        let base = if options.base.is_molecule() {
-            Base::Molecule(T::build_base(&species, skeleton, &options.base, &mut layout)?)
-        } else {
-            let scale = Initial::Constant(options.base_scale.ln());
-            Base::Gaussian(layout.vector("log_scale", 1, scale))
+        let sites = sites(system, skeleton, options)?;
+        let base = match T::build_base(system, &species, skeleton, options, &mut layout)? {
+            Some(base) => Base::Density(base),
+            None => {
+                let scale = Initial::Constant(options.base_scale.ln());
+                Base::Gaussian(layout.vector("log_scale", 1, scale))
+            }
         };
         layout.enter("base");
         let log_augmentation_scale = layout.vector(
@@ -138,16 +145,42 @@ impl<T: Precision> Flow<T> {
             scratch_lanes: {
                 let of_base = match &base {
                     Base::Gaussian(_) => 0,
-                    Base::Molecule(base) if couplings.is_empty() => base.scratch(TILES),
-                    Base::Molecule(base) => base.scratch(1),
+                    Base::Density(base) if couplings.is_empty() => base.scratch(TILES),
+                    Base::Density(base) => base.scratch(1),
                 };
                 couplings.iter().map(|c| c.scratch()).fold(of_base, usize::max)
             },
             base,
+            sites,
             log_augmentation_scale,
             couplings,
         })
     }
+}
+
+/// The sites that positions count from; none but for a crystal.
+fn sites(
+    system: System,
+    skeleton: Option<Skeleton<'_>>,
+    options: &FlowOptions,
+) -> Result<Vec<f64>, Error> {
+    if !options.base.is_crystal() {
+        return match system.periodic_box() {
+            None => Ok(Vec::new()),
+            Some(_) => {
+                let problem = "must be \"crystal\", since the target is in a periodic box, in \
+                               which particles are tied to the sites of a structure";
+                Err(Error::parameter("flow.base.kind", problem))
+            }
+        };
+    }
+    if !options.layers.is_empty() {
+        let problem = "are not for a crystal yet: leave them out";
+        return Err(Error::parameter("flow.layers", problem));
+    }
+    let mut sites = skeleton.map_or(Vec::new(), |skeleton| skeleton.structure.to_vec());
+    system.remove_center_of_mass(&mut sites);
+    Ok(sites)
 }
 
 impl<T: Real> Flow<T> {
@@ -204,10 +237,10 @@ impl<T: Real> Flow<T> {
         self.layout.needs_fit(theta)
     }
 
-    /// Fits the base density of a molecule to samples of the target, [samples, n, d]; another one
-    /// stays as it is.
+    /// Fits the base density of a molecule to samples of the target, [samples, n, d]; others stay
+    /// as they are.
     pub fn fit(&self, theta: &mut [T], x: &[f64]) {
-        if let Base::Molecule(base) = &self.base {
+        if let Base::Density(base) = &self.base {
             base.fit(theta, x);
         }
     }
@@ -218,7 +251,7 @@ impl<T: Real> Flow<T> {
         let tiles = self.chunk() / LANES;
         let trail = match &self.base {
             Base::Gaussian(_) => 0,
-            Base::Molecule(base) => base.trail_lanes(tiles),
+            Base::Density(base) => base.trail_lanes(tiles),
         };
         (self.couplings.len() + 1) * self.width() * tiles + trail
     }
@@ -226,7 +259,7 @@ impl<T: Real> Flow<T> {
     /// The base density, where it is all that there is.
     pub(super) fn alone(&self) -> Option<&dyn BaseDensity<T>> {
         match &self.base {
-            Base::Molecule(base) if self.couplings.is_empty() => Some(&**base),
+            Base::Density(base) if self.couplings.is_empty() => Some(&**base),
             _ => None,
         }
     }
@@ -328,7 +361,7 @@ impl<T: Real> Flow<T> {
     pub(super) fn log_scales(&self, theta: &[T]) -> (f64, f64) {
         let base = match &self.base {
             Base::Gaussian(log_scale) => log_scale.of(theta)[0].to_f64(),
-            Base::Molecule(_) => 0.0,
+            Base::Density(_) => 0.0,
         };
         (base, self.log_augmentation_scale.of(theta)[0].to_f64())
     }

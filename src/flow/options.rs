@@ -25,14 +25,14 @@ pub struct FlowOptions {
     /// from, at the start; it is trained (default 1). About that of the target is right.
     pub base_scale: f64,
     /// Number M of augmented copies, odd, or 0 where there are no layers (default 1: 0 with the
-    /// base density of a molecule).
+    /// base density of a molecule or a crystal).
     pub augmented_copies: usize,
     /// What samples start from.
     #[serde(skip_serializing_if = "BaseOptions::is_default")]
     pub base: BaseOptions,
     /// The layers from the base density to the target, in groups of one kind each (default: 6
-    /// pairwise layers; with the base density of a molecule none). One layer is two couplings: the
-    /// copies a given x, then x given a.
+    /// pairwise layers; with the base density of a molecule or a crystal none). One layer is two
+    /// couplings: the copies a given x, then x given a.
     pub layers: Vec<LayerGroup>,
     /// Folder of a run whose trained flow a training starts from (default: none, it starts as the
     /// identity): a flow of the same layers, for another temperature, potential or objective; the
@@ -69,7 +69,7 @@ impl FlowOptions {
         }
         let copies = self.augmented_copies;
         self.base.validate().map_err(|e| e.within("base"))?;
-        if self.base.is_molecule() && self.layers.is_empty() && copies == 0 {
+        if !self.base.is_gaussian() && self.layers.is_empty() && copies == 0 {
             return Ok(());
         }
         count("augmented_copies", copies, 1..=15)?;

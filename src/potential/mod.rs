@@ -12,12 +12,14 @@ mod near;
 mod one_handed;
 mod openmm;
 mod pairs;
+mod second_derivatives;
 mod softened;
 mod structures;
 pub mod units;
 
 use std::sync::Arc;
 
+use crate::crystal::Crystal;
 pub use crate::error::EvaluationError;
 use crate::error::{refuse, Error};
 use crate::system::System;
@@ -35,6 +37,7 @@ pub use near::sum_over_near_pairs;
 pub use one_handed::OneHanded;
 pub use openmm::{OpenMm, OpenMmParameters};
 pub use pairs::{settle, sum_over_pairs};
+pub use second_derivatives::second_derivatives;
 pub use softened::LinearCore;
 pub use structures::WithStructures;
 
@@ -273,6 +276,13 @@ macro_rules! delegate_to_pointee {
 }
 
 delegate_to_pointee!(&P, Box<P>, Arc<P>);
+
+/// The crystal of a potential in a periodic box, whose first structure are its sites; `None` in
+/// open space, without a structure, and where particles overlap there.
+pub fn crystal_of(potential: &dyn Potential) -> Option<Crystal> {
+    let sites = potential.structures().first()?;
+    Crystal::new(potential.system(), sites).ok()
+}
 
 /// Refuses a parameter that is negative or not finite.
 fn require_not_negative(field: &str, value: f64) -> Result<(), Error> {

@@ -17,7 +17,6 @@ mod fit;
 mod geometry;
 mod kernels;
 mod layer;
-mod options;
 mod sides;
 #[cfg(test)]
 mod tests;
@@ -33,26 +32,14 @@ use self::geometry::Coordinates;
 use self::layer::{circular, Layer};
 use self::sides::Sides;
 use super::spline::SplineShape;
-use super::{Block, Initial, ParameterLayout};
+use super::{BaseOptions, Block, Initial, ParameterLayout, Skeleton};
 use crate::engine::{buffers, Lane, Real, LANES};
 use crate::error::Error;
 use crate::molecule::Tree;
 
-pub(super) use kernels::{BaseDensity, Pass};
-pub use options::{BaseKind, BaseOptions};
-
 /// Bins of the splines of single angles.
 const MARGINAL_BINS: usize = 16;
 const HALF_LOG_TAU: f64 = 0.918_938_533_204_672_8;
-
-/// Bonds and a structure: what a base density must know of a molecule.
-#[derive(Debug, Clone, Copy)]
-pub struct Skeleton<'a> {
-    /// Pairs of atoms.
-    pub bonds: &'a [[usize; 2]],
-    /// A configuration, [atoms, 3].
-    pub structure: &'a [f64],
-}
 
 /// The base density of a molecule of n atoms in space.
 #[derive(Debug)]
@@ -100,7 +87,7 @@ impl MoleculeBase {
                            of its atoms together: use \"gaussian\"";
             Error::parameter("flow.base.kind", problem)
         };
-        let Skeleton { bonds, structure } = skeleton.ok_or_else(missing)?;
+        let Skeleton { bonds, structure, .. } = skeleton.ok_or_else(missing)?;
         let tree = Tree::of(structure.len() / 3, bonds).ok_or_else(missing)?;
         let coordinates = Coordinates::of(&tree);
         let sides = Sides::of(species, bonds, structure);

@@ -47,7 +47,7 @@ fn structure() -> Vec<f64> {
 
 fn flow_with(layers: usize, pairwise: bool) -> Flow<f64> {
     let base = BaseOptions {
-        kind: BaseKind::Molecule,
+        kind: crate::flow::BaseKind::Molecule,
         layers,
         width: 5,
         bins: 3,
@@ -59,7 +59,7 @@ fn flow_with(layers: usize, pairwise: bool) -> Flow<f64> {
     let copies = usize::from(pairwise);
     let options = FlowOptions { base, layers, augmented_copies: copies, ..FlowOptions::default() };
     let structure = structure();
-    let skeleton = Skeleton { bonds: &BONDS, structure: &structure };
+    let skeleton = Skeleton { bonds: &BONDS, structure: &structure, stiffness: &[] };
     let system = System::new(12, 3).unwrap();
     Flow::of_molecule(system, &SPECIES, Some(skeleton), &options).unwrap()
 }
@@ -267,8 +267,8 @@ fn a_fit_is_done_once() {
     let structure = [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
     let bonds = [[0, 1], [0, 2]];
     let mut options = FlowOptions { layers: Vec::new(), augmented_copies: 0, ..Default::default() };
-    options.base.kind = BaseKind::Molecule;
-    let skeleton = Skeleton { bonds: &bonds, structure: &structure };
+    options.base.kind = crate::flow::BaseKind::Molecule;
+    let skeleton = Skeleton { bonds: &bonds, structure: &structure, stiffness: &[] };
     let system = System::new(3, 3).unwrap();
     let flow = Flow::<f64>::of_molecule(system, &[], Some(skeleton), &options).unwrap();
     let mut theta = flow.layout().initialize::<f64>(0);

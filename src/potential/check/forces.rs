@@ -72,7 +72,7 @@ pub(super) fn forces(probe: &mut Probe<'_>, typical: &Typical) -> Result<Finding
     Ok(Finding { what: "forces", severity, text })
 }
 
-/// Between two particles, or, in open space, of one from the centre of mass, which is at the origin.
+/// Between two particles or, in open space, of one from the centre of mass, which is the origin.
 fn shortest_distance(x: &[f64], system: System) -> f64 {
     let particles: Vec<&[f64]> = x.chunks_exact(system.dimension()).collect();
     let squared = |a: &[f64], b: &[f64]| system.separation(a, b).iter().map(|r| r * r).sum::<f64>();
