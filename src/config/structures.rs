@@ -79,8 +79,9 @@ pub(super) fn read_structures(
                 (file.to_path_buf(), vec![sites], false)
             }
             _ => {
-                let problem = "`structure` needs one key, such as file = \"molecule.xyz\", or \
-                               lattice = \"fcc\" in a periodic box";
+                let problem =
+                    "`structure` needs a key `file`, such as file = \"molecule.xyz\", or \
+                               `lattice` in a periodic box, such as lattice = \"fcc\"";
                 return Err(config_error(file, problem));
             }
         };

@@ -81,6 +81,11 @@ impl Crystal {
         Ok(Self { system, sites, translations })
     }
 
+    /// Its particles and box.
+    pub fn system(&self) -> System {
+        self.system
+    }
+
     /// The sites, [particles, dimension], with their centre of mass at the origin.
     pub fn sites(&self) -> &[f64] {
         &self.sites
@@ -156,19 +161,13 @@ impl<'a> Grid<'a> {
     /// The sites nearer to `x` than `radius`, of at most the width of a cell.
     fn within(&self, x: &[f64], radius: f64) -> Vec<usize> {
         let d = self.system.dimension();
-        // A corner of the cube around x is in each cell that the sphere reaches.
-        let mut cells: Vec<[usize; 3]> = (0..1 << d)
-            .map(|corner| {
-                let at = |(k, x): (usize, &f64)| {
-                    if corner >> k & 1 == 1 {
-                        x + radius
-                    } else {
-                        x - radius
-                    }
-                };
+        // Cells that the cube around x reaches, of which there are at most three along each axis.
+        let mut cells: Vec<[usize; 3]> = (0..3usize.pow(d as u32))
+            .map(|point| {
+                let step = |k: usize| (point / 3usize.pow(k as u32) % 3) as f64 - 1.0;
+                let at = |(k, x): (usize, &f64)| x + step(k) * radius;
                 self.cell(&x.iter().enumerate().map(at).collect::<Vec<f64>>())
             })
-            .chain([self.cell(x)])
             .collect();
         cells.sort_unstable();
         cells.dedup();

@@ -8,20 +8,18 @@ impl<T: Real> Flow<T> {
     /// Configurations (at most a tile of them) to lanes: of a crystal displacements from the sites.
     pub(super) fn load_joint(&self, rows: &[f64], lanes: &mut [Lane<T>]) {
         let width = self.width();
-        if self.sites.is_empty() {
-            return load_rows(rows, width, lanes);
-        }
+        let Some(crystal) = &self.crystal else { return load_rows(rows, width, lanes) };
         // In f64, since displacements are small beside positions.
-        let displaced: Vec<f64> =
-            rows.iter().zip(self.sites.iter().cycle()).map(|(x, site)| x - site).collect();
+        let sites = crystal.sites().iter().cycle();
+        let displaced: Vec<f64> = rows.iter().zip(sites).map(|(x, site)| x - site).collect();
         load_rows(&displaced, width, lanes);
     }
 
     /// Lanes to configurations whose x has zero centre of mass.
     pub(super) fn store_joint(&self, lanes: &[Lane<T>], rows: &mut [f64]) {
         store_rows(lanes, self.width(), rows);
-        if !self.sites.is_empty() {
-            rows.iter_mut().zip(self.sites.iter().cycle()).for_each(|(x, site)| *x += site);
+        if let Some(crystal) = &self.crystal {
+            rows.iter_mut().zip(crystal.sites().iter().cycle()).for_each(|(x, site)| *x += site);
         }
         self.center_rows(rows);
     }

@@ -1,5 +1,6 @@
 //! The coupling trait: one half of the copies moves, given the other half.
 
+use crate::crystal::Crystal;
 use crate::engine::{Arena, Kernel, Lane, Real, Vector};
 
 /// Shape of one half of the state: `copies` configurations of `particles` in `dimension`
@@ -28,6 +29,8 @@ pub struct CouplingContext<'a> {
     pub half: HalfShape,
     /// The species of each particle, numbered from 0; empty when all are alike.
     pub species: &'a [usize],
+    /// Of a crystal, from whose sites all positions count; `None` in open space.
+    pub crystal: Option<&'a Crystal>,
     /// What a pairwise coupling multiplies the noise with at the start; 1 leaves it as it is.
     pub noise_factor: f64,
 }
@@ -35,7 +38,7 @@ pub struct CouplingContext<'a> {
 impl CouplingContext<'_> {
     /// Particles that are all alike, and noise that stays as it is.
     pub fn new(half: HalfShape) -> Self {
-        Self { half, species: &[], noise_factor: 1.0 }
+        Self { half, species: &[], crystal: None, noise_factor: 1.0 }
     }
 }
 

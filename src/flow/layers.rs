@@ -9,10 +9,10 @@ use super::{
     Coupling, CouplingContext, FlowOptions, NonequivariantOptions, PairwiseCoupling,
     PairwiseOptions, ParameterLayout, ProjectedCoupling, ProjectedOptions, Projection, Skeleton,
 };
+use crate::crystal::Crystal;
 use crate::engine::Real;
 use crate::error::Error;
 use crate::limits::count;
-use crate::system::System;
 
 /// Each line: name in a recipe, variant with its options, constructor. The options have `repeat`
 /// and a `validate` of all else, which gets the same last argument as the constructor, if any.
@@ -126,9 +126,8 @@ pub trait Precision: Real {
     /// The density of a molecule or a crystal; `None` for a Gaussian.
     #[doc(hidden)]
     fn build_base(
-        system: System,
         species: &[usize],
-        skeleton: Option<Skeleton<'_>>,
+        known: (Option<&Crystal>, Option<Skeleton<'_>>),
         options: &FlowOptions,
         layout: &mut ParameterLayout,
     ) -> Result<Option<Box<dyn BaseDensity<Self>>>, Error>;
@@ -148,21 +147,21 @@ macro_rules! precision {
 
             $(#[$attribute])?
             fn build_base(
-                system: System,
                 species: &[usize],
-                skeleton: Option<Skeleton<'_>>,
+                (crystal, skeleton): (Option<&Crystal>, Option<Skeleton<'_>>),
                 options: &FlowOptions,
                 layout: &mut ParameterLayout,
             ) -> Result<Option<Box<dyn BaseDensity<Self>>>, Error> {
-                Ok(match options.base.kind {
-                    BaseKind::Gaussian => None,
-                    BaseKind::Molecule => {
+                Ok(match (options.base.kind, crystal) {
+                    (BaseKind::Molecule, _) => {
                         let options = &options.base;
                         Some(Box::new(MoleculeBase::new(species, skeleton, options, layout)?))
                     }
-                    BaseKind::Crystal => {
-                        Some(Box::new(CrystalBase::new(system, skeleton, options, layout)?))
+                    (BaseKind::Crystal, Some(crystal)) => {
+                        let stiffness = skeleton.map_or(&[][..], |skeleton| skeleton.stiffness);
+                        Some(Box::new(CrystalBase::new(crystal, stiffness, options, layout)?))
                     }
+                    _ => None,
                 })
             }
         }

@@ -1,5 +1,6 @@
 //! The flow: a base density on the joint space and a chain of couplings, tile by tile.
 
+use crate::crystal::Crystal;
 use crate::engine::{Arena, Lane, Real, LANES};
 use crate::error::Error;
 use crate::system::System;
@@ -37,8 +38,8 @@ pub struct Flow<T: Real> {
     pub(super) copies: usize,
     layout: ParameterLayout,
     pub(super) base: Base<T>,
-    /// Of a crystal, [particles, dimension] with their centre of mass at the origin, else none.
-    pub(super) sites: Vec<f64>,
+    /// From whose sites positions count.
+    pub(super) crystal: Option<Crystal>,
     log_augmentation_scale: Block,
     couplings: Vec<Box<dyn Coupling<T>>>,
     /// Lanes of the records of all couplings, and of the largest scratch among them.
@@ -108,8 +109,9 @@ impl<T: Precision> Flow<T> {
         };
         let mut layout = ParameterLayout::default();
         layout.enter("base");
-        let sites = sites(system, skeleton, options)?;
-        let base = match T::build_base(system, &species, skeleton, options, &mut layout)? {
+        let crystal = crystal(system, skeleton, options)?;
+        let known = (crystal.as_ref(), skeleton);
+        let base = match T::build_base(&species, known, options, &mut layout)? {
             Some(base) => Base::Density(base),
             None => {
                 let scale = Initial::Constant(options.base_scale.ln());
@@ -122,8 +124,12 @@ impl<T: Precision> Flow<T> {
             1,
             Initial::Constant(options.initial_augmentation_scale().ln()),
         );
-        let context =
-            CouplingContext { half, species: &species, noise_factor: options.noise_factor() };
+        let context = CouplingContext {
+            half,
+            species: &species,
+            crystal: crystal.as_ref(),
+            noise_factor: options.noise_factor(),
+        };
         let mut couplings: Vec<Box<dyn Coupling<T>>> = Vec::new();
         for (index, group) in options.layers.iter().enumerate() {
             for _ in 0..group.repeat() {
@@ -151,36 +157,35 @@ impl<T: Precision> Flow<T> {
                 couplings.iter().map(|c| c.scratch()).fold(of_base, usize::max)
             },
             base,
-            sites,
+            crystal,
             log_augmentation_scale,
             couplings,
         })
     }
 }
 
-/// The sites that positions count from; none but for a crystal.
-fn sites(
+/// The crystal from whose sites positions count, if the base density is that of one.
+fn crystal(
     system: System,
     skeleton: Option<Skeleton<'_>>,
     options: &FlowOptions,
-) -> Result<Vec<f64>, Error> {
-    if !options.base.is_crystal() {
-        return match system.periodic_box() {
-            None => Ok(Vec::new()),
-            Some(_) => {
-                let problem = "must be \"crystal\", since the target is in a periodic box, in \
-                               which particles are tied to the sites of a structure";
-                Err(Error::parameter("flow.base.kind", problem))
-            }
-        };
+) -> Result<Option<Crystal>, Error> {
+    let wrong = |problem: &str| Err(Error::parameter("flow.base.kind", problem));
+    match (options.base.is_crystal(), system.periodic_box(), skeleton) {
+        (false, None, _) => Ok(None),
+        (false, Some(_), _) => wrong(
+            "must be \"crystal\", since the target is in a periodic box, where particles are tied \
+             to the sites of a structure",
+        ),
+        (true, None, _) => wrong(
+            "is \"crystal\" and the target has no periodic box: give it one, or use \"gaussian\"",
+        ),
+        (true, Some(_), None) => wrong(
+            "is \"crystal\" and the target has no sites: give its file a section [[structure]] \
+             with lattice = \"fcc\" or a file",
+        ),
+        (true, Some(_), Some(skeleton)) => Crystal::new(system, skeleton.structure).map(Some),
     }
-    if !options.layers.is_empty() {
-        let problem = "are not for a crystal yet: leave them out";
-        return Err(Error::parameter("flow.layers", problem));
-    }
-    let mut sites = skeleton.map_or(Vec::new(), |skeleton| skeleton.structure.to_vec());
-    system.remove_center_of_mass(&mut sites);
-    Ok(sites)
 }
 
 impl<T: Real> Flow<T> {

@@ -152,12 +152,11 @@ impl<const D: usize> Cells<D> {
             cell /= self.counts[k];
         }
         let mut other = 0;
-        for k in 0..D {
-            let count = self.counts[k] as isize;
-            if self.edges.is_none() && !(0..count).contains(&place[k]) {
+        for (place, count) in place.iter().zip(self.counts) {
+            if self.edges.is_none() && !(0..count as isize).contains(place) {
                 return None;
             }
-            other = other * self.counts[k] + place[k].rem_euclid(count) as usize;
+            other = other * count + place.rem_euclid(count as isize) as usize;
         }
         Some(other)
     }

@@ -9,9 +9,13 @@ use std::time::Instant;
 use rand_distr::{Distribution, StandardNormal};
 use serde::Serialize;
 
+use crate::crystal::Lattice;
 use crate::engine::{count_operations, matrix_product, Kernel, Lane, Matrix, Real, Vector, LANES};
 use crate::error::Error;
-use crate::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions, ProjectedOptions};
+use crate::flow::{
+    BaseKind, BaseOptions, Displacements, Flow, FlowOptions, LayerGroup, PairwiseOptions,
+    ProjectedOptions, Skeleton,
+};
 use crate::random::{stream, Purpose};
 use crate::system::System;
 
@@ -88,13 +92,18 @@ const SYSTEMS: [(&str, usize, usize, f64); 2] = [("dw4", 4, 2, 2.0), ("lj13", 13
 
 /// Systems that take minutes each, and are measured when their name is asked for: LJ55, and
 /// clusters of equal density for the cost against the number of particles.
-const LARGER: [(&str, usize, usize, f64); 5] = [
+const LARGER: [(&str, usize, usize, f64); 6] = [
     ("lj55", 55, 3, 1.8),
     ("cluster013", 13, 3, 1.0),
     ("cluster026", 26, 3, 1.26),
     ("cluster055", 55, 3, 1.6),
     ("cluster110", 110, 3, 2.0),
+    ("cluster500", 500, 3, 3.3),
 ];
+
+/// Crystals of growing size at one density, for the same; two shells of neighbours see each other.
+const CRYSTALS: [(&str, usize); 4] =
+    [("crystal0108", 108), ("crystal0256", 256), ("crystal0500", 500), ("crystal1372", 1372)];
 
 /// The flow of the recipe for DW4 and LJ13; larger clusters take LJ13's.
 fn pairwise(particles: usize) -> LayerGroup {
@@ -102,8 +111,8 @@ fn pairwise(particles: usize) -> LayerGroup {
     LayerGroup::Pairwise(PairwiseOptions { repeat, basis, cutoff, ..PairwiseOptions::default() })
 }
 
-/// The reference flows, and the recipes' own, whose names contain `filter`; LJ55 and clusters of
-/// growing size only if it names them.
+/// The reference flows, and the recipes' own, whose names contain `filter`; LJ55, and clusters and
+/// crystals of growing size, only if it names them.
 ///
 /// # Errors
 /// Those of building a flow.
@@ -135,7 +144,37 @@ pub fn cases(filter: &str, batch: usize) -> Result<Vec<Case>, Error> {
             }
         }
     }
+    for (system, particles) in CRYSTALS.iter().filter(|(system, _)| asked(system, "crystal")) {
+        let name = format!("{system}-pairwise");
+        if name.contains(filter) {
+            found.push(crystal(name, *particles, batch.min(64))?);
+        }
+    }
     Ok(found)
+}
+
+/// A flow on a face-centred cubic crystal of density 1.28.
+fn crystal(name: String, particles: usize, batch: usize) -> Result<Case, Error> {
+    let edge = (particles as f64 / 1.28).cbrt();
+    let system = System::new(particles, 3)?.in_box(&[edge; 3])?;
+    let sites = Lattice::Fcc.sites(system)?;
+    let layers = PairwiseOptions { basis: 20, cutoff: 1.6, ..PairwiseOptions::default() };
+    let base = BaseOptions {
+        kind: BaseKind::Crystal,
+        displacements: Displacements::Independent,
+        ..BaseOptions::default()
+    };
+    let options = FlowOptions {
+        base,
+        base_scale: 0.07,
+        augmentation_scale: 0.05,
+        layers: vec![LayerGroup::Pairwise(layers)],
+        ..FlowOptions::default()
+    };
+    let skeleton = Skeleton { structure: &sites, ..Skeleton::default() };
+    // Neighbours are as many at any size.
+    let push_scale = 0.04 / 18.0;
+    Ok(of_flow(name, Flow::of_molecule(system, &[], Some(skeleton), &options)?, push_scale, batch))
 }
 
 /// About how many seconds [`Case::measure`] takes for all of `operations` on all `cases`, by their
@@ -170,15 +209,18 @@ pub fn case(
         layers: vec![layers],
         ..FlowOptions::default()
     };
-    let flow = Flow::new(system, &options)?;
+    // Off the identity by as much as keeps a pairwise coupling's ‖H‖ about 1 for any number of
+    // particles, as it is in trained flows: its Taylor steps follow from ‖H‖.
+    let push_scale = 0.04 / system.particles() as f32;
+    Ok(of_flow(name, Flow::new(system, &options)?, push_scale, batch))
+}
+
+fn of_flow(name: String, flow: Flow<f32>, push_scale: f32, batch: usize) -> Case {
     let normal = |sample, count: usize| -> Vec<f64> {
         let rng = stream(0, Purpose::Evaluation, 0, sample);
         StandardNormal.sample_iter(rng).take(count).collect()
     };
     let mut theta = flow.layout().initialize::<f32>(0);
-    // Off the identity by as much as keeps a pairwise coupling's ‖H‖ about 1 for any number of
-    // particles, as it is in trained flows: its Taylor steps follow from ‖H‖.
-    let push_scale = 0.04 / system.particles() as f32;
     let pushes = normal(1, theta.len());
     for (theta, push) in theta.iter_mut().zip(pushes) {
         *theta += push_scale * push as f32;
@@ -186,7 +228,7 @@ pub fn case(
     let noise = normal(2, batch * flow.width());
     let (mut joint, mut log_prob) = (vec![0.0; noise.len()], vec![0.0; batch]);
     flow.sample_and_log_prob(&theta, &noise, &mut joint, &mut log_prob);
-    Ok(Case { name, flow, theta, noise, joint })
+    Case { name, flow, theta, noise, joint }
 }
 
 impl Case {

@@ -1,11 +1,13 @@
 //! The table of couplings, and a case for each of its rows.
 
+use boltzflow::crystal::{Crystal, Lattice};
 use boltzflow::engine::Lane;
 use boltzflow::flow::{
     Coupling, CouplingContext, HalfShape, InnerTransform, LayerGroup, Network,
     NonequivariantOptions, PairwiseOptions, ParameterLayout, ProjectedOptions,
 };
 use boltzflow::random::{stream, Purpose};
+use boltzflow::system::System;
 use rand_distr::{Distribution, StandardNormal};
 
 /// A coupling with random parameters and a tile of random samples.
@@ -128,6 +130,14 @@ fn small() -> LayerGroup {
     LayerGroup::Pairwise(PairwiseOptions { width: 5, basis: 4, cutoff: 4.0, ..Default::default() })
 }
 
+/// Cells of a lattice, of which each site sees one shell of neighbours at a cut-off of 4.
+pub fn crystal(particles: usize, dimension: usize) -> Crystal {
+    let (lattice, edge) = if dimension == 2 { (Lattice::Sc, 9.0) } else { (Lattice::Bcc, 8.4) };
+    let system = System::new(particles, dimension).unwrap();
+    let system = system.in_box(&[edge; 3][..dimension]).unwrap();
+    Crystal::new(system, &lattice.sites(system).unwrap()).unwrap()
+}
+
 /// Species of four particles, two of them alike.
 const UNLIKE: &[usize] = &[0, 1, 0, 2];
 
@@ -154,12 +164,19 @@ pub enum Symmetry {
     RotationsAndReflections,
     RotationsOnly,
     Neither,
+    /// Translations of a crystal's sites, in place of permutations.
+    Lattice,
 }
 
 impl Row {
     pub fn build(&self, half: HalfShape, layout: &mut ParameterLayout) -> Box<dyn Coupling<f64>> {
         let Self { species, noise_factor, .. } = *self;
-        (self.options)().build(&CouplingContext { half, species, noise_factor }, layout).unwrap()
+        let crystal =
+            (self.symmetry == Symmetry::Lattice).then(|| crystal(half.particles, half.dimension));
+        let crystal = crystal.as_ref();
+        (self.options)()
+            .build(&CouplingContext { half, species, crystal, noise_factor }, layout)
+            .unwrap()
     }
 }
 
@@ -187,12 +204,17 @@ const fn unlike(row: Row) -> Row {
     Row { species: UNLIKE, sizes: &[(4, 2)], ..row }
 }
 
+/// A row for a crystal.
+const fn sites(row: Row) -> Row {
+    Row { symmetry: Symmetry::Lattice, sizes: &[(9, 2), (16, 3)], ..row }
+}
+
 /// A row for three copies.
 const fn copies(row: Row) -> Row {
     Row { copies: 2, sizes: &[(4, 3)], ..row }
 }
 
-pub const TABLE: [Row; 23] = {
+pub const TABLE: [Row; 25] = {
     use Symmetry::{Neither, RotationsAndReflections as Both, RotationsOnly};
     [
         row("pairwise", pairwise, 0.15, Both),
@@ -219,6 +241,8 @@ pub const TABLE: [Row; 23] = {
         copies(row("Cartesian, three copies", cartesian, 0.3, RotationsOnly)),
         copies(row("spherical, three copies", spherical, 0.3, RotationsOnly)),
         copies(row("nonequivariant, three copies", nonequivariant, 0.3, Neither)),
+        sites(row("pairwise, of a crystal", pairwise, 0.1, Both)),
+        sites(row("pairwise, angular, of a crystal", angular, 0.1, Both)),
     ]
 };
 

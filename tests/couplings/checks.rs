@@ -6,9 +6,24 @@ use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
 use rand::Rng;
 
-use crate::cases::{lanes, Case, Symmetry};
+use crate::cases::{crystal, lanes, Case, Symmetry};
 
 const BOTH: [Direction; 2] = [Direction::Forward, Direction::Inverse];
+
+/// The order of a crystal's particles after a translation by one cell along the first axis.
+fn translation(particles: usize, dimension: usize) -> Vec<usize> {
+    let crystal = crystal(particles, dimension);
+    let (system, sites) = (crystal.system(), crystal.sites());
+    let at = |i: usize| &sites[i * dimension..(i + 1) * dimension];
+    let cell = system.periodic_box().unwrap()[0] / if dimension == 2 { 3.0 } else { 2.0 };
+    let moved = |i: usize| {
+        let mut x = at(i).to_vec();
+        x[0] += cell;
+        x
+    };
+    let near = |a: &[f64], b: &[f64]| system.separation(a, b).iter().all(|r| r.abs() < 1e-9);
+    (0..particles).map(|i| (0..particles).find(|&j| near(&moved(i), at(j))).unwrap()).collect()
+}
 
 impl Case {
     pub fn call(
@@ -108,7 +123,10 @@ impl Case {
                 rotation[..dimension].iter_mut().for_each(|v| *v = -*v);
             }
             Symmetry::RotationsOnly => {}
-            Symmetry::Neither => rotation = diagonal(dimension, 1.0),
+            Symmetry::Neither | Symmetry::Lattice => rotation = diagonal(dimension, 1.0),
+        }
+        if self.symmetry == Symmetry::Lattice {
+            return self.error_under(&translation(particles, dimension), rotation);
         }
         let mut permutation = system.random_permutation_within(self.species, &mut rng);
         while permutation.is_sorted() {

@@ -5,12 +5,12 @@ mod cases;
 mod checks;
 
 use boltzflow::engine::{Lane, LANES};
-use boltzflow::flow::{Apply, Direction, HalfShape, ParameterLayout};
+use boltzflow::flow::{Apply, CouplingContext, Direction, HalfShape, LayerGroup, ParameterLayout};
 use boltzflow::random::{stream, Purpose};
 use boltzflow::system::System;
 use rayon::prelude::*;
 
-use cases::{cases, lanes, Row, Symmetry, TABLE};
+use cases::{cases, crystal, lanes, Row, Symmetry, TABLE};
 use checks::{diagonal, worse};
 
 #[test]
@@ -53,7 +53,7 @@ fn reflections_and_rotations_are_symmetries_where_they_should_be_and_nowhere_els
         let (turns, reflects) = match case.symmetry {
             Symmetry::RotationsAndReflections => (true, true),
             Symmetry::RotationsOnly => (true, false),
-            Symmetry::Neither => (false, false),
+            Symmetry::Neither | Symmetry::Lattice => (false, false),
         };
         for (holds, matrix) in [(turns, rotation), (reflects, diagonal(dimension, -1.0))] {
             let error = case.error_under(&order, matrix.clone());
@@ -80,6 +80,39 @@ fn only_like_particles_can_be_exchanged() {
     }
 }
 
+/// A translation that carries sites into sites is part of the equivariance above.
+#[test]
+fn particles_of_a_crystal_cannot_be_exchanged() {
+    for case in cases().iter().filter(|case| case.symmetry == Symmetry::Lattice) {
+        let (n, d) = (case.shape.particles, case.shape.dimension);
+        let mut order: Vec<usize> = (0..n).collect();
+        order.swap(0, 1);
+        let error = case.error_under(&order, diagonal(d, 1.0));
+        assert!(error > 1e-4, "{}: {error:e}", case.name);
+    }
+    let system = crystal(16, 3).system();
+    assert_eq!(system.periodic_box(), Some(&[8.4; 3][..]));
+}
+
+#[test]
+fn projections_are_not_for_crystals() {
+    let crystal = crystal(9, 2);
+    let half = HalfShape { copies: 1, particles: 9, dimension: 2 };
+    let context = CouplingContext { crystal: Some(&crystal), ..CouplingContext::new(half) };
+    let mut refused = 0;
+    for row in TABLE {
+        let layers = (row.options)();
+        match layers.build::<f64>(&context, &mut ParameterLayout::default()) {
+            Ok(_) => assert!(matches!(layers, LayerGroup::Pairwise(_))),
+            Err(error) => {
+                refused += 1;
+                assert!(error.to_string().contains("not for a crystal"), "{error}");
+            }
+        }
+    }
+    assert!(refused > 10);
+}
+
 #[test]
 fn vector_jacobian_products_agree_with_finite_differences() {
     cases().into_par_iter().for_each(|mut case| {
@@ -93,8 +126,9 @@ fn vector_jacobian_products_agree_with_finite_differences() {
 #[test]
 fn couplings_start_as_the_identity() {
     for row in TABLE {
-        let Row { name, species, copies, .. } = row;
-        for (particles, dimension) in [(4, 2), (5, 3)] {
+        let Row { name, species, copies, symmetry, .. } = row;
+        let sizes = if symmetry == Symmetry::Lattice { row.sizes } else { &[(4, 2), (5, 3)] };
+        for &(particles, dimension) in sizes {
             if ![0, particles].contains(&species.len()) {
                 continue;
             }
@@ -138,7 +172,9 @@ fn no_two_parameters_share_a_name() {
     for row in TABLE {
         let Row { name, copies, .. } = row;
         let mut layout = ParameterLayout::default();
-        let shape = HalfShape { copies, particles: 4, dimension: 3 };
+        let is_crystal = row.symmetry == Symmetry::Lattice;
+        let particles = if is_crystal { 16 } else { 4 };
+        let shape = HalfShape { copies, particles, dimension: 3 };
         row.build(shape, &mut layout);
         let mut names: Vec<_> = layout.tensors().iter().map(|t| t.name.as_str()).collect();
         names.sort_unstable();

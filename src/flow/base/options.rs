@@ -55,12 +55,7 @@ pub struct BaseOptions {
     pub torsion_bins: usize,
     /// Displacements of a crystal's particles (default "harmonic"). `base_scale` multiplies those
     /// of the harmonic crystal, or is the standard deviation of independent ones.
-    #[serde(skip_serializing_if = "is_harmonic")]
     pub displacements: Displacements,
-}
-
-fn is_harmonic(displacements: &Displacements) -> bool {
-    *displacements == Displacements::Harmonic
 }
 
 impl Default for BaseOptions {

@@ -14,10 +14,11 @@ mod modes;
 #[cfg(test)]
 mod tests;
 
-use super::base::{BaseDensity, Pass, Skeleton};
+use super::base::{BaseDensity, Pass};
 use super::{Block, FlowOptions, Initial, ParameterLayout};
+use crate::crystal::Crystal;
 use crate::engine::{matrix_product, Kernel, Lane, Matrix, Real, Vector, LANES};
-use crate::error::{refuse, Error};
+use crate::error::Error;
 use crate::system::System;
 
 use modes::Modes;
@@ -43,25 +44,15 @@ struct Matrices<T> {
 
 impl<T: Real> CrystalBase<T> {
     pub fn new(
-        system: System,
-        skeleton: Option<Skeleton<'_>>,
+        crystal: &Crystal,
+        stiffness: &[f64],
         options: &FlowOptions,
         layout: &mut ParameterLayout,
     ) -> Result<Self, Error> {
-        let width = system.coordinates();
-        let Some(skeleton) = skeleton.filter(|skeleton| skeleton.structure.len() == width) else {
-            let problem = "is \"crystal\" and the target has no sites: give its file a section \
-                           [[structure]] with lattice = \"fcc\" or a file";
-            return refuse("flow.base.kind", problem);
-        };
-        if system.periodic_box().is_none() {
-            let problem = "is \"crystal\" and the target has no periodic box: give it one, or use \
-                           \"gaussian\"";
-            return refuse("flow.base.kind", problem);
-        }
+        let system = crystal.system();
         let modes = match options.base.needs_stiffness() {
             true => {
-                let modes = Modes::of(system, skeleton.stiffness)?;
+                let modes = Modes::of(system, stiffness)?;
                 let cast = |all: Vec<f64>| all.into_iter().map(T::of).collect();
                 Some(Matrices {
                     draw: cast(modes.draw),
@@ -103,8 +94,8 @@ impl<T: Real> CrystalBase<T> {
             }
             let lanes = from.iter().zip(&mut *to).skip(axis).step_by(d);
             for (from, to) in lanes {
-                for sample in 0..LANES {
-                    to.0[sample] = T::of(from.0[sample].to_f64() - mean[sample]);
+                for ((to, from), mean) in to.0.iter_mut().zip(from.0).zip(&mean) {
+                    *to = T::of(from.to_f64() - mean);
                 }
             }
         }
@@ -131,8 +122,8 @@ impl<T: Real> CrystalBase<T> {
 fn products<T: Real>(u: &[Lane<T>], v: &[Lane<T>]) -> [f64; LANES] {
     let mut sums = [0.0; LANES];
     for (u, v) in u.iter().zip(v) {
-        for sample in 0..LANES {
-            sums[sample] += u.0[sample].to_f64() * v.0[sample].to_f64();
+        for ((sum, u), v) in sums.iter_mut().zip(u.0).zip(v.0) {
+            *sum += u.to_f64() * v.to_f64();
         }
     }
     sums
@@ -226,8 +217,8 @@ impl<T: Real> BaseDensity<T> for CrystalBase<T> {
             for ((to, pulls), log_prob) in tiles.zip(log_prob_cotangent) {
                 let factor = log_prob.0.map(|c| T::of(-precision * c.to_f64()));
                 for (to, pull) in to.iter_mut().zip(pulls) {
-                    for sample in 0..LANES {
-                        to.0[sample] = factor[sample] * pull.0[sample];
+                    for ((to, pull), factor) in to.0.iter_mut().zip(pull.0).zip(&factor) {
+                        *to = *factor * pull;
                     }
                 }
             }
@@ -238,8 +229,8 @@ impl<T: Real> BaseDensity<T> for CrystalBase<T> {
         let tiles = x.chunks_exact(width).zip(trail.chunks_exact(width));
         for ((x, pulls), log_prob) in tiles.zip(log_prob_cotangent) {
             let products = products(x, pulls);
-            for sample in 0..LANES {
-                total += log_prob.0[sample].to_f64() * (precision * products[sample] - freedom);
+            for (cotangent, product) in log_prob.0.iter().zip(products) {
+                total += cotangent.to_f64() * (precision * product - freedom);
             }
         }
         self.log_scale.of_mut(gradient)[0] += T::of(total);

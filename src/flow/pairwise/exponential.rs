@@ -1,14 +1,16 @@
 //! exp(±H)·z for the pairwise matrix H, by Taylor steps, and its vector-Jacobian product.
 //!
 //! (H z)_i = s_i z_i + Σ_j B_ij (z_i − z_j) with B_ij = α_ij I + b_ij r_ij r_ijᵀ and r_ij = y_i −
-//! y_j. H is symmetric, so the cotangent travels through the same products. The number of Taylor
-//! steps follows from a bound on ‖H‖ that does not depend on the direction, sample by sample, so
-//! that a round trip stays at rounding whatever the parameters are.
+//! y_j, in a crystal plus the step from site to site. H is symmetric, so the cotangent travels
+//! through the same products. The number of Taylor steps follows from a bound on ‖H‖ that does not
+//! depend on the direction, sample by sample, so that a round trip stays at rounding whatever the
+//! parameters are.
 //!
 //! A product visits every pair and does little for each, so what counts is what it reads: two
 //! numbers of a pair, and r from the particles' positions, which stay in the first-level cache.
 
 use crate::engine::{Arena, Lane, Real, Vector};
+use crate::flow::radial::Pairs;
 use crate::flow::rows::{dot, load, push, scaled, store, subtract};
 
 /// ‖H‖ that one Taylor step goes at most: longer ones lose digits to terms that cancel.
@@ -40,7 +42,7 @@ const MAX_STEPS: usize = 16;
 
 /// The matrix H of a tile of samples in D dimensions, by its parts.
 pub(super) struct PairMatrix<'a, T, const D: usize> {
-    pub particles: usize,
+    pub pairs: &'a Pairs,
     /// s_i, [particles].
     pub diagonal: &'a [Lane<T>],
     /// α_ij, [pairs], i < j.
@@ -137,14 +139,12 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
             nodes += V::load(s);
         }
         let (mut isotropic, mut radial) = (V::zero(), V::zero());
-        let mut p = 0;
-        for i in 0..self.particles {
+        for i in 0..self.pairs.particles {
             let here = load::<V, D>(self.position, i);
-            for j in i + 1..self.particles {
-                let r = subtract(here, load::<V, D>(self.position, j));
+            for p in self.pairs.of_first(i) {
+                let r = self.pairs.separation::<V, D>(p, here, self.position);
                 isotropic += V::load(&self.isotropic[p]);
                 radial = V::load(&self.radial[p]).mul_add(dot(r, r), radial);
-                p += 1;
             }
         }
         let pairs = d * isotropic + radial;
@@ -163,17 +163,15 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
             one.accumulate(s);
         }
         let two = cotangent + cotangent;
-        let mut p = 0;
-        for i in 0..self.particles {
+        for i in 0..self.pairs.particles {
             let here = load::<V, D>(self.position, i);
             let mut total = load::<V, D>(to.position, i);
-            for j in i + 1..self.particles {
-                let r = subtract(here, load::<V, D>(self.position, j));
+            for p in self.pairs.of_first(i) {
+                let r = self.pairs.separation::<V, D>(p, here, self.position);
                 (one + one).accumulate(&mut to.isotropic[p]);
                 (two * dot(r, r)).accumulate(&mut to.radial[p]);
                 let factor = (two + two) * V::load(&self.radial[p]);
-                push(scaled(factor, r), &mut total, to.position, j);
-                p += 1;
+                push(scaled(factor, r), &mut total, to.position, self.pairs.other(p));
             }
             store(total, to.position, i);
         }
@@ -184,7 +182,7 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
     fn steps<V: Vector<Scalar = T>>(&self, sign: f64, rows: &mut [Lane<T>]) -> Steps<V> {
         self.bounds::<V>(rows);
         let mut bound = V::zero();
-        for row in rows.iter().take(self.particles) {
+        for row in rows.iter().take(self.pairs.particles) {
             bound = V::load(row).max(bound);
         }
         // The number of steps is the bound over the longest step, rounded up, sample by sample.
@@ -214,17 +212,15 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
         for (row, s) in rows.iter_mut().zip(self.diagonal) {
             V::load(s).abs().store(row);
         }
-        let mut p = 0;
-        for i in 0..self.particles {
+        for i in 0..self.pairs.particles {
             let here = load::<V, D>(self.position, i);
-            for j in i + 1..self.particles {
-                let r = subtract(here, load::<V, D>(self.position, j));
+            for p in self.pairs.of_first(i) {
+                let r = self.pairs.separation::<V, D>(p, here, self.position);
                 let radial = V::load(&self.radial[p]).abs();
                 let b = radial.mul_add(dot(r, r), V::load(&self.isotropic[p]).abs());
                 let b = b + b;
                 b.accumulate(&mut rows[i]);
-                b.accumulate(&mut rows[j]);
-                p += 1;
+                b.accumulate(&mut rows[self.pairs.other(p)]);
             }
         }
     }
@@ -238,17 +234,16 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
                 (s * V::load(z)).store(out);
             }
         }
-        let mut p = 0;
-        for i in 0..self.particles {
+        for i in 0..self.pairs.particles {
             let (z_here, y_here) = (load::<V, D>(z, i), load::<V, D>(self.position, i));
             let mut total = load::<V, D>(out, i);
-            for j in i + 1..self.particles {
+            for p in self.pairs.of_first(i) {
+                let j = self.pairs.other(p);
                 let dz = subtract(z_here, load::<V, D>(z, j));
-                let r = subtract(y_here, load::<V, D>(self.position, j));
+                let r = self.pairs.separation::<V, D>(p, y_here, self.position);
                 let alpha = V::load(&self.isotropic[p]);
                 let along = V::load(&self.radial[p]) * dot(r, dz);
                 push(combined(along, r, alpha, dz), &mut total, out, j);
-                p += 1;
             }
             store(total, out, i);
         }
@@ -352,10 +347,9 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
         cotangents: &[Lane<T>],
         to: &mut PairMatrixCotangent<'_, T>,
     ) {
-        let width = self.particles * D;
+        let width = self.pairs.particles * D;
         let two = V::constant(2.0);
-        let mut p = 0;
-        for i in 0..self.particles {
+        for i in 0..self.pairs.particles {
             let mut sum = V::load(&to.diagonal[i]);
             for (z, t) in z.chunks_exact(width).zip(cotangents.chunks_exact(width)) {
                 sum += dot(load::<V, D>(z, i), load::<V, D>(t, i));
@@ -364,7 +358,8 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
 
             let here = load::<V, D>(self.position, i);
             let mut total = load::<V, D>(to.position, i);
-            for j in i + 1..self.particles {
+            for p in self.pairs.of_first(i) {
+                let j = self.pairs.other(p);
                 // Σ_k (z_i − z_j)(t̄_i − t̄_j)ᵀ and its transpose: the diagonal of the first, the
                 // other entries of the sum of both.
                 let mut moment = [[V::zero(); D]; D];
@@ -379,7 +374,7 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
                         }
                     }
                 }
-                let r = subtract(here, load::<V, D>(self.position, j));
+                let r = self.pairs.separation::<V, D>(p, here, self.position);
                 let (mut trace, mut turned) = (V::zero(), [V::zero(); D]);
                 for a in 0..D {
                     trace += moment[a][a];
@@ -395,7 +390,6 @@ impl<T: Real, const D: usize> PairMatrix<'_, T, D> {
                 (dot(r, turned) * V::constant(0.5)).accumulate(&mut to.radial[p]);
                 let beta = V::load(&self.radial[p]);
                 push(scaled(beta, turned), &mut total, to.position, j);
-                p += 1;
             }
             store(total, to.position, i);
         }

@@ -11,7 +11,7 @@ use super::radial::{
     RadialConditioner, RadialCotangents, RadialTape,
 };
 use super::rows::in_dimension;
-use super::{Apply, CouplingContext, Direction, HalfShape, Initial, ParameterLayout, Vjp};
+use super::{Apply, CouplingContext, Direction, Initial, ParameterLayout, Vjp};
 use exponential::{PairMatrix, PairMatrixCotangent, Scratch, Series};
 
 /// Outputs per pair, φ/ρ, α and β/ρ²: the powers of ρ by which φ, α and β are divided.
@@ -36,6 +36,12 @@ const NODE_OUTPUTS: usize = 2;
 /// where u_ij = r_ij/ρ_ij, r_ij = y_i − y_j and ρ_ij = √(‖r_ij‖² + c²). The inverse map has −H in
 /// place of H: x = y + exp(−H(y)) (x′ − y − v(y)). The map is O(d)- and permutation-equivariant,
 /// has no frames and no singularities.
+///
+/// In a crystal all positions are displacements from its sites, ȳ is the mean of those, and pairs
+/// are those of sites nearer than [`PairwiseOptions::cutoff`], with r_ij = y_i − y_j + R_i − R_j
+/// for sites R at their nearest images; in place of n − 1 below stand the neighbours of a site. The
+/// map has the symmetries of the lattice: translations that carry sites into sites and its point
+/// group.
 ///
 /// With C copies in each half, y is the mean of the conditioning copies, which are noise around the
 /// same configuration, and every copy of the moved half takes the place of x: log |det| = C tr H.
@@ -75,7 +81,7 @@ impl PairwiseCoupling {
         layout: &mut ParameterLayout,
     ) -> Result<Self, Error> {
         options.validate()?;
-        let &CouplingContext { half: HalfShape { copies, particles, dimension }, .. } = context;
+        let copies = context.half.copies;
         let noise_factor = context.noise_factor;
         // The map starts as the identity, or multiplies the noise: the last layers start at zero.
         let outputs = Outputs {
@@ -84,13 +90,7 @@ impl PairwiseCoupling {
             nodes: NODE_OUTPUTS,
             last_offset: (noise_factor != 1.0).then(|| ("log_noise_factor", noise_factor.ln())),
         };
-        let conditioner = RadialConditioner::new(
-            (particles, dimension),
-            context.species,
-            options,
-            &outputs,
-            layout,
-        );
+        let conditioner = RadialConditioner::new(context, options, &outputs, layout)?;
         Ok(Self { copies, conditioner })
     }
 }
@@ -152,11 +152,14 @@ impl PairwiseCoupling {
 
     /// H of what the conditioner left on its tape.
     #[inline(always)]
-    fn matrix<'a, T, const D: usize>(&self, tape: &'a RadialTape<'_, T>) -> PairMatrix<'a, T, D> {
-        let RadialConditioner { particles, pairs, .. } = self.conditioner;
-        let (isotropic, radial) = tape.pair_outputs[pairs..].split_at(pairs);
-        let diagonal = &tape.node_outputs[particles..];
-        PairMatrix { particles, diagonal, isotropic, radial, position: tape.centered }
+    fn matrix<'a, T, const D: usize>(
+        &'a self,
+        tape: &'a RadialTape<'_, T>,
+    ) -> PairMatrix<'a, T, D> {
+        let pairs = &self.conditioner.pairs;
+        let (isotropic, radial) = tape.pair_outputs[pairs.count()..].split_at(pairs.count());
+        let diagonal = &tape.node_outputs[pairs.particles..];
+        PairMatrix { pairs, diagonal, isotropic, radial, position: tape.centered }
     }
 }
 
@@ -222,7 +225,8 @@ impl PairwiseCoupling {
     ) {
         let Apply { direction, moved, log_det, .. } = call;
         let ApplyBuffers { y, tape, shift } = buffers;
-        displacement::<V, D>(self.conditioner.scalars(&tape, 0), tape.centered, shift);
+        let pairs = &self.conditioner.pairs;
+        displacement::<V, D>(pairs, self.conditioner.scalars(&tape, 0), tape.centered, shift);
         let matrix = self.matrix::<V::Scalar, D>(&tape);
         let sign = sign(direction);
         for moved in moved.chunks_exact_mut(self.width()) {
@@ -256,11 +260,12 @@ impl PairwiseCoupling {
         mut arena: Arena<'_, V::Scalar>,
     ) {
         let (width, sign) = (self.width(), sign(call.direction));
-        let RadialConditioner { particles, pairs, .. } = self.conditioner;
+        let pairs = &self.conditioner.pairs;
+        let (particles, count) = (pairs.particles, pairs.count());
         let inverse = call.direction == Direction::Inverse;
         let VjpBuffers { y, y_cotangent, tape, cotangents, noise, shift } = buffers;
         if inverse {
-            displacement::<V, D>(self.conditioner.scalars(tape, 0), tape.centered, shift);
+            displacement::<V, D>(pairs, self.conditioner.scalars(tape, 0), tape.centered, shift);
         }
 
         // The mean of one copy is that copy: sums then continue from its cotangent, in the
@@ -280,8 +285,8 @@ impl PairwiseCoupling {
             }
         }
         let matrix = self.matrix::<V::Scalar, D>(tape);
-        let (phi_cotangent, matrix_cotangent) = cotangents.pairs.split_at_mut(pairs);
-        let (isotropic, radial) = matrix_cotangent.split_at_mut(pairs);
+        let (phi_cotangent, matrix_cotangent) = cotangents.pairs.split_at_mut(count);
+        let (isotropic, radial) = matrix_cotangent.split_at_mut(count);
         let (g_cotangent, diagonal) = cotangents.nodes.split_at_mut(particles);
         let position = &mut *cotangents.centered;
         let mut to = PairMatrixCotangent { diagonal, isotropic, radial, position };
@@ -310,6 +315,7 @@ impl PairwiseCoupling {
             g: g_cotangent,
             centered: &mut *cotangents.centered,
         };
-        displacement_vjp::<V, D>(self.conditioner.scalars(tape, 0), tape.centered, shift, to);
+        let scalars = self.conditioner.scalars(tape, 0);
+        displacement_vjp::<V, D>(pairs, scalars, tape.centered, shift, to);
     }
 }

@@ -119,12 +119,14 @@ impl ProjectedCoupling {
     /// three, anything else two), a dimension other than 2 and 3, and too few vectors for the inner
     /// transforms.
     pub fn new(
-        &CouplingContext { half, species, .. }: &CouplingContext<'_>,
+        context: &CouplingContext<'_>,
         options: &ProjectedOptions,
         layout: &mut ParameterLayout,
         projection: Projection,
     ) -> Result<Self, Error> {
         options.validate(projection)?;
+        refuse_crystal(context)?;
+        let &CouplingContext { half, species, .. } = context;
         let HalfShape { copies, particles, dimension: d } = half;
         let inner = Inner::new(projection, options);
         let framed = projection != Projection::Vector;
@@ -171,7 +173,7 @@ impl ProjectedCoupling {
                     ..PairwiseOptions::default()
                 };
                 let made = (copies * channels, outputs);
-                Conditioner::Radial(RadialNetwork::new(layout, half, species, &sizes, made))
+                Conditioner::Radial(RadialNetwork::new(layout, context, &sizes, made)?)
             }
         };
         let plan = Plan { copies, particles, dimension: d, transforms, channels };
@@ -186,11 +188,13 @@ impl ProjectedCoupling {
     /// # Errors
     /// [`Error::Parameter`] for an option out of its limits.
     pub fn nonequivariant(
-        &CouplingContext { half, species, .. }: &CouplingContext<'_>,
+        context: &CouplingContext<'_>,
         options: &NonequivariantOptions,
         layout: &mut ParameterLayout,
     ) -> Result<Self, Error> {
         options.validate()?;
+        refuse_crystal(context)?;
+        let &CouplingContext { half, species, .. } = context;
         let HalfShape { copies, particles, dimension } = half;
         let outputs = copies * Affine.parameters(dimension);
         let transformer = Transformer::new(layout, half, species, options, outputs);
@@ -200,6 +204,15 @@ impl ProjectedCoupling {
             conditioner: Conditioner::Attention(transformer),
             frame_loss: 0.0,
         })
+    }
+}
+
+/// These couplings look at all particles from the centre of mass, and not at the neighbours of a
+/// site.
+fn refuse_crystal(context: &CouplingContext<'_>) -> Result<(), Error> {
+    match context.crystal {
+        Some(_) => Err(Error::parameter("coupling", "is not for a crystal: use \"pairwise\"")),
+        None => Ok(()),
     }
 }
 

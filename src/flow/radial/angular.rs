@@ -13,7 +13,7 @@ use crate::engine::{matrix_product, Lane, Lanes, Vector};
 use crate::flow::rows::{dot, load, push, scaled, store, subtract};
 use crate::flow::{Block, Initial, ParameterLayout};
 
-use super::pairs::PairBlock;
+use super::pairs::{PairBlock, Pairs};
 
 /// Parameters of the angular features.
 #[derive(Debug, Clone, Copy)]
@@ -36,19 +36,19 @@ pub(super) struct FeatureCotangents<'a, T> {
 pub(super) type Geometry<'a, T> = (&'a [Lane<T>], &'a [Lane<T>]);
 
 impl Angular {
-    /// Registers the parameters of `channels` vectors of `particles` particles; none for no
+    /// Registers the parameters of `channels` vectors of a particle, over its `pairs`; none for no
     /// channel.
     pub fn new(
         layout: &mut ParameterLayout,
         channels: usize,
         basis: usize,
-        particles: usize,
+        pairs: &Pairs,
     ) -> Option<Self> {
         if channels == 0 {
             return None;
         }
         // Vectors of length about one, so that q is as large as the other features.
-        let start = Initial::Normal(0.3 / ((particles - 1) as f64).sqrt());
+        let start = Initial::Normal(0.3 / pairs.neighbours().sqrt());
         Some(Self {
             channels,
             weight: layout.added_matrix("angular.weight", channels, basis, start),
@@ -71,7 +71,7 @@ impl Angular {
     #[inline(always)]
     pub fn add_vectors<V: Vector, const D: usize>(
         &self,
-        block: &PairBlock,
+        block: &PairBlock<'_>,
         weights: &[Lane<V::Scalar>],
         centered: &[Lane<V::Scalar>],
         vectors: &mut [Lane<V::Scalar>],
@@ -79,11 +79,11 @@ impl Angular {
         let weights = weights.chunks_exact(block.count);
         for (weights, vectors) in weights.zip(vectors.chunks_exact_mut(centered.len())) {
             let mut weights = weights.iter();
-            for (i, others) in block.runs() {
+            for (i, run) in block.runs() {
                 let (here, mut total) = (load::<V, D>(centered, i), load::<V, D>(vectors, i));
-                for (j, w) in others.zip(&mut weights) {
-                    let r = subtract(here, load::<V, D>(centered, j));
-                    push(scaled(V::load(w), r), &mut total, vectors, j);
+                for (p, w) in run.zip(&mut weights) {
+                    let r = block.pairs.separation::<V, D>(p, here, centered);
+                    push(scaled(V::load(w), r), &mut total, vectors, block.pairs.other(p));
                 }
                 store(total, vectors, i);
             }
@@ -94,7 +94,7 @@ impl Angular {
     #[inline(always)]
     pub fn features<V: Vector, const D: usize>(
         &self,
-        block: &PairBlock,
+        block: &PairBlock<'_>,
         (centered, distance): Geometry<'_, V::Scalar>,
         vectors: &[Lane<V::Scalar>],
         features: &mut [Lane<V::Scalar>],
@@ -102,11 +102,11 @@ impl Angular {
         let features = features.chunks_exact_mut(block.count);
         for (features, vectors) in features.zip(vectors.chunks_exact(centered.len())) {
             let mut pairs = features.iter_mut().zip(distance);
-            for (i, others) in block.runs() {
+            for (i, run) in block.runs() {
                 let (here, vector) = (load::<V, D>(centered, i), load::<V, D>(vectors, i));
-                for (j, (q, rho)) in others.zip(&mut pairs) {
-                    let r = subtract(here, load::<V, D>(centered, j));
-                    let between = subtract(vector, load::<V, D>(vectors, j));
+                for (p, (q, rho)) in run.zip(&mut pairs) {
+                    let r = block.pairs.separation::<V, D>(p, here, centered);
+                    let between = subtract(vector, load::<V, D>(vectors, block.pairs.other(p)));
                     (dot(between, r) / V::load(rho)).store(q);
                 }
             }
@@ -117,7 +117,7 @@ impl Angular {
     #[inline(always)]
     pub fn features_vjp<V: Vector, const D: usize>(
         &self,
-        block: &PairBlock,
+        block: &PairBlock<'_>,
         (centered, distance): Geometry<'_, V::Scalar>,
         vectors: &[Lane<V::Scalar>],
         (features, cotangent): (Lanes<'_, V>, Lanes<'_, V>),
@@ -127,21 +127,20 @@ impl Angular {
         for channel in 0..self.channels {
             let vectors = &vectors[channel * width..(channel + 1) * width];
             let to_vectors = &mut to.vectors[channel * width..(channel + 1) * width];
-            let mut p = 0;
-            for (i, others) in block.runs() {
+            for (i, run) in block.runs() {
                 let (here, vector) = (load::<V, D>(centered, i), load::<V, D>(vectors, i));
                 let mut to_here = load::<V, D>(to.centered, i);
                 let mut to_vector = load::<V, D>(to_vectors, i);
-                for j in others {
+                for pair in run {
+                    let (p, j) = (pair - block.first, block.pairs.other(pair));
                     let q = V::load(&features[channel * count + p]);
                     let cotangent = V::load(&cotangent[channel * count + p]);
                     let along = cotangent / V::load(&distance[p]);
                     (-(along * q)).accumulate(&mut to.distance[p]);
-                    let r = subtract(here, load::<V, D>(centered, j));
+                    let r = block.pairs.separation::<V, D>(pair, here, centered);
                     let between = subtract(vector, load::<V, D>(vectors, j));
                     push(scaled(along, between), &mut to_here, to.centered, j);
                     push(scaled(along, r), &mut to_vector, to_vectors, j);
-                    p += 1;
                 }
                 store(to_here, to.centered, i);
                 store(to_vector, to_vectors, i);
@@ -154,7 +153,7 @@ impl Angular {
     #[inline(always)]
     pub fn vectors_vjp<V: Vector, const D: usize>(
         &self,
-        block: &PairBlock,
+        block: &PairBlock<'_>,
         centered: &[Lane<V::Scalar>],
         cotangent: &[Lane<V::Scalar>],
         weights: &mut [Lane<V::Scalar>],
@@ -163,11 +162,12 @@ impl Angular {
         let weights = weights.chunks_exact_mut(block.count);
         for (weights, cotangent) in weights.zip(cotangent.chunks_exact(centered.len())) {
             let mut weights = weights.iter_mut();
-            for (i, others) in block.runs() {
+            for (i, run) in block.runs() {
                 let (here, vector) = (load::<V, D>(centered, i), load::<V, D>(cotangent, i));
                 let mut total = load::<V, D>(to_centered, i);
-                for (j, w) in others.zip(&mut weights) {
-                    let r = subtract(here, load::<V, D>(centered, j));
+                for (p, w) in run.zip(&mut weights) {
+                    let j = block.pairs.other(p);
+                    let r = block.pairs.separation::<V, D>(p, here, centered);
                     let between = subtract(vector, load::<V, D>(cotangent, j));
                     push(scaled(V::load(w), between), &mut total, to_centered, j);
                     dot(r, between).store(w);

@@ -4,7 +4,7 @@ use crate::engine::{matrix_product, silu_and_derivative, Kernel, Lane, Real, Vec
 
 use super::pairs::PairBlock;
 use super::{PairStage, RadialConditioner, RadialTape};
-use crate::flow::rows::{self, dot, in_dimension, load, subtract};
+use crate::flow::rows::{self, dot, in_dimension, load};
 
 /// A Gaussian ends at exp(−40) = 4e-18 instead of falling on: its products with weights would be
 /// subnormal numbers, which cost many processors a hundred cycles each.
@@ -19,7 +19,7 @@ impl RadialConditioner {
         y: &[Lane<V::Scalar>],
         tape: &mut RadialTape<'_, V::Scalar>,
     ) {
-        let (n, p, w) = (self.particles, self.pairs, self.width);
+        let (n, p, w) = (self.particles, self.pairs.count(), self.width);
         self.geometry::<V>(y, tape);
         self.features::<V>(theta, &tape.distance[p..], tape.node_features);
         in_dimension!(self.dimension, D => self.vectors::<V, D>(theta, tape));
@@ -110,15 +110,13 @@ impl RadialConditioner {
     #[inline(always)]
     fn distances<V: Vector, const D: usize>(&self, tape: &mut RadialTape<'_, V::Scalar>) {
         let floor = V::constant(self.core * self.core);
-        let mut p = 0;
         for i in 0..self.particles {
             let here = load::<V, D>(tape.centered, i);
             let radius = (dot(here, here) + floor).sqrt();
-            radius.store(&mut tape.distance[self.pairs + i]);
-            for j in i + 1..self.particles {
-                let r = subtract(here, load::<V, D>(tape.centered, j));
+            radius.store(&mut tape.distance[self.pairs.count() + i]);
+            for p in self.pairs.of_first(i) {
+                let r = self.pairs.separation::<V, D>(p, here, tape.centered);
                 (dot(r, r) + floor).sqrt().store(&mut tape.distance[p]);
-                p += 1;
             }
         }
     }
@@ -167,7 +165,7 @@ impl RadialConditioner {
     fn block_features<V: Vector>(
         &self,
         theta: &[V::Scalar],
-        block: &PairBlock,
+        block: &PairBlock<'_>,
         tape: &mut RadialTape<'_, V::Scalar>,
     ) {
         let (radial, angular) = tape.pair_features[..self.pair_features() * block.count]
@@ -207,7 +205,7 @@ impl RadialConditioner {
         theta: &[V::Scalar],
         stage: &PairStage,
         k: usize,
-        block: &PairBlock,
+        block: &PairBlock<'_>,
         tape: &mut RadialTape<'_, V::Scalar>,
     ) {
         V::call(BlockStage { conditioner: self, theta, stage, k, block, tape });
@@ -218,22 +216,21 @@ impl RadialConditioner {
     #[inline(always)]
     pub(super) fn sum_pairs<V: Vector>(
         &self,
-        block: &PairBlock,
+        block: &PairBlock<'_>,
         pairs: &[Lane<V::Scalar>],
         nodes: &mut [Lane<V::Scalar>],
     ) {
         let rows = pairs.chunks_exact(block.count).zip(nodes.chunks_exact_mut(self.particles));
         for (pairs, nodes) in rows {
             let mut pairs = pairs.iter();
-            for (i, others) in block.runs() {
-                let (here, there) = nodes.split_at_mut(others.start);
-                let mut total = V::load(&here[i]);
-                for (other, t) in there[..others.len()].iter_mut().zip(&mut pairs) {
+            for (i, run) in block.runs() {
+                let mut total = V::load(&nodes[i]);
+                for (p, t) in run.zip(&mut pairs) {
                     let t = V::load(t);
                     total += t;
-                    t.accumulate(other);
+                    t.accumulate(&mut nodes[block.pairs.other(p)]);
                 }
-                total.store(&mut here[i]);
+                total.store(&mut nodes[i]);
             }
         }
     }
@@ -244,7 +241,7 @@ struct BlockStage<'a, 't, T> {
     theta: &'a [T],
     stage: &'a PairStage,
     k: usize,
-    block: &'a PairBlock,
+    block: &'a PairBlock<'a>,
     tape: &'a mut RadialTape<'t, T>,
 }
 
@@ -272,10 +269,10 @@ impl<T: Real> Kernel<T> for BlockStage<'_, '_, T> {
             let value = &mut value[row * count..(row + 1) * count];
             let node = &tape.per_node[row * n..(row + 1) * n];
             let mut pairs = slope.iter_mut().zip(value);
-            for (i, others) in block.runs() {
+            for (i, run) in block.runs() {
                 let here = V::load(&node[i]) + bias;
-                for (there, (slope, value)) in node[others].iter().zip(&mut pairs) {
-                    let x = V::load(slope) + here + V::load(there);
+                for (p, (slope, value)) in run.zip(&mut pairs) {
+                    let x = V::load(slope) + here + V::load(&node[block.pairs.other(p)]);
                     let (v, derivative) = silu_and_derivative(x);
                     v.store(value);
                     derivative.store(slope);

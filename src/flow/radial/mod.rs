@@ -16,8 +16,9 @@ mod pairs;
 mod vjp;
 
 use super::species::SpeciesFeatures;
-use super::{Block, Initial, ParameterLayout};
+use super::{Block, CouplingContext, HalfShape, Initial, ParameterLayout};
 use crate::engine::{Arena, Lane, Real};
+use crate::error::Error;
 
 use angular::Angular;
 pub(super) use copies::{mean, total};
@@ -25,7 +26,8 @@ pub(super) use displacement::{displacement, displacement_vjp, DisplacementCotang
 pub(super) use network::RadialNetwork;
 pub(super) use options::validate_distances;
 pub use options::PairwiseOptions;
-use pairs::{Blocks, PairBlock};
+use pairs::Blocks;
+pub(super) use pairs::Pairs;
 
 /// As many pairs are one block as take no more bytes than this for all that is kept of them, …
 const KEPT_BYTES: usize = 1 << 20;
@@ -68,7 +70,7 @@ struct MessagePass {
 pub(super) struct RadialConditioner {
     pub particles: usize,
     pub dimension: usize,
-    pub pairs: usize,
+    pub pairs: Pairs,
     width: usize,
     basis: usize,
     core: f64,
@@ -135,13 +137,20 @@ pub(super) struct RadialCotangents<'a, T> {
 }
 
 impl RadialConditioner {
+    /// # Errors
+    /// [`Error::Parameter`] on `cutoff`, for a crystal whose sites it gives no neighbours.
     pub fn new(
-        (particles, dimension): (usize, usize),
-        species: &[usize],
+        context: &CouplingContext<'_>,
         options: &PairwiseOptions,
         outputs: &Outputs<'_>,
         layout: &mut ParameterLayout,
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        let &CouplingContext { half: HalfShape { particles, dimension, .. }, species, .. } =
+            context;
+        let pairs = match context.crystal {
+            Some(crystal) => Pairs::of_neighbours(crystal, options.cutoff)?,
+            None => Pairs::all(particles),
+        };
         let (width, basis) = (options.width, options.basis);
         let spacing = options.cutoff / (basis - 1) as f64;
         let stage = |layout: &mut ParameterLayout, name: &str| PairStage {
@@ -165,10 +174,9 @@ impl RadialConditioner {
             bias: layout.vector(&format!("{name}.bias"), width, Initial::Normal(0.5)),
         };
         let scale = 1.0 / (width as f64).sqrt();
-        Self {
+        Ok(Self {
             particles,
             dimension,
-            pairs: particles * (particles - 1) / 2,
             width,
             basis,
             core: options.core,
@@ -179,7 +187,7 @@ impl RadialConditioner {
             ),
             // Neighbouring Gaussians meet at exp(−1/4) of their height.
             sharpness: layout.vector("basis.sharpness", basis, Initial::Constant(1.0 / spacing)),
-            angular: Angular::new(layout, options.angular, basis, particles),
+            angular: Angular::new(layout, options.angular, basis, &pairs),
             embed: layout.matrix("embed.weight", width, basis, Initial::Normal(0.5)),
             embed_bias: layout.vector("embed.bias", width, Initial::Normal(0.5)),
             species: SpeciesFeatures::new(
@@ -225,7 +233,8 @@ impl RadialConditioner {
             last_offset: outputs
                 .last_offset
                 .map(|(name, start)| layout.vector(name, 1, Initial::Constant(start))),
-        }
+            pairs,
+        })
     }
 
     fn stages(&self) -> usize {
@@ -246,28 +255,30 @@ impl RadialConditioner {
     fn block_size<T>(&self) -> usize {
         let lanes = 2 * self.pair_features() + (2 * self.stages() + 1) * self.width;
         let bytes = lanes * std::mem::size_of::<Lane<T>>();
-        if self.pairs * bytes <= KEPT_BYTES {
-            self.pairs
+        let pairs = self.pairs.count();
+        if pairs * bytes <= KEPT_BYTES {
+            pairs
         } else {
-            (BLOCK_BYTES / bytes).clamp(1, self.pairs)
+            (BLOCK_BYTES / bytes).clamp(1, pairs)
         }
     }
 
     #[inline(always)]
-    fn blocks<T>(&self) -> Blocks {
-        PairBlock::all(self.particles, self.block_size::<T>())
+    fn blocks<T>(&self) -> Blocks<'_> {
+        self.pairs.blocks(self.block_size::<T>())
     }
 
     /// Whether what a stage leaves of its pairs is kept.
     #[inline(always)]
     fn keeps<T>(&self) -> bool {
-        self.block_size::<T>() == self.pairs
+        self.block_size::<T>() == self.pairs.count()
     }
 
     /// A tape in `arena`.
     #[inline(always)]
     pub fn tape<'a, T: Real>(&self, arena: &mut Arena<'a, T>) -> RadialTape<'a, T> {
-        let (n, d, p, w, f) = (self.particles, self.dimension, self.pairs, self.width, self.basis);
+        let (n, d, w, f) = (self.particles, self.dimension, self.width, self.basis);
+        let p = self.pairs.count();
         let (stages, block) = (self.stages(), self.block_size::<T>());
         RadialTape {
             centered: arena.take(n * d),
@@ -294,7 +305,7 @@ impl RadialConditioner {
     #[inline(always)]
     pub fn cotangents<'a, T: Real>(&self, arena: &mut Arena<'a, T>) -> RadialCotangents<'a, T> {
         RadialCotangents {
-            pairs: arena.take_zeroed(self.powers.len() * self.pairs),
+            pairs: arena.take_zeroed(self.powers.len() * self.pairs.count()),
             nodes: arena.take_zeroed(self.outputs * self.particles),
             centered: arena.take_zeroed(self.particles * self.dimension),
         }
@@ -307,11 +318,11 @@ impl RadialConditioner {
         tape: &'a RadialTape<'_, T>,
         number: usize,
     ) -> (&'a [Lane<T>], &'a [Lane<T>]) {
-        let (n, p) = (self.particles, self.pairs);
+        let (n, p) = (self.particles, self.pairs.count());
         (&tape.pair_outputs[number * p..][..p], &tape.node_outputs[number * n..][..n])
     }
 
     fn message_scale(&self) -> f64 {
-        1.0 / ((self.particles - 1) as f64).sqrt()
+        1.0 / self.pairs.neighbours().sqrt()
     }
 }

@@ -8,9 +8,10 @@ use super::{
     RadialConditioner, RadialCotangents,
 };
 use crate::engine::{Arena, Lane, Real, Vector};
+use crate::error::Error;
 use crate::flow::rows::in_dimension;
 use crate::flow::vector_network::{NetworkForward, NetworkVjp, VectorNetwork};
-use crate::flow::{HalfShape, Initial, ParameterLayout};
+use crate::flow::{CouplingContext, Initial, ParameterLayout};
 
 /// Standard deviation of the initial vectors' weights, times √width: a frame needs vectors to start
 /// with.
@@ -31,23 +32,24 @@ pub(in crate::flow) struct RadialNetwork {
 
 impl RadialNetwork {
     /// Registers the parameters; those of the parameters' last layer start at zero.
+    ///
+    /// # Errors
+    /// Those of the conditioner.
     pub fn new(
         layout: &mut ParameterLayout,
-        half: HalfShape,
-        species: &[usize],
+        context: &CouplingContext<'_>,
         sizes: &PairwiseOptions,
         (channels, outputs): (usize, usize),
-    ) -> Self {
-        let HalfShape { copies, particles, dimension } = half;
+    ) -> Result<Self, Error> {
+        let copies = context.half.copies;
         let made = Outputs {
             powers: &vec![1; channels],
             pairs: Initial::Normal(INITIAL_VECTORS / (sizes.width as f64).sqrt()),
             nodes: channels + outputs,
             last_offset: None,
         };
-        let conditioner =
-            RadialConditioner::new((particles, dimension), species, sizes, &made, layout);
-        Self { copies, channels, outputs, conditioner }
+        let conditioner = RadialConditioner::new(context, sizes, &made, layout)?;
+        Ok(Self { copies, channels, outputs, conditioner })
     }
 
     /// Lanes of one copy.
@@ -124,7 +126,8 @@ impl VectorNetwork for RadialNetwork {
         let v = &mut scratch[..self.width()];
         for (channel, vectors) in vectors.chunks_exact_mut(n * d).enumerate() {
             let scalars = conditioner.scalars(&tape, channel);
-            in_dimension!(d, D => displacement::<V, D>(scalars, tape.centered, v));
+            let pairs = &conditioner.pairs;
+            in_dimension!(d, D => displacement::<V, D>(pairs, scalars, tape.centered, v));
             for (axis, row) in vectors.chunks_exact_mut(n).enumerate() {
                 for (lane, v) in row.iter_mut().zip(v[axis..].iter().step_by(d)) {
                     *lane = *v;
@@ -137,7 +140,7 @@ impl VectorNetwork for RadialNetwork {
     fn outputs<'a, T: Real>(&self, tape: &'a [Lane<T>], _keep: bool) -> &'a [Lane<T>] {
         // After y, the centred positions, the outputs of pairs, and the nodes' share in the
         // vectors.
-        let (n, p) = (self.conditioner.particles, self.conditioner.pairs);
+        let (n, p) = (self.conditioner.particles, self.conditioner.pairs.count());
         &tape[2 * self.width() + self.channels * (p + n)..][..self.output_lanes()]
     }
 
@@ -145,7 +148,7 @@ impl VectorNetwork for RadialNetwork {
     fn vjp<V: Vector>(&self, call: NetworkVjp<'_, V::Scalar>, scratch: &mut [Lane<V::Scalar>]) {
         let NetworkVjp { theta, tape, outputs_cotangent, gradient, .. } = call;
         let (conditioner, width) = (&self.conditioner, self.width());
-        let (n, p, d) = (conditioner.particles, conditioner.pairs, conditioner.dimension);
+        let (n, p, d) = (conditioner.particles, conditioner.pairs.count(), conditioner.dimension);
         let mut tape = conditioner.tape(&mut Arena::new(&mut tape[width..]));
         let mut arena = Arena::new(scratch);
         let VjpBuffers { cotangents, y_cotangent, v_cotangent } = self.vjp_buffers(&mut arena);
@@ -161,7 +164,8 @@ impl VectorNetwork for RadialNetwork {
             let scalars = conditioner.scalars(&tape, channel);
             let to = DisplacementCotangents { phi, g, centered: &mut *cotangents.centered };
             in_dimension!(d, D => {
-                displacement_vjp::<V, D>(scalars, tape.centered, v_cotangent, to);
+                let pairs = &conditioner.pairs;
+                displacement_vjp::<V, D>(pairs, scalars, tape.centered, v_cotangent, to);
             });
         }
         conditioner.vjp::<V>(theta, &mut tape, cotangents, y_cotangent, gradient, &mut arena);

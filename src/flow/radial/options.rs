@@ -16,7 +16,8 @@ pub struct PairwiseOptions {
     /// Gaussian basis functions of a pair distance (default 16).
     pub basis: usize,
     /// Centre of the last basis function, a length: the largest distance that is resolved
-    /// (default 8).
+    /// (default 8). In a crystal pairs are those of sites nearer than this, at most half an edge of
+    /// the box, such as one or two shells of neighbours.
     pub cutoff: f64,
     /// Angular features of a pair, which depend on the directions of the neighbours (default 0:
     /// distances alone, which are cheaper, and enough for a few particles).

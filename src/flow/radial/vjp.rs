@@ -2,7 +2,7 @@
 //! parameters, stage by stage from the last to the first.
 
 use crate::engine::{matrix_product, Arena, Lane, Lanes, Real, Vector};
-use crate::flow::rows::{self, add_scaled, in_dimension, load, push, scaled, store, subtract};
+use crate::flow::rows::{self, add_scaled, in_dimension, load, push, scaled, store};
 
 use super::angular::FeatureCotangents;
 use super::pairs::PairBlock;
@@ -59,7 +59,7 @@ impl RadialConditioner {
         centered: &'a mut [Lane<T>],
         arena: &mut Arena<'a, T>,
     ) -> VjpBuffers<'a, T> {
-        let (n, p, w, f) = (self.particles, self.pairs, self.width, self.basis);
+        let (n, p, w, f) = (self.particles, self.pairs.count(), self.width, self.basis);
         let block = self.block_size::<T>();
         let workspace = Workspace {
             h: arena.take(w * n),
@@ -120,7 +120,7 @@ impl RadialConditioner {
             let inverse = V::constant(1.0) / V::load(&tape.distance[pair]);
             let mut slope = V::zero();
             for (row, power) in self.powers.iter().enumerate().rev() {
-                let at = row * self.pairs + pair;
+                let at = row * self.pairs.count() + pair;
                 let value = V::load(&tape.pair_outputs[at]);
                 let mut to = V::load(&pair_cotangent[at]);
                 for _ in 0..*power {
@@ -139,7 +139,7 @@ impl RadialConditioner {
     #[inline(always)]
     fn spread<V: Vector>(
         &self,
-        block: &PairBlock,
+        block: &PairBlock<'_>,
         nodes: &[Lane<V::Scalar>],
         pairs: &mut [Lane<V::Scalar>],
     ) {
@@ -147,10 +147,10 @@ impl RadialConditioner {
         let rows = pairs.chunks_exact_mut(block.count).zip(nodes.chunks_exact(self.particles));
         for (pairs, nodes) in rows {
             let mut pairs = pairs.iter_mut();
-            for (i, others) in block.runs() {
+            for (i, run) in block.runs() {
                 let here = V::load(&nodes[i]);
-                for (there, pair) in nodes[others].iter().zip(&mut pairs) {
-                    ((here + V::load(there)) * scale).store(pair);
+                for (p, pair) in run.zip(&mut pairs) {
+                    ((here + V::load(&nodes[block.pairs.other(p)])) * scale).store(pair);
                 }
             }
         }
@@ -200,18 +200,17 @@ impl RadialConditioner {
         y_cotangent: &mut [Lane<V::Scalar>],
     ) {
         let n = self.particles;
-        let mut p = 0;
         for i in 0..n {
-            let factor = V::load(&distance_cotangent.1[i]) / V::load(&distance[self.pairs + i]);
+            let radius = V::load(&distance[self.pairs.count() + i]);
+            let factor = V::load(&distance_cotangent.1[i]) / radius;
             let here = load::<V, D>(centered, i);
             let mut total = load::<V, D>(centered_cotangent, i);
             add_scaled(&mut total, &here, factor);
-            for j in i + 1..n {
+            for p in self.pairs.of_first(i) {
                 // dρ = r·dr/ρ.
                 let along = V::load(&distance_cotangent.0[p]) / V::load(&distance[p]);
-                let r = subtract(here, load::<V, D>(centered, j));
-                push(scaled(along, r), &mut total, centered_cotangent, j);
-                p += 1;
+                let r = self.pairs.separation::<V, D>(p, here, centered);
+                push(scaled(along, r), &mut total, centered_cotangent, self.pairs.other(p));
             }
             store(total, centered_cotangent, i);
         }
@@ -278,7 +277,8 @@ impl<T: Real> RadialVjp<'_, '_, T> {
         source: Source<'_, T>,
     ) {
         let Self { conditioner: net, theta, tape, space, gradient } = self;
-        let (n, p, w, f) = (net.particles, net.pairs, net.width, net.pair_features());
+        let (n, p) = (net.particles, net.pairs.count());
+        let (w, f) = (net.width, net.pair_features());
         let keeps = net.keeps::<T>();
         if !keeps {
             net.node_terms::<V>(theta, stage, k, tape);
@@ -394,7 +394,7 @@ impl<T: Real> RadialVjp<'_, '_, T> {
                 species.add_gradient::<V>(gradient, h);
             }
         }
-        let (distance, to) = (&tape.distance[net.pairs..], &mut tape.per_node[..n]);
+        let (distance, to) = (&tape.distance[net.pairs.count()..], &mut tape.per_node[..n]);
         to.fill(Lane::zero());
         net.features_vjp::<V>(theta, features, tape.node_features, distance, to, gradient);
     }
