@@ -5,10 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use boltzflow::config::Registry;
-use boltzflow::evaluation::evaluate;
-use boltzflow::flow::{BaseKind, BaseOptions, FlowOptions};
+use boltzflow::evaluation::{estimate, evaluate, Observable};
+use boltzflow::flow::{BaseKind, BaseOptions, FlowOptions, LayerGroup, PairwiseOptions};
 use boltzflow::potential::{crystal_of, Potential};
-use boltzflow::{EvaluationOptions, Recipe, Target};
+use boltzflow::random::{stream, Purpose};
+use boltzflow::samples::{read_samples, write_samples};
+use boltzflow::{EvaluationOptions, Recipe, Samples, System, Target};
+use rand::Rng;
 
 /// A face-centred cubic crystal at density 1.28, in units of ε and σ, with r_c = 2.7 σ.
 fn text(n: usize, temperature: f64) -> String {
@@ -87,11 +90,86 @@ fn a_cold_crystal_is_harmonic_and_warms_in_proportion() {
 }
 
 #[test]
+fn a_uniform_gas_has_a_flat_radial_distribution() {
+    let system = System::new(30, 3).unwrap().in_box(&[2.0, 3.0, 2.5]).unwrap();
+    let mut rng = stream(0, Purpose::Data, 0, 0);
+    let positions: Vec<f64> =
+        (0..2500 * 30).flat_map(|_| [2.0, 3.0, 2.5].map(|edge| edge * rng.gen::<f64>())).collect();
+    let batch = Samples { positions, log_weights: vec![0.0; 2500], energies: vec![0.0; 2500] };
+    let observables = ["radial_distribution".parse::<Observable>().unwrap()];
+    let found = estimate(system, &observables, 10, None, [Ok(batch)]).unwrap();
+    let profile = &found.profiles[0];
+    assert!((profile.r[9] - 0.95).abs() < 1e-9, "{:?}", profile.r);
+    // 29 others at a mean density of 30; the shell of a bin is larger than that of its centre by
+    // (width/r)²/12.
+    let flat = |r: f64| 29.0 / 30.0 * (1.0 + (0.1 / r).powi(2) / 12.0);
+    let mut worst = [0.0f64; 2];
+    for ((r, g), error) in profile.r.iter().zip(&profile.density).zip(&profile.error).skip(2) {
+        worst[0] = worst[0].max(((g - flat(*r)) / error).abs());
+        worst[1] = worst[1].max(((g - flat(*r) * 30.0 / 29.0) / error).abs());
+    }
+    // Planted: a density of 29.
+    assert!(worst[0] < 4.5 && worst[1] > 9.0, "{worst:?}");
+    assert!(estimate(System::new(30, 3).unwrap(), &observables, 10, None, []).is_err());
+}
+
+#[test]
+fn frames_have_the_box_and_must_have_it() {
+    let folder = std::env::temp_dir().join(format!("boltzflow-crystal-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("frames.xyz");
+    let system = System::new(4, 3).unwrap().in_box(&[2.0, 2.0, 2.5]).unwrap();
+    let positions: Vec<f64> = (0..24).map(|k| f64::from(k % 7) * 0.25 - 0.5).collect();
+    let samples = Samples { positions, ..Samples::default() };
+    write_samples(&file, system, 2, [Ok(samples.clone())]).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("Lattice=\"2 0 0 0 2 0 0 0 2.5\" pbc=\"T T T\""), "{text}");
+    let found = read_samples(&file, system).unwrap();
+    let apart: Vec<f64> =
+        samples.positions.iter().zip(&found.positions).map(|(a, b)| a - b).collect();
+    // But for the centre of mass, which is put at the origin.
+    assert!(apart.chunks_exact(12).all(|x| x
+        .chunks(3)
+        .all(|r| { r.iter().zip(&x[..3]).all(|(a, b)| (a - b).abs() < 1e-12) })));
+    let other = System::new(4, 3).unwrap().in_box(&[2.0, 2.0, 2.6]).unwrap();
+    let message = read_samples(&file, other).unwrap_err().to_string();
+    assert!(message.contains("2.6") && message.contains("Lattice"), "{message}");
+    let message = read_samples(&file, System::new(4, 3).unwrap()).unwrap_err().to_string();
+    assert!(message.contains("periodic"), "{message}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// A flow whose layers see the neighbours of each site, in f32: it starts as the harmonic crystal,
+/// and its parameters are those of a crystal of any size.
+#[test]
+fn layers_start_from_the_harmonic_crystal_at_any_size() {
+    let mut layouts = Vec::new();
+    for n in [256, 500] {
+        let potential = target(&text(n, 0.002)).unwrap().potential;
+        let layers = PairwiseOptions { repeat: 2, cutoff: 1.25, ..PairwiseOptions::default() };
+        let mut recipe = recipe();
+        recipe.flow.layers = vec![LayerGroup::Pairwise(layers)];
+        recipe.flow.augmented_copies = 1;
+        recipe.flow.augmentation_scale = 0.002;
+        let problem = recipe.problem(potential.clone()).unwrap();
+        let theta = problem.flow.layout().initialize::<f32>(0);
+        let options = EvaluationOptions { samples: 64, ..EvaluationOptions::default() };
+        let (found, _) = evaluate(&problem, &theta, None, None, options).unwrap();
+        let free = found.free_energy_per_particle.unwrap();
+        assert!((free - harmonic(&potential)).abs() < 1e-3, "{n}: {free}");
+        assert!(found.reverse_ess > 0.5 && found.compressibility_factor.is_some());
+        let shapes = problem.flow.layout().tensors().iter();
+        layouts.push(shapes.map(|t| (t.name.clone(), t.shape.clone())).collect::<Vec<_>>());
+    }
+    assert_eq!(layouts[0], layouts[1]);
+}
+
+#[test]
 fn crystals_that_make_no_sense_are_refused() {
     for (wrong, hint) in [
         (text(256, 2.0).replace("particles = 256", "particles = 252"), "does not fill the box"),
         (text(256, 2.0).replace("lattice = \"fcc\"", "lattice = \"hcp\""), "hcp"),
-        (text(256, 2.0).replace("lattice = \"fcc\"", ""), "needs one key"),
+        (text(256, 2.0).replace("lattice = \"fcc\"", ""), "needs a key `file`"),
         (text(256, 2.0).replace("r_m = 1", "r_m = 3"), "particles overlap"),
         (text(108, 2.0), "over half an edge of the box"),
         (text(256, 2.0).replace("trap = 0.0\n", ""), "`trap` is 1 in a box"),
@@ -101,6 +179,9 @@ fn crystals_that_make_no_sense_are_refused() {
     }
     let open = boltzflow::config::load_target("lj13").unwrap();
     let message = recipe().problem(open.potential).err().unwrap().to_string();
+    assert!(message.contains("no periodic box"), "{message}");
+    let bare = text(256, 2.0).replace("[[structure]]\nlattice = \"fcc\"\n", "");
+    let message = recipe().problem(target(&bare).unwrap().potential).err().unwrap().to_string();
     assert!(message.contains("no sites"), "{message}");
     let crystal = target(&text(256, 2.0)).unwrap();
     let message = Recipe::default().problem(crystal.potential).err().unwrap().to_string();

@@ -321,9 +321,9 @@ pub(super) struct WeightArgs {
 /// What is averaged.
 #[derive(Debug, Args)]
 pub(super) struct AverageArgs {
-    /// What to average; may be given several times: energy
-    /// (U/kT), heat_capacity (variance of U/kT, the configurational part in units of k),
-    /// radius_of_gyration, pair_distances (a histogram), "pair: FORMULA" (sum over pairs, in the
+    /// What to average; may be given several times: energy (U/kT), heat_capacity (variance of U/kT,
+    /// the configurational part in units of k), radius_of_gyration, pair_distances (a histogram),
+    /// radial_distribution (g(r) in a periodic box), "pair: FORMULA" (sum over pairs, in the
     /// distance r) or "external: FORMULA" (sum over particles, in x, y, z and r_com from the centre
     /// of mass), both written as in target files; of atoms "distance: A B", "angle: A B C" and
     /// "dihedral: A B C D" in degrees, where an atom is RESIDUE:NAME as in ALA:CA or ALA2:CA, or a

@@ -19,8 +19,7 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     if observables.is_empty() {
         observables = vec![Observable::Energy, Observable::HeatCapacity];
     }
-    let is_drawn =
-        |o: &&Observable| matches!(o, Observable::PairDistances | Observable::Histogram(_));
+    let is_drawn = |o: &&Observable| o.is_of_all_pairs() || matches!(o, Observable::Histogram(_));
     let problem = match (&args.output, observables.iter().filter(is_drawn).count()) {
         (None, _) | (_, 1) => None,
         (_, 0) => Some(
@@ -153,7 +152,7 @@ pub(super) fn print_averages(found: &Estimates, file: Option<&Path>) -> Result<(
         return names.try_for_each(|name| say!("{name} in {}{mark}", path.display()));
     }
     for profile in &found.profiles {
-        say!("pair_distances: r, density")?;
+        say!("{}: r, density", profile.observable)?;
         let is_visited = |row: &(f64, f64, f64)| row.1 > 0.0;
         histograms::rows(profile).filter(is_visited).try_for_each(|(r, density, error)| {
             say!("{r:>10.4}  {density:.4} ± {error:.4}{mark}")

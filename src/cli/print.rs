@@ -14,7 +14,7 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
     for figure in Figure::ALL {
         let Facts { label, unit, line, .. } = figure.facts();
         let decimals = match figure {
-            Figure::FreeEnergyPerParticle => 6,
+            Figure::FreeEnergyPerParticle | Figure::EnergyPerParticle => 6,
             _ if *unit == Unit::Fraction => 2,
             _ => 4,
         };

@@ -1,6 +1,8 @@
 //! Averages over the target of a trained flow, or over another one, from a stream of weighted
 //! samples.
 
+use std::f64::consts::PI;
+
 use serde::Serialize;
 
 use super::contradiction::Contradiction;
@@ -142,7 +144,7 @@ pub fn estimate_of(
             changes.extend(change);
             (batch.log_weights, batch.energies) = (weights, energies);
         }
-        if observables.contains(&Observable::PairDistances) {
+        if observables.iter().any(Observable::is_of_all_pairs) {
             distances.add(system, bins, &batch);
         }
         let each = measures.iter().flatten().zip(values.iter_mut().flatten());
@@ -174,7 +176,7 @@ pub fn estimate_of(
             (_, [measure], [values]) => {
                 averages.push(average(observable, measure, &log_weights, independent, values));
             }
-            _ => profiles.push(distances.profile(observable)),
+            _ => profiles.push(distances.profile(observable, system)),
         }
     }
     Ok(Estimates {
@@ -207,10 +209,16 @@ impl<'a> Distances<'a> {
     fn add(&mut self, system: System, bins: usize, batch: &Samples) {
         let all = pair_distances(system, &batch.positions);
         if self.counted.is_empty() {
-            // A tenth beyond the largest.
-            let largest = all.iter().copied().filter(|r| r.is_finite());
-            let largest = largest.fold(0.0, f64::max).max(f64::MIN_POSITIVE);
-            let empty = WeightedHistogram::new([0.0, 1.1 * largest], bins);
+            let end = match system.periodic_box() {
+                // Beyond half an edge only the corners of the box are left.
+                Some(edges) => 0.5 * edges.iter().copied().fold(f64::INFINITY, f64::min),
+                None => {
+                    // A tenth beyond the largest.
+                    let largest = all.iter().copied().filter(|r| r.is_finite());
+                    1.1 * largest.fold(0.0, f64::max).max(f64::MIN_POSITIVE)
+                }
+            };
+            let empty = WeightedHistogram::new([0.0, end], bins);
             self.counted = vec![empty; self.independent.populations()];
         }
         let pairs = system.particles() * (system.particles() - 1) / 2;
@@ -220,8 +228,21 @@ impl<'a> Distances<'a> {
         }
     }
 
-    fn profile(&self, observable: &Observable) -> Profile {
-        let rows = WeightedHistogram::bins_of(&self.counted);
+    fn profile(&self, observable: &Observable, system: System) -> Profile {
+        let mut rows = WeightedHistogram::bins_of(&self.counted);
+        if let (Observable::RadialDistribution, Some(volume)) = (observable, system.volume()) {
+            // (n − 1) p(r) dr particles are in a shell where n/V · dV would be.
+            let n = system.particles() as f64;
+            for (r, density, error) in &mut rows {
+                let shell = match system.dimension() {
+                    2 => 2.0 * PI * *r,
+                    _ => 4.0 * PI * *r * *r,
+                };
+                let over_mean = (n - 1.0) / n * volume / shell;
+                *density *= over_mean;
+                *error *= over_mean;
+            }
+        }
         Profile {
             observable: observable.name(),
             r: rows.iter().map(|row| row.0).collect(),

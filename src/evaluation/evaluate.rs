@@ -13,7 +13,6 @@ use crate::diagnostics::{
 };
 use crate::error::Error;
 use crate::parallel::team;
-use crate::potential::crystal_of;
 use crate::random::{first_sample, second_series, step_before, Purpose};
 use crate::samples::Samples;
 use crate::sampling::StepSizes;
@@ -85,12 +84,8 @@ pub fn evaluate(
         samples_per_second: options.samples as f64 / seconds,
         ..Evaluation::default()
     };
-    if let Some(crystal) = crystal_of(&**problem.target.potential()) {
-        evaluation.free_energy_per_particle = Some(crystal.free_energy(log_z));
-        evaluation.free_energy_per_particle_error = Some(crystal.free_energy_error(log_z_error));
-    }
-    let of_weights = [Figure::ReverseEss, Figure::LogZ, Figure::FreeEnergyPerParticle];
-    evaluation.mark(&of_weights, &drawn.log_weights);
+    evaluation.mark(&[Figure::ReverseEss, Figure::LogZ], &drawn.log_weights);
+    evaluation.add_crystal(&**problem.target.potential(), &drawn);
     if let Some(reference) = reference.filter(|r| !r.is_empty()) {
         let of_flow = &drawn.log_weights;
         evaluate_on_reference(problem, theta, (reference, of_flow), options, &mut evaluation)?;

@@ -27,6 +27,18 @@ pub struct Evaluation {
     /// Its standard error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_energy_per_particle_error: Option<f64>,
+    /// ⟨U⟩/N of a crystal, in kT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_per_particle: Option<f64>,
+    /// Its standard error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_per_particle_error: Option<f64>,
+    /// Its pressure P as βPV/N, by the mean virial; `None` where the potential has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compressibility_factor: Option<f64>,
+    /// Its standard error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compressibility_factor_error: Option<f64>,
     /// Largest weight's share in their sum.
     #[serde(deserialize_with = "or_nan")]
     pub largest_weight_share: f64,
@@ -280,6 +292,20 @@ figures! {
         error: |e| e.free_energy_per_particle_error,
         line: Some(|_| String::new()),
         decimals: Some(6),
+    }
+    energy_per_particle, EnergyPerParticle:
+    "Mean energy of a crystal for each particle, ⟨U⟩/N in kT." {
+        label: "U/N",
+        error: |e| e.energy_per_particle_error,
+        line: Some(|_| String::new()),
+        decimals: Some(5),
+    }
+    compressibility_factor, CompressibilityFactor:
+    "Pressure of a crystal, βPV/N = 1 − ⟨∂U/∂ln L⟩/(dN)." {
+        label: "beta PV/N",
+        error: |e| e.compressibility_factor_error,
+        line: Some(|_| String::new()),
+        decimals: Some(4),
     }
     bennett_log_z, BennettLogZ:
     "log Z by Bennett's acceptance ratio, from flow and reference samples." {

@@ -41,6 +41,14 @@ impl Observable {
     pub(super) fn measures(&self, particles: &Particles) -> Result<Vec<Measure>, Error> {
         match self {
             Self::PairDistances => Ok(Vec::new()),
+            Self::RadialDistribution => match particles.system.periodic_box() {
+                Some(_) => Ok(Vec::new()),
+                None => Err(Error::parameter(
+                    "--observable",
+                    "\"radial_distribution\" needs a mean density, and the target is in open \
+                     space: use \"pair_distances\"",
+                )),
+            },
             Self::Histogram(of) => of.iter().map(|one| one.measure(particles)).collect(),
             one => Ok(vec![one.measure(particles)?]),
         }
@@ -75,7 +83,7 @@ impl Observable {
                 Kind::Dihedral(backbone(*kind, residue, particles).map_err(wrong)?)
             }
             Self::Rmsd => rmsd(particles).map_err(wrong)?,
-            Self::PairDistances | Self::Histogram(_) => {
+            Self::PairDistances | Self::RadialDistribution | Self::Histogram(_) => {
                 return Err(wrong("has no number for each sample".into()))
             }
         };
@@ -236,7 +244,7 @@ fn compiled(
         parameters: Default::default(),
         species: Default::default(),
     };
-    let formula = Formula::new(parameters).map(|formula| formula.to_nearest_images(system));
+    let formula = Formula::new(parameters).map(|formula| formula.into_nearest_images(system));
     formula.map_err(|error| match error {
         Error::Parameter { field, problem } => {
             Error::parameter("--observable", format!("{field}: {problem}"))

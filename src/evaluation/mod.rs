@@ -3,6 +3,7 @@
 mod anneal;
 mod contradiction;
 mod cost;
+mod crystal;
 mod distances;
 mod draw;
 mod estimate;

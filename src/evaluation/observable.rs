@@ -16,6 +16,9 @@ pub enum Observable {
     RadiusOfGyration,
     /// The distribution of all pair distances.
     PairDistances,
+    /// g(r), the density of particles at a distance r from one over their mean density, in a
+    /// periodic box.
+    RadialDistribution,
     /// Σ over pairs of a formula in the distance r.
     Pair(String),
     /// Σ over particles of a formula in the place from the centre of mass.
@@ -36,11 +39,12 @@ pub enum Observable {
     Histogram(Vec<Observable>),
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "energy",
     "heat_capacity",
     "radius_of_gyration",
     "pair_distances",
+    "radial_distribution",
     "pair:",
     "external:",
     "distance:",
@@ -68,6 +72,7 @@ impl FromStr for Observable {
             ("heat_capacity", None) => Ok(Self::HeatCapacity),
             ("radius_of_gyration", None) => Ok(Self::RadiusOfGyration),
             ("pair_distances", None) => Ok(Self::PairDistances),
+            ("radial_distribution", None) => Ok(Self::RadialDistribution),
             ("rmsd", None) => Ok(Self::Rmsd),
             ("pair", Some(formula)) => Ok(Self::Pair(formula)),
             ("external", Some(formula)) => Ok(Self::External(formula)),
@@ -116,7 +121,9 @@ impl Observable {
                 })?
             }
         };
-        let has_no_number = |o: &&Self| matches!(o, Self::HeatCapacity | Self::PairDistances);
+        let has_no_number = |o: &&Self| {
+            matches!(o, Self::HeatCapacity | Self::PairDistances | Self::RadialDistribution)
+        };
         match of.iter().find(has_no_number) {
             Some(other) => Err(Error::parameter(
                 "--histogram",
@@ -124,6 +131,11 @@ impl Observable {
             )),
             None => Ok(Self::Histogram(of)),
         }
+    }
+
+    /// Whether it is a function of the distance of all pairs, of which a sample has many.
+    pub fn is_of_all_pairs(&self) -> bool {
+        matches!(self, Self::PairDistances | Self::RadialDistribution)
     }
 
     /// Its name, which [`FromStr`] reads, and [`histogram`](Self::histogram) for a histogram.
@@ -137,6 +149,7 @@ impl Observable {
             Self::HeatCapacity => "heat_capacity".into(),
             Self::RadiusOfGyration => "radius_of_gyration".into(),
             Self::PairDistances => "pair_distances".into(),
+            Self::RadialDistribution => "radial_distribution".into(),
             Self::Pair(formula) => format!("pair: {formula}"),
             Self::External(formula) => format!("external: {formula}"),
             Self::Distance(atoms) => listed("distance", atoms),

@@ -181,6 +181,15 @@ impl Potential for LennardJones {
         }
     }
 
+    fn virial(&self, x: &[f64]) -> Option<f64> {
+        let (cutoff, _) = self.cutoff.filter(|_| self.system.periodic_box().is_some())?;
+        let radial = |squared| {
+            let (_, slope_over_r) = self.core.apply(squared, |squared| self.pair(squared));
+            (slope_over_r * squared, 0.0)
+        };
+        sum_over_near_pairs(self.system, x, &mut vec![0.0; x.len()], (0.0, cutoff), radial).ok()
+    }
+
     fn softened(&self, core_radius: f64) -> Option<Arc<dyn Potential>> {
         Some(Arc::new(self.clone().with_linear_core(core_radius).ok()?))
     }

@@ -157,6 +157,13 @@ pub trait Potential: Send + Sync {
         self.energy_and_gradient(x, &mut vec![0.0; x.len()])
     }
 
+    /// ∂U/∂ln L at `x` in kT, where L scales all positions and the periodic box: Σ r u′(r) over
+    /// pairs. It gives the pressure. `None`, the default, where it is not known.
+    fn virial(&self, x: &[f64]) -> Option<f64> {
+        let _ = x;
+        None
+    }
+
     /// Energies and gradients of a batch: `x` and `gradients` are [samples, particles, dimension],
     /// `energies` is `[samples]`. Returns how many configurations failed recoverably, which are
     /// those without a finite energy; they get the energy +∞ and a zero gradient. A finite energy
@@ -253,6 +260,10 @@ macro_rules! delegate_to_pointee {
                 gradient: &mut [f64],
             ) -> Result<f64, EvaluationError> {
                 (**self).energy_and_gradient(x, gradient)
+            }
+
+            fn virial(&self, x: &[f64]) -> Option<f64> {
+                (**self).virial(x)
             }
 
             fn energies_and_gradients(

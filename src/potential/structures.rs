@@ -59,6 +59,10 @@ impl<P: Potential> Potential for WithStructures<P> {
         self.potential.energy_and_gradient(x, gradient)
     }
 
+    fn virial(&self, x: &[f64]) -> Option<f64> {
+        self.potential.virial(x)
+    }
+
     fn energies_and_gradients(
         &self,
         x: &[f64],

@@ -153,6 +153,29 @@ fn cells_find_what_a_search_of_all_pairs_finds() {
 }
 
 #[test]
+fn the_virial_is_the_slope_by_the_size_of_the_box() {
+    for sample in 0..3 {
+        let x = spread(&LennardJones::new(crystal()).unwrap(), sample);
+        let at = |log_scale: f64| {
+            let scale = log_scale.exp();
+            let edges = crystal().edges.map(|edges| edges.iter().map(|l| l * scale).collect());
+            let scaled = LennardJones::new(LennardJonesParameters { edges, ..crystal() }).unwrap();
+            let x: Vec<f64> = x.iter().map(|x| x * scale).collect();
+            super::evaluate(&scaled, &x).0
+        };
+        let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
+        let virial = LennardJones::new(crystal()).unwrap().virial(&x).unwrap();
+        assert!((virial - slope).abs() < 1e-5 * slope.abs().max(1.0), "{virial} {slope}");
+        // x·∇U, which it is in open space, is something else here.
+        let (_, gradient) = super::evaluate(&LennardJones::new(crystal()).unwrap(), &x);
+        let planted: f64 = x.iter().zip(&gradient).map(|(x, g)| x * g).sum();
+        assert!((planted - slope).abs() > 1e-2 * slope.abs().max(1.0), "{planted} {slope}");
+    }
+    let open = LennardJonesParameters { edges: None, ..crystal() };
+    assert_eq!(LennardJones::new(open).unwrap().virial(&[0.0; 60]), None);
+}
+
+#[test]
 fn the_command_check_finds_nothing_wrong_in_a_box() {
     for (name, potential) in potentials() {
         // A bond that is longer than half an edge jumps to another image.

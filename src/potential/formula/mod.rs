@@ -90,12 +90,12 @@ impl Formula {
         let registers = terms.registers();
         let bonds = parameters.bonds.iter().flat_map(|bonds| bonds.atoms.iter().copied()).collect();
         let formula = Self { system, edges: None, terms, alike, bonds, registers };
-        Ok(formula.to_nearest_images(system))
+        Ok(formula.into_nearest_images(system))
     }
 
     /// The same formula of `system`, which has as many particles and dimensions, with all pairs to
     /// their nearest images where that is in a periodic box.
-    pub(crate) fn to_nearest_images(self, system: System) -> Self {
+    pub(crate) fn into_nearest_images(self, system: System) -> Self {
         let edges = system
             .periodic_box()
             .map(|edges| std::array::from_fn(|k| edges.get(k).copied().unwrap_or(f64::INFINITY)));

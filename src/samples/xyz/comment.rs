@@ -82,8 +82,12 @@ impl Comment {
     }
 
     /// Refuses a frame of a periodic system, whose atoms may have been put back into the box one by
-    /// one: there is no telling which image of each belongs to the cluster.
-    pub fn check_box(&self) -> Result<(), String> {
+    /// one: there is no telling which image of each belongs to the cluster. For particles in a box,
+    /// whose `edges` are in Å, a frame must have the same, or none.
+    pub fn check_box(&self, edges: Option<&[f64]>) -> Result<(), String> {
+        if let Some(edges) = edges {
+            return self.check_edges(edges);
+        }
         let periodic = match (self.get("pbc"), self.get("Lattice")) {
             (Some(pbc), _) => {
                 let mut axes = pbc.split([' ', '\t', ',']).filter(|axis| !axis.is_empty());
@@ -98,6 +102,27 @@ impl Comment {
                          then write pbc=\"F F F\" and no Lattice"
                 .to_string()),
             false => Ok(()),
+        }
+    }
+
+    fn check_edges(&self, edges: &[f64]) -> Result<(), String> {
+        let Some(lattice) = self.get("Lattice") else { return Ok(()) };
+        let numbers = lattice.split_whitespace().map(|word| word.parse().unwrap_or(f64::NAN));
+        let numbers: Vec<f64> = numbers.collect();
+        let expected = |place: usize| match (place / 3 == place % 3, edges.get(place / 3)) {
+            (true, Some(edge)) => *edge,
+            (true, None) => numbers[place],
+            _ => 0.0,
+        };
+        let near =
+            |(place, length): (usize, &f64)| (length - expected(place)).abs() <= 1e-6 * edges[0];
+        match numbers.len() == 9 && numbers.iter().enumerate().all(near) {
+            true => Ok(()),
+            false => Err(format!(
+                "has the Lattice \"{}\", and the target's box has edges of {edges:?} Å along the \
+                 axes",
+                shown(lattice)
+            )),
         }
     }
 

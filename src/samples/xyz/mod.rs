@@ -75,6 +75,15 @@ pub(super) fn read_xyz_structure(text: &str) -> Result<(Molecule, Vec<f64>), Str
     Ok((Molecule { atoms, positions, ..Molecule::default() }, samples.positions))
 }
 
+/// The keys of a frame for the periodic box, in Å, or for none.
+fn cell(system: &System, angstrom: f64) -> String {
+    let Some(edges) = system.periodic_box() else { return " pbc=\"F F F\"\n".to_string() };
+    let edge = |k: usize| edges.get(k).map_or(0.0, |edge| edge * angstrom);
+    let z = if edges.len() == 3 { "T" } else { "F" };
+    let [a, b, c] = [0, 1, 2].map(edge);
+    format!(" Lattice=\"{a} 0 0 0 {b} 0 0 0 {c}\" pbc=\"T T {z}\"\n")
+}
+
 /// Frames of one kind of particles.
 struct Frames<'a> {
     particles: &'a Particles,
@@ -82,19 +91,22 @@ struct Frames<'a> {
     species: Vec<String>,
     /// The column `label` with their own names; empty where that says nothing more.
     labels: Vec<String>,
+    /// What the second line says of a periodic box.
+    cell: String,
     text: String,
 }
 
 impl<'a> Frames<'a> {
     fn new(particles: &'a Particles) -> Result<Self, Error> {
-        let Particles { system, names, molecule, .. } = particles;
+        let Particles { system, names, molecule, units } = particles;
+        let cell = cell(system, units.map_or(1.0, |units| units.angstrom));
         if let Some(molecule) = molecule {
             let symbol = |atom: &molecule::Atom| atom.symbol().to_string();
             let species: Vec<String> = molecule.atoms.iter().map(symbol).collect();
             let name = |atom: &molecule::Atom| atom.name.replace(char::is_whitespace, "_");
             let labels: Vec<String> = molecule.atoms.iter().map(name).collect();
             let labels = if labels == species { Vec::new() } else { labels };
-            return Ok(Self { particles, species, labels, text: String::new() });
+            return Ok(Self { particles, species, labels, cell, text: String::new() });
         }
         if let Some(name) = names.iter().find(|name| name.contains(char::is_whitespace)) {
             let problem = format!(
@@ -108,7 +120,7 @@ impl<'a> Frames<'a> {
             false => symbols(names),
         };
         let labels = if labelled { names.clone() } else { Vec::new() };
-        Ok(Self { particles, species, labels, text: String::new() })
+        Ok(Self { particles, species, labels, cell, text: String::new() })
     }
 
     /// Writes the frames of a batch, in Å and eV where the target has units. Numbers come back
@@ -129,7 +141,7 @@ impl<'a> Frames<'a> {
             if let Some(value) = batch.log_weights.get(index) {
                 let _ = write!(text, " log_weight={value}");
             }
-            text.push_str(" pbc=\"F F F\"\n");
+            text.push_str(&self.cell);
             for (particle, row) in x.chunks_exact(d).enumerate() {
                 text.push_str(self.species.get(particle).map_or("X", String::as_str));
                 for value in row {

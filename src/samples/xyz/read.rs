@@ -26,6 +26,8 @@ pub(super) fn read_atoms(
 ) -> Result<(Samples, Vec<Atom>), String> {
     let (n, d) = (particles.system.particles(), particles.system.dimension());
     let unit = particles.units.map_or(1.0, |units| units.angstrom);
+    let edges = particles.system.periodic_box();
+    let edges: Option<Vec<f64>> = edges.map(|edges| edges.iter().map(|l| l * unit).collect());
     let mut samples = Samples::default();
     let mut atoms: Vec<Atom> = Vec::new();
     let mut lines = Lines { reader, line: String::new(), frame: 0 };
@@ -37,7 +39,7 @@ pub(super) fn read_atoms(
         }
         Comment::check_trajectory(&lines.line).map_err(here)?;
         let comment = Comment::parse(&lines.line).map_err(here)?;
-        comment.check_box().map_err(here)?;
+        comment.check_box(edges.as_deref()).map_err(here)?;
         let columns = Columns::of(&comment, d).map_err(here)?;
         samples.log_weights.extend(comment.log_weight().map_err(here)?);
         let here = |atom: usize, problem: String| {
