@@ -229,9 +229,9 @@ impl<T: Real> Flow<T> {
     pub fn summary(&self) -> String {
         let parts = match (&self.base, self.couplings.len()) {
             (Base::Gaussian(_), couplings) => format!("{couplings} couplings"),
-            (Base::Molecule(_), 0) => "internal coordinates".to_string(),
-            (Base::Molecule(_), couplings) => {
-                format!("internal coordinates and {couplings} couplings")
+            (Base::Density(base), 0) => base.title().to_string(),
+            (Base::Density(base), couplings) => {
+                format!("{} and {couplings} couplings", base.title())
             }
         };
         format!("{parts}, {} parameters", self.layout.total())

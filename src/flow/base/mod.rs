@@ -20,6 +20,9 @@ pub struct Skeleton<'a> {
 
 /// The density of x₀, where it is not Gaussian, for tiles of samples.
 pub trait BaseDensity<T: Real>: Send + Sync {
+    /// What it is, in a few words.
+    fn title(&self) -> &'static str;
+
     /// Lanes that a pass of so many tiles leaves for its vector-Jacobian product.
     fn trail_lanes(&self, tiles: usize) -> usize;
 

@@ -148,6 +148,13 @@ impl<T: Real> Kernel<T> for Multiply<'_, T> {
 }
 
 impl<T: Real> BaseDensity<T> for CrystalBase<T> {
+    fn title(&self) -> &'static str {
+        match self.modes {
+            Some(_) => "harmonic crystal",
+            None => "independent displacements from sites",
+        }
+    }
+
     /// K u.
     fn trail_lanes(&self, tiles: usize) -> usize {
         self.system.coordinates() * tiles

@@ -13,6 +13,10 @@ use crate::flow::Direction;
 use std::f64::consts::PI;
 
 impl<T: Real> BaseDensity<T> for MoleculeBase {
+    fn title(&self) -> &'static str {
+        "internal coordinates"
+    }
+
     fn trail_lanes(&self, tiles: usize) -> usize {
         (self.layers.len() + 3) * self.coordinates.len() * tiles
     }
