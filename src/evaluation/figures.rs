@@ -22,22 +22,16 @@ pub struct Evaluation {
     #[serde(deserialize_with = "or_nan")]
     pub log_z_error: f64,
     /// βF/N of a [`Crystal`](crate::crystal::Crystal), by log Z; `None` in open space.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_energy_per_particle: Option<f64>,
     /// Its standard error.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_energy_per_particle_error: Option<f64>,
     /// ⟨U⟩/N of a crystal, in kT.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_per_particle: Option<f64>,
     /// Its standard error.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_per_particle_error: Option<f64>,
     /// Its pressure P as βPV/N, by the mean virial; `None` where the potential has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compressibility_factor: Option<f64>,
     /// Its standard error.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compressibility_factor_error: Option<f64>,
     /// Largest weight's share in their sum.
     #[serde(deserialize_with = "or_nan")]

@@ -197,7 +197,7 @@ fn check_prints_what_is_wrong_and_exits_with_1() {
     for (file, rest, code, message) in [
         ("gas.toml", "pair = '1/r'", 1, "training on `gas` would be wrong, see above: infinity"),
         ("slip.toml", "pair = '1/q'", 2, "slip.toml: `pair` at character 3"),
-        ("boxed.toml", "pair = '1/r'\nbox = 3", 2, "no periodic boundaries"),
+        ("boxed.toml", "pair = '1/r'\nbox = [3, 3, 3]", 2, "cutoff"),
     ] {
         fs::write(folder.path().join(file), format!("{target}{rest}\n")).unwrap();
         let output = boltzflow(folder.path(), &["check", file]);

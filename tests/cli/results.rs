@@ -450,7 +450,7 @@ fn estimate_gives_averages_as_text_and_json_and_histograms_as_csv() {
     let said = succeed(folder.path(), &arguments);
     assert!(said.contains("distance: 0 1, energy in both.csv"), "{said}");
     let text = fs::read_to_string(folder.path().join("both.csv")).unwrap();
-    let head = "distance: 0 1,energy,density,error,free_energy_kT,free_energy_error_kT\n";
+    let head = "distance: 0 1,energy / kT,density,error,free_energy_kT,free_energy_error_kT\n";
     assert!(text.starts_with(head) && text.lines().count() == 50, "{text}");
     assert!(text.lines().all(|line| line.split(',').count() == 6));
     let hotter = TARGET.replace("temperature = 1.0", "temperature = 1.5");
