@@ -54,9 +54,7 @@ fn the_first_steps_of_dw4_fab_come_again() {
     let off = distance(&found, &rows);
     assert!(off < 1.0, "the losses {found:?} are not those of metrics.csv: {off:.2}");
 
-    // Planted: another seed has other walkers, another learning rate another loss.
-    let other = again(&folder, |recipe| recipe.seed = 1, &rows);
-    assert_ne!(energies(&other), counted);
+    // Planted: another learning rate.
     let slower = again(&folder, |recipe| recipe.train.descent.learning_rate.peak /= 3.0, &rows);
     assert!(distance(&slower, &rows) > 2.0, "a slower training has {slower:?}");
 }
