@@ -48,9 +48,9 @@ fn the_first_steps_of_dw4_fab_come_again() {
     let rows = committed(&folder);
     assert_eq!(rows.iter().map(|row| row.step).collect::<Vec<_>>(), [10, 20]);
     let found = again(&folder, |_| {}, &rows);
-    let energies = |found: &[(f64, u64)]| found.iter().map(|f| f.1).collect::<Vec<_>>();
-    let counted: Vec<u64> = rows.iter().map(|row| row.energy_evaluations).collect();
-    assert_eq!(energies(&found), counted);
+    for ((_, energies), row) in found.iter().zip(&rows) {
+        assert_eq!(*energies, row.energy_evaluations, "energies by step {}", row.step);
+    }
     let off = distance(&found, &rows);
     assert!(off < 1.0, "the losses {found:?} are not those of metrics.csv: {off:.2}");
 
