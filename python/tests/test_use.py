@@ -60,7 +60,8 @@ def test_estimates_have_errors_that_hold(dw4):
 
 def test_evaluations_are_those_of_the_command_line(dw4):
     stored = json.loads((ROOT / "runs/dw4_fab/evaluation.json").read_text())
-    assert dw4.evaluation == stored
+    # Figures that a later version has, and the file has not, are None.
+    assert dw4.evaluation == dict.fromkeys(dw4.evaluation) | stored
     again = dw4.evaluate(annealed=0)
     for key in ("reverse_ess", "forward_ess", "log_z", "nll"):
         assert again[key] == pytest.approx(stored[key], rel=1e-4), key
