@@ -5,13 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use boltzflow::config::Registry;
+use boltzflow::crystal::Lattice;
 use boltzflow::evaluation::{estimate, evaluate, Observable};
 use boltzflow::flow::{BaseKind, BaseOptions, FlowOptions, LayerGroup, PairwiseOptions};
 use boltzflow::potential::{crystal_of, Potential};
 use boltzflow::random::{stream, Purpose};
-use boltzflow::samples::{read_samples, write_samples};
+use boltzflow::samples::{read_samples, write_samples, Particles};
+use boltzflow::session::choose_recipe;
 use boltzflow::{EvaluationOptions, Recipe, Samples, System, Target};
 use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
 
 /// A face-centred cubic crystal at density 1.28, in units of ε and σ, with r_c = 2.7 σ.
 fn text(n: usize, temperature: f64) -> String {
@@ -113,6 +116,51 @@ fn a_uniform_gas_has_a_flat_radial_distribution() {
     assert!(estimate(System::new(30, 3).unwrap(), &observables, 10, None, []).is_err());
 }
 
+/// Independent displacements of spread s have ⟨u²⟩ = d s² (n − 1)/n and S = 1 + (S₀ − 1) exp(−k²s²)
+/// with S₀ that of the sites: n at a Bragg peak, 0 elsewhere.
+#[test]
+fn displacements_and_structure_factors_are_those_of_an_einstein_crystal() {
+    let (n, edge, spread) = (32, 3.0, 0.1);
+    let system = System::new(n, 3).unwrap().in_box(&[edge; 3]).unwrap();
+    let sites = Lattice::Fcc.sites(system).unwrap();
+    let mut rng = stream(1, Purpose::Data, 0, 0);
+    let count = 4000;
+    // Some particles have left the box by one side and not come in by the other.
+    let far = |k: usize| if k % 5 == 0 { edge } else { 0.0 };
+    let positions: Vec<f64> = (0..count * n * 3)
+        .map(|k| {
+            let noise: f64 = StandardNormal.sample(&mut rng);
+            sites[k % (3 * n)] + spread * noise + far(k)
+        })
+        .collect();
+    let batch = Samples { positions, log_weights: vec![0.0; count], energies: vec![0.0; count] };
+    let particles = Particles { sites: Some(sites.into()), ..Particles::from(system) };
+    let names = ["mean_square_displacement", "structure_factor: 2 2 -2", "structure_factor: 1 0 0"];
+    let observables = names.map(|name| name.parse::<Observable>().unwrap());
+    let found = estimate(&particles, &observables, 10, None, [Ok(batch)]).unwrap();
+    let wave = |squares: f64| (-(std::f64::consts::TAU * spread / edge).powi(2) * squares).exp();
+    let all = n as f64;
+    let expected = [
+        3.0 * spread * spread * (all - 1.0) / all,
+        1.0 + (all - 1.0) * wave(12.0),
+        1.0 - wave(1.0),
+    ];
+    for ((average, expected), planted) in found.averages.iter().zip(expected).zip([1.02, 1.05, 1.2])
+    {
+        let off = |value: f64| ((average.mean - value) / average.error).abs();
+        assert!(off(expected) < 4.0, "{average:?} {expected}");
+        assert!(off(planted * expected) > 6.0, "{average:?} {expected}");
+    }
+    let without = estimate(system, &observables[..1], 10, None, []).unwrap_err().to_string();
+    assert!(without.contains("sites"), "{without}");
+    for (name, hint) in [("structure_factor: 0 0 0", "not all 0"), ("structure_factor", "4 4 4")] {
+        let message = name.parse::<Observable>().unwrap_err().to_string();
+        assert!(message.contains(hint), "{message}");
+    }
+    let flat = ["structure_factor: 1 1".parse::<Observable>().unwrap()];
+    assert!(estimate(system, &flat, 10, None, []).is_err());
+}
+
 #[test]
 fn frames_have_the_box_and_must_have_it() {
     let folder = std::env::temp_dir().join(format!("boltzflow-crystal-{}", std::process::id()));
@@ -162,6 +210,20 @@ fn layers_start_from_the_harmonic_crystal_at_any_size() {
         layouts.push(shapes.map(|t| (t.name.clone(), t.shape.clone())).collect::<Vec<_>>());
     }
     assert_eq!(layouts[0], layouts[1]);
+}
+
+#[test]
+fn a_crystal_gets_a_recipe_from_its_sites() {
+    let small = target(&text(32, 2.0).replace("cutoff = 2.7", "cutoff = 1.46")).unwrap();
+    let chosen =
+        choose_recipe(&small, "crystal.toml", 0.2, "boltzflow train crystal.toml").unwrap();
+    let recipe = Recipe::from_text(&chosen.text, Path::new("crystal_fab.toml")).unwrap();
+    assert_eq!(recipe.flow.base.kind, BaseKind::Crystal, "{}", chosen.text);
+    assert_eq!(recipe.train.objective.name(), "reverse_kl", "{}", chosen.text);
+    assert!(chosen.text.contains("a site sees 12."), "{}", chosen.text);
+    // The middle of a/√2 and a.
+    assert!(chosen.text.contains("cutoff = 1.2479"), "{}", chosen.text);
+    recipe.problem(small.potential).unwrap();
 }
 
 #[test]

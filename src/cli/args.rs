@@ -247,6 +247,9 @@ pub(super) struct EvaluateArgs {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
           default_missing_value = "5", value_parser = number_up_to(1e6))]
     pub cost: Option<f64>,
+    /// Seed of the draws, for figures from other samples [default: the recipe's]
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// Also write the figures to the run's evaluation.json
     #[arg(long)]
     pub save: bool,
@@ -323,12 +326,13 @@ pub(super) struct WeightArgs {
 pub(super) struct AverageArgs {
     /// What to average; may be given several times: energy (U/kT), heat_capacity (variance of U/kT,
     /// the configurational part in units of k), radius_of_gyration, pair_distances (a histogram),
-    /// radial_distribution (g(r) in a periodic box), "pair: FORMULA" (sum over pairs, in the
-    /// distance r) or "external: FORMULA" (sum over particles, in x, y, z and r_com from the centre
-    /// of mass), both written as in target files; of atoms "distance: A B", "angle: A B C" and
-    /// "dihedral: A B C D" in degrees, where an atom is RESIDUE:NAME as in ALA:CA or ALA2:CA, or a
-    /// number, counted from 0; phi, psi or "phi: 2" of the backbone at residue 2; rmsd to the
-    /// target's structure
+    /// radial_distribution (g(r) in a periodic box), mean_square_displacement (from the sites of a
+    /// crystal), "structure_factor: H K L" (waves along the edges of a box), "pair: FORMULA" (sum
+    /// over pairs, in the distance r) or "external: FORMULA" (sum over particles, in x, y, z and
+    /// r_com from the centre of mass), both written as in target files; of atoms "distance: A B",
+    /// "angle: A B C" and "dihedral: A B C D" in degrees, where an atom is RESIDUE:NAME as in
+    /// ALA:CA or ALA2:CA, or a number, counted from 0; phi, psi or "phi: 2" of the backbone at
+    /// residue 2; rmsd to the target's structure
     #[arg(long, value_name = "WHAT")]
     pub observable: Vec<String>,
     /// Density of an observable, or of two as in "phi, psi", with the free energy −ln p and their

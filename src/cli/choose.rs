@@ -86,7 +86,11 @@ pub(super) fn with_recipe(
         return Ok(None);
     }
     write_atomically(&file, |to| to.write_all(choice.text.as_bytes()))?;
-    say!("wrote the recipe {}, for about {}", file.display(), time(choice.seconds))?;
+    say!(
+        "wrote the recipe {}: about {}, with its start and its evaluations",
+        file.display(),
+        time(choice.seconds)
+    )?;
     Ok(Some(chosen))
 }
 

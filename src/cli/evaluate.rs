@@ -2,16 +2,21 @@
 
 use crate::config::Registry;
 use crate::error::Error;
-use crate::evaluation::EvaluationOptions;
+use crate::evaluation::{EvaluationOptions, Figure};
 use crate::run::RunFolder;
 use crate::session::{annealed_samples, check_evaluation, Trained};
 
 use super::args::EvaluateArgs;
-use super::output::{announce_reference, json};
+use super::output::{announce_reference, json, say};
 use super::print::print_evaluation;
 
+/// An effective sample size of weights on x alone that is higher by this is worth its time where
+/// energies are slow.
+const WORTH_SAYING: f64 = 0.05;
+
 pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error> {
-    let trained = Trained::open(&args.run, registry)?;
+    let mut trained = Trained::open(&args.run, registry)?;
+    trained.problem.seed = args.seed.unwrap_or(trained.problem.seed);
     let mut section = trained.recipe.evaluate.clone();
     let mut options = trained.evaluation_options();
     if let Some(samples) = args.samples {
@@ -63,5 +68,14 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
     if args.json {
         return json(&evaluation);
     }
-    print_evaluation(&evaluation, &trained.target)
+    print_evaluation(&evaluation, &trained.target)?;
+    let [joint, alone] = [Figure::ForwardEss, Figure::MarginalForwardEss]
+        .map(|figure| figure.value(&evaluation).filter(|_| !evaluation.is_marked(figure)));
+    match (joint, alone) {
+        (Some(joint), Some(alone)) if !args.marginal && alone > joint + WORTH_SAYING => say!(
+            "weights on x alone have a higher ESS: --marginal evaluates them, for samples there is \
+             `sample --marginal K`"
+        ),
+        _ => Ok(()),
+    }
 }

@@ -12,11 +12,10 @@ use super::output::say;
 pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Result<(), Error> {
     let mut few = false;
     for figure in Figure::ALL {
-        let Facts { label, unit, line, .. } = figure.facts();
-        let decimals = match figure {
-            Figure::FreeEnergyPerParticle | Figure::EnergyPerParticle => 6,
-            _ if *unit == Unit::Fraction => 2,
-            _ => 4,
+        let Facts { label, unit, line, decimals, .. } = figure.facts();
+        let decimals = match unit {
+            Unit::Fraction => 2,
+            _ => decimals.unwrap_or(0).max(4),
         };
         let text = figure.text(evaluation, decimals);
         let (Some(mut text), Some(line)) = (text, line) else { continue };

@@ -21,7 +21,10 @@ pub(super) fn particles_of(
 ) -> Particles {
     let table = text.parse::<Table>().unwrap_or_default();
     let (names, units) = (names(&table, potential), units_of(&table));
-    Particles { system: potential.system(), names, units, molecule: molecule.cloned() }
+    let system = potential.system();
+    let sites = potential.structures().first().filter(|_| system.periodic_box().is_some());
+    let sites = sites.map(|sites| sites.as_slice().into());
+    Particles { system, names, units, molecule: molecule.cloned(), sites }
 }
 
 /// None when all are alike. A number of each species stands in for names where only the potential

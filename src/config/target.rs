@@ -21,13 +21,14 @@ use crate::potential::{
 use crate::samples::{FileUnits, Particles, Samples};
 
 /// The target files that come with the program.
-const BUILTIN: [(&str, &str); 10] = [
+const BUILTIN: [(&str, &str); 11] = [
     ("aldp", include_str!("../../targets/aldp.toml")),
     ("dw4", include_str!("../../targets/dw4.toml")),
     ("harmonic", include_str!("../../targets/harmonic.toml")),
     ("lj13", include_str!("../../targets/lj13.toml")),
     ("lj13_eps2", include_str!("../../targets/lj13_eps2.toml")),
     ("lj55", include_str!("../../targets/lj55.toml")),
+    ("lj_fcc108", include_str!("../../targets/lj_fcc108.toml")),
     ("lj_fcc256", include_str!("../../targets/lj_fcc256.toml")),
     ("lj_fcc500", include_str!("../../targets/lj_fcc500.toml")),
     ("mueller_brown", include_str!("../../targets/mueller_brown.toml")),

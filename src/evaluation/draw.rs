@@ -215,6 +215,8 @@ pub(super) fn density_ratios(
     let own = rows(team.rank());
     let x = &x[own.start * coordinates..own.end * coordinates];
     let to = &mut ratios[own.start * draws..own.end * draws];
+    let _work = work::begin("averaging the augmented copies out");
+    work::begin_parts(own.len().div_ceil(PART));
     let parts = x.par_chunks(PART * coordinates).zip(to.par_chunks_mut(PART * draws));
     parts.enumerate().for_each(|(part, (x, ratios))| {
         if work::is_stopped() {
@@ -235,6 +237,7 @@ pub(super) fn density_ratios(
                 ratios[s * draws + draw] = log_q - problem.target.log_conditional(row);
             }
         }
+        work::part_done();
     });
     team.allgather_in_place(&mut ratios, |rank| rows(rank).start * draws..rows(rank).end * draws);
     ratios

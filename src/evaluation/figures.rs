@@ -292,7 +292,7 @@ figures! {
         label: "U/N",
         error: |e| e.energy_per_particle_error,
         line: Some(|_| String::new()),
-        decimals: Some(5),
+        decimals: Some(6),
     }
     compressibility_factor, CompressibilityFactor:
     "Pressure of a crystal, βPV/N = 1 − ⟨∂U/∂ln L⟩/(dN)." {
@@ -327,9 +327,9 @@ figures! {
         line: Some(|e| {
             let energies = Figure::EvaluationsPerEffective.text(e, 0).unwrap_or_default();
             let alone = e.marginal_reverse_ess.map_or(String::new(), |ess| {
-                format!(" ({} on x alone)", Unit::Count.text(1.0 / ess, 0))
+                format!(" ({} by weights on x alone)", Unit::Count.text(1.0 / ess, 0))
             });
-            format!(" by the flow, {energies} energies each{alone}")
+            format!(" by the flow: {energies} energies for each{alone}")
         }),
         decimals: Some(0),
     }
@@ -424,7 +424,7 @@ fn monte_carlo(evaluation: &Evaluation) -> String {
     let energies = Figure::MonteCarloEvaluations.text(evaluation, 0);
     let time = Figure::AutocorrelationTime.text(evaluation, 2);
     format!(
-        ", {} energies and forces each (HMC, τ = {})",
+        ": {} energies with forces for each (τ = {} transitions)",
         energies.unwrap_or_default(),
         time.unwrap_or_default()
     )

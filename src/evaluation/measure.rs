@@ -1,7 +1,10 @@
 //! Observables on the particles of a target: their numbers for each sample.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
+use super::crystal::{mean_square_displacement, structure_factor};
 use super::observable::Observable;
 use crate::diagnostics::{Aligner, Symmetries};
 use crate::error::Error;
@@ -25,7 +28,13 @@ enum Kind {
     Distance([usize; 2]),
     Angle([usize; 3]),
     Dihedral([usize; 4]),
-    Rmsd { structure: Vec<f64>, aligner: Box<Aligner> },
+    Rmsd {
+        structure: Vec<f64>,
+        aligner: Box<Aligner>,
+    },
+    /// From these sites.
+    Displacement(Arc<[f64]>),
+    StructureFactor(Vec<i32>),
 }
 
 impl Observable {
@@ -83,6 +92,19 @@ impl Observable {
                 Kind::Dihedral(backbone(*kind, residue, particles).map_err(wrong)?)
             }
             Self::Rmsd => rmsd(particles).map_err(wrong)?,
+            Self::MeanSquareDisplacement => match &particles.sites {
+                Some(sites) => Kind::Displacement(sites.clone()),
+                None => {
+                    return Err(wrong("is from the sites of a crystal, and there are none".into()))
+                }
+            },
+            Self::StructureFactor(waves) => match system.periodic_box() {
+                Some(edges) if edges.len() == waves.len() => Kind::StructureFactor(waves.clone()),
+                Some(edges) => {
+                    return Err(wrong(format!("needs {} numbers of waves", edges.len())))
+                }
+                None => return Err(wrong("needs a periodic box".into())),
+            },
             Self::PairDistances | Self::RadialDistribution | Self::Histogram(_) => {
                 return Err(wrong("has no number for each sample".into()))
             }
@@ -104,7 +126,12 @@ impl Measure {
             Kind::Angle(_) | Kind::Dihedral(_) => "degrees",
             Kind::Distance(_) | Kind::Rmsd { .. } | Kind::RadiusOfGyration => self.length,
             Kind::Energy => "kT",
-            Kind::Formula(_) => "",
+            Kind::Displacement(_) => match self.length {
+                "Å" => "Å²",
+                "nm" => "nm²",
+                _ => "",
+            },
+            Kind::Formula(_) | Kind::StructureFactor(_) => "",
         }
     }
 
@@ -143,6 +170,12 @@ impl Measure {
                     (squares.max(0.0) / system.particles() as f64).sqrt()
                 };
                 rows().map_init(|| aligner.clone(), distance).collect()
+            }
+            Kind::Displacement(sites) => {
+                rows().map(|x| mean_square_displacement(system, sites, x)).collect()
+            }
+            Kind::StructureFactor(waves) => {
+                rows().map(|x| structure_factor(system, waves, x)).collect()
             }
         })
     }

@@ -19,6 +19,11 @@ pub enum Observable {
     /// g(r), the density of particles at a distance r from one over their mean density, in a
     /// periodic box.
     RadialDistribution,
+    /// Σ‖uᵢ − ū‖²/n of the displacements u from the sites of a crystal.
+    MeanSquareDisplacement,
+    /// |Σᵢ exp(−i k·xᵢ)|²/n in a periodic box, for the wave vector with so many waves along each
+    /// edge: k = 2π (h/Lx, k/Ly, l/Lz).
+    StructureFactor(Vec<i32>),
     /// Σ over pairs of a formula in the distance r.
     Pair(String),
     /// Σ over particles of a formula in the place from the centre of mass.
@@ -39,12 +44,14 @@ pub enum Observable {
     Histogram(Vec<Observable>),
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "energy",
     "heat_capacity",
     "radius_of_gyration",
     "pair_distances",
     "radial_distribution",
+    "mean_square_displacement",
+    "structure_factor:",
     "pair:",
     "external:",
     "distance:",
@@ -73,6 +80,19 @@ impl FromStr for Observable {
             ("radius_of_gyration", None) => Ok(Self::RadiusOfGyration),
             ("pair_distances", None) => Ok(Self::PairDistances),
             ("radial_distribution", None) => Ok(Self::RadialDistribution),
+            ("mean_square_displacement", None) => Ok(Self::MeanSquareDisplacement),
+            ("structure_factor", Some(waves)) => {
+                let waves: Result<Vec<i32>, _> = waves.split_whitespace().map(str::parse).collect();
+                match waves {
+                    Ok(waves) if waves.iter().any(|wave| *wave != 0) => {
+                        Ok(Self::StructureFactor(waves))
+                    }
+                    _ => wrong(format!(
+                        "\"{text}\" needs whole numbers of waves along the edges of the box, not \
+                         all 0, such as \"structure_factor: 4 4 4\""
+                    )),
+                }
+            }
             ("rmsd", None) => Ok(Self::Rmsd),
             ("pair", Some(formula)) => Ok(Self::Pair(formula)),
             ("external", Some(formula)) => Ok(Self::External(formula)),
@@ -84,6 +104,9 @@ impl FromStr for Observable {
             ("pair" | "external", None) => {
                 wrong(format!("\"{text}\" needs a formula: \"{name}: …\""))
             }
+            ("structure_factor", None) => wrong(format!(
+                "\"{text}\" needs the waves along the edges of the box: \"structure_factor: 4 4 4\""
+            )),
             ("distance" | "angle" | "dihedral", None) => wrong(format!(
                 "\"{text}\" needs atoms, such as \"dihedral: ACE:C ALA:N ALA:CA ALA:C\""
             )),
@@ -150,6 +173,11 @@ impl Observable {
             Self::RadiusOfGyration => "radius_of_gyration".into(),
             Self::PairDistances => "pair_distances".into(),
             Self::RadialDistribution => "radial_distribution".into(),
+            Self::MeanSquareDisplacement => "mean_square_displacement".into(),
+            Self::StructureFactor(waves) => {
+                let waves: Vec<String> = waves.iter().map(i32::to_string).collect();
+                format!("structure_factor: {}", waves.join(" "))
+            }
             Self::Pair(formula) => format!("pair: {formula}"),
             Self::External(formula) => format!("external: {formula}"),
             Self::Distance(atoms) => listed("distance", atoms),

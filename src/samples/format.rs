@@ -34,6 +34,8 @@ pub struct Particles {
     pub units: Option<FileUnits>,
     /// What the target's structure file says about them.
     pub molecule: Option<Arc<Molecule>>,
+    /// The sites of a crystal, [particles, dimension].
+    pub sites: Option<Arc<[f64]>>,
 }
 
 /// Sizes of a target's units in those of extended XYZ.
@@ -90,7 +92,7 @@ impl Particles {
 
 impl From<System> for Particles {
     fn from(system: System) -> Self {
-        Self { system, names: Vec::new(), units: None, molecule: None }
+        Self { system, names: Vec::new(), units: None, molecule: None, sites: None }
     }
 }
 

@@ -98,7 +98,7 @@ struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     fn new(particles: &'a Particles) -> Result<Self, Error> {
-        let Particles { system, names, molecule, units } = particles;
+        let Particles { system, names, molecule, units, .. } = particles;
         let cell = cell(system, units.map_or(1.0, |units| units.angstrom));
         if let Some(molecule) = molecule {
             let symbol = |atom: &molecule::Atom| atom.symbol().to_string();

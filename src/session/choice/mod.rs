@@ -1,15 +1,18 @@
 //! A recipe for a target that has none: what the target itself says, and what is known to train
 //! well.
 //!
-//! A short sampling gives the lengths of the target, and a few small steps give the time of a step;
-//! the rest is that of the recipes of the published results, by the number of particles.
+//! A short sampling gives the lengths of the target, or its sites where it is a crystal, and a few
+//! small steps give the time of a step; the rest is that of the recipes of the published results,
+//! by the number of particles.
 
 mod scales;
+mod surroundings;
 
 use std::path::Path;
 use std::time::Instant;
 
 use self::scales::Scales;
+use self::surroundings::Surroundings;
 use super::reference::time_to_draw;
 use super::trial::{costs, Costs};
 use crate::config::{Recipe, Target};
@@ -26,8 +29,9 @@ const ENOUGH_STEPS: f64 = 500.0;
 const LEAST_LAYERS: usize = 4;
 /// More steps than this do not pay.
 const MOST_STEPS: f64 = 20_000.0;
-/// Evaluations during the training.
+/// Evaluations during the training; of a crystal, whose annealing takes long.
 const EVALUATIONS: usize = 10;
+const CRYSTAL_EVALUATIONS: usize = 3;
 /// The part of the time for walkers to start, for reference samples, and for evaluations.
 const START_SHARE: f64 = 0.2;
 const REFERENCE_SHARE: f64 = 0.1;
@@ -50,6 +54,12 @@ const MOLECULE_UPDATES: usize = 4;
 /// cool in this part of the training.
 const MOLECULE_TEMPERATURE: f64 = 3.0;
 const COOLING_SHARE: f64 = 0.35;
+
+/// Those of a crystal, of which each sample has many particles; the soft core hardens in this part
+/// of the training.
+const CRYSTAL_BATCH: usize = 32;
+const CRYSTAL_LAYERS: usize = 6;
+const CORE_SHARE: f64 = 0.2;
 
 /// A recipe that was chosen for a target.
 #[derive(Debug, Clone)]
@@ -82,7 +92,7 @@ pub fn choose_recipe(
         if draft.shorten_walks(&costs) {
             continue;
         }
-        let each = costs.evaluation * (EVALUATIONS + 1) as f64 / draft.samples as f64;
+        let each = costs.evaluation * (draft.evaluations() + 1) as f64 / draft.samples as f64;
         let fits = |samples: &usize| each * *samples as f64 <= EVALUATION_SHARE * seconds;
         draft.samples = SAMPLES.into_iter().find(fits).unwrap_or(SAMPLES[3]);
         let reference = time_to_draw(&recipe, target)?.unwrap_or(0.0);
@@ -99,12 +109,19 @@ pub fn choose_recipe(
     Ok(ChosenRecipe { text, seconds: overhead + costs.step * draft.steps })
 }
 
+/// What a recipe is for.
+enum Kind {
+    Particles(Scales),
+    /// Its base density needs no lengths.
+    Molecule,
+    Crystal(Surroundings),
+}
+
 /// What is still open of a recipe.
 struct Draft<'a> {
     name: &'a str,
     made_by: &'a str,
-    /// `None` for a molecule, whose base density needs none.
-    scales: Option<Scales>,
+    kind: Kind,
     particles: usize,
     layers: usize,
     leapfrog: usize,
@@ -117,22 +134,28 @@ struct Draft<'a> {
 impl<'a> Draft<'a> {
     fn of(target: &Target, name: &'a str, made_by: &'a str, seconds: f64) -> Result<Self, Error> {
         let particles = target.potential.system().particles();
-        let is_small = particles <= 6;
-        let is_molecule = starts_as_molecule(target, seconds)?;
-        let (layers, leapfrog, walkers) = match (is_molecule, is_small) {
-            (true, _) => (12, 0, MOLECULE_WALKERS),
-            (false, true) => (8, 10, WALKERS),
-            (false, false) => (16, 20, WALKERS),
+        let kind = if let Some(surroundings) = Surroundings::of(&*target.potential)? {
+            Kind::Crystal(surroundings)
+        } else if starts_as_molecule(target, seconds)? {
+            Kind::Molecule
+        } else {
+            Kind::Particles(Scales::of(target, seconds)?)
+        };
+        let (layers, leapfrog, walkers) = match kind {
+            Kind::Crystal(_) => (CRYSTAL_LAYERS, 0, None),
+            Kind::Molecule => (12, 0, Some(MOLECULE_WALKERS)),
+            Kind::Particles(_) if particles <= 6 => (8, 10, Some(WALKERS)),
+            Kind::Particles(_) => (16, 20, Some(WALKERS)),
         };
         Ok(Self {
             name,
             made_by,
-            scales: if is_molecule { None } else { Some(Scales::of(target, seconds)?) },
+            kind,
             particles,
             layers,
             leapfrog,
             steps: 1000.0,
-            walkers: Some(walkers),
+            walkers,
             reference: REFERENCE,
             samples: SAMPLES[0],
         })
@@ -140,9 +163,17 @@ impl<'a> Draft<'a> {
 
     /// Samples of a gradient step, and steps after each visit to the walkers.
     fn batches(&self) -> [usize; 2] {
-        match self.scales {
-            Some(_) => [BATCH, UPDATES],
-            None => [MOLECULE_BATCH, MOLECULE_UPDATES],
+        match self.kind {
+            Kind::Particles(_) => [BATCH, UPDATES],
+            Kind::Molecule => [MOLECULE_BATCH, MOLECULE_UPDATES],
+            Kind::Crystal(_) => [CRYSTAL_BATCH, 1],
+        }
+    }
+
+    fn evaluations(&self) -> usize {
+        match self.kind {
+            Kind::Crystal(_) => CRYSTAL_EVALUATIONS,
+            Kind::Particles(_) | Kind::Molecule => EVALUATIONS,
         }
     }
 
@@ -150,7 +181,12 @@ impl<'a> Draft<'a> {
     fn fit_samples(&mut self, target: &Target, seconds: f64) -> Result<(), Error> {
         let potential = &target.potential;
         let time = |options| reference_seconds(potential.clone(), options);
-        if self.scales.is_some() {
+        if let Kind::Crystal(_) = self.kind {
+            // Its chains would take longer than the training to forget where they began.
+            self.reference = 0;
+            return Ok(());
+        }
+        if let Kind::Particles(_) = self.kind {
             let least = UPDATES * BATCH;
             self.walkers = affordable(WALKERS, least, START_SHARE * seconds, |walkers| {
                 time(ReferenceOptions::starts(&**potential, walkers))
@@ -182,12 +218,32 @@ impl<'a> Draft<'a> {
     /// The section `[flow]`.
     fn flow(&self) -> String {
         let layers = self.layers;
-        let Some(scales) = &self.scales else {
-            return format!(
+        match &self.kind {
+            Kind::Molecule => format!(
                 "# Distances, angles and dihedral angles along the bonds, from a fit to samples \
                  on.\n[flow.base]\nkind = \"molecule\"\nlayers = {layers}\nwidth = 64\n"
-            );
-        };
+            ),
+            Kind::Crystal(of) => format!(
+                "[flow]\n\
+                 # The least width of a coordinate with all others at their sites, {:.4}.\n\
+                 augmentation_scale = {}\n\n\
+                 # The harmonic crystal around the sites.\n\
+                 [flow.base]\nkind = \"crystal\"\n\n\
+                 [[flow.layers]]\n\
+                 coupling = \"pairwise\"\n\
+                 repeat = {layers}\nwidth = 32\nbasis = 16\nangular = 4\n\
+                 # Between the shells of neighbours: a site sees {}.\n\
+                 cutoff = {:.4}\n",
+                of.stiffest,
+                rounded(of.stiffest),
+                of.neighbours,
+                of.cutoff,
+            ),
+            Kind::Particles(scales) => self.flow_of_particles(scales),
+        }
+    }
+
+    fn flow_of_particles(&self, scales: &Scales) -> String {
         let noise = rounded(NOISE_WIDTHS * scales.stiffest);
         let spread = rounded(scales.spread);
         let cutoff = rounded(1.15 * scales.largest);
@@ -201,55 +257,46 @@ impl<'a> Draft<'a> {
              base_scale = {spread}\n\n\
              [[flow.layers]]\n\
              coupling = \"pairwise\"\n\
-             repeat = {layers}\nwidth = {width}\nbasis = {basis}\n\
+             repeat = {}\nwidth = {width}\nbasis = {basis}\n\
              # One distance in a thousand is beyond {:.3}.\n\
              cutoff = {cutoff}\n",
-            scales.stiffest, scales.largest,
+            scales.stiffest, self.layers, scales.largest,
         )
     }
 
-    fn text(&self, costs: Option<&Costs>) -> String {
-        let Self { leapfrog, reference, .. } = self;
-        let [batch, updates] = self.batches();
-        let steps = rounded(self.steps) as usize;
-        let ema = 1.0 - rounded(1.0 / (0.03 * (updates * steps) as f64)).clamp(5e-4, 0.05);
-        let peak = rounded(match self.scales {
-            Some(_) => (0.025 / self.particles as f64).clamp(1e-3, 6e-3),
-            None => 2e-3,
-        });
-        let toml = |text: &str| toml::Value::String(text.to_string()).to_string();
-        let time = costs.map_or(String::new(), |costs| {
-            format!("           # each took {:.2} s on this machine", costs.step)
-        });
+    /// The sections of the objective's own options.
+    fn objective(&self, steps: usize) -> String {
+        let step_size = match &self.kind {
+            Kind::Particles(scales) => rounded(0.3 * scales.stiffest),
+            Kind::Molecule => 0.02,
+            Kind::Crystal(of) => {
+                let Some([radius, last]) = of.core else { return String::new() };
+                return format!(
+                    "\n# Pairs nearer than this repel each other by a straight line, as draws of \
+                     the first steps\n# overlap; no particles of the crystal come as near as the \
+                     last radius.\n\
+                     [train.reverse_kl.core]\nradius = {}\nfinal_radius = {}\nsteps = {}\n",
+                    rounded(radius),
+                    rounded(last),
+                    (CORE_SHARE * steps as f64).ceil(),
+                );
+            }
+        };
         let mut text = format!(
-            "# Chosen by\n#     {}\n# from a short sampling of the target. docs/recipe.md of \
-             boltzflow explains every key.\n\
-             format = 1\ntarget = {}\nseed = 0\n\n{}\n\
-             [train]\n\
-             objective = \"fab\"\n\
-             steps = {steps}{time}\n\
-             batch_size = {batch}\n\
-             optimizer = \"soap\"\n\
-             learning_rate = {{ initial = {}, peak = {peak}, final = {}, warm_up_steps = 30 }}\n\
-             ema_decay = {ema}\n\n\
-             [train.fab]\n\
-             initial_step_size = {}\n\
-             updates_per_annealing = {updates}\n\n\
+            "\n[train.fab]\n\
+             initial_step_size = {step_size}\n\
+             updates_per_annealing = {}\n\n\
              [train.fab.buffer]\nmin_batches = 16\nmax_batches = 128\n",
-            self.made_by,
-            toml(self.name),
-            self.flow(),
-            rounded(0.05 * peak),
-            rounded(0.005 * peak),
-            self.scales.as_ref().map_or(0.02, |scales| rounded(0.3 * scales.stiffest)),
+            self.batches()[1],
         );
         if let Some(count) = self.walkers {
             text += &format!(
                 "\n# Chains on the target, from the reference sampler: Monte Carlo without a \
                  flow.\n[train.fab.walkers]\ncount = {count}\nstart = \"reference\"\nfrom_step = \
-                 0\nleapfrog_steps = {leapfrog}\n"
+                 0\nleapfrog_steps = {}\n",
+                self.leapfrog,
             );
-            if self.scales.is_none() {
+            if let Kind::Molecule = self.kind {
                 text += &format!(
                     "# Rare conformations are frequent where it is hot.\n\
                      start_temperature = {MOLECULE_TEMPERATURE}\ncooling_steps = {}\n",
@@ -257,13 +304,51 @@ impl<'a> Draft<'a> {
                 );
             }
         }
-        let every = (steps / EVALUATIONS).max(1);
-        text += &format!("\n[evaluate]\nevery_steps = {every}\nsamples = {}\n", self.samples);
-        if *reference == 0 {
-            text += "# No reference samples: they would not fit into the time.\n";
-        }
-        text += &format!("reference_samples = {reference}\n");
         text
+    }
+
+    fn text(&self, costs: Option<&Costs>) -> String {
+        let [batch, updates] = self.batches();
+        let steps = rounded(self.steps) as usize;
+        let ema = 1.0 - rounded(1.0 / (0.03 * (updates * steps) as f64)).clamp(5e-4, 0.05);
+        let (from, objective, peak) = match self.kind {
+            Kind::Particles(_) => {
+                let peak = (0.025 / self.particles as f64).clamp(1e-3, 6e-3);
+                ("a short sampling of the target", "fab", rounded(peak))
+            }
+            Kind::Molecule => ("a short sampling of the target", "fab", 2e-3),
+            Kind::Crystal(_) => ("the sites of the target", "reverse_kl", 2e-3),
+        };
+        let toml = |text: &str| toml::Value::String(text.to_string()).to_string();
+        let time = costs.map_or(String::new(), |costs| {
+            format!("           # each took {:.2} s on this machine", costs.step)
+        });
+        let mut text = format!(
+            "# Chosen by\n#     {}\n# from {from}. docs/recipe.md of \
+             boltzflow explains every key.\n\
+             format = 1\ntarget = {}\nseed = 0\n\n{}\n\
+             [train]\n\
+             objective = \"{objective}\"\n\
+             steps = {steps}{time}\n\
+             batch_size = {batch}\n\
+             optimizer = \"soap\"\n\
+             learning_rate = {{ initial = {}, peak = {peak}, final = {}, warm_up_steps = 30 }}\n\
+             ema_decay = {ema}\n{}",
+            self.made_by,
+            toml(self.name),
+            self.flow(),
+            rounded(0.05 * peak),
+            rounded(0.005 * peak),
+            self.objective(steps),
+        );
+        let every = (steps / self.evaluations()).max(1);
+        text += &format!("\n[evaluate]\nevery_steps = {every}\nsamples = {}\n", self.samples);
+        text += match (self.reference, &self.kind) {
+            (0, Kind::Crystal(_)) => "# None: reverse KL needs no samples of the target.\n",
+            (0, _) => "# No reference samples: they would not fit into the time.\n",
+            _ => "",
+        };
+        text + &format!("reference_samples = {}\n", self.reference)
     }
 }
 
