@@ -291,7 +291,7 @@ figures! {
     "Mean energy of a crystal for each particle, ⟨U⟩/N in kT." {
         label: "U/N",
         error: |e| e.energy_per_particle_error,
-        line: Some(|_| String::new()),
+        line: Some(|_| " kT".into()),
         decimals: Some(6),
     }
     compressibility_factor, CompressibilityFactor:

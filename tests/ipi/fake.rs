@@ -111,9 +111,16 @@ impl Fake {
                 "POSDATA" => {
                     assert!(initialised && answer.is_none());
                     let cell = stream.numbers(18)?;
+                    let system = self.potential.system();
                     for i in 0..9 {
-                        let want = if i % 4 == 0 { (1000.0, 1e-3) } else { (0.0, 0.0) };
-                        assert_eq!((cell[i], cell[i + 9]), want);
+                        let edge = match system.periodic_box() {
+                            _ if i % 4 != 0 => 0.0,
+                            None => 1000.0,
+                            Some(edges) => edges[i / 4] * BOHR,
+                        };
+                        let inverse = if edge > 0.0 { 1.0 / edge } else { 0.0 };
+                        let found = [(cell[i], edge), (cell[i + 9], inverse)];
+                        assert!(found.iter().all(|(a, b)| (a - b).abs() <= 1e-12 * b), "{found:?}");
                     }
                     assert_eq!(stream.integer()? as usize, n);
                     let x: Vec<f64> = stream.numbers(3 * n)?.iter().map(|x| x / BOHR).collect();

@@ -14,14 +14,17 @@ pub(super) const CELL: f64 = 1000.0;
 /// A connected client.
 pub(super) struct Client {
     stream: BufReader<Timed>,
+    /// Edges of the cell, in bohr.
+    cell: [f64; 3],
     limit: Duration,
     message: Vec<u8>,
 }
 
 impl Client {
-    /// The client at the other end of `stream`, which may take `limit` for each answer.
-    pub fn new(stream: Arc<Stream>, limit: Duration) -> Self {
-        Self { stream: BufReader::new(Timed::new(stream)), limit, message: Vec::new() }
+    /// The client at the other end of `stream`, whose particles are in `cell`, and which may take
+    /// `limit` for each answer.
+    pub fn new(stream: Arc<Stream>, cell: [f64; 3], limit: Duration) -> Self {
+        Self { stream: BufReader::new(Timed::new(stream)), cell, limit, message: Vec::new() }
     }
 
     /// Asks for the status of the client.
@@ -43,7 +46,7 @@ impl Client {
 
     /// Energy and forces at `positions` ([particles, 3], bohr).
     pub fn evaluate(&mut self, positions: &[f64]) -> Result<Answer, Fault> {
-        protocol::positions(CELL, positions, &mut self.message);
+        protocol::positions(self.cell, positions, &mut self.message);
         self.send()?;
         // Separate messages: some clients read names with a single call. The forces are requested
         // before the client reports that it has them, which saves a round trip.

@@ -42,6 +42,10 @@ pub struct IpiParameters {
     /// system that can fly apart needs one: without it exp(−U) cannot be normalised.
     #[serde(default)]
     pub trap: f64,
+    /// Edges of a periodic box along the axes, in units of `length` (default: none). Clients get it
+    /// as their cell and must be periodic themselves; there is no trap in it.
+    #[serde(default, rename = "box")]
+    pub edges: Option<Vec<f64>>,
     /// Seconds that a client may take for an answer before it is dropped (default 300).
     #[serde(default = "five_minutes")]
     pub answer_seconds: f64,
@@ -77,8 +81,8 @@ fn five_minutes() -> f64 {
 /// long or sends something malformed is dropped with a warning; it may connect again, and its
 /// configuration goes to another client.
 ///
-/// Clients get positions around the origin in a cubic cell of 1000 bohr, meant as no cell at all:
-/// periodic systems cannot be sampled this way.
+/// Clients get positions around the origin in a cubic cell of 1000 bohr, meant as no cell at all, or
+/// in that of a periodic `box`, whose crystals may be sampled around `[[structure]]`.
 ///
 /// A configuration has no finite energy ([`EvaluationError::Recoverable`]) when it does not fit
 /// into the cell, when two clients (or the only one) answer with a number that is not finite, or
@@ -121,7 +125,7 @@ impl Ipi {
         if species.iter().any(|symbol| symbol.trim().is_empty()) {
             return refuse("species", "has an empty symbol: name the particle");
         }
-        let system = System::new(species.len(), 3)?;
+        let mut system = System::new(species.len(), 3)?;
         let mut symbols: Vec<&String> = Vec::new();
         let mut numbers = Vec::with_capacity(species.len());
         for symbol in species {
@@ -136,6 +140,15 @@ impl Ipi {
         let kt = units::thermal_energy(temperature).map_err(wrong("temperature"))?;
         let trap = parameters.trap;
         require_not_negative("trap", trap)?;
+        let mut cell = [CELL; 3];
+        if let Some(edges) = &parameters.edges {
+            system = system.in_box(edges)?;
+            if trap != 0.0 {
+                let problem = "in a box, which holds the particles by itself: use 0";
+                return refuse("trap", format!("is {trap} {problem}"));
+            }
+            cell = std::array::from_fn(|k| edges[k] * unit / units::BOHR);
+        }
         let seconds = |field: &str, value: f64| match value {
             value if value > 0.0 && value <= 1e7 => Ok(Duration::from_secs_f64(value)),
             _ => refuse(field, format!("is {value}: use seconds over 0, up to 1e7")),
@@ -146,7 +159,7 @@ impl Ipi {
 
         let address = address.replace("{rank}", &team().rank().to_string());
         let listener = Listener::bind(&address)?;
-        let pool = Arc::new(Pool::new(listener.address(), answer_limit, wait_limit));
+        let pool = Arc::new(Pool::new(listener.address(), cell, answer_limit, wait_limit));
         let clients = pool.clone();
         let listener = std::thread::Builder::new()
             .name("ipi listener".into())
@@ -188,7 +201,9 @@ impl Ipi {
             self.system.remove_center_of_mass(&mut positions);
         }
         positions.iter_mut().for_each(|v| *v *= self.bohr);
-        match positions.iter().position(|v| v.is_nan() || v.abs() > 0.5 * CELL) {
+        let is_open = self.system.periodic_box().is_none();
+        let is_far = |v: &f64| v.is_nan() || (is_open && v.abs() > 0.5 * CELL);
+        match positions.iter().position(is_far) {
             None => Ok(positions),
             Some(at) => Err(format!(
                 "particle {} is {:e} bohr from the centre, outside the cell of {CELL} bohr",
@@ -240,9 +255,12 @@ impl Potential for Ipi {
         &self.species
     }
 
-    /// Half the cell.
+    /// Half the cell of open space.
     fn reach(&self) -> f64 {
-        0.5 * CELL / self.bohr
+        match self.system.periodic_box() {
+            Some(_) => f64::INFINITY,
+            None => 0.5 * CELL / self.bohr,
+        }
     }
 
     fn energy_in_place(&self, x: &[f64]) -> Result<f64, EvaluationError> {

@@ -61,6 +61,8 @@ impl Job {
 /// Clients and configurations, shared by callers, the listener and the clients' threads.
 pub(super) struct Pool {
     address: String,
+    /// Edges of the cell that clients are sent, in bohr.
+    cell: [f64; 3],
     /// What a client may take for an answer.
     answer_limit: Duration,
     /// How long callers wait while there is no client.
@@ -91,7 +93,12 @@ struct State {
 }
 
 impl Pool {
-    pub fn new(address: String, answer_limit: Duration, wait_limit: Duration) -> Self {
+    pub fn new(
+        address: String,
+        cell: [f64; 3],
+        answer_limit: Duration,
+        wait_limit: Duration,
+    ) -> Self {
         let state = State {
             queue: VecDeque::new(),
             connected: BTreeMap::new(),
@@ -106,6 +113,7 @@ impl Pool {
         };
         Self {
             address,
+            cell,
             answer_limit,
             wait_limit,
             state: Mutex::new(state),
@@ -156,7 +164,7 @@ impl Pool {
 
     /// Hands configurations to one client until it fails or the pool is closed.
     fn serve(&self, id: usize, stream: Arc<Stream>) {
-        let mut client = Client::new(stream, self.answer_limit);
+        let mut client = Client::new(stream, self.cell, self.answer_limit);
         let mut proven = false;
         let result = self.converse(id, &mut client, &mut proven);
         if result.is_ok() {

@@ -83,13 +83,15 @@ pub(super) fn init(out: &mut Vec<u8>) {
     out.push(b' ');
 }
 
-/// POSDATA: a cubic cell of this edge, its inverse, and the positions ([particles, 3]), in bohr.
-pub(super) fn positions(edge: f64, positions: &[f64], out: &mut Vec<u8>) {
+/// POSDATA: a cell with these edges along the axes, its inverse, and the positions ([particles, 3]),
+/// in bohr.
+pub(super) fn positions(edges: [f64; 3], positions: &[f64], out: &mut Vec<u8>) {
     out.clear();
     out.extend(name("POSDATA"));
-    for diagonal in [edge, 1.0 / edge] {
+    for diagonal in [edges, edges.map(f64::recip)] {
         for entry in 0..9 {
-            out.extend(if entry % 4 == 0 { diagonal } else { 0.0 }.to_le_bytes());
+            let value = if entry % 4 == 0 { diagonal[entry / 4] } else { 0.0 };
+            out.extend(value.to_le_bytes());
         }
     }
     out.extend(((positions.len() / 3) as i32).to_le_bytes());
@@ -121,7 +123,7 @@ pub(super) fn read_forces(reader: &mut impl Read, atoms: usize) -> Result<Answer
     for _ in 0..3 * atoms {
         forces.push(f64::from_le_bytes(read(reader)?));
     }
-    // The virial, which has no meaning without a periodic box.
+    // The virial, which has no meaning without a periodic box, and which not all clients compute.
     read::<72>(reader)?;
     let extra = i32::from_le_bytes(read(reader)?);
     match u64::try_from(extra) {
