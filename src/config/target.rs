@@ -40,7 +40,7 @@ const MOST_PARTICLES: usize = 10_000;
 
 /// The key of a periodic box, and the kinds that have it.
 const BOX: &str = "box";
-const IN_A_BOX: [&str; 2] = ["formula", "lennard_jones"];
+const IN_A_BOX: [&str; 3] = ["formula", "lennard_jones", REMOTE];
 
 /// What files of other programs call it.
 const BOX_KEYS: [&str; 4] = ["cell", "lattice", "pbc", "periodic"];
@@ -347,11 +347,11 @@ fn check_box(kind: &str, own: &toml::Table) -> Result<(), String> {
              box = [Lx, Ly, Lz]"
         ));
     }
-    let has_none = ["double_well", OPENMM, REMOTE].contains(&kind);
+    let has_none = ["double_well", OPENMM].contains(&kind);
     if own.contains_key(BOX) && has_none {
         return Err(format!(
             "`{BOX}`: there are no periodic boundaries for kind = \"{kind}\": use {}",
-            IN_A_BOX.map(|kind| format!("\"{kind}\"")).join(" or ")
+            IN_A_BOX.map(|kind| format!("\"{kind}\"")).join(", ")
         ));
     }
     Ok(())
