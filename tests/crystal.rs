@@ -126,7 +126,7 @@ fn displacements_and_structure_factors_are_those_of_an_einstein_crystal() {
     let mut rng = stream(1, Purpose::Data, 0, 0);
     let count = 4000;
     // Some particles have left the box by one side and not come in by the other.
-    let far = |k: usize| if k % 5 == 0 { edge } else { 0.0 };
+    let far = |k: usize| if k.is_multiple_of(5) { edge } else { 0.0 };
     let positions: Vec<f64> = (0..count * n * 3)
         .map(|k| {
             let noise: f64 = StandardNormal.sample(&mut rng);
