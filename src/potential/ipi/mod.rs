@@ -81,8 +81,8 @@ fn five_minutes() -> f64 {
 /// long or sends something malformed is dropped with a warning; it may connect again, and its
 /// configuration goes to another client.
 ///
-/// Clients get positions around the origin in a cubic cell of 1000 bohr, meant as no cell at all, or
-/// in that of a periodic `box`, whose crystals may be sampled around `[[structure]]`.
+/// Clients get positions around the origin in a cubic cell of 1000 bohr, meant as no cell at all,
+/// or in that of a periodic `box`, whose crystals may be sampled around `[[structure]]`.
 ///
 /// A configuration has no finite energy ([`EvaluationError::Recoverable`]) when it does not fit
 /// into the cell, when two clients (or the only one) answer with a number that is not finite, or

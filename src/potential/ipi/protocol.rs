@@ -83,8 +83,8 @@ pub(super) fn init(out: &mut Vec<u8>) {
     out.push(b' ');
 }
 
-/// POSDATA: a cell with these edges along the axes, its inverse, and the positions ([particles, 3]),
-/// in bohr.
+/// POSDATA: a cell with these edges along the axes, its inverse, and the positions
+/// ([particles, 3]), in bohr.
 pub(super) fn positions(edges: [f64; 3], positions: &[f64], out: &mut Vec<u8>) {
     out.clear();
     out.extend(name("POSDATA"));
