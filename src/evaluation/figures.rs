@@ -327,9 +327,9 @@ figures! {
         line: Some(|e| {
             let energies = Figure::EvaluationsPerEffective.text(e, 0).unwrap_or_default();
             let alone = e.marginal_reverse_ess.map_or(String::new(), |ess| {
-                format!(" ({} by weights on x alone)", Unit::Count.text(1.0 / ess, 0))
+                format!(" ({} on x alone)", Unit::Count.text(1.0 / ess, 0))
             });
-            format!(" by the flow: {energies} energies for each{alone}")
+            format!(" by the flow: {energies} energies each{alone}")
         }),
         decimals: Some(0),
     }
@@ -424,7 +424,7 @@ fn monte_carlo(evaluation: &Evaluation) -> String {
     let energies = Figure::MonteCarloEvaluations.text(evaluation, 0);
     let time = Figure::AutocorrelationTime.text(evaluation, 2);
     format!(
-        ": {} energies with forces for each (τ = {} transitions)",
+        ": {} energies and forces each (τ = {})",
         energies.unwrap_or_default(),
         time.unwrap_or_default()
     )

@@ -137,7 +137,7 @@ fn evaluate_says_from_when_on_a_training_has_paid() {
     for word in [
         "effective samples/s  ",
         " on x alone)",
-        "energies with forces for each (τ = ",
+        "energies and forces each (τ = ",
         "worth it     ",
     ] {
         assert!(said.contains(word), "no {word:?} in: {said}");
