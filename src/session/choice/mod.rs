@@ -317,7 +317,7 @@ impl<'a> Draft<'a> {
                 ("a short sampling of the target", "fab", rounded(peak))
             }
             Kind::Molecule => ("a short sampling of the target", "fab", 2e-3),
-            Kind::Crystal(_) => ("the sites of the target", "reverse_kl", 2e-3),
+            Kind::Crystal(_) => ("the sites of the target", "reverse_kl", 4e-3),
         };
         let toml = |text: &str| toml::Value::String(text.to_string()).to_string();
         let time = costs.map_or(String::new(), |costs| {
