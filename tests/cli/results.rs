@@ -134,12 +134,9 @@ fn evaluate_says_from_when_on_a_training_has_paid() {
         assert_eq!(found[key], without[key], "{key}");
     }
     let said = succeed(folder.path(), &["evaluate", "tiny", "--cost=1", "--marginal"]);
-    for word in [
-        "effective samples/s  ",
-        " on x alone)",
-        "energies and forces each (τ = ",
-        "worth it     ",
-    ] {
+    for word in
+        ["effective samples/s  ", " on x alone)", "energies and forces each (τ = ", "worth it     "]
+    {
         assert!(said.contains(word), "no {word:?} in: {said}");
     }
     let of_cost = |line: &&str| ["effective", "worth", "by Monte"].iter().any(|w| line.contains(w));

@@ -36,8 +36,9 @@ const CRYSTAL_EVALUATIONS: usize = 3;
 const START_SHARE: f64 = 0.2;
 const REFERENCE_SHARE: f64 = 0.1;
 const EVALUATION_SHARE: f64 = 0.15;
-/// Samples of an evaluation, if there is time for as many.
-const SAMPLES: [usize; 4] = [10_000, 5000, 2000, 1000];
+/// Samples of an evaluation, if there is time for as many; the last number is for crystals, whose
+/// samples have many particles.
+const SAMPLES: [usize; 5] = [10_000, 5000, 2000, 1000, 300];
 
 /// Samples of a gradient step, and steps after each visit to the walkers.
 const BATCH: usize = 256;
@@ -94,7 +95,11 @@ pub fn choose_recipe(
         }
         let each = costs.evaluation * (draft.evaluations() + 1) as f64 / draft.samples as f64;
         let fits = |samples: &usize| each * *samples as f64 <= EVALUATION_SHARE * seconds;
-        draft.samples = SAMPLES.into_iter().find(fits).unwrap_or(SAMPLES[3]);
+        let numbers = match draft.kind {
+            Kind::Crystal(_) => &SAMPLES[..],
+            Kind::Particles(_) | Kind::Molecule => &SAMPLES[..SAMPLES.len() - 1],
+        };
+        draft.samples = numbers.iter().copied().find(fits).unwrap_or(numbers[numbers.len() - 1]);
         let reference = time_to_draw(&recipe, target)?.unwrap_or(0.0);
         let overhead = costs.start + reference + each * draft.samples as f64;
         let left = seconds - begin.elapsed().as_secs_f64() - overhead;
