@@ -1,14 +1,12 @@
 //! The lengths of a crystal, from its sites.
 
 use crate::error::Error;
-use crate::potential::{crystal_of, Potential};
+use crate::potential::{crystal_of, second_derivatives, Potential};
 
 /// Neighbours that a layer may see.
 const NEIGHBOURS: std::ops::RangeInclusive<usize> = 4..=20;
-/// A step to a neighbouring position, as a part of the nearest distance of two sites.
-const STEP: f64 = 1e-4;
-/// Particles come no nearer than this part of the nearest distance of two sites, unless an energy
-/// says so: the soft core of the first steps.
+/// Radii of the soft core at first and at last, as parts of the nearest distance of two sites:
+/// particles of a crystal hardly ever come nearer than the last.
 const CORE: f64 = 0.82;
 const FINAL_CORE: f64 = 0.72;
 
@@ -19,7 +17,8 @@ pub(super) struct Surroundings {
     pub neighbours: usize,
     /// The middle of the widest gap between shells of neighbours.
     pub cutoff: f64,
-    /// The least width of a coordinate with all others at their sites, 1/√(∂²U/∂x²).
+    /// The least width of a coordinate with all others at their sites, 1/√⟨∂²U/∂x²⟩ over the
+    /// axes of a particle.
     pub stiffest: f64,
     /// Radii of the soft core at first and at last, where the potential has one.
     pub core: Option<[f64; 2]>,
@@ -61,7 +60,7 @@ impl Surroundings {
         };
         let middle = 0.5 * (distances[neighbours - 1] + distances[neighbours]);
         let nearest = distances[0];
-        let stiffest = stiffest(potential, sites, STEP * nearest)?;
+        let stiffest = stiffest(potential, sites)?;
         if !(stiffest > 0.0 && stiffest.is_finite()) {
             let problem = "is for a crystal whose energy has a minimum at the sites, and this one \
                            has none: another lattice or density";
@@ -78,22 +77,15 @@ impl Surroundings {
 }
 
 /// 1/√ of the largest mean curvature along the axes of a particle at its site.
-fn stiffest(potential: &dyn Potential, sites: &[f64], step: f64) -> Result<f64, Error> {
-    let d = potential.system().dimension();
-    let (mut moved, mut gradient) = (sites.to_vec(), vec![0.0; sites.len()]);
-    let mut most: f64 = 0.0;
-    for particle in 0..sites.len() / d {
-        let mut mean = 0.0;
-        for i in particle * d..(particle + 1) * d {
-            for side in [1.0, -1.0] {
-                moved[i] = sites[i] + side * step;
-                potential.energy_and_gradient(&moved, &mut gradient)?;
-                mean += side * gradient[i] / (2.0 * step * d as f64);
-            }
-            moved[i] = sites[i];
-        }
-        most = most.max(mean);
+fn stiffest(potential: &dyn Potential, sites: &[f64]) -> Result<f64, Error> {
+    let curvatures = second_derivatives(potential, sites)?;
+    let diagonal: Vec<f64> = curvatures.iter().step_by(sites.len() + 1).copied().collect();
+    if diagonal.iter().any(|curvature| !curvature.is_finite()) {
+        return Ok(f64::NAN);
     }
+    let d = potential.system().dimension();
+    let means = diagonal.chunks_exact(d).map(|axes| axes.iter().sum::<f64>() / d as f64);
+    let most = means.fold(0.0, f64::max);
     Ok(most.sqrt().recip())
 }
 
