@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::saved::Walk;
 use super::soap::{Rotations, Rule};
 use crate::error::Error;
+use crate::flow::ParameterLayout;
 use crate::limits::{count, number, positive};
 
 /// Step size of the optimizer: a linear warm-up from `initial` to `peak`, then a cosine down to
@@ -66,11 +67,31 @@ pub enum Method {
     /// SOAP: Adam in the eigenbases of each weight matrix's gradients (Vyas et al.,
     /// arXiv:2409.11321).
     Soap,
+    /// SOAP, halfway to the natural gradient: steps are longer where gradients are small, and
+    /// shorter where they are large.
+    Natural,
+}
+
+impl Method {
+    /// The bases of the weight matrices of a flow that it works in.
+    fn rotations(self, layout: &ParameterLayout) -> Rotations {
+        match self {
+            Self::Adam => Rotations::default(),
+            Self::Soap | Self::Natural => Rotations::new(layout),
+        }
+    }
 }
 
 /// Adam (Kingma & Ba, arXiv:1412.6980), in the bases of [`Rotations`] if there are any: SOAP.
+///
+/// With the moments m and v of gradients, a step is along m/√v. The natural gradient is m/F, with
+/// the Fisher information F that the second moments of gradients are in proportion to: m/v in their
+/// eigenbases. [`Method::Natural`] steps along m/√v · (s/√v)^½, where s² is the mean of v over all
+/// parameters and s/√v counts as 1/30 to 30: m/v^¾, in proportion to what Adam does where gradients
+/// are as large as most.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adam {
+    method: Method,
     /// First moments.
     pub mean: Vec<f32>,
     /// Second moments, in the bases of `rotations`.
@@ -87,9 +108,11 @@ impl Adam {
     const ROTATED_BETAS: [f64; 2] = [0.95, 0.95];
     const EPSILON: f64 = 1e-8;
 
-    /// Moments at zero for `len` parameters.
-    pub fn new(len: usize, rotations: Rotations) -> Self {
-        Self { mean: vec![0.0; len], square: vec![0.0; len], rotations, updates: 0 }
+    /// Moments at zero for the parameters of `layout`.
+    pub fn new(method: Method, layout: &ParameterLayout) -> Self {
+        let zeros = vec![0.0; layout.total()];
+        let rotations = method.rotations(layout);
+        Self { method, mean: zeros.clone(), square: zeros, rotations, updates: 0 }
     }
 
     /// Lists what is saved.
@@ -120,13 +143,19 @@ impl Adam {
         for (mean, g) in self.mean.iter_mut().zip(&gradient) {
             *mean = keep_1 * *mean + (1.0 - keep_1) * g;
         }
-        let rule = Rule { keep: keep_2, epsilon };
+        let typical = (self.method == Method::Natural).then(|| root_mean(&self.square));
+        let rule = Rule { keep: keep_2, epsilon, typical };
         let direction =
             self.rotations.direct(&gradient, &self.mean, &mut self.square, rule, self.updates);
         for (theta, direction) in theta.iter_mut().zip(direction) {
             *theta -= step * direction;
         }
     }
+}
+
+fn root_mean(squares: &[f32]) -> f32 {
+    let sum: f64 = squares.iter().map(|square| f64::from(*square)).sum();
+    (sum / squares.len() as f64).sqrt() as f32
 }
 
 /// What became of a gradient.
@@ -221,6 +250,7 @@ pub(super) fn update_average(average: &mut [f32], theta: &[f32], decay: f64, upd
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::Initial;
 
     #[test]
     fn the_learning_rate_warms_up_and_ends_at_its_last_rate() {
@@ -233,15 +263,50 @@ mod tests {
         assert!(short.at(110, 111) <= 1.0);
     }
 
+    /// One vector of two parameters.
+    fn both() -> ParameterLayout {
+        let mut layout = ParameterLayout::default();
+        layout.vector("both", 2, Initial::Constant(0.0));
+        layout
+    }
+
     #[test]
     fn adam_finds_the_minimum_of_a_badly_scaled_quadratic() {
         let mut theta = [3.0f32, -2.0];
-        let mut adam = Adam::new(2, Rotations::default());
+        let mut adam = Adam::new(Method::Adam, &both());
         for _ in 0..3000 {
             let gradient = [200.0 * theta[0], 0.02 * (theta[1] - 1.0)];
             adam.update(&mut theta, &gradient, 1.0, 1e-2);
         }
         assert!(theta[0].abs() < 1e-3 && (theta[1] - 1.0).abs() < 1e-3, "{theta:?}");
+    }
+
+    /// Steps of gradients that are ±`sizes`, after their moments have settled.
+    fn steps(method: Method, sizes: [f32; 2]) -> [f32; 2] {
+        let mut adam = Adam::new(method, &both());
+        let mut theta = [0.0; 2];
+        for _ in 0..20_000 {
+            theta = [0.0; 2];
+            adam.update(&mut theta, &sizes, 1.0, 1.0);
+        }
+        theta.map(|step| -step)
+    }
+
+    #[test]
+    fn steps_of_the_natural_kind_are_longer_where_gradients_are_small() {
+        for size in [1e-3, 1.0, 1e3] {
+            // s² is the mean of v: (s/√v)^½ for gradients in the ratio 1 to 16.
+            let s = (0.5 * (1.0 + 256.0f32)).sqrt();
+            let [soft, stiff] = steps(Method::Natural, [size, 16.0 * size]);
+            let near = |step: f32, expected: f32| (step / expected - 1.0).abs() < 1e-3;
+            assert!(near(soft, s.sqrt()) && near(stiff, (s / 16.0).sqrt()), "{soft} {stiff}");
+            // Planted: Adam's, which do not depend on the size.
+            let [soft, stiff] = steps(Method::Adam, [size, 16.0 * size]);
+            assert!(near(soft, 1.0) && near(stiff, 1.0));
+        }
+        // No step is longer than this.
+        assert!((steps(Method::Natural, [1e-3, 1.0])[0] / 30.0f32.sqrt() - 1.0).abs() < 1e-3);
+        assert_eq!(steps(Method::Natural, [0.0, 1.0])[0], 0.0);
     }
 
     #[test]

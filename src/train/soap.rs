@@ -51,14 +51,25 @@ pub(super) struct Rule {
     pub keep: f32,
     /// Added to their square root.
     pub epsilon: f32,
+    /// The root of their mean over all parameters, for steps halfway to the natural gradient.
+    pub typical: Option<f32>,
 }
+
+/// Steps are at most the root of this times as long as those of Adam, or as short.
+const MOST: f32 = 30.0;
 
 impl Rule {
     #[inline(always)]
     fn direct(self, squares: &mut [f32], gradient: &[f32], direction: &mut [f32]) {
-        for ((m, g), square) in direction.iter_mut().zip(gradient).zip(squares) {
+        for ((m, g), square) in direction.iter_mut().zip(gradient).zip(squares.iter_mut()) {
             *square = self.keep * *square + (1.0 - self.keep) * g * g;
             *m /= square.sqrt() + self.epsilon;
+        }
+        if let Some(typical) = self.typical {
+            for (m, square) in direction.iter_mut().zip(squares) {
+                let ratio = typical / (square.sqrt() + self.epsilon);
+                *m *= ratio.clamp(1.0 / MOST, MOST).sqrt();
+            }
         }
     }
 }
@@ -286,7 +297,7 @@ mod tests {
     use crate::flow::Initial;
     use crate::random::{stream, Purpose};
     use crate::train::dense::tests::product;
-    use crate::train::Adam;
+    use crate::train::{Adam, Method};
 
     fn layout(rows: usize, columns: usize) -> ParameterLayout {
         let mut layout = ParameterLayout::default();
@@ -331,7 +342,7 @@ mod tests {
     }
 
     fn follow(rotations: &mut Rotations, gradient: &[f32], updates: u64) -> Vec<f32> {
-        let rule = Rule { keep: 0.9, epsilon: 1e-8 };
+        let rule = Rule { keep: 0.9, epsilon: 1e-8, typical: None };
         let mut squares = vec![0.0; gradient.len()];
         rotations.direct(gradient, gradient, &mut squares, rule, updates)
     }
@@ -416,16 +427,18 @@ mod tests {
             layout.matrix("weight", n, n, Initial::Constant(0.0));
             layout
         };
-        let end = |rotations: Rotations| {
+        let end = |(method, rate): (Method, f64)| {
             let mut w = noise(n * n, 5);
-            let mut adam = Adam::new(n * n, rotations);
+            let mut adam = Adam::new(method, &layout);
             for step in 0..600 {
                 let (_, gradient) = value_and_gradient(&w);
-                adam.update(&mut w, &gradient, 1.0, 0.03 * (1.0 - f64::from(step) / 600.0));
+                adam.update(&mut w, &gradient, 1.0, rate * (1.0 - f64::from(step) / 600.0));
             }
             value_and_gradient(&w).0
         };
-        let (plain, rotated) = (end(Rotations::default()), end(Rotations::new(&layout)));
+        let methods = [(Method::Adam, 0.03), (Method::Soap, 0.03), (Method::Natural, 0.01)];
+        let [plain, rotated, natural] = methods.map(end);
         assert!(rotated < 0.1 * plain, "Adam ends at {plain:.3e}, SOAP at {rotated:.3e}");
+        assert!(natural < 0.1 * plain, "Adam ends at {plain:.3e}, natural at {natural:.3e}");
     }
 }

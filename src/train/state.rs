@@ -17,7 +17,6 @@ use super::optimizer::{
 };
 use super::problem::{Problem, StepReport};
 use super::saved::{ObjectiveState, Saved, Walk};
-use super::soap::Rotations;
 
 /// What all objectives share: the keys of `[train]` itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -143,14 +142,10 @@ impl TrainingState {
     /// The state before the first step, `own` being what the objective alone needs.
     pub fn new(problem: &Problem, method: Method, own: impl ObjectiveState) -> Self {
         let theta = problem.flow.layout().initialize::<f32>(problem.seed);
-        let rotations = match method {
-            Method::Adam => Rotations::default(),
-            Method::Soap => Rotations::new(problem.flow.layout()),
-        };
         let mut state = Self {
             step: 0,
             average: theta.clone(),
-            optimizer: Adam::new(theta.len(), rotations),
+            optimizer: Adam::new(method, problem.flow.layout()),
             guard: GradientGuard::default(),
             own: Box::new(own),
             counters: Counters::default(),
