@@ -12,6 +12,7 @@ use super::output::{lines, say};
 
 pub(super) fn run(args: &CheckArgs, registry: &Registry) -> Result<(), Error> {
     let target = registry.load(&args.target)?;
+    target.require_energy("TARGET")?;
     let potential = &*target.potential;
     let (system, species) = (potential.system(), potential.species());
     let kinds = species.iter().collect::<BTreeSet<_>>().len().max(1);

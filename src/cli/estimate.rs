@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::Registry;
+use crate::config::{Registry, Target};
 use crate::error::Error;
 use crate::evaluation::{energies, estimate, Estimates, Observable, OtherEnergies, Weights};
 use crate::parallel::team;
@@ -16,7 +16,8 @@ use super::print::print_contradictions;
 
 pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error> {
     let mut observables = args.averages.observables()?;
-    if observables.is_empty() {
+    let nothing_asked = observables.is_empty();
+    if nothing_asked {
         observables = vec![Observable::Energy, Observable::HeatCapacity];
     }
     let is_drawn = |o: &&Observable| o.is_of_all_pairs() || matches!(o, Observable::Histogram(_));
@@ -33,6 +34,11 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     let weights = args.weights.checked()?;
     let mut trained = Trained::open(&args.run, registry)?;
     trained.problem.seed = args.seed;
+    let has_energy = trained.target.potential.has_energy();
+    if nothing_asked && !has_energy {
+        observables = vec![Observable::RadiusOfGyration];
+    }
+    check_energy(&trained.target, &observables, args)?;
     let system = trained.problem.flow.system();
     let mut particles = trained.target.particles();
     observables.iter().try_for_each(|observable| observable.check(&particles))?;
@@ -58,7 +64,13 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     };
     particles.units =
         particles.units.zip(kt).map(|(units, electronvolt)| FileUnits { electronvolt, ..units });
+    // Where there is no energy, all samples of the flow count the same.
+    let alike = |mut batch: Samples| {
+        batch.log_weights = vec![0.0; batch.count(system)];
+        batch
+    };
     let batches = trained.batches(args.samples.get(), weights)?;
+    let batches = batches.map(|batch| if has_energy { batch } else { batch.map(alike) });
     let mut reweigh = |batch: &Samples| match (&other, args.temperature) {
         (Some(other), _) => energies(&*other.potential, &batch.positions),
         (None, ratio) => Ok(batch.energies.iter().map(|u| u / ratio.unwrap_or(1.0)).collect()),
@@ -84,9 +96,31 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
             let name = &trained.target.name;
             format!("{name} at {ratio} times the temperature; kT is that of the new temperature")
         }
+        (None, None) if !has_energy => {
+            format!("the flow of {}, which has no energy to weigh by", trained.target.name)
+        }
         (None, None) => trained.target.name.clone(),
     };
     print(&found, &where_, args)
+}
+
+/// Refuses what needs an energy, where the target has none.
+fn check_energy(
+    target: &Target,
+    observables: &[Observable],
+    args: &EstimateArgs,
+) -> Result<(), Error> {
+    let is_of_energies =
+        |o: &Observable| matches!(o, Observable::Energy | Observable::HeatCapacity);
+    let asked = [
+        ("--observable", observables.iter().any(is_of_energies)),
+        ("--temperature", args.temperature.is_some()),
+        ("--target", args.target.is_some()),
+        ("--ais", args.weights.ais),
+        ("--marginal", args.weights.marginal.is_some()),
+    ];
+    let mut asked = asked.into_iter().filter(|(_, asked)| *asked);
+    asked.try_for_each(|(flag, _)| target.require_energy(flag))
 }
 
 fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Error> {

@@ -38,12 +38,18 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
     if let Some(distances) = &evaluation.distances {
         print_distances(distances, &evaluation.contradictions)?;
     }
+    let energies = match evaluation.has_weights() {
+        true => format!(", {:.3e} energies", evaluation.energy_evaluations as f64),
+        false => String::new(),
+    };
     say!(
-        "training     {:.0} s, {:.3e} energies; drawing {:.0} samples/s with log q",
+        "training     {:.0} s{energies}; drawing {:.0} samples/s with log q",
         evaluation.train_seconds,
-        evaluation.energy_evaluations as f64,
         evaluation.samples_per_second
     )?;
+    if !evaluation.has_weights() {
+        say!("the target has no energy: the flow's samples have no weights")?;
+    }
     print_worth(evaluation)?;
     if evaluation.zero_weights > 0 {
         say!("{} samples had no finite energy and have weight zero", evaluation.zero_weights)?;

@@ -37,7 +37,7 @@ fn bar(parts: u64) -> ProgressBar {
 pub(super) struct ProgressLine {
     steps: u64,
     bar: Option<ProgressBar>,
-    ess: String,
+    found: String,
     last: Instant,
     first: Option<(Instant, u64)>,
 }
@@ -45,7 +45,7 @@ pub(super) struct ProgressLine {
 impl ProgressLine {
     pub fn new(steps: u64) -> Self {
         let bar = stderr().is_terminal().then(|| bar(steps));
-        Self { steps, bar, ess: String::new(), last: Instant::now(), first: None }
+        Self { steps, bar, found: String::new(), last: Instant::now(), first: None }
     }
 
     pub fn update(&mut self, progress: &Progress) {
@@ -61,12 +61,17 @@ impl ProgressLine {
                 figure.value(evaluation).map(|ess| Unit::Fraction.text(ess, 1) + mark)
             };
             let both = [Figure::ReverseEss, Figure::ForwardEss].into_iter().filter_map(text);
-            self.ess = format!("ESS {}  ", both.collect::<Vec<_>>().join(" / "));
+            self.found = match Figure::Nll.text(evaluation, 2) {
+                Some(nll) if !evaluation.has_weights() => format!("NLL {nll}  "),
+                _ => format!("ESS {}  ", both.collect::<Vec<_>>().join(" / ")),
+            };
         }
         let left = self.steps.saturating_sub(step) as f64 / pace;
         let left = if left.is_finite() { time(left) } else { "?".into() };
-        let message =
-            format!("{}loss {:.3}  {pace:.1} steps/s  {left} left", self.ess, progress.report.loss);
+        let message = format!(
+            "{}loss {:.3}  {pace:.1} steps/s  {left} left",
+            self.found, progress.report.loss
+        );
         match &self.bar {
             Some(bar) => {
                 bar.set_position(step);

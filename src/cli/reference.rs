@@ -20,6 +20,7 @@ use super::output::{json, say};
 
 pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error> {
     let target = registry.load(&args.target)?;
+    target.require_energy("TARGET")?;
     if let Some(output) = &args.output {
         check_destination(output)?;
     }

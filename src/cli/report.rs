@@ -33,12 +33,16 @@ fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
     let trained = Trained::open(path, registry)?;
     let particles = trained.target.particles();
     let drawn = trained.drawn_for_figures()?;
-    let mut chosen = resample_systematically(&drawn.log_weights, 0.5).unwrap_or_default();
+    let all = || (0..drawn.count(particles.system)).collect();
+    let mut chosen = match trained.target.potential.has_energy() {
+        true => resample_systematically(&drawn.log_weights, 0.5).unwrap_or_default(),
+        false => all(),
+    };
     // Spread over all, since those of one weight stand together.
     let stride = (chosen.len() / 12).max(1);
     chosen = chosen.into_iter().step_by(stride).collect();
     let reference = trained.reference(announce_reference)?.map(|drawn| trained.hand(drawn));
-    let reference = reference.as_ref().filter(|r| !r.energies.is_empty());
+    let reference = reference.as_ref();
     let portrait = Portrait::new(&particles, &drawn, reference);
     let molecule = portrait.zip(trained.target.molecule.as_ref()).map(|(portrait, molecule)| {
         let kt = trained.target.kilojoules_per_mole();

@@ -25,7 +25,16 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
         ChiralityArg::Structure => Chirality::Structure,
         ChiralityArg::Any => Chirality::Any,
     };
+    let asks_for_weights = [
+        ("--ais", args.weights.ais),
+        ("--marginal", args.weights.marginal.is_some()),
+        ("--resample", args.resample.is_some()),
+    ];
+    for (flag, _) in asks_for_weights.into_iter().filter(|(_, given)| *given) {
+        trained.target.require_energy(flag)?;
+    }
     let particles = trained.target.particles();
+    let has_energy = trained.target.potential.has_energy();
     let units = units_in(&args.output, &particles)?;
     let place = match weights_beside(&args.output)? {
         Some(table) => format!("{} and {}", args.output.display(), table.display()),
@@ -43,6 +52,14 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
     let handed = said_of_handedness(&trained);
     let Some(places) = args.resample else {
         write_samples(&args.output, &particles, drawn, batches)?;
+        if !has_energy {
+            let output = args.output.display();
+            let positions = units.split(',').next().unwrap_or_default();
+            return say!(
+                "{drawn} samples of the flow in {output}: {positions}; without weights, as the \
+                 target has no energy{handed}"
+            );
+        }
         if holds_positions_alone(&args.output)? {
             say!("{drawn} samples in {place}: {units}, without weights{handed}")?;
             warn("they do not count the same: write .npz for their weights, or use --resample");

@@ -64,7 +64,10 @@ fn units_of(table: &Table) -> Option<FileUnits> {
             (unit.meters(), kt)
         }
         None => {
-            let kt = units::thermal_energy(text("temperature")?).ok()?;
+            let kt = match text("kind") {
+                Some("samples") => f64::NAN,
+                _ => units::thermal_energy(text("temperature")?).ok()?,
+            };
             let length = match text("kind") {
                 Some("openmm") => "1 angstrom",
                 _ => text("length")?,

@@ -16,7 +16,7 @@ use crate::error::{suggest, Error};
 use crate::molecule::Molecule;
 use crate::potential::{
     DoubleWell, DoubleWellParameters, Formula, FormulaParameters, Ipi, LennardJones,
-    LennardJonesParameters, OneHanded, OpenMm, Potential, WithStructures,
+    LennardJonesParameters, NoEnergy, OneHanded, OpenMm, Potential, WithStructures,
 };
 use crate::samples::{FileUnits, Particles, Samples};
 
@@ -109,9 +109,22 @@ impl Target {
         temperature_in(&self.text.parse().ok()?)
     }
 
-    /// kT in kJ/mol, where it has units.
+    /// kT in kJ/mol, where it has units and energies.
     pub fn kilojoules_per_mole(&self) -> Option<f64> {
-        self.particles().units.map(FileUnits::kilojoules_per_mole)
+        self.particles().units.map(FileUnits::kilojoules_per_mole).filter(|kt| kt.is_finite())
+    }
+
+    /// # Errors
+    /// [`Error::Parameter`] on `what`, which needs an energy, where the target has none.
+    pub(crate) fn require_energy(&self, what: &str) -> Result<(), Error> {
+        match self.potential.has_energy() {
+            true => Ok(()),
+            false => {
+                let name = &self.name;
+                let problem = format!("needs an energy, and {name} is known by its samples alone");
+                Err(Error::parameter(what, problem))
+            }
+        }
     }
 
     /// Gives samples the handedness and the order of like atoms that its structure has, and returns
@@ -164,6 +177,9 @@ const REMOTE: &str = "ipi";
 /// The kind of what the Python package trained on a function.
 const FUNCTION: &str = "function";
 
+/// The kind that has no energy, only samples.
+const SAMPLES: &str = "samples";
+
 /// The kind whose energies come from a System of OpenMM, in the file that this key names.
 const OPENMM: &str = "openmm";
 const SYSTEM: &str = "system";
@@ -202,6 +218,7 @@ impl Registry {
                 let dimensions = LennardJonesParameters::DIMENSIONS;
                 Ok(Arc::new(LennardJones::new(parameters_with(table, dimensions)?)?))
             })
+            .with(SAMPLES, |table| Ok(Arc::new(NoEnergy::new(&parameters(table)?)?)))
             .with(OPENMM, |table| Ok(Arc::new(OpenMm::new(&parameters(table)?)?)))
             .with(REMOTE, |table| {
                 if table.contains_key("units") {
@@ -312,9 +329,10 @@ impl Registry {
                 format!("`particles` is {particles}: use at most {MOST_PARTICLES}"),
             ));
         }
+        let has_energies = potential.has_energy() && kind != REMOTE;
         let mut target = Target { name, description, potential, known, molecule: None, text };
         if let Some(toml::Value::String(structure)) = &structures {
-            let evaluated = (kind != REMOTE).then_some(&*target.potential);
+            let evaluated = has_energies.then_some(&*target.potential);
             let found = read_molecule(structure, &target.particles(), evaluated, file)?;
             if let Some(masses) = masses {
                 check_elements(&found.molecule, &masses, file)?;
@@ -329,7 +347,7 @@ impl Registry {
             target.potential = Arc::new(WithStructures::new(target.potential, found.structures));
         } else if let Some(sections) = structures {
             let particles = target.particles();
-            let evaluated = (kind != REMOTE).then_some(&*target.potential);
+            let evaluated = has_energies.then_some(&*target.potential);
             let found = read_structures(sections, &particles, evaluated, file)?;
             target.text = with_positions(&target.text, &found);
             let structures = found.into_iter().flat_map(|section| section.structures).collect();
@@ -347,7 +365,7 @@ fn check_box(kind: &str, own: &toml::Table) -> Result<(), String> {
              box = [Lx, Ly, Lz]"
         ));
     }
-    let has_none = ["double_well", OPENMM].contains(&kind);
+    let has_none = ["double_well", OPENMM, SAMPLES].contains(&kind);
     if own.contains_key(BOX) && has_none {
         return Err(format!(
             "`{BOX}`: there are no periodic boundaries for kind = \"{kind}\": use {}",

@@ -31,7 +31,8 @@ pub struct Distances {
 /// Distances of one set from the reference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetDistances {
-    /// Wasserstein-2 distance of the energies, in kT; `None` if some sample has no finite energy.
+    /// Wasserstein-2 distance of the energies, in kT; `None` if some sample has no finite energy,
+    /// or the target has none.
     pub energy_w2: Option<f64>,
     /// Wasserstein-2 distance of configurations after alignment over rotations, reflections and
     /// permutations within species; a length. An upper bound, see
@@ -59,11 +60,15 @@ pub(super) fn distances(
     let system = problem.flow.system();
     // Halves, since neighbours may descend from the same chain.
     let half = reference.len() / system.coordinates() / 2;
-    let samples = wanted.min(half).min(drawn.energies.len());
+    let samples = wanted.min(half).min(drawn.count(system));
     if samples == 0 {
         return Ok(None);
     }
-    let energies = energies(&**problem.target.potential(), reference)?;
+    let potential = &**problem.target.potential();
+    let energies = match potential.has_energy() {
+        true => energies(potential, reference)?,
+        false => Vec::new(),
+    };
     let all = Samples { positions: reference.to_vec(), energies, log_weights: Vec::new() };
     let spread =
         |first: usize, total: usize| (0..samples).map(move |k| first + k * total / samples);

@@ -55,7 +55,8 @@ fn part_size(potential: &dyn Potential) -> usize {
 }
 
 /// Draws `count` samples of a flow with their energies and joint log weights, log p(x) π(a|x) − log
-/// q(x, a), which are −∞ where the energy is not finite. `first` is the number of the first one:
+/// q(x, a), which are −∞ where the energy is not finite; without both where the target has no
+/// energy. `first` is the number of the first one:
 /// sample i uses the stream (seed, purpose, step, i), however a job is divided.
 ///
 /// # Errors
@@ -85,6 +86,9 @@ pub fn draw_weighted(
         flow.sample_and_log_prob(theta, &noise, &mut joint, &mut log_q);
         let positions: Vec<f64> =
             joint.chunks_exact(width).flat_map(|row| &row[..coordinates]).copied().collect();
+        if !problem.target.potential().has_energy() {
+            return Ok(Samples { positions, ..Samples::default() });
+        }
         let mut energies = vec![0.0; samples.len()];
         problem.target.potential().energies(&positions, &mut energies)?;
         let rows = joint.chunks_exact(width).zip(&energies).zip(&log_q);

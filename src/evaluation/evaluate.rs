@@ -70,6 +70,12 @@ pub fn evaluate(
     let streams = (Purpose::Evaluation, options.step);
     let drawn = draw_weighted(problem, theta, streams, 0, options.samples)?;
     let seconds = start.elapsed().as_secs_f64();
+    let samples_per_second = options.samples as f64 / seconds;
+    if !problem.target.potential().has_energy() {
+        let reference = reference.filter(|r| !r.is_empty());
+        let found = evaluate_without_weights(problem, theta, (reference, &drawn), options)?;
+        return Ok((Evaluation { samples_per_second, ..found }, drawn));
+    }
     let (log_z, log_z_error) = log_z_and_error(&drawn.log_weights);
     let k = pareto_k(&drawn.log_weights);
     let mut evaluation = Evaluation {
@@ -81,7 +87,7 @@ pub fn evaluate(
         pareto_k: k.is_finite().then_some(k),
         zero_weights: drawn.log_weights.iter().filter(|w| **w == f64::NEG_INFINITY).count(),
         draws: options.draws,
-        samples_per_second: options.samples as f64 / seconds,
+        samples_per_second,
         ..Evaluation::default()
     };
     evaluation.mark(&[Figure::ReverseEss, Figure::LogZ], &drawn.log_weights);
@@ -112,6 +118,33 @@ pub fn evaluate(
             distances(problem, &drawn, annealed.as_ref(), reference, options.distances)?;
     }
     Ok((evaluation, drawn))
+}
+
+/// The figures where the target has no energy: those of its samples, and of samples `drawn` by the
+/// flow.
+fn evaluate_without_weights(
+    problem: &Problem,
+    theta: &[f32],
+    (reference, drawn): (Option<&[f64]>, &Samples),
+    options: EvaluationOptions,
+) -> Result<Evaluation, Error> {
+    let draws = options.draws.max(1);
+    let mut evaluation = Evaluation {
+        draws,
+        reverse_ess: f64::NAN,
+        log_z: f64::NAN,
+        log_z_error: f64::NAN,
+        largest_weight_share: f64::NAN,
+        ..Evaluation::default()
+    };
+    if let Some(reference) = reference {
+        let (nll, error) = likelihood(problem, theta, reference, draws, options.step);
+        team().go_on()?;
+        (evaluation.nll, evaluation.nll_error) = (Some(nll), Some(error));
+        evaluation.reference_samples = reference.len() / problem.flow.system().coordinates();
+        evaluation.distances = distances(problem, drawn, None, reference, options.distances)?;
+    }
+    Ok(evaluation)
 }
 
 /// The figures over samples of the target, and those that need the log weights of the flow's

@@ -10,7 +10,8 @@ use crate::diagnostics::rests_on_few;
 /// The figures of an evaluation; fractions, nats and counts. `None` where not computed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Joint samples of the flow.
+    /// Joint samples of the flow that are weighed; 0 where the target has no energy to weigh them,
+    /// and the figures of weights are then not numbers (NaN).
     pub samples: usize,
     /// (Σw)²/(N Σw²) over them.
     #[serde(deserialize_with = "or_nan")]
@@ -123,6 +124,11 @@ pub struct Level {
 }
 
 impl Evaluation {
+    /// Whether the flow's samples are weighed, for which the target needs an energy.
+    pub fn has_weights(&self) -> bool {
+        self.samples > 0
+    }
+
     /// Whether there are samples and none has a finite energy: their weights give no figure.
     pub fn has_no_weight(&self) -> bool {
         self.samples > 0 && self.zero_weights == self.samples
@@ -402,7 +408,7 @@ impl Figure {
     }
 
     /// Its value with its standard error, with `decimals`, or why there is none; `None` where it
-    /// was not computed.
+    /// was not computed or has nothing to be computed from.
     pub fn text(self, evaluation: &Evaluation, decimals: usize) -> Option<String> {
         let Facts { unit, value, .. } = self.facts();
         match (self.value(evaluation), value(evaluation)) {
@@ -411,6 +417,7 @@ impl Figure {
                     self.error(evaluation).map(|e| format!(" ± {}", unit.text(e, decimals)));
                 Some(unit.text(value, decimals) + &error.unwrap_or_default())
             }
+            (None, Some(_)) if !evaluation.has_weights() => None,
             (None, Some(_)) if evaluation.has_no_weight() => Some(NO_ENERGY.into()),
             (None, Some(_)) => Some("no figure: not a finite number".into()),
             (None, None) => None,

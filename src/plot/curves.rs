@@ -43,6 +43,51 @@ pub fn ess_figure(
     save(&Sheet { title, note, panels, ..Sheet::default() }, path.as_ref())
 }
 
+/// Negative log-likelihood of x over test and validation data against training steps and training
+/// time; with the lowest possible one, the target's entropy, where it is known.
+///
+/// # Errors
+/// [`Error::Write`]; [`Error::Run`] when the drawing itself fails.
+pub fn nll_figure(
+    rows: &[MetricsRow],
+    lowest: Option<f64>,
+    title: &str,
+    path: impl AsRef<Path>,
+) -> Result<(), Error> {
+    let [steps, time, _] = abscissas(rows);
+    let panel = |Abscissa { label, ticks, of }: Abscissa| {
+        let curve = |label, color, y| ess_curve(label, color, rows, &of, y);
+        let mut curves = vec![
+            curve("validation data", Color::Green, |row| row.validation_nll),
+            curve("test data", Color::Vermillion, |row| row.nll),
+        ];
+        let points = curves.iter().flat_map(|curve| &curve.points);
+        let end = points.clone().map(|point| point.0).fold(0.0, f64::max);
+        // The first evaluations are far above all others.
+        let values: Vec<f64> = points.map(|point| point.1).chain(lowest).collect();
+        let sorted = WeightedValues::new(&values, None);
+        let (low, high) = (sorted.quantile(0.0), sorted.quantile(0.95));
+        let margin = 0.05 * (high - low);
+        if let Some(lowest) = lowest {
+            curves.push(Curve {
+                label: "lowest possible".into(),
+                color: Color::Black,
+                stroke: Stroke::Dashed,
+                points: vec![(0.0, lowest), (end, lowest)],
+            });
+        }
+        Panel {
+            x: Axis::new(label, (0.0, if end > 0.0 { 1.02 * end } else { 1.0 }), ticks),
+            y: Axis::new("NLL / nats", (low - margin, high + margin), Ticks::Plain),
+            cells: None,
+            curves,
+            empty: "not evaluated yet",
+        }
+    };
+    let panels = [steps, time].map(panel).into();
+    save(&Sheet { title: title.to_string(), panels, ..Sheet::default() }, path.as_ref())
+}
+
 /// Vertical lines where the training went back to earlier parameters, and where it started from the
 /// flow of the run `from`.
 fn events(rows: &[MetricsRow], from: Option<&str>, x: &Value) -> Vec<Curve> {

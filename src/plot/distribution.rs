@@ -13,7 +13,8 @@ use crate::error::Error;
 pub struct Distribution<'a> {
     /// Values on flow samples [samples, values]: one energy each, or n(n − 1)/2 pair distances.
     pub flow: &'a [f64],
-    /// log w of the flow samples, `[samples]`; −∞ is weight zero.
+    /// log w of the flow samples, `[samples]`; −∞ is weight zero. None at all where there is no
+    /// energy to weigh them by.
     pub log_weights: &'a [f64],
     /// Values on samples of the target, if there are any.
     pub reference: Option<&'a [f64]>,
@@ -81,14 +82,16 @@ pub struct Outlines {
 /// [`Error::Parameter`] when values are not a multiple of weights.
 pub fn outlines(observable: &Distribution<'_>) -> Result<Outlines, Error> {
     let Distribution { flow, log_weights, reference } = *observable;
-    if !flow.len().is_multiple_of(log_weights.len()) || flow.is_empty() != log_weights.is_empty() {
+    let is_weighted = !log_weights.is_empty();
+    if is_weighted && (flow.is_empty() || !flow.len().is_multiple_of(log_weights.len())) {
         return Err(Error::parameter(
             "flow",
             format!("has {} values for {} log weights", flow.len(), log_weights.len()),
         ));
     }
     let plain = WeightedValues::new(flow, None);
-    let reweighted = WeightedValues::new(flow, Some(&weights(log_weights)));
+    let by_weight = if is_weighted { flow } else { &[] };
+    let reweighted = WeightedValues::new(by_weight, Some(&weights(log_weights)));
     let reference = WeightedValues::new(reference.unwrap_or_default(), None);
     let range = shared_range(&plain, &[&reweighted, &reference]);
     // One set of bins, as fine as the smallest set of values bears.

@@ -62,7 +62,7 @@ fn free_energies(angles: &[&[f64]], weights: Option<&[f64]>, bins: usize) -> Vec
 pub struct Landscape {
     /// What the flow draws.
     pub flow: Vec<Option<f64>>,
-    /// By weight.
+    /// By weight; empty if there are none.
     pub reweighted: Vec<Option<f64>>,
     /// Of reference samples; empty if there are none.
     pub reference: Vec<Option<f64>>,
@@ -77,7 +77,10 @@ impl Landscape {
     ) -> Self {
         Self {
             flow: free_energies(flow, None, bins),
-            reweighted: free_energies(flow, Some(&weights(log_weights)), bins),
+            reweighted: match log_weights {
+                [] => Vec::new(),
+                _ => free_energies(flow, Some(&weights(log_weights)), bins),
+            },
             reference: reference.map_or(Vec::new(), |angles| free_energies(angles, None, bins)),
         }
     }
@@ -97,7 +100,8 @@ impl Landscape {
 
     /// The highest free energy in kT that is worth a colour.
     pub fn top(&self) -> f64 {
-        let all = self.reweighted.iter().chain(&self.reference).flatten().copied();
+        let flow = self.flow.iter().filter(|_| self.reweighted.is_empty());
+        let all = self.reweighted.iter().chain(flow).chain(&self.reference).flatten().copied();
         all.fold(1.0, f64::max).min(HIGHEST)
     }
 }
@@ -126,10 +130,10 @@ pub fn map_figure(
             empty: "no samples",
         }
     };
-    let mut panels = vec![panel("flow", &map.flow), panel("flow, reweighted", &map.reweighted)];
-    if !map.reference.is_empty() {
-        panels.push(panel("reference", &map.reference));
-    }
+    let maps =
+        [("flow", &map.flow), ("flow, reweighted", &map.reweighted), ("reference", &map.reference)];
+    let known = maps.into_iter().filter(|(_, map)| !map.is_empty());
+    let panels = known.map(|(name, map)| panel(name, map)).collect();
     let label = format!("free energy −ln p / {}", unit.name);
     let scale = Some(Scale { label, top: top * unit.kt });
     save(&Sheet { title: title.to_string(), scale, panels, ..Sheet::default() }, path.as_ref())

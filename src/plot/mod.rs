@@ -13,7 +13,7 @@ mod histogram;
 mod landscape;
 mod sheet;
 
-pub use curves::{comparison_figure, ess_figure, loss_figure};
+pub use curves::{comparison_figure, ess_figure, loss_figure, nll_figure};
 pub use distribution::{
     distance_label, distribution_figure, log_weight_figure, log_weight_outline, outlines,
     Distribution, Outlines,

@@ -9,6 +9,7 @@ mod heated;
 mod ipi;
 mod lennard_jones;
 mod near;
+mod no_energy;
 mod one_handed;
 mod openmm;
 mod pairs;
@@ -34,6 +35,7 @@ pub use ipi::{Ipi, IpiParameters};
 pub use lennard_jones::{LennardJones, LennardJonesParameters};
 pub(crate) use near::cut_off;
 pub use near::sum_over_near_pairs;
+pub use no_energy::{NoEnergy, NoEnergyParameters};
 pub use one_handed::OneHanded;
 pub use openmm::{OpenMm, OpenMmParameters};
 pub use pairs::{settle, sum_over_pairs};
@@ -113,6 +115,12 @@ pub trait Potential: Send + Sync {
     /// files what the energy holds together.
     fn bonds(&self) -> &[[usize; 2]] {
         &[]
+    }
+
+    /// Whether there is an energy at all, as there is by default. Without one a flow learns from
+    /// samples, whose draws then have no weights: see [`NoEnergy`].
+    fn has_energy(&self) -> bool {
+        true
     }
 
     /// Parts of the energy by name, in kT, at `x` ([particles, dimension]); none by default.
@@ -236,6 +244,10 @@ macro_rules! delegate_to_pointee {
 
             fn bonds(&self) -> &[[usize; 2]] {
                 (**self).bonds()
+            }
+
+            fn has_energy(&self) -> bool {
+                (**self).has_energy()
             }
 
             fn terms(&self, x: &[f64]) -> Vec<(String, f64)> {

@@ -39,6 +39,10 @@ impl<P: Potential> Potential for WithStructures<P> {
         self.potential.bonds()
     }
 
+    fn has_energy(&self) -> bool {
+        self.potential.has_energy()
+    }
+
     fn terms(&self, x: &[f64]) -> Vec<(String, f64)> {
         self.potential.terms(x)
     }

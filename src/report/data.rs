@@ -50,6 +50,8 @@ pub struct Curves {
     loss: Vec<Short>,
     reverse: Vec<Short>,
     forward: Vec<Short>,
+    nll: Vec<Short>,
+    validation_nll: Vec<Short>,
     annealed: Vec<Short>,
     acceptance: Vec<Short>,
     step_size: Vec<Short>,
@@ -62,7 +64,8 @@ pub struct Curves {
 #[derive(Debug, Clone, Serialize)]
 pub struct Pictures {
     samples: usize,
-    energy: Picture,
+    /// None, as of log weights, where the target has no energy.
+    energy: Option<Picture>,
     distance: Picture,
     distance_label: String,
     log_weight: Vec<[Short; 2]>,
@@ -156,7 +159,8 @@ impl Curves {
         let mut curves = Self::default();
         for (index, row) in rows.iter().enumerate() {
             let last = index + 1 == rows.len();
-            if !(index.is_multiple_of(stride) || row.reverse_ess.is_some() || last) {
+            let is_evaluated = |row: &MetricsRow| row.reverse_ess.or(row.nll).is_some();
+            if !(index.is_multiple_of(stride) || is_evaluated(row) || last) {
                 continue;
             }
             curves.step.push(row.step);
@@ -166,6 +170,8 @@ impl Curves {
                 (&mut curves.loss, row.loss),
                 (&mut curves.reverse, row.reverse_ess),
                 (&mut curves.forward, row.forward_ess),
+                (&mut curves.nll, row.nll),
+                (&mut curves.validation_nll, row.validation_nll),
                 (&mut curves.annealed, row.ais_ess),
                 (&mut curves.acceptance, row.acceptance),
                 (&mut curves.step_size, row.hmc_step_size),
@@ -205,8 +211,14 @@ impl Pictures {
             rows.map(|row| row.iter().map(|v| Short(*v)).collect()).collect()
         };
         Ok(Self {
-            samples: drawn.log_weights.len(),
-            energy: picture(&drawn.energies, reference.map(|r| r.energies.as_slice()))?,
+            samples: drawn.count(system),
+            energy: match drawn.energies.is_empty() {
+                true => None,
+                false => {
+                    let reference = reference.map(|r| r.energies.as_slice());
+                    Some(picture(&drawn.energies, reference)?)
+                }
+            },
             distance: picture(&distances(drawn), reference.map(distances).as_deref())?,
             distance_label: distance_label(particles.length_unit()),
             log_weight: shortened(&log_weight_outline(&drawn.log_weights)),

@@ -18,6 +18,10 @@ function curves(runs) {
   const draw = () => {
     const [label, of] = axes[state.x];
     const several = runs.length > 1;
+    const has = key => runs.some(run => run.curves[key].some(v => v !== null));
+    const learned = has("validation_nll") || (has("nll") && !has("reverse")),
+      weighted = has("reverse") || !has("nll"),
+      moved = has("acceptance");
     const series = runs.flatMap((run, i) =>
       [
         ["reverse", "reverse", 0, "none"],
@@ -60,23 +64,7 @@ function curves(runs) {
           draw();
         }),
       ),
-      chart({
-        title: "effective sample size",
-        x: label,
-        y: "effective sample size",
-        series,
-        log: state.log,
-        form: percent,
-        top: 1,
-        wide: true,
-      }),
-      legend(series),
-      make("p", {
-        class: "note",
-        text:
-          "Reverse: of samples of the flow. Forward: of reference samples, which also shows what " +
-          "the flow misses. Point at a curve, or use the arrow keys on it, for values.",
-      }),
+      ...(weighted ? sizes(series, label) : []),
       ...runs.flatMap(run =>
         run.remarks.map(text =>
           make("p", { class: "note", text: several ? `${run.facts.name}: ${text}` : text }),
@@ -85,9 +73,19 @@ function curves(runs) {
       make(
         "div",
         { class: "grid" },
+        ...(learned
+          ? [
+              extra("NLL of validation data", "validation_nll", "NLL / nats"),
+              extra("NLL of test data", "nll", "NLL / nats"),
+            ]
+          : []),
         extra("Loss", "loss", "loss"),
-        extra("Acceptance of Hamiltonian moves", "acceptance", "acceptance", percent),
-        extra("Leapfrog step size", "step_size", "step size (length)"),
+        ...(moved
+          ? [
+              extra("Acceptance of Hamiltonian moves", "acceptance", "acceptance", percent),
+              extra("Leapfrog step size", "step_size", "step size (length)"),
+            ]
+          : []),
         ...levels(runs),
       ),
       shares(runs),
@@ -95,6 +93,20 @@ function curves(runs) {
   };
   draw();
   return section;
+}
+// Effective sample sizes, for targets whose energy weighs the flow's samples.
+function sizes(series, x) {
+  const title = "effective sample size";
+  return [
+    chart({ title, x, y: title, series, log: state.log, form: percent, top: 1, wide: true }),
+    legend(series),
+    make("p", {
+      class: "note",
+      text:
+        "Reverse: of samples of the flow. Forward: of reference samples, which also shows what " +
+        "the flow misses. Point at a curve, or use the arrow keys on it, for values.",
+    }),
+  ];
 }
 // Hamiltonian transitions from the flow to the target, in the last evaluation.
 function levels(runs) {
@@ -225,7 +237,8 @@ function pictures(run) {
     ["reweighted", 0, false],
   ];
   const distribution = (title, picture, x) => {
-    const series = kinds.map(([name, c, area]) => ({
+    const known = kinds.filter(([name]) => p.energy || name !== "reweighted");
+    const series = known.map(([name, c, area]) => ({
       name,
       color: color(c),
       area,
@@ -257,9 +270,9 @@ function pictures(run) {
     make(
       "div",
       { class: "grid" },
-      distribution("Energies", p.energy, "energy U / kT"),
+      p.energy && distribution("Energies", p.energy, "energy U / kT"),
       distribution("Pair distances", p.distance, p.distance_label),
-      make(
+      p.energy && make(
         "div",
         {},
         make("h3", { text: "Log weights" }),

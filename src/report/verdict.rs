@@ -33,7 +33,7 @@ impl Verdict {
             figures: Figure::ALL.iter().filter_map(|f| entry(*f, evaluation, facts)).collect(),
             marks: marks(evaluation),
             sentences: sentences(evaluation, facts),
-            weights: Some(weights(evaluation)),
+            weights: evaluation.has_weights().then(|| weights(evaluation)),
         }
     }
 }
@@ -82,6 +82,15 @@ fn weights(evaluation: &Evaluation) -> (String, bool) {
 }
 
 fn sentences(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
+    if !evaluation.has_weights() {
+        let unweighted = "The target has no energy: the flow's samples have no weights, and how \
+                          near they are to the target is told by the likelihood of test data and \
+                          by distributions alone.";
+        return [Some(unweighted.to_string()), likelihood(evaluation, facts)]
+            .into_iter()
+            .flatten()
+            .collect();
+    }
     if evaluation.has_no_weight() {
         return vec![format!(
             "None of the {} samples has a finite energy: there is nothing to weigh. Look at the \
@@ -161,14 +170,27 @@ fn sentences(evaluation: &Evaluation, facts: &Facts) -> Vec<String> {
             ));
         }
     }
-    if let (Some(nll), Some(lowest)) = (evaluation.nll, facts.known_entropy) {
-        let above = nll - lowest;
-        say.push(format!(
-            "The negative log-likelihood {nll:.3} is {above:.3} above the lowest possible one."
-        ));
-    }
+    say.extend(likelihood(evaluation, facts).filter(|_| facts.known_entropy.is_some()));
     say.extend(besides(evaluation));
     say
+}
+
+/// The negative log-likelihood, beside the lowest possible one where that is known.
+fn likelihood(evaluation: &Evaluation, facts: &Facts) -> Option<String> {
+    let nll = evaluation.nll?;
+    let (samples, draws) = (evaluation.reference_samples, evaluation.draws);
+    Some(match facts.known_entropy {
+        Some(lowest) => {
+            let above = nll - lowest;
+            format!(
+                "The negative log-likelihood {nll:.3} is {above:.3} above the lowest possible one."
+            )
+        }
+        None => format!(
+            "The negative log-likelihood of {samples} test samples is {nll:.3} nats, by {draws} \
+             draws of the augmented copies: an upper bound, which falls with more draws."
+        ),
+    })
 }
 
 /// What else was computed.

@@ -92,7 +92,8 @@ metrics! {
     forward_ess: Option<f64> = Figure::ForwardEss,
     ais_ess: Option<f64> = Figure::AisEss,
     ess_samples: Option<u64> =
-        "Number N of samples behind the effective sample sizes." from |e| Some(e.samples as u64),
+        "Number N of samples behind the effective sample sizes." from
+        |e| Some(e.samples as u64).filter(|samples| *samples > 0),
     log_z: Option<f64> = Figure::LogZ,
     log_z_error: Option<f64> = "Standard error of log_z." from |e| Figure::LogZ.error(e),
     nll: Option<f64> = Figure::Nll,

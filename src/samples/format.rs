@@ -43,7 +43,7 @@ pub struct Particles {
 pub struct FileUnits {
     /// One unit of length, in Å.
     pub angstrom: f64,
-    /// kT in eV.
+    /// kT in eV; not a number (NaN) for a target without energies.
     pub electronvolt: f64,
 }
 

@@ -8,8 +8,8 @@ use crate::evaluation::{draw_weighted, BackboneMap, Portrait, Spread};
 use crate::parallel::team;
 use crate::plot::{
     count, distance_label, distribution_figure, distributions_figure, ess_figure,
-    log_weight_figure, loss_figure, map_figure, profile_figure, Distribution, EnergyUnit,
-    Landscape,
+    log_weight_figure, loss_figure, map_figure, nll_figure, profile_figure, Distribution,
+    EnergyUnit, Landscape,
 };
 use crate::random::Purpose;
 use crate::samples::Samples;
@@ -35,29 +35,39 @@ impl Trained {
         }
         let name = self.name();
         let rows = self.metrics()?;
+        let has_energy = self.target.potential.has_energy();
         if self.folder.is_some() || !rows.is_empty() {
             let from = self.recipe.flow.start_name();
-            let title = format!("{name}: effective sample size");
-            ess_figure(&rows, from.as_deref(), &title, output.join("ess"))?;
+            if has_energy {
+                let title = format!("{name}: effective sample size");
+                ess_figure(&rows, from.as_deref(), &title, output.join("ess"))?;
+            }
+            if rows.iter().any(|row| row.validation_nll.is_some()) || !has_energy {
+                let title = format!("{name}: negative log-likelihood");
+                let lowest = self.target.known.entropy;
+                nll_figure(&rows, lowest, &title, output.join("nll"))?;
+            }
             loss_figure(&rows, &format!("{name}: training loss"), output.join("loss"))?;
         }
         let (system, particles) = (self.problem.flow.system(), self.target.particles());
-        let samples = count(drawn.log_weights.len() as u64);
-        log_weight_figure(
-            &drawn.log_weights,
-            &format!("{name}: log weights of {samples} samples"),
-            output.join("log_weights"),
-        )?;
-        distribution_figure(
-            &Distribution {
-                flow: &drawn.energies,
-                log_weights: &drawn.log_weights,
-                reference: reference.as_ref().map(|r| r.energies.as_slice()),
-            },
-            "energy U / kT",
-            &format!("{name}: energies of {samples} samples"),
-            output.join("energy"),
-        )?;
+        let samples = count(drawn.count(system) as u64);
+        if has_energy {
+            log_weight_figure(
+                &drawn.log_weights,
+                &format!("{name}: log weights of {samples} samples"),
+                output.join("log_weights"),
+            )?;
+            distribution_figure(
+                &Distribution {
+                    flow: &drawn.energies,
+                    log_weights: &drawn.log_weights,
+                    reference: reference.as_ref().map(|r| r.energies.as_slice()),
+                },
+                "energy U / kT",
+                &format!("{name}: energies of {samples} samples"),
+                output.join("energy"),
+            )?;
+        }
         let distances = reference.as_ref().map(|r| pair_distances(system, &r.positions));
         distribution_figure(
             &Distribution {

@@ -37,6 +37,27 @@ fn test_data(recipe: &Recipe) -> Option<&std::path::Path> {
     }
 }
 
+/// Refuses what asks a target without an energy for one: the objective, or samples of the
+/// reference sampler.
+///
+/// # Errors
+/// [`Error::Parameter`] with the key of the recipe.
+pub(super) fn check_energy(recipe: &Recipe, target: &Target) -> Result<(), Error> {
+    if recipe.train.objective.options().needs_energy() && !target.potential.has_energy() {
+        let problem = format!(
+            "is \"{}\", which needs an energy, and {} is known by its samples alone: use \
+             \"max_likelihood\", with train.max_likelihood.data",
+            recipe.train.objective.name(),
+            target.name
+        );
+        return Err(Error::parameter("train.objective", problem));
+    }
+    if recipe.evaluate.reference_samples > 0 && test_data(recipe).is_none() {
+        target.require_energy("evaluate.reference_samples")?;
+    }
+    Ok(())
+}
+
 /// How the reference samples of this recipe are drawn.
 fn options(recipe: &Recipe, potential: &dyn Potential) -> ReferenceOptions {
     let usual = ReferenceOptions::of(potential, recipe.evaluate.reference_samples);

@@ -93,6 +93,7 @@ impl Training {
     ) -> Result<Self, Error> {
         recipe.validate()?;
         let target = target.into();
+        reference::check_energy(&recipe, &target)?;
         memory::check_training(&recipe, &recipe.problem(target.potential.clone())?)?;
         same_on_all_ranks(&[&recipe.to_toml()?, &target.text])?;
         Self::unchecked(recipe, target, trainer)

@@ -39,6 +39,10 @@ impl ObjectiveOptions for MaxLikelihoodOptions {
         "maximum likelihood"
     }
 
+    fn needs_energy(&self) -> bool {
+        false
+    }
+
     fn files(&self) -> Vec<&Path> {
         let others = [&self.validation_data, &self.test_data].into_iter().flatten();
         others.chain([&self.data]).map(PathBuf::as_path).collect()

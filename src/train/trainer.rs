@@ -85,6 +85,11 @@ pub trait ObjectiveOptions {
     /// What reports call the objective.
     fn title(&self) -> &'static str;
 
+    /// Whether it asks the target for energies, as it does by default.
+    fn needs_energy(&self) -> bool {
+        true
+    }
+
     /// The files that these options name; by default none.
     fn files(&self) -> Vec<&Path> {
         Vec::new()

@@ -5,6 +5,7 @@
 mod binary;
 mod chosen;
 mod mistakes;
+mod no_energy;
 mod paths;
 mod results;
 #[cfg(unix)]

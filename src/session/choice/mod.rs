@@ -83,6 +83,14 @@ pub fn choose_recipe(
     minutes: f64,
     made_by: &str,
 ) -> Result<ChosenRecipe, Error> {
+    if !target.potential.has_energy() {
+        let problem = format!(
+            "{} has no energy: write a recipe with objective = \"max_likelihood\" and its data, \
+             as docs/data.md shows",
+            target.name
+        );
+        return Err(Error::parameter("TARGET", problem));
+    }
     let begin = Instant::now();
     let seconds = 60.0 * minutes;
     let mut draft = Draft::of(target, name, made_by, seconds)?;
