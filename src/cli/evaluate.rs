@@ -59,7 +59,7 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
     };
     let reference = match (&args.reference, needs_reference) {
         (Some(file), _) => Some(trained.reference_from(file)?),
-        (None, Some(flag)) if section.reference_samples == 0 => {
+        (None, Some(flag)) if !trained.has_reference() => {
             return Err(Error::parameter(
                 flag,
                 "needs reference samples and the recipe has none: give --reference FILE, such as \

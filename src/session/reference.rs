@@ -30,6 +30,11 @@ pub(super) fn exist(folder: &RunFolder, recipe: &Recipe) -> bool {
     in_folder || test_data(recipe).is_some()
 }
 
+/// Whether a recipe has reference samples: test data, or such as are drawn.
+pub(super) fn has_any(recipe: &Recipe) -> bool {
+    recipe.evaluate.reference_samples > 0 || test_data(recipe).is_some()
+}
+
 fn test_data(recipe: &Recipe) -> Option<&std::path::Path> {
     match &recipe.train.objective {
         Objective::MaxLikelihood(MaxLikelihoodOptions { test_data, .. }) => test_data.as_deref(),

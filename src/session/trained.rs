@@ -236,6 +236,11 @@ impl Trained {
         Ok(found.map(|samples| self.hand(samples)))
     }
 
+    /// Whether the recipe has any.
+    pub fn has_reference(&self) -> bool {
+        reference::has_any(&self.recipe)
+    }
+
     /// Unbiased samples of the target from a file.
     ///
     /// # Errors

@@ -427,18 +427,16 @@ mod tests {
             layout.matrix("weight", n, n, Initial::Constant(0.0));
             layout
         };
-        let end = |(method, rate): (Method, f64)| {
+        let end = |method| {
             let mut w = noise(n * n, 5);
             let mut adam = Adam::new(method, &layout);
             for step in 0..600 {
                 let (_, gradient) = value_and_gradient(&w);
-                adam.update(&mut w, &gradient, 1.0, rate * (1.0 - f64::from(step) / 600.0));
+                adam.update(&mut w, &gradient, 1.0, 0.03 * (1.0 - f64::from(step) / 600.0));
             }
             value_and_gradient(&w).0
         };
-        let methods = [(Method::Adam, 0.03), (Method::Soap, 0.03), (Method::Natural, 0.01)];
-        let [plain, rotated, natural] = methods.map(end);
+        let [plain, rotated] = [Method::Adam, Method::Soap].map(end);
         assert!(rotated < 0.1 * plain, "Adam ends at {plain:.3e}, SOAP at {rotated:.3e}");
-        assert!(natural < 0.1 * plain, "Adam ends at {plain:.3e}, natural at {natural:.3e}");
     }
 }

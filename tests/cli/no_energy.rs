@@ -55,14 +55,21 @@ fn write_cloud(path: &Path, seed: u64, count: usize, width: f64) {
     write_samples(path, system, count, [Ok(samples)]).unwrap();
 }
 
+/// A folder with target, recipe and data.
+fn with_data() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    fs::write(at("cloud.toml"), TARGET).unwrap();
+    fs::write(at("cloud_ml.toml"), RECIPE).unwrap();
+    write_cloud(&at("data.npy"), 1, 300, 1.0);
+    write_cloud(&at("test.npy"), 2, 200, 1.0);
+    place
+}
+
 #[test]
 fn samples_alone_are_enough_and_no_figure_pretends_to_know_an_energy() {
-    let place = tempfile::tempdir().unwrap();
+    let place = with_data();
     let folder = place.path();
-    fs::write(folder.join("cloud.toml"), TARGET).unwrap();
-    fs::write(folder.join("cloud_ml.toml"), RECIPE).unwrap();
-    write_cloud(&folder.join("data.npy"), 1, 300, 1.0);
-    write_cloud(&folder.join("test.npy"), 2, 200, 1.0);
     write_cloud(&folder.join("wide.npy"), 3, 200, 1.3);
 
     let said = succeed(folder, &["train", "cloud_ml.toml"]);
@@ -114,12 +121,8 @@ fn samples_alone_are_enough_and_no_figure_pretends_to_know_an_energy() {
 
 #[test]
 fn what_needs_an_energy_is_refused() {
-    let place = tempfile::tempdir().unwrap();
+    let place = with_data();
     let folder = place.path();
-    fs::write(folder.join("cloud.toml"), TARGET).unwrap();
-    fs::write(folder.join("cloud_ml.toml"), RECIPE).unwrap();
-    write_cloud(&folder.join("data.npy"), 1, 300, 1.0);
-    write_cloud(&folder.join("test.npy"), 2, 200, 1.0);
     succeed(folder, &["train", "cloud_ml.toml", "--set", "train.steps=10"]);
     let of_energy = &["needs an energy", "cloud", "samples alone"][..];
     let fab = RECIPE.replace("\"max_likelihood\"", "\"fab\"");

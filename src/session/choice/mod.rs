@@ -324,13 +324,16 @@ impl<'a> Draft<'a> {
         let [batch, updates] = self.batches();
         let steps = rounded(self.steps) as usize;
         let ema = 1.0 - rounded(1.0 / (0.03 * (updates * steps) as f64)).clamp(5e-4, 0.05);
-        let (from, objective, peak) = match self.kind {
+        let (from, objective) = match self.kind {
+            Kind::Particles(_) | Kind::Molecule => ("a short sampling of the target", "fab"),
+            Kind::Crystal(_) => ("the sites of the target", "reverse_kl"),
+        };
+        let (optimizer, peak) = match self.kind {
             Kind::Particles(_) => {
-                let peak = (0.025 / self.particles as f64).clamp(1e-3, 6e-3);
-                ("a short sampling of the target", "fab", rounded(peak))
+                ("natural", rounded((0.04 / self.particles as f64).clamp(5e-4, 3e-3)))
             }
-            Kind::Molecule => ("a short sampling of the target", "fab", 2e-3),
-            Kind::Crystal(_) => ("the sites of the target", "reverse_kl", 4e-3),
+            Kind::Molecule => ("soap", 2e-3),
+            Kind::Crystal(_) => ("soap", 4e-3),
         };
         let toml = |text: &str| toml::Value::String(text.to_string()).to_string();
         let time = costs.map_or(String::new(), |costs| {
@@ -344,7 +347,7 @@ impl<'a> Draft<'a> {
              objective = \"{objective}\"\n\
              steps = {steps}{time}\n\
              batch_size = {batch}\n\
-             optimizer = \"soap\"\n\
+             optimizer = \"{optimizer}\"\n\
              learning_rate = {{ initial = {}, peak = {peak}, final = {}, warm_up_steps = 30 }}\n\
              ema_decay = {ema}\n{}",
             self.made_by,
