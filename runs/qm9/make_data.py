@@ -10,7 +10,8 @@ permutation by RandomState(0), of which the first 100 000 molecules are for trai
 for validation, and 13 083 for the test; 13 832, 2501 and 1813 of them have 19 atoms.
 
 Arrays of the file: train, valid and test, [molecules, 19, 3] in Å around the centre of mass of equal
-atoms, float32; and train_ids, valid_ids and test_ids, their numbers in QM9.
+atoms, float32; and train_ids, valid_ids and test_ids, their numbers in QM9. The positions are also
+written to qm9_train.npy, qm9_valid.npy and qm9_test.npy beside it, which qm9_ml.toml names.
 """
 
 import csv
@@ -47,8 +48,10 @@ def main():
         arrays[name] = (x - x.mean(axis=1, keepdims=True)).astype(np.float32)
         arrays[f"{name}_ids"] = np.array([number for _, number, _ in chosen], dtype=np.int32)
         print(f"{name}: {len(x)} molecules")
-    file = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("qm9_positional.npz")
+    file = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("qm9_positional.npz"))
     np.savez_compressed(file, **arrays)
+    for name in ENDS:
+        np.save(file.with_name(f"qm9_{name}.npy"), arrays[name].astype(float))
 
 
 main()
