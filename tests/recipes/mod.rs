@@ -67,12 +67,13 @@ batch_size = 32
 "#,
     ),
     (
-        "max_likelihood",
+        "max_likelihood by natural steps",
         r#"
 [train]
 objective = "max_likelihood"
 steps = 8
 batch_size = 32
+optimizer = "natural"
 [train.max_likelihood]
 data = "DATA"
 "#,
