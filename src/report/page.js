@@ -319,7 +319,7 @@ function view(run) {
       [a, b] = flat ? [0, 0] : state.angle;
     g.clearRect(0, 0, 560, 300);
     [
-      [drawn, 140, "--c0", "flow, by weight"],
+      [drawn, 140, "--c0", run.pictures.energy ? "flow, by weight" : "flow"],
       [reference, 420, "--c4", "reference"],
     ].forEach(([rows, cx, name, label]) => {
       g.fillStyle = ink("--soft");
