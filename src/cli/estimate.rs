@@ -64,13 +64,7 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     };
     particles.units =
         particles.units.zip(kt).map(|(units, electronvolt)| FileUnits { electronvolt, ..units });
-    // Where there is no energy, all samples of the flow count the same.
-    let alike = |mut batch: Samples| {
-        batch.log_weights = vec![0.0; batch.count(system)];
-        batch
-    };
     let batches = trained.batches(args.samples.get(), weights)?;
-    let batches = batches.map(|batch| if has_energy { batch } else { batch.map(alike) });
     let mut reweigh = |batch: &Samples| match (&other, args.temperature) {
         (Some(other), _) => energies(&*other.potential, &batch.positions),
         (None, ratio) => Ok(batch.energies.iter().map(|u| u / ratio.unwrap_or(1.0)).collect()),
@@ -110,10 +104,8 @@ fn check_energy(
     observables: &[Observable],
     args: &EstimateArgs,
 ) -> Result<(), Error> {
-    let is_of_energies =
-        |o: &Observable| matches!(o, Observable::Energy | Observable::HeatCapacity);
     let asked = [
-        ("--observable", observables.iter().any(is_of_energies)),
+        ("--observable", observables.iter().any(Observable::is_of_energies)),
         ("--temperature", args.temperature.is_some()),
         ("--target", args.target.is_some()),
         ("--ais", args.weights.ais),

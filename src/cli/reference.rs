@@ -43,7 +43,6 @@ pub(super) fn run(args: &ReferenceArgs, registry: &Registry) -> Result<(), Error
     if let Some(output) = &args.output {
         write_samples(output, &particles, samples, [Ok(drawn.clone())])?;
     }
-    drawn.log_weights = vec![0.0; samples];
     let independent = Independent::Populations(&populations);
     let bins = args.averages.bins.get();
     let found = estimate_of(independent, &particles, &observables, bins, None, [Ok(drawn)])?;

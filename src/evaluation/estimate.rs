@@ -93,7 +93,8 @@ impl Estimates {
 pub type OtherEnergies<'a> = &'a mut dyn FnMut(&Samples) -> Result<Vec<f64>, Error>;
 
 /// Estimates `observables` over exp(−U) from weighted `batches` of samples of it, or over
-/// exp(−U_other) where `other` gives that energy for a batch. What is kept of a sample are its
+/// exp(−U_other) where `other` gives that energy for a batch. Samples without weights count the
+/// same: their averages are over what drew them. What is kept of a sample are its
 /// weight and a number for each observable. Dihedral angles of a chiral molecule are those of its
 /// structure if the samples have its handedness: see [`Samples::match_structure`].
 ///
@@ -135,6 +136,9 @@ pub fn estimate_of(
     let mut distances = Distances::new(independent);
     for batch in batches {
         let mut batch = batch?;
+        if batch.log_weights.is_empty() {
+            batch.log_weights = vec![0.0; batch.count(system)];
+        }
         if let Some(other) = &mut other {
             let energies = other(&batch)?;
             let change: Vec<f64> =

@@ -125,6 +125,15 @@ fn atoms<const N: usize>(text: &str, names: &str) -> Result<[AtomName; N], Error
 }
 
 impl Observable {
+    /// Whether it needs the energies of samples.
+    pub fn is_of_energies(&self) -> bool {
+        match self {
+            Self::Energy | Self::HeatCapacity => true,
+            Self::Histogram(of) => of.iter().any(Self::is_of_energies),
+            _ => false,
+        }
+    }
+
     /// The histogram of one observable, or of two with a comma between them: "phi, psi".
     ///
     /// # Errors

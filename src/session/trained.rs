@@ -221,6 +221,9 @@ impl Trained {
     /// [`Error::Evaluation`] if the potential fails for good; [`Error::Parameter`] for an
     /// observable that does not fit the target.
     pub fn estimate(&self, observables: &[Observable], count: usize) -> Result<Estimates, Error> {
+        if observables.iter().any(Observable::is_of_energies) {
+            self.target.require_energy("observables")?;
+        }
         let batches = self.batches(count, Weights::Joint)?;
         let found = estimate(self.target.particles(), observables, 60, None, batches)?;
         Ok(Estimates { contradictions: self.contradictions(Weighted::Flow), ..found })
