@@ -36,7 +36,7 @@ pub(super) fn print_evaluation(evaluation: &Evaluation, target: &Target) -> Resu
         say!("{label:<11}  {text}")?;
     }
     if let Some(distances) = &evaluation.distances {
-        print_distances(distances, &evaluation.contradictions)?;
+        print_distances(distances, evaluation)?;
     }
     let energies = match evaluation.has_weights() {
         true => format!(", {:.3e} energies", evaluation.energy_evaluations as f64),
@@ -83,8 +83,8 @@ pub(super) fn print_contradictions(found: &[Contradiction]) -> Result<(), Error>
     found.iter().try_for_each(|found| say!("(!) {found}. Do not rely on what is marked"))
 }
 
-fn print_distances(distances: &Distances, found: &[Contradiction]) -> Result<(), Error> {
-    let n = distances.samples;
+fn print_distances(distances: &Distances, evaluation: &Evaluation) -> Result<(), Error> {
+    let (n, found) = (distances.samples, &evaluation.contradictions);
     say!("distances    of N = {n} samples from {n} reference samples")?;
     say!("             energy W2   geometric W2   pair-distance W2   pair-distance TV")?;
     let text = |value: Option<f64>| value.map_or("infinite".to_string(), |v| format!("{v:.4}"));
@@ -96,8 +96,11 @@ fn print_distances(distances: &Distances, found: &[Contradiction]) -> Result<(),
     ];
     for (name, set, weights) in sets {
         if let Some(set) = set {
-            let [e, g, d, tv] =
+            let [mut e, g, d, tv] =
                 [set.energy_w2, set.geometric_w2, set.distance_w2, set.distance_tv].map(text);
+            if !evaluation.has_weights() {
+                e = "no energy".to_string();
+            }
             let is_marked = found.iter().any(|found| Some(found.weights) == weights);
             let mark = if is_marked { "  (!)" } else { "" };
             say!("  {name:<10} {e:>9} {g:>14} {d:>18} {tv:>18}{mark}")?;

@@ -106,6 +106,7 @@ fn samples_alone_are_enough_and_no_figure_pretends_to_know_an_energy() {
 
     let said = succeed(folder, &["evaluate", "cloud_ml", "--distances"]);
     assert!(said.contains("pair-distance TV") && said.contains("floor"), "{said}");
+    assert!(said.contains("no energy ") && !said.contains("infinite"), "{said}");
     let said = succeed(folder, &["sample", "cloud_ml", "-n", "10", "-o", "drawn.xyz"]);
     assert!(said.contains("positions in Å") && said.contains("without weights"), "{said}");
     let drawn = fs::read_to_string(folder.join("drawn.xyz")).unwrap();
