@@ -8,6 +8,18 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::error::{refuse, Error};
 
+/// The numbers 0, 1, … of `labels`, in the order of their first appearance.
+pub(crate) fn numbered<T: PartialEq>(labels: &[T]) -> Vec<usize> {
+    let mut seen: Vec<&T> = Vec::new();
+    let mut number = |label| {
+        seen.iter().position(|known| *known == label).unwrap_or_else(|| {
+            seen.push(label);
+            seen.len() - 1
+        })
+    };
+    labels.iter().map(&mut number).collect()
+}
+
 /// A set of n particles in d dimensions, in open space or in a periodic box. Configurations are
 /// row-major [particles, dimension].
 #[derive(Debug, Clone, Copy, PartialEq)]

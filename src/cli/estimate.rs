@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Registry, Target};
+use crate::config::Registry;
 use crate::error::Error;
 use crate::evaluation::{energies, estimate, Estimates, Observable, OtherEnergies, Weights};
 use crate::parallel::team;
@@ -16,10 +16,6 @@ use super::print::print_contradictions;
 
 pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error> {
     let mut observables = args.averages.observables()?;
-    let nothing_asked = observables.is_empty();
-    if nothing_asked {
-        observables = vec![Observable::Energy, Observable::HeatCapacity];
-    }
     let is_drawn = |o: &&Observable| o.is_of_all_pairs() || matches!(o, Observable::Histogram(_));
     let problem = match (&args.output, observables.iter().filter(is_drawn).count()) {
         (None, _) | (_, 1) => None,
@@ -35,10 +31,19 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
     let mut trained = Trained::open(&args.run, registry)?;
     trained.problem.seed = args.seed;
     let has_energy = trained.target.potential.has_energy();
-    if nothing_asked && !has_energy {
-        observables = vec![Observable::RadiusOfGyration];
+    if observables.is_empty() {
+        observables = match has_energy {
+            true => vec![Observable::Energy, Observable::HeatCapacity],
+            false => vec![Observable::RadiusOfGyration],
+        };
     }
-    check_energy(&trained.target, &observables, args)?;
+    trained.target.require_energy_for([
+        ("--observable", observables.iter().any(Observable::is_of_energies)),
+        ("--temperature", args.temperature.is_some()),
+        ("--target", args.target.is_some()),
+        ("--ais", args.weights.ais),
+        ("--marginal", args.weights.marginal.is_some()),
+    ])?;
     let system = trained.problem.flow.system();
     let mut particles = trained.target.particles();
     observables.iter().try_for_each(|observable| observable.check(&particles))?;
@@ -96,23 +101,6 @@ pub(super) fn run(args: &EstimateArgs, registry: &Registry) -> Result<(), Error>
         (None, None) => trained.target.name.clone(),
     };
     print(&found, &where_, args)
-}
-
-/// Refuses what needs an energy, where the target has none.
-fn check_energy(
-    target: &Target,
-    observables: &[Observable],
-    args: &EstimateArgs,
-) -> Result<(), Error> {
-    let asked = [
-        ("--observable", observables.iter().any(Observable::is_of_energies)),
-        ("--temperature", args.temperature.is_some()),
-        ("--target", args.target.is_some()),
-        ("--ais", args.weights.ais),
-        ("--marginal", args.weights.marginal.is_some()),
-    ];
-    let mut asked = asked.into_iter().filter(|(_, asked)| *asked);
-    asked.try_for_each(|(flag, _)| target.require_energy(flag))
 }
 
 fn print(found: &Estimates, target: &str, args: &EstimateArgs) -> Result<(), Error> {

@@ -17,14 +17,11 @@ const WORTH_SAYING: f64 = 0.05;
 pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error> {
     let mut trained = Trained::open(&args.run, registry)?;
     trained.problem.seed = args.seed.unwrap_or(trained.problem.seed);
-    let asks_for_weights = [
+    trained.target.require_energy_for([
         ("--annealed", args.annealed.is_some_and(|samples| samples > 0)),
         ("--marginal", args.marginal),
         ("--cost", args.cost.is_some()),
-    ];
-    for (flag, _) in asks_for_weights.into_iter().filter(|(_, given)| *given) {
-        trained.target.require_energy(flag)?;
-    }
+    ])?;
     let mut section = trained.recipe.evaluate.clone();
     let mut options = trained.evaluation_options();
     if let Some(samples) = args.samples {
@@ -40,7 +37,6 @@ pub(super) fn run(args: &EvaluateArgs, registry: &Registry) -> Result<(), Error>
     }
     let distances = args.distances.map_or(0, |n| usize::try_from(n).unwrap_or(0));
     let annealed = match args.annealed {
-        _ if !trained.target.potential.has_energy() => 0,
         Some(samples) => usize::try_from(samples).unwrap_or(0),
         None => options.annealed_samples.max(distances),
     };

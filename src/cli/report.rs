@@ -33,10 +33,9 @@ fn read(path: &Path, registry: &Registry) -> Result<RunReport, Error> {
     let trained = Trained::open(path, registry)?;
     let particles = trained.target.particles();
     let drawn = trained.drawn_for_figures()?;
-    let all = || (0..drawn.count(particles.system)).collect();
     let mut chosen = match trained.target.potential.has_energy() {
         true => resample_systematically(&drawn.log_weights, 0.5).unwrap_or_default(),
-        false => all(),
+        false => (0..drawn.count(particles.system)).collect(),
     };
     // Spread over all, since those of one weight stand together.
     let stride = (chosen.len() / 12).max(1);

@@ -8,7 +8,7 @@ use crate::molecule::Chirality;
 use crate::parallel::team;
 use crate::random::{stream, Purpose, ONCE};
 use crate::samples::{
-    check_destination, holds_positions_alone, units_in, weights_beside, write_samples,
+    check_destination, holds_positions_alone, positions_in, units_in, weights_beside, write_samples,
 };
 use crate::sampling::resample;
 use crate::session::Trained;
@@ -25,14 +25,11 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
         ChiralityArg::Structure => Chirality::Structure,
         ChiralityArg::Any => Chirality::Any,
     };
-    let asks_for_weights = [
+    trained.target.require_energy_for([
         ("--ais", args.weights.ais),
         ("--marginal", args.weights.marginal.is_some()),
         ("--resample", args.resample.is_some()),
-    ];
-    for (flag, _) in asks_for_weights.into_iter().filter(|(_, given)| *given) {
-        trained.target.require_energy(flag)?;
-    }
+    ])?;
     let particles = trained.target.particles();
     let has_energy = trained.target.potential.has_energy();
     let units = units_in(&args.output, &particles)?;
@@ -54,7 +51,7 @@ pub(super) fn run(args: &SampleArgs, registry: &Registry) -> Result<(), Error> {
         write_samples(&args.output, &particles, drawn, batches)?;
         if !has_energy {
             let output = args.output.display();
-            let positions = units.split(',').next().unwrap_or_default();
+            let positions = positions_in(&args.output, &particles)?;
             return say!(
                 "{drawn} samples of the flow in {output}: {positions}; without weights, as the \
                  target has no energy{handed}"

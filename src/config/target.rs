@@ -127,6 +127,17 @@ impl Target {
         }
     }
 
+    /// # Errors
+    /// [`Error::Parameter`] on the first of these flags that is given, where the target has no
+    /// energy.
+    pub(crate) fn require_energy_for<const N: usize>(
+        &self,
+        flags: [(&str, bool); N],
+    ) -> Result<(), Error> {
+        let mut given = flags.into_iter().filter(|(_, given)| *given);
+        given.try_for_each(|(flag, _)| self.require_energy(flag))
+    }
+
     /// Gives samples the handedness and the order of like atoms that its structure has, and returns
     /// how many are of another molecule: [`Samples::match_structure`].
     pub fn match_structure(&self, samples: &mut Samples) -> usize {

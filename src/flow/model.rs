@@ -3,11 +3,10 @@
 use crate::crystal::Crystal;
 use crate::engine::{Arena, Lane, Real, LANES};
 use crate::error::Error;
-use crate::system::System;
+use crate::system::{numbered, System};
 
 use super::base::{BaseDensity, Skeleton};
 use super::options::layer_key;
-use super::species::renumbered;
 use super::{
     Apply, Block, Coupling, CouplingContext, Direction, FlowOptions, HalfShape, Initial,
     ParameterLayout, Precision, Vjp,
@@ -96,7 +95,7 @@ impl<T: Precision> Flow<T> {
                 format!("has {} entries for {} particles", species.len(), system.particles()),
             ));
         }
-        let mut species = renumbered(species);
+        let mut species = numbered(species);
         if species.iter().all(|&s| s == 0) {
             species.clear();
         }

@@ -57,17 +57,3 @@ impl SpeciesFeatures {
         }
     }
 }
-
-/// `species` with the numbers 0, 1, … in the order of their first appearance.
-pub(super) fn renumbered(species: &[usize]) -> Vec<usize> {
-    let mut seen = Vec::new();
-    species
-        .iter()
-        .map(|label| {
-            seen.iter().position(|known| known == label).unwrap_or_else(|| {
-                seen.push(*label);
-                seen.len() - 1
-            })
-        })
-        .collect()
-}

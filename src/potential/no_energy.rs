@@ -1,11 +1,11 @@
-//! A target without an energy function, which only its samples tell.
+//! A target without an energy function, known by samples alone.
 
 use serde::Deserialize;
 
 use super::formula::Particles;
 use super::{EvaluationError, Potential};
 use crate::error::Error;
-use crate::system::System;
+use crate::system::{numbered, System};
 
 /// What is known of a target without an energy; the keys of a target file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -58,18 +58,6 @@ impl NoEnergy {
         };
         Ok(Self { system: System::new(count, parameters.dimension)?, species })
     }
-}
-
-/// The number of each name, in the order in which they come first.
-fn numbered(names: &[String]) -> Vec<usize> {
-    let mut different: Vec<&String> = Vec::new();
-    let number = |name| {
-        different.iter().position(|other| *other == name).unwrap_or_else(|| {
-            different.push(name);
-            different.len() - 1
-        })
-    };
-    names.iter().map(number).collect()
 }
 
 impl Potential for NoEnergy {

@@ -157,9 +157,9 @@ impl Curves {
     fn new(rows: &[MetricsRow]) -> Self {
         let stride = rows.len().div_ceil(Self::MOST_ROWS).max(1);
         let mut curves = Self::default();
+        let is_evaluated = |row: &MetricsRow| row.reverse_ess.or(row.nll).is_some();
         for (index, row) in rows.iter().enumerate() {
             let last = index + 1 == rows.len();
-            let is_evaluated = |row: &MetricsRow| row.reverse_ess.or(row.nll).is_some();
             if !(index.is_multiple_of(stride) || is_evaluated(row) || last) {
                 continue;
             }
@@ -212,13 +212,9 @@ impl Pictures {
         };
         Ok(Self {
             samples: drawn.count(system),
-            energy: match drawn.energies.is_empty() {
-                true => None,
-                false => {
-                    let reference = reference.map(|r| r.energies.as_slice());
-                    Some(picture(&drawn.energies, reference)?)
-                }
-            },
+            energy: (!drawn.energies.is_empty())
+                .then(|| picture(&drawn.energies, reference.map(|r| r.energies.as_slice())))
+                .transpose()?,
             distance: picture(&distances(drawn), reference.map(distances).as_deref())?,
             distance_label: distance_label(particles.length_unit()),
             log_weight: shortened(&log_weight_outline(&drawn.log_weights)),

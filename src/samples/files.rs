@@ -80,15 +80,25 @@ pub fn weights_beside(path: impl AsRef<Path>) -> Result<Option<PathBuf>, Error> 
 /// [`Error::Parameter`] when the ending is unknown.
 pub fn units_in(path: impl AsRef<Path>, particles: &Particles) -> Result<String, Error> {
     let format = format_of(path.as_ref())?;
-    let units = match particles.units {
-        Some(_) if format.weights_beside() => ("Å", "kT"),
-        Some(_) if format.in_units() => ("Å", "eV"),
-        Some(_) if particles.angstrom() == 1.0 => ("Å", "kT"),
-        _ => ("the target's unit of length", "kT"),
-    };
-    Ok(match format.positions_alone() {
-        true => format!("positions in {}", units.0),
-        false => format!("positions in {}, energies in {}", units.0, units.1),
+    let positions = positions_in(path.as_ref(), particles)?;
+    let is_beside = format.weights_beside();
+    Ok(match particles.units {
+        _ if format.positions_alone() => positions,
+        Some(_) if format.in_units() && !is_beside => format!("{positions}, energies in eV"),
+        _ => format!("{positions}, energies in kT"),
+    })
+}
+
+/// The unit of positions in a file of this name, in words for a message.
+///
+/// # Errors
+/// [`Error::Parameter`] when the ending is unknown.
+pub fn positions_in(path: impl AsRef<Path>, particles: &Particles) -> Result<String, Error> {
+    let format = format_of(path.as_ref())?;
+    let in_angstrom = format.weights_beside() || format.in_units() || particles.angstrom() == 1.0;
+    Ok(match particles.units {
+        Some(_) if in_angstrom => "positions in Å".to_string(),
+        _ => "positions in the target's unit of length".to_string(),
     })
 }
 

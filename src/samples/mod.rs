@@ -32,8 +32,8 @@ mod structure;
 mod xyz;
 
 pub use files::{
-    check_destination, holds_positions_alone, read_equal_samples, read_samples, units_in,
-    weights_beside, write_samples,
+    check_destination, holds_positions_alone, positions_in, read_equal_samples, read_samples,
+    units_in, weights_beside, write_samples,
 };
 pub use format::{FileUnits, Particles, Samples};
 pub(crate) use spool::{Numbers, Spool};

@@ -265,14 +265,10 @@ pub(super) fn evaluation_options(recipe: &Recipe, target: &Target) -> Evaluation
         Objective::Fab(fab) => fab.intermediate_distributions,
         _ => 4,
     };
-    let annealed_samples = match target.potential.has_energy() {
-        true => annealed_samples(recipe.evaluate.samples),
-        false => 0,
-    };
     EvaluationOptions {
         samples: recipe.evaluate.samples,
         draws: recipe.evaluate.draws,
-        annealed_samples,
+        annealed_samples: annealed_samples(recipe.evaluate.samples),
         intermediate_distributions,
         known_log_z: target.known.log_z.map(|v| [v, target.known.log_z_error.unwrap_or(0.0)]),
         ..EvaluationOptions::default()
