@@ -249,6 +249,15 @@ impl<T: Real> Flow<T> {
         }
     }
 
+    /// Dihedral angles that turn, [samples, angles], where the base density is that of a molecule:
+    /// in radians, of configurations x, [samples, n, 3], with like atoms in the structure's order.
+    pub fn turning_angles(&self, x: &[f64]) -> Vec<f64> {
+        match &self.base {
+            Base::Gaussian(_) => Vec::new(),
+            Base::Density(base) => base.turning_angles(x),
+        }
+    }
+
     /// Lanes of the states that one [chunk](Self::chunk) passes through: the input of every call,
     /// the last output, and those of the base density.
     pub(super) fn trajectory_lanes(&self) -> usize {

@@ -117,6 +117,9 @@ impl Annealed {
 }
 
 /// Annealed importance sampling between two densities.
+///
+/// A draw whose density, computed from its configuration, is not the one that it was drawn with has
+/// weight zero.
 #[derive(Clone, Copy)]
 pub struct AnnealedImportanceSampling<'a> {
     /// q, normalised.
@@ -214,7 +217,17 @@ impl AnnealedImportanceSampling<'_> {
         let log_densities =
             |chains: &Chains| (chains.log_density(0).to_vec(), chains.log_density(1).to_vec());
         let initial = log_densities(&chains);
-        let mut log_weights = vec![0.0; rows];
+        // A draw may not come back to its density: of a molecule, one with an atom on the other
+        // side of its neighbours, whose density would be nearly nil.
+        let weight = |(drawn, log_q): (&f64, &f64)| {
+            let comes_back = (drawn - log_q).abs() <= MOST_APART;
+            if comes_back {
+                0.0
+            } else {
+                f64::NEG_INFINITY
+            }
+        };
+        let mut log_weights: Vec<f64> = drawn.iter().zip(&initial.0).map(weight).collect();
         let mut acceptance = vec![[0.0; 2]; step_sizes.len()];
         let mut workspace = Workspace::default();
         let increment = self.annealing.alpha * self.annealing.beta(1);
@@ -263,6 +276,9 @@ impl AnnealedImportanceSampling<'_> {
         Ok((tile, chains.into_position()))
     }
 }
+
+/// The log density of a draw may be this far from the one that it came with: rounding is far less.
+const MOST_APART: f64 = 10.0;
 
 /// What all ranks get of one tile: all but the configurations.
 struct Tile {

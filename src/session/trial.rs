@@ -89,5 +89,6 @@ fn fewer_walkers(trial: &mut Recipe, target: &Target) -> Result<Option<Start>, E
     }
     (walkers.start, walkers.from_step) = (WalkerStart::Flow, 1);
     (walkers.start_temperature, walkers.cooling_steps) = (1.0, 0);
+    walkers.hot_share = 0.0;
     reference_seconds(target.potential.clone(), work).map(|seconds| Some(Start::Seconds(seconds)))
 }

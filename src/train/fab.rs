@@ -300,7 +300,7 @@ impl Fab {
     ) -> Result<(), Error> {
         // A potential that fails for good must leave the state as it was.
         let mut walkers = own.walkers.clone();
-        walkers.cool(options, state.step);
+        walkers.cool(options, state.step, self.descent.steps);
         let mut effort = Effort::default();
         if !walkers.started() {
             let _work = work::begin("starting the walkers");

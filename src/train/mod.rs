@@ -6,6 +6,7 @@ mod dense;
 mod fab;
 mod fit;
 mod health;
+mod hot_angles;
 mod max_likelihood;
 mod optimizer;
 mod options;

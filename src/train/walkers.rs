@@ -21,6 +21,7 @@ use crate::sampling::{
     Workspace,
 };
 
+use super::hot_angles::HotAngles;
 use super::past::Past;
 use super::problem::Problem;
 use super::saved::Walk;
@@ -68,6 +69,10 @@ pub struct WalkerOptions {
     pub start_temperature: f64,
     /// Training steps in which they cool from it, by the same factor in each (default 0).
     pub cooling_steps: usize,
+    /// Share of the samples, at first, in which a molecule's dihedral angles keep the densities of
+    /// the start: rare conformations stay frequent while the flow learns them. It falls to nothing
+    /// by the last step (default 0). Only with `leapfrog_steps = 0`.
+    pub hot_share: f64,
 }
 
 impl Default for WalkerOptions {
@@ -80,6 +85,7 @@ impl Default for WalkerOptions {
             reuse: 1,
             start_temperature: 1.0,
             cooling_steps: 0,
+            hot_share: 0.0,
         }
     }
 }
@@ -94,6 +100,11 @@ impl WalkerOptions {
         count("train.fab.walkers.reuse", self.reuse, 1..=rows)?;
         number("train.fab.walkers.start_temperature", self.start_temperature, 1.0..=4.0)?;
         count("train.fab.walkers.cooling_steps", self.cooling_steps, 0..=1_000_000_000)?;
+        number("train.fab.walkers.hot_share", self.hot_share, 0.0..=0.9)?;
+        if self.hot_share > 0.0 && (self.leapfrog_steps > 0 || self.start_temperature == 1.0) {
+            let problem = "is over 0: use leapfrog_steps = 0 and a `start_temperature` over 1";
+            return Err(Error::parameter("train.fab.walkers.hot_share", problem));
+        }
         let problem = match (self.start_temperature > 1.0, self.cooling_steps > 0) {
             (true, false) => "is over 1: say in how many `cooling_steps` the walkers cool",
             (true, true) if self.start == WalkerStart::Flow => {
@@ -126,6 +137,8 @@ pub struct Walkers {
     pub past: Option<Past>,
     /// log p(x) of each, where they do not move by themselves.
     pub known: Option<Vec<f64>>,
+    /// What keeps rare conformations frequent.
+    pub hot: Option<HotAngles>,
     /// 1/temperature at which they are, over that of the target: it follows from the step.
     pub beta: f64,
 }
@@ -172,14 +185,15 @@ impl Walkers {
     /// No walkers yet.
     pub fn none(initial_step_size: f64) -> Self {
         let step_size = StepSize::new(initial_step_size);
-        Self { positions: Vec::new(), step_size, past: None, known: None, beta: 1.0 }
+        Self { positions: Vec::new(), step_size, past: None, known: None, hot: None, beta: 1.0 }
     }
 
     /// The same, which keep what these options need.
     pub fn with_options(self, options: Option<&WalkerOptions>) -> Self {
         let past = options.filter(|options| options.reuse > 1).map(|_| Past::default());
         let known = options.filter(|options| options.leapfrog_steps == 0).map(|_| Vec::new());
-        Self { past, known, ..self }
+        let hot = options.filter(|options| options.hot_share > 0.0).map(|_| HotAngles::default());
+        Self { past, known, hot, ..self }
     }
 
     /// Lists what is saved; a joint configuration of the flow has `width` numbers.
@@ -188,6 +202,7 @@ impl Walkers {
         walk.value("walkers.step_size", &mut self.step_size)?;
         self.past.iter_mut().try_for_each(|past| past.list(walk))?;
         self.known.iter_mut().try_for_each(|known| walk.double("walkers.known", known))?;
+        self.hot.iter_mut().try_for_each(|hot| hot.list(walk))?;
         // A joint configuration is x alone, or with its augmented copies.
         if (2 * self.positions.len()).is_multiple_of(width) {
             Ok(())
@@ -230,9 +245,40 @@ impl Walkers {
         Ok(annealed.effort[1])
     }
 
-    /// Cools them to the temperature of a training step.
-    pub(super) fn cool(&mut self, options: &WalkerOptions, step: u64) {
+    /// Cools them to the temperature of a step of a training of `steps`.
+    pub(super) fn cool(&mut self, options: &WalkerOptions, step: u64, steps: usize) {
         self.beta = options.beta(step);
+        if let Some(hot) = &mut self.hot {
+            hot.share = options.hot_share * (1.0 - step as f64 / steps as f64).max(0.0);
+        }
+    }
+
+    /// ln p′/p of joint configurations, where rare ones are kept frequent.
+    fn favour(&self, problem: &Problem, joint: &[f64]) -> Vec<f64> {
+        match &self.hot {
+            Some(hot) => hot.log_factors(problem, joint),
+            None => vec![0.0; joint.len() / problem.flow.width()],
+        }
+    }
+
+    /// Puts walkers where they were found, each at its `place`.
+    fn settle(&mut self, problem: &Problem, visit: &Visit, place: impl Fn(usize) -> usize) {
+        let coordinates = problem.flow.system().coordinates();
+        let favour = self.favour(problem, &visit.joint);
+        for (row, joint) in visit.joint.chunks_exact(problem.flow.width()).enumerate() {
+            let at = place(row) * coordinates;
+            self.positions[at..at + coordinates].copy_from_slice(&joint[..coordinates]);
+            if let Some(known) = &mut self.known {
+                let log_p = visit.log_p[row] - favour[row] - problem.target.log_conditional(joint);
+                known[place(row)] = log_p / self.beta;
+            }
+        }
+        if let Some(hot) = &mut self.hot {
+            hot.follow(problem, &visit.joint);
+        }
+        if self.known.is_none() {
+            self.step_size.adapt(visit.acceptance);
+        }
     }
 
     /// Starts `count` walkers by the reference sampler, at their temperature.
@@ -241,6 +287,9 @@ impl Walkers {
     /// Those of [`sample_reference_at`](crate::sampling::sample_reference_at).
     pub fn start_by_reference(&mut self, problem: &Problem, count: usize) -> Result<Effort, Error> {
         let (positions, effort) = problem.sample_reference(count, 1.0 / self.beta)?;
+        if let Some(hot) = &mut self.hot {
+            hot.start(problem, &positions);
+        }
         self.positions = positions;
         Ok(effort)
     }
@@ -296,8 +345,8 @@ impl Walkers {
             target.augment(&x, &mut rngs, &mut joint);
             let mut log_p: Vec<f64> = joint
                 .chunks_exact(width)
-                .zip(&of_x)
-                .map(|(row, log_p)| log_p + target.log_conditional(row))
+                .zip(of_x.iter().zip(self.favour(problem, &joint)))
+                .map(|(row, (log_p, favour))| log_p + favour + target.log_conditional(row))
                 .collect();
 
             // In every round of the walkers another part of them gets a proposal.
@@ -310,8 +359,9 @@ impl Walkers {
             let (start, before) = (Instant::now(), effort.seconds);
             let mut taken = 0;
             for rows in offered.chunks(alone.batch_size()) {
-                taken +=
-                    propose(&flow, target, rows, &mut rngs, &mut joint, &mut log_p, &mut effort)?;
+                let favour = |joint: &[f64]| self.favour(problem, joint);
+                let to = (&mut joint[..], &mut log_p[..]);
+                taken += propose(&flow, target, favour, rows, &mut rngs, to, &mut effort)?;
             }
             Ok(Tile {
                 joint,
@@ -335,17 +385,7 @@ impl Walkers {
             visit.effort += tile.effort;
         }
         visit.flow_acceptance = taken as f64 / offered.max(1) as f64;
-        for (row, joint) in visit.joint.chunks_exact(width).enumerate() {
-            let at = place(row) * coordinates;
-            self.positions[at..at + coordinates].copy_from_slice(&joint[..coordinates]);
-            if let Some(known) = &mut self.known {
-                let log_p = visit.log_p[row] - target.log_conditional(joint);
-                known[place(row)] = log_p / self.beta;
-            }
-        }
-        if self.known.is_none() {
-            self.step_size.adapt(visit.acceptance);
-        }
+        self.settle(problem, &visit, place);
         Ok(visit)
     }
 
@@ -412,10 +452,10 @@ fn moved(
 fn propose(
     flow: &FlowDensity<'_>,
     target: &AugmentedTarget,
+    favour: impl Fn(&[f64]) -> Vec<f64>,
     rows: &[usize],
     rngs: &mut [rand_chacha::ChaCha8Rng],
-    joint: &mut [f64],
-    log_p: &mut [f64],
+    (joint, log_p): (&mut [f64], &mut [f64]),
     effort: &mut Effort,
 ) -> Result<usize, EvaluationError> {
     let width = target.width();
@@ -432,6 +472,9 @@ fn propose(
     let failures =
         target.log_density_and_gradient(&proposed, &mut proposed_log_p, &mut gradient)?;
     *effort += Effort::of(&proposed_log_p, &gradient, failures, start);
+    for (log_p, favour) in proposed_log_p.iter_mut().zip(favour(&proposed)) {
+        *log_p += favour;
+    }
     let mut taken = 0;
     for (index, &row) in rows.iter().enumerate() {
         let uniform: f64 = own[index].gen();

@@ -8,6 +8,7 @@ use boltzflow::flow::{Flow, FlowOptions, LayerGroup, PairwiseOptions};
 use boltzflow::run::RunFolder;
 use boltzflow::sampling::{sample_reference, ReferenceOptions};
 use boltzflow::session::Ending;
+use boltzflow::train::{FabState, TrainingState};
 use boltzflow::{Error, Recipe, Training};
 
 use super::capped;
@@ -73,8 +74,30 @@ fn a_flow_learns_a_molecule_and_has_its_log_z() {
 
 #[test]
 fn the_fit_and_the_walkers_continue_to_the_byte() {
+    continues(("seed = 1", "seed = 1"));
+    // Walkers that are hot, and keep rare angles frequent.
+    let hot = "start_temperature = 2\ncooling_steps = 3\nhot_share = 0.3";
+    let state = continues(("reuse = 2", hot));
+    // What keeps them frequent is no part of their energies.
+    let walkers = &state.own::<FabState>().unwrap().walkers;
+    let potential = capped().potential;
+    let mut gradient = vec![0.0; 3 * potential.system().particles()];
+    let mut off = 0.0f64;
+    for (x, known) in
+        walkers.positions.chunks_exact(gradient.len()).zip(walkers.known.as_ref().unwrap())
+    {
+        let mut x = x.to_vec();
+        off = off.max((potential.energy_and_gradient(&x, &mut gradient).unwrap() + known).abs());
+        // Planted: another configuration.
+        x[0] += 0.1;
+        assert!((potential.energy_and_gradient(&x, &mut gradient).unwrap() + known).abs() > 1e-3);
+    }
+    assert!(off < 1e-8, "{off}");
+}
+
+fn continues(change: (&str, &str)) -> TrainingState {
     let folder = tempfile::tempdir().unwrap();
-    let short = [("steps = 60", "steps = 6")];
+    let short = [("steps = 60", "steps = 6"), change];
     let mut straight = Training::new(recipe(&short), capped()).unwrap();
     straight.run(|_| ()).unwrap();
     let parts = folder.path().join("parts");
@@ -89,9 +112,11 @@ fn the_fit_and_the_walkers_continue_to_the_byte() {
     second.run(|_| ()).unwrap();
     assert!(second.state() == straight.state(), "the states differ");
     // Planted: with another seed they do.
-    let mut other = Training::new(recipe(&[short[0], ("seed = 1", "seed = 2")]), capped()).unwrap();
+    let mut other =
+        Training::new(recipe(&[short[0], change, ("seed = 1", "seed = 2")]), capped()).unwrap();
     other.run(|_| ()).unwrap();
     assert!(other.state() != straight.state());
+    straight.state().clone()
 }
 
 #[test]

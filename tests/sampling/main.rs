@@ -1,6 +1,7 @@
 //! Chains keep their density, annealed weights have the right mean, and neither depends on threads.
 
 mod reference;
+mod round_trip;
 
 use std::f64::consts::PI;
 use std::sync::Arc;

@@ -35,6 +35,12 @@ pub trait BaseDensity<T: Real>: Send + Sync {
     /// Fits samples x, [samples, n, 3].
     fn fit(&self, theta: &mut [T], x: &[f64]);
 
+    /// Dihedral angles that turn, [samples, angles], of positions x, [samples, n, 3]; only those of
+    /// a molecule are told.
+    fn turning_angles(&self, _x: &[f64]) -> Vec<f64> {
+        Vec::new()
+    }
+
     /// Draws x from standard normal numbers, as many, and log p(x) without its
     /// [constant](Self::log_constant), a lane for each tile.
     fn sample(&self, theta: &[T], noise: &[Lane<T>], draw: Pass<'_, T>, x: &mut [Lane<T>]);

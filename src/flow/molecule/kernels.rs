@@ -44,6 +44,17 @@ impl<T: Real> BaseDensity<T> for MoleculeBase {
         self.fit_to(theta, x);
     }
 
+    fn turning_angles(&self, x: &[f64]) -> Vec<f64> {
+        let of_one = |x: &[f64]| {
+            let mut x = x.to_vec();
+            self.sides.standard(&mut x);
+            let mut all = self.coordinates.measured(&self.tree, &x);
+            all.truncate(self.coordinates.soft.len());
+            all
+        };
+        x.chunks_exact(3 * self.coordinates.particles).flat_map(of_one).collect()
+    }
+
     fn sample(&self, theta: &[T], noise: &[Lane<T>], pass: Pass<'_, T>, x: &mut [Lane<T>]) {
         let Pass { log_prob, trail, scratch } = pass;
         let (base, tiles) = (self, log_prob.len());

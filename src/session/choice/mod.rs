@@ -55,6 +55,8 @@ const MOLECULE_UPDATES: usize = 4;
 /// cool in this part of the training.
 const MOLECULE_TEMPERATURE: f64 = 3.0;
 const COOLING_SHARE: f64 = 0.35;
+/// See [`WalkerOptions::hot_share`](crate::train::WalkerOptions::hot_share).
+const HOT_SHARE: f64 = 0.3;
 
 /// Those of a crystal, of which each sample has many particles; the soft core hardens in this part
 /// of the training.
@@ -261,7 +263,13 @@ impl<'a> Draft<'a> {
         let spread = rounded(scales.spread);
         let cutoff = rounded(1.15 * scales.largest);
         let basis = ((cutoff / (2.0 * noise)).ceil() as usize).clamp(8, 24);
-        let width = if self.particles <= 6 { 24 } else { 16 };
+        // Angles tell three particles apart where distances do not; few particles also gain by a
+        // second message, which costs many too much time.
+        let (width, more) = match self.particles {
+            ..=2 => (24, ""),
+            ..=6 => (24, "angular = 8\nmessage_passes = 2\n"),
+            _ => (16, "angular = 4\n"),
+        };
         format!(
             "[flow]\n\
              # Near the least width of a coordinate, {:.3} with all others held.\n\
@@ -270,7 +278,7 @@ impl<'a> Draft<'a> {
              base_scale = {spread}\n\n\
              [[flow.layers]]\n\
              coupling = \"pairwise\"\n\
-             repeat = {}\nwidth = {width}\nbasis = {basis}\n\
+             repeat = {}\nwidth = {width}\nbasis = {basis}\n{more}\
              # One distance in a thousand is beyond {:.3}.\n\
              cutoff = {cutoff}\n",
             scales.stiffest, self.layers, scales.largest,
@@ -312,7 +320,8 @@ impl<'a> Draft<'a> {
             if let Kind::Molecule = self.kind {
                 text += &format!(
                     "# Rare conformations are frequent where it is hot.\n\
-                     start_temperature = {MOLECULE_TEMPERATURE}\ncooling_steps = {}\n",
+                     start_temperature = {MOLECULE_TEMPERATURE}\ncooling_steps = {}\n\
+                     hot_share = {HOT_SHARE}\n",
                     (COOLING_SHARE * steps as f64).ceil()
                 );
             }
@@ -330,9 +339,9 @@ impl<'a> Draft<'a> {
         };
         let (optimizer, peak) = match self.kind {
             Kind::Particles(_) => {
-                ("natural", rounded((0.04 / self.particles as f64).clamp(5e-4, 3e-3)))
+                ("natural", rounded((0.02 / self.particles as f64).clamp(5e-4, 3e-3)))
             }
-            Kind::Molecule => ("soap", 2e-3),
+            Kind::Molecule => ("natural", 1e-3),
             Kind::Crystal(_) => ("soap", 4e-3),
         };
         let toml = |text: &str| toml::Value::String(text.to_string()).to_string();
