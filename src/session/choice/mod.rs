@@ -267,7 +267,7 @@ impl<'a> Draft<'a> {
         // second message, which costs many too much time.
         let (width, more) = match self.particles {
             ..=2 => (24, ""),
-            ..=6 => (24, "angular = 8\nmessage_passes = 2\n"),
+            3..=6 => (24, "angular = 8\nmessage_passes = 2\n"),
             _ => (16, "angular = 4\n"),
         };
         format!(
