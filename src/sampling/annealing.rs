@@ -217,8 +217,8 @@ impl AnnealedImportanceSampling<'_> {
         let log_densities =
             |chains: &Chains| (chains.log_density(0).to_vec(), chains.log_density(1).to_vec());
         let initial = log_densities(&chains);
-        // A draw may not come back to its density: of a molecule, one with an atom on the other
-        // side of its neighbours, whose density would be nearly nil.
+        // A draw may not come back to its density: one flung so far that single precision does not
+        // lead back, whose density would be nearly nil and its weight without bound.
         let weight = |(drawn, log_q): (&f64, &f64)| {
             let comes_back = (drawn - log_q).abs() <= MOST_APART;
             if comes_back {

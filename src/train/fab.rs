@@ -118,9 +118,15 @@ impl ObjectiveOptions for FabOptions {
     fn trainer(
         &self,
         descent: &DescentOptions,
-        _: &Problem,
+        problem: &Problem,
         _: &dyn Fn(&Path) -> Result<Vec<f64>, Error>,
     ) -> Result<Box<dyn Trainer>, Error> {
+        let hot = self.walkers.as_ref().is_some_and(|walkers| walkers.hot_share > 0.0);
+        if hot && !problem.flow.layout().tensors().iter().any(|tensor| tensor.fitted) {
+            let problem = "is over 0, which is for dihedral angles of a molecule: use [flow.base] \
+                           kind = \"molecule\"";
+            return Err(Error::parameter("train.fab.walkers.hot_share", problem));
+        }
         Ok(Box::new(Fab { descent: descent.clone(), options: self.clone() }))
     }
 }
