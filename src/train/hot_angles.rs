@@ -72,16 +72,18 @@ impl HotAngles {
         angles.chunks_exact(count).map(factor).collect()
     }
 
-    /// Takes joint configurations of p′ into the densities under p.
-    pub(super) fn follow(&mut self, problem: &Problem, joint: &[f64]) {
-        self.follow_angles(&angles_of(problem, joint), joint.len() / problem.flow.width());
+    /// Takes joint configurations of p′ into the densities under p; returns what ln p′/p of them
+    /// was before.
+    pub(super) fn follow(&mut self, problem: &Problem, joint: &[f64]) -> Vec<f64> {
+        self.follow_angles(&angles_of(problem, joint), joint.len() / problem.flow.width())
     }
 
-    fn follow_angles(&mut self, angles: &[f64], samples: usize) {
+    fn follow_angles(&mut self, angles: &[f64], samples: usize) -> Vec<f64> {
         let factors = self.of_angles(angles, samples);
         let weights: Vec<f64> = factors.iter().map(|factor| (-factor).exp()).collect();
         self.seen.iter_mut().for_each(|bin| *bin *= KEEP);
         count(&mut self.seen, angles, &weights);
+        factors
     }
 }
 

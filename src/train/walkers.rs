@@ -264,7 +264,10 @@ impl Walkers {
     /// Puts walkers where they were found, each at its `place`.
     fn settle(&mut self, problem: &Problem, visit: &Visit, place: impl Fn(usize) -> usize) {
         let coordinates = problem.flow.system().coordinates();
-        let favour = self.favour(problem, &visit.joint);
+        let favour = match &mut self.hot {
+            Some(hot) => hot.follow(problem, &visit.joint),
+            None => vec![0.0; visit.log_p.len()],
+        };
         for (row, joint) in visit.joint.chunks_exact(problem.flow.width()).enumerate() {
             let at = place(row) * coordinates;
             self.positions[at..at + coordinates].copy_from_slice(&joint[..coordinates]);
@@ -272,9 +275,6 @@ impl Walkers {
                 let log_p = visit.log_p[row] - favour[row] - problem.target.log_conditional(joint);
                 known[place(row)] = log_p / self.beta;
             }
-        }
-        if let Some(hot) = &mut self.hot {
-            hot.follow(problem, &visit.joint);
         }
         if self.known.is_none() {
             self.step_size.adapt(visit.acceptance);

@@ -22,9 +22,7 @@ impl MoleculeBase {
         let soft = self.coordinates.soft.len();
         let mut rows: Vec<Vec<f64>> = Vec::new();
         for x in x.chunks_exact(3 * self.coordinates.particles) {
-            let mut x = x.to_vec();
-            self.sides.standard(&mut x);
-            rows.push(self.coordinates.measured(&self.tree, &x));
+            rows.push(self.measured(x));
         }
         rows.retain(|row| row.iter().all(|value| value.is_finite()));
         let Some(first) = rows.first().cloned() else { return };

@@ -46,9 +46,7 @@ impl<T: Real> BaseDensity<T> for MoleculeBase {
 
     fn turning_angles(&self, x: &[f64]) -> Vec<f64> {
         let of_one = |x: &[f64]| {
-            let mut x = x.to_vec();
-            self.sides.standard(&mut x);
-            let mut all = self.coordinates.measured(&self.tree, &x);
+            let mut all = self.measured(x);
             all.truncate(self.coordinates.soft.len());
             all
         };

@@ -114,6 +114,13 @@ impl MoleculeBase {
         Ok(Self { tree, coordinates, sides, affine, layers, marginal, marginals })
     }
 
+    /// The coordinates of x, [n, 3], in the standard form.
+    fn measured(&self, x: &[f64]) -> Vec<f64> {
+        let mut x = x.to_vec();
+        self.sides.standard(&mut x);
+        self.coordinates.measured(&self.tree, &x)
+    }
+
     /// From standard normal numbers, as many for each tile as coordinates of x, to u [coordinates,
     /// tiles], rotations and bits.
     fn read_noise<T: Real>(&self, noise: &[Lane<T>], u: &mut [Lane<T>], space: &mut Space<'_, T>) {
