@@ -1,4 +1,6 @@
-"""Makes the Systems and structures of capped peptides, with AMBER ff96 and OBC1, as `aldp` has them.
+"""Makes Systems and structures of capped peptides, with AMBER ff96 and OBC1, as `aldp` has them.
+
+Hydrogens of a structure are elsewhere each time, as OpenMM places them at random.
 
 pip install openmm PeptideBuilder biopython; python runs/peptides/make.py
 """
