@@ -81,6 +81,13 @@ impl System {
         self.edges.as_ref().map(|edges| &edges[..self.dimension])
     }
 
+    /// Half the shortest edge of the periodic box, within which a pair has one image; infinite in
+    /// open space.
+    pub fn half_edge(&self) -> f64 {
+        let edges = self.periodic_box().unwrap_or_default();
+        0.5 * edges.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
     /// The volume (in the plane, the area) of the periodic box.
     pub fn volume(&self) -> Option<f64> {
         self.periodic_box().map(|edges| edges.iter().product())

@@ -215,7 +215,7 @@ impl<'a> Distances<'a> {
         if self.counted.is_empty() {
             let end = match system.periodic_box() {
                 // Beyond half an edge only the corners of the box are left.
-                Some(edges) => 0.5 * edges.iter().copied().fold(f64::INFINITY, f64::min),
+                Some(_) => system.half_edge(),
                 None => {
                     // A tenth beyond the largest.
                     let largest = all.iter().copied().filter(|r| r.is_finite());

@@ -21,7 +21,7 @@ pub fn cut_off(
     }
     let Some(edges) = edges else { return Ok((system, cutoff)) };
     let system = system.in_box(edges)?;
-    let half = 0.5 * edges.iter().copied().fold(f64::INFINITY, f64::min);
+    let half = system.half_edge();
     match cutoff {
         None => refuse(
             "cutoff",

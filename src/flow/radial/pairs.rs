@@ -37,8 +37,7 @@ impl Pairs {
     /// [`Error::Parameter`] on `cutoff` if a site would meet two images of another one, or none.
     pub fn of_neighbours(crystal: &Crystal, cutoff: f64) -> Result<Self, Error> {
         let (system, sites) = (crystal.system(), crystal.sites());
-        let edges = system.periodic_box().unwrap_or_default();
-        let half = 0.5 * edges.iter().copied().fold(f64::INFINITY, f64::min);
+        let half = system.half_edge();
         if cutoff > half {
             let problem = format!(
                 "is {cutoff}, over half an edge of the box, {half:.4}: layers of a crystal see the \

@@ -80,7 +80,7 @@ fn within_box(
         return refuse("cutoff", "is for the formula `pair`, which is missing: remove it");
     }
     let Some(edges) = edges else { return cut_off(system, None, *cutoff) };
-    let half = 0.5 * edges.iter().copied().fold(f64::INFINITY, f64::min);
+    let half = system.in_box(edges)?.half_edge();
     for (section, is_there, hint) in [
         ("external", parameters.external.is_some(), "a box holds the particles by itself"),
         ("embedding", parameters.embedding.is_some(), "densities have no cut-off"),

@@ -34,13 +34,7 @@ impl Surroundings {
         let Some(crystal) = crystal_of(potential) else { return Ok(None) };
         let (system, sites) = (crystal.system(), crystal.sites());
         let d = system.dimension();
-        let half = 0.5
-            * system
-                .periodic_box()
-                .unwrap_or_default()
-                .iter()
-                .copied()
-                .fold(f64::INFINITY, f64::min);
+        let half = system.half_edge();
         let mut distances: Vec<f64> = sites
             .chunks_exact(d)
             .skip(1)
