@@ -80,7 +80,6 @@ fn within_box(
         return refuse("cutoff", "is for the formula `pair`, which is missing: remove it");
     }
     let Some(edges) = edges else { return cut_off(system, None, *cutoff) };
-    let half = system.in_box(edges)?.half_edge();
     for (section, is_there, hint) in [
         ("external", parameters.external.is_some(), "a box holds the particles by itself"),
         ("embedding", parameters.embedding.is_some(), "densities have no cut-off"),
@@ -89,6 +88,8 @@ fn within_box(
             return refuse(section, format!("is not for a periodic box: {hint}; remove it"));
         }
     }
+    let system = system.in_box(edges)?;
+    let half = system.half_edge();
     for (number, triples) in parameters.triples.iter().enumerate() {
         if triples.within.is_none_or(|within| within > half) {
             let problem = format!("must be at most half an edge of the box, {half}");
@@ -97,7 +98,7 @@ fn within_box(
     }
     match parameters.pair {
         Some(_) => cut_off(system, Some(edges), *cutoff),
-        None => Ok((system.in_box(edges)?, None)),
+        None => Ok((system, None)),
     }
 }
 
