@@ -32,7 +32,8 @@ pub(crate) struct Costs {
 /// # Errors
 /// Those of [`Training::new`] and of its steps.
 pub(crate) fn costs(recipe: &Recipe, target: &Target) -> Result<Costs, Error> {
-    // Small batches of full lanes on every thread cost in proportion.
+    // Small batches of full lanes on every thread cost in proportion, but for what the step of the
+    // optimizer takes, which is the same for any number of samples.
     let threads = rayon::current_num_threads();
     let mut trial = recipe.clone();
     let full = recipe.train.descent.batch_size;
@@ -55,12 +56,16 @@ pub(crate) fn costs(recipe: &Recipe, target: &Target) -> Result<Costs, Error> {
             seconds
         }
     };
-    let (start, mut steps, mut energies) = (Instant::now(), 0.0, 0.0);
+    let (start, mut steps, mut flow, mut energies) = (Instant::now(), 0.0, 0.0, 0.0);
     while steps < 2.0 || start.elapsed().as_secs_f64() < SECONDS {
-        energies += trial.advance()?.0.potential_seconds / threads as f64;
+        let report = trial.advance()?.0;
+        flow += report.flow_seconds / threads as f64;
+        energies += report.potential_seconds / threads as f64;
         steps += 1.0;
     }
-    let step = scale * start.elapsed().as_secs_f64() / steps;
+    let samples = flow + energies;
+    let rest = (start.elapsed().as_secs_f64() - samples).max(0.0);
+    let step = (scale * samples + rest) / steps;
     let start = Instant::now();
     trial.evaluate()?;
     let evaluation = evaluations * start.elapsed().as_secs_f64();
