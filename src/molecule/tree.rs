@@ -124,6 +124,16 @@ impl Tree {
         (internal, volume)
     }
 
+    /// The dihedral angles of [`internal`](Self::internal) that turn, alone.
+    pub fn soft(&self, x: &[f64]) -> Vec<f64> {
+        let turning = self.places.iter().filter(|place| matches!(place.turn, Some(Turn::Soft)));
+        let angle = |place: &Place| match place.from {
+            [Some(b), Some(c), Some(d)] => Some(dihedral(x, [place.atom, b, c, d]).to_radians()),
+            _ => None,
+        };
+        turning.filter_map(angle).collect()
+    }
+
     /// The configuration with these coordinates, its first atom at the origin; `None` where a
     /// distance is not over 0 or an angle not within (0, π).
     pub fn positions(&self, internal: &Internal) -> Option<Vec<f64>> {
@@ -258,6 +268,7 @@ mod tests {
         let [stiff, soft] = tree.sizes();
         assert_eq!((internal.stiff.len(), internal.soft.len()), (stiff, soft));
         assert_eq!(stiff + soft, 3 * 9 - 6);
+        assert_eq!(tree.soft(&x), internal.soft);
         let back = tree.positions(&internal).unwrap();
         for i in 0..9 {
             for j in 0..i {

@@ -12,6 +12,8 @@
 
 use std::f64::consts::PI;
 
+use rayon::prelude::*;
+
 use super::problem::Problem;
 use super::saved::Walk;
 
@@ -90,8 +92,8 @@ impl HotAngles {
 /// [samples, angles] of joint configurations.
 fn angles_of(problem: &Problem, joint: &[f64]) -> Vec<f64> {
     let coordinates = problem.flow.system().coordinates();
-    let rows = joint.chunks_exact(problem.flow.width());
-    rows.flat_map(|row| problem.flow.turning_angles(&row[..coordinates])).collect()
+    let rows = joint.par_chunks_exact(problem.flow.width());
+    rows.flat_map_iter(|row| problem.flow.turning_angles(&row[..coordinates])).collect()
 }
 
 fn bin(angle: f64) -> usize {

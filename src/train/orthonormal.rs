@@ -1,9 +1,11 @@
-//! Orthonormal bases by Gram-Schmidt, in f64.
+//! Orthonormal bases by Gram-Schmidt, in f64. All is inlined into the kernels that call it, for the
+//! CPU's vectors.
 
 use super::dense::Dense;
 
 /// Gram-Schmidt on the columns of [n, n]; where a column has nothing left of its own, the one that
 /// `basis` had stays if it can.
+#[inline(always)]
 pub(super) fn orthonormalize(matrix: &Dense, basis: &mut Dense) {
     let columns =
         |from: &Dense| -> Vec<f64> { from.transposed().entries().map(f64::from).collect() };
@@ -24,6 +26,7 @@ pub(super) fn orthonormalize(matrix: &Dense, basis: &mut Dense) {
 }
 
 /// The part of a vector orthogonal to orthonormal ones, of length 1; `None` if it almost vanishes.
+#[inline(always)]
 fn independent(mut v: Vec<f64>, others: &[f64]) -> Option<Vec<f64>> {
     let start = dot(&v, &v).sqrt();
     // Again where rounding has left much of the others: "twice is enough" (Kahan).
@@ -46,6 +49,7 @@ fn independent(mut v: Vec<f64>, others: &[f64]) -> Option<Vec<f64>> {
 }
 
 /// Scalar product, in eight sums that vectors can hold.
+#[inline(always)]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 8];
     let (parts_a, parts_b) = (a.chunks_exact(8), b.chunks_exact(8));

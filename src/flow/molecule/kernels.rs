@@ -46,9 +46,9 @@ impl<T: Real> BaseDensity<T> for MoleculeBase {
 
     fn turning_angles(&self, x: &[f64]) -> Vec<f64> {
         let of_one = |x: &[f64]| {
-            let mut all = self.measured(x);
-            all.truncate(self.coordinates.soft.len());
-            all
+            let mut x = x.to_vec();
+            self.sides.standard(&mut x);
+            self.tree.soft(&x)
         };
         x.chunks_exact(3 * self.coordinates.particles).flat_map(of_one).collect()
     }
