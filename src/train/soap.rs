@@ -16,8 +16,10 @@ use crate::flow::ParameterLayout;
 const KEEP: f32 = 0.95;
 /// Updates at the start after each of which the bases are turned, and between turns from then on.
 const TURN_EVERY: u64 = 10;
-/// A side longer than this keeps the standard basis.
+/// Inputs of more than this keep the standard basis.
 const LONGEST: usize = 256;
+/// More outputs than [`LONGEST`] have a basis for each part of at most so many.
+const PART: usize = 160;
 
 /// The rotations of a flow's weight matrices; none for plain Adam.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,13 +28,13 @@ pub struct Rotations {
     matrices: Vec<Rotation>,
 }
 
-/// Covariances and bases of one matrix.
+/// Covariances and bases of one matrix, or of some rows of it.
 #[derive(Debug, Clone, PartialEq)]
 struct Rotation {
     offset: usize,
     rows: usize,
     columns: usize,
-    /// Over the outputs, then over the inputs; none where there are too many of them.
+    /// Over the outputs, then over the inputs; none where there are too many of these.
     sides: [Option<Side>; 2],
 }
 
@@ -216,10 +218,15 @@ impl Rotations {
         let matrices = layout.tensors().iter().filter(|t| t.shape.len() == 2 && !t.fitted);
         let matrices = matrices
             .filter(|tensor| !tensor.is_empty())
-            .map(|tensor| {
+            .flat_map(|tensor| {
                 let [rows, columns] = [tensor.shape[0], tensor.shape[1]];
-                let sides = [rows, columns].map(Side::new);
-                Rotation { offset: tensor.offset, rows, columns, sides }
+                let parts = if rows > LONGEST { rows.div_ceil(PART) } else { 1 };
+                (0..parts).map(move |part| {
+                    let [first, end] = [part, part + 1].map(|part| part * rows / parts);
+                    let sides = [end - first, columns].map(Side::new);
+                    let offset = tensor.offset + first * columns;
+                    Rotation { offset, rows: end - first, columns, sides }
+                })
             })
             .collect();
         Self { matrices }
@@ -398,6 +405,18 @@ mod tests {
         follow(&mut rotations, &noise(len, 1), 1);
         assert_eq!(rotations.numbers().len(), 8);
         assert!(comes_back(&rotations.matrices[0], &noise(len - 5, 2)));
+    }
+
+    #[test]
+    fn outputs_that_are_too_many_have_bases_in_parts() {
+        let rows = LONGEST + 1;
+        let mut rotations = Rotations::new(&layout(rows, 2));
+        let flat = noise(5 + 2 * rows, 1);
+        follow(&mut rotations, &flat, 1);
+        let [first, second] = &rotations.matrices[..] else { panic!("two parts") };
+        assert_eq!([first.rows, second.rows, first.rows + second.rows], [128, 129, rows]);
+        assert_eq!(second.offset, first.offset + first.len());
+        assert!(comes_back(second, &noise(second.len(), 2)));
     }
 
     /// f(W) = ½ ‖A W B‖² with badly conditioned A and B in general position: for Adam there is no
