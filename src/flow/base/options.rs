@@ -49,7 +49,8 @@ pub struct BaseOptions {
     pub width: usize,
     /// Hidden layers of each network (default 2).
     pub hidden_layers: usize,
-    /// Bins of the splines of distances, angles and stiff dihedral angles (default 4).
+    /// Bins of the splines of distances, angles and stiff dihedral angles (default 4); 1 is none,
+    /// affine maps alone.
     pub bins: usize,
     /// Bins of the circular splines of dihedral angles that turn (default 8).
     pub torsion_bins: usize,
@@ -116,7 +117,7 @@ impl BaseOptions {
         count("layers", self.layers, 0..=1000)?;
         count("width", self.width, 1..=1024)?;
         count("hidden_layers", self.hidden_layers, 1..=16)?;
-        count("bins", self.bins, 2..=MAX_BINS)?;
+        count("bins", self.bins, 1..=MAX_BINS)?;
         count("torsion_bins", self.torsion_bins, 2..=MAX_BINS)
     }
 }

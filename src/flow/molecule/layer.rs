@@ -1,9 +1,9 @@
 //! Layers in internal coordinates: some of them move, given the others.
 //!
 //! Dihedral angles that turn move by a circular spline and a turn, τ′ = S(τ) + t; all other
-//! coordinates, which are near to standard normal, by a spline within a window and an affine map,
-//! z′ = e^s S(z) + t. Splines, s and t come from a network of the coordinates that stay, of which
-//! it sees angles as sines and cosines.
+//! coordinates, which are near to standard normal, by a spline within a window, if one is wanted,
+//! and an affine map, z′ = e^s S(z) + t. Splines, s and t come from a network of the coordinates
+//! that stay, of which it sees angles as sines and cosines.
 
 use crate::engine::{exp, sin_cos, tanh, Arena, Kernel, Lane, Real, Vector};
 use crate::flow::column::{Column, ColumnMut};
@@ -41,12 +41,13 @@ pub(super) struct Layer {
     network: Mlp,
     inputs: usize,
     circle: SplineShape,
-    window: SplineShape,
+    /// None where affine maps alone are wanted.
+    window: Option<SplineShape>,
 }
 
 /// What a coordinate becomes, with what its derivatives need.
 struct Moved<'a, V: Vector> {
-    spline: Spline<'a, V>,
+    spline: Option<Spline<'a, V>>,
     /// tanh of the raw turn or shift and of the raw scale, and what they stand for.
     bounded: [V; 2],
     scale: V,
@@ -55,6 +56,24 @@ struct Moved<'a, V: Vector> {
     at: V,
     value: V,
     log_det: V,
+}
+
+impl<V: Vector> Moved<'_, V> {
+    /// From the cotangents of the spline's value and log-determinant to that of its argument; those
+    /// of its raw parameters, the last ones of `to_raw`, are written.
+    #[inline(always)]
+    fn spline_vjp(
+        &self,
+        value: V,
+        log_det: V,
+        to_raw: &mut ColumnMut<'_, V::Scalar>,
+        from: usize,
+    ) -> V {
+        match &self.spline {
+            Some(spline) => spline.vjp(value, log_det, &mut to_raw.from(from)),
+            None => value,
+        }
+    }
 }
 
 impl Layer {
@@ -68,10 +87,15 @@ impl Layer {
         let given: Vec<usize> = (0..all).filter(|k| !moved.contains(k)).collect();
         let inputs: usize = given.iter().map(|&k| if k < soft { ANGLE_FEATURES } else { 1 }).sum();
         let circle = circular(options.torsion_bins);
-        let window = SplineShape { bins: options.bins, range: 2.0 * WINDOW, ends: Ends::Window };
+        let window = (options.bins > 1).then_some(SplineShape {
+            bins: options.bins,
+            range: 2.0 * WINDOW,
+            ends: Ends::Window,
+        });
         let turning = moved.iter().filter(|k| **k < soft).count();
-        let outputs = turning * (1 + circle.parameters())
-            + (moved.len() - turning) * (2 + window.parameters());
+        let of_window = window.map_or(0, |window| window.parameters());
+        let outputs =
+            turning * (1 + circle.parameters()) + (moved.len() - turning) * (2 + of_window);
         let hidden = vec![options.width; options.hidden_layers];
         let network = Mlp::new(layout, "network", inputs, &hidden, Some((outputs, 0.0)));
         Self { soft, moved, given, network, inputs, circle, window }
@@ -87,7 +111,7 @@ impl Layer {
     fn parameters(&self, coordinate: usize) -> usize {
         match coordinate < self.soft {
             true => 1 + self.circle.parameters(),
-            false => 2 + self.window.parameters(),
+            false => 2 + self.window.map_or(0, |window| window.parameters()),
         }
     }
 
@@ -142,7 +166,15 @@ impl Layer {
             let value = wrapped(if forward { value + shift } else { value });
             let log_det = spline.log_det;
             let bounded = [bounded; 2];
-            Moved { spline, bounded, scale: V::constant(1.0), shift, at, value, log_det }
+            Moved {
+                spline: Some(spline),
+                bounded,
+                scale: V::constant(1.0),
+                shift,
+                at,
+                value,
+                log_det,
+            }
         } else {
             let window = V::constant(WINDOW);
             let most = V::constant(MOST_SCALE);
@@ -153,13 +185,19 @@ impl Layer {
             let log_scale = most * bounded[1];
             let (scale, shift) = (exp(log_scale), V::constant(MOST_SHIFT) * bounded[0]);
             let at = if forward { value } else { (value - shift) * exp(-log_scale) };
-            let spline = Spline::new(self.window, direction, raw.from(2), at + window, lanes);
-            let value = spline.value - window;
+            let (spline, value, of_spline) = match self.window {
+                Some(shape) => {
+                    let spline = Spline::new(shape, direction, raw.from(2), at + window, lanes);
+                    let (value, log_det) = (spline.value - window, spline.log_det);
+                    (Some(spline), value, log_det)
+                }
+                None => (None, at, V::zero()),
+            };
             let (value, own) = match forward {
                 true => (value.mul_add(scale, shift), log_scale),
                 false => (value, -log_scale),
             };
-            let log_det = own + spline.log_det;
+            let log_det = own + of_spline;
             Moved { spline, bounded, scale, shift, at, value, log_det }
         }
     }
@@ -237,7 +275,7 @@ impl Layer {
         let [first, second] = moved.bounded;
         let slopes = [(-first).mul_add(first, one), (-second).mul_add(second, one)];
         if coordinate < self.soft {
-            let inner = moved.spline.vjp(value, log_det, &mut to_raw.from(1));
+            let inner = moved.spline_vjp(value, log_det, &mut to_raw, 1);
             let to_shift = if direction == Direction::Forward { value } else { -inner };
             to_raw.store(0, to_shift * slopes[0] * V::constant(PI));
             return inner;
@@ -245,13 +283,13 @@ impl Layer {
         match direction {
             Direction::Forward => {
                 let inside = value * moved.scale;
-                let inner = moved.spline.vjp(inside, log_det, &mut to_raw.from(2));
+                let inner = moved.spline_vjp(inside, log_det, &mut to_raw, 2);
                 to_raw.store(0, value * slopes[0]);
                 to_raw.store(1, value.mul_add(moved.value - moved.shift, log_det) * slopes[1]);
                 inner
             }
             Direction::Inverse => {
-                let inner = moved.spline.vjp(value, log_det, &mut to_raw.from(2));
+                let inner = moved.spline_vjp(value, log_det, &mut to_raw, 2);
                 let outer = inner / moved.scale;
                 to_raw.store(0, -outer * slopes[0]);
                 to_raw.store(1, -(inner.mul_add(moved.at, log_det)) * slopes[1]);

@@ -50,7 +50,8 @@ fn flow_with(layers: usize, pairwise: bool) -> Flow<f64> {
         kind: crate::flow::BaseKind::Molecule,
         layers,
         width: 5,
-        bins: 3,
+        // Splines and affine maps, or these alone.
+        bins: if pairwise { 1 } else { 3 },
         torsion_bins: 4,
         ..BaseOptions::default()
     };
