@@ -51,10 +51,16 @@ const REFERENCE: usize = 2000;
 const MOLECULE_WALKERS: usize = 4096;
 const MOLECULE_BATCH: usize = 512;
 const MOLECULE_UPDATES: usize = 4;
+/// The peak of its learning rate up to so many steps; with more it falls as the square root of
+/// their number, down to a least one.
+const MOLECULE_RATE: f64 = 1e-3;
+const MOLECULE_STEPS: f64 = 1500.0;
+const LEAST_MOLECULE_RATE: f64 = 3e-4;
 /// Its walkers start at so many times the temperature, where rare conformations are frequent, and
-/// cool in this part of the training.
+/// cool in this part of the training, or in so many steps.
 const MOLECULE_TEMPERATURE: f64 = 3.0;
 const COOLING_SHARE: f64 = 0.35;
+const MOST_COOLING_STEPS: f64 = 500.0;
 /// See [`WalkerOptions::hot_share`](crate::train::WalkerOptions::hot_share).
 const HOT_SHARE: f64 = 0.3;
 
@@ -236,7 +242,7 @@ impl<'a> Draft<'a> {
         match &self.kind {
             Kind::Molecule => format!(
                 "# Distances, angles and dihedral angles along the bonds, from a fit to samples \
-                 on.\n[flow.base]\nkind = \"molecule\"\nlayers = {layers}\nwidth = 64\n"
+                 on.\n[flow.base]\nkind = \"molecule\"\nlayers = {layers}\nwidth = 64\nbins = 2\n"
             ),
             Kind::Crystal(of) => format!(
                 "[flow]\n\
@@ -322,7 +328,7 @@ impl<'a> Draft<'a> {
                     "# Rare conformations are frequent where it is hot.\n\
                      start_temperature = {MOLECULE_TEMPERATURE}\ncooling_steps = {}\n\
                      hot_share = {HOT_SHARE}\n",
-                    (COOLING_SHARE * steps as f64).ceil()
+                    (COOLING_SHARE * steps as f64).ceil().min(MOST_COOLING_STEPS)
                 );
             }
         }
@@ -341,7 +347,10 @@ impl<'a> Draft<'a> {
             Kind::Particles(_) => {
                 ("natural", rounded((0.02 / self.particles as f64).clamp(5e-4, 3e-3)))
             }
-            Kind::Molecule => ("natural", 1e-3),
+            Kind::Molecule => {
+                let rate = MOLECULE_RATE * (MOLECULE_STEPS / self.steps).sqrt();
+                ("natural", rounded(rate.clamp(LEAST_MOLECULE_RATE, MOLECULE_RATE)))
+            }
             Kind::Crystal(_) => ("soap", 4e-3),
         };
         let toml = |text: &str| toml::Value::String(text.to_string()).to_string();
