@@ -45,12 +45,8 @@ impl<T: Real> BaseDensity<T> for MoleculeBase {
     }
 
     fn turning_angles(&self, x: &[f64]) -> Vec<f64> {
-        let of_one = |x: &[f64]| {
-            let mut x = x.to_vec();
-            self.sides.standard(&mut x);
-            self.tree.soft(&x)
-        };
-        x.chunks_exact(3 * self.coordinates.particles).flat_map(of_one).collect()
+        let configurations = x.chunks_exact(3 * self.coordinates.particles);
+        configurations.flat_map(|x| self.tree.soft(&self.standard(x))).collect()
     }
 
     fn sample(&self, theta: &[T], noise: &[Lane<T>], pass: Pass<'_, T>, x: &mut [Lane<T>]) {

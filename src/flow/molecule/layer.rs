@@ -30,6 +30,14 @@ pub(super) fn circular(bins: usize) -> SplineShape {
     SplineShape { bins, range: 2.0 * PI, ends: Ends::Circle }
 }
 
+/// Outputs of the network for a coordinate that moves.
+fn parameters(turns: bool, circle: SplineShape, window: Option<SplineShape>) -> usize {
+    match turns {
+        true => 1 + circle.parameters(),
+        false => 2 + window.map_or(0, |window| window.parameters()),
+    }
+}
+
 /// One layer.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
@@ -60,7 +68,7 @@ struct Moved<'a, V: Vector> {
 
 impl<V: Vector> Moved<'_, V> {
     /// From the cotangents of the spline's value and log-determinant to that of its argument; those
-    /// of its raw parameters, the last ones of `to_raw`, are written.
+    /// of its raw parameters, the rows of `to_raw` from `from` on, are written.
     #[inline(always)]
     fn spline_vjp(
         &self,
@@ -92,10 +100,7 @@ impl Layer {
             range: 2.0 * WINDOW,
             ends: Ends::Window,
         });
-        let turning = moved.iter().filter(|k| **k < soft).count();
-        let of_window = window.map_or(0, |window| window.parameters());
-        let outputs =
-            turning * (1 + circle.parameters()) + (moved.len() - turning) * (2 + of_window);
+        let outputs = moved.iter().map(|&k| parameters(k < soft, circle, window)).sum();
         let hidden = vec![options.width; options.hidden_layers];
         let network = Mlp::new(layout, "network", inputs, &hidden, Some((outputs, 0.0)));
         Self { soft, moved, given, network, inputs, circle, window }
@@ -109,10 +114,7 @@ impl Layer {
     }
 
     fn parameters(&self, coordinate: usize) -> usize {
-        match coordinate < self.soft {
-            true => 1 + self.circle.parameters(),
-            false => 2 + self.window.map_or(0, |window| window.parameters()),
-        }
+        parameters(coordinate < self.soft, self.circle, self.window)
     }
 
     #[inline(always)]

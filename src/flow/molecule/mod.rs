@@ -114,11 +114,16 @@ impl MoleculeBase {
         Ok(Self { tree, coordinates, sides, affine, layers, marginal, marginals })
     }
 
-    /// The coordinates of x, [n, 3], in the standard form.
-    fn measured(&self, x: &[f64]) -> Vec<f64> {
+    /// x, [n, 3], in the standard form.
+    fn standard(&self, x: &[f64]) -> Vec<f64> {
         let mut x = x.to_vec();
         self.sides.standard(&mut x);
-        self.coordinates.measured(&self.tree, &x)
+        x
+    }
+
+    /// The coordinates of x, [n, 3], in the standard form.
+    fn measured(&self, x: &[f64]) -> Vec<f64> {
+        self.coordinates.measured(&self.tree, &self.standard(x))
     }
 
     /// From standard normal numbers, as many for each tile as coordinates of x, to u [coordinates,
